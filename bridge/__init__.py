@@ -1,0 +1,3 @@
+"""The bridge: an OpenAI front before any model server, by rules in YAML."""
+
+__version__ = "0.1.0"

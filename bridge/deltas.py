@@ -1,0 +1,56 @@
+"""The narrow waist: what one frame of an answer adds, whatever server and framing it came in.
+
+    upstream bytes ─▶ frames ─▶ Delta, Delta, … ─▶ chunks, or one completion
+
+A whole answer is a stream of one frame, so it is deltas too. Many framings and mappings meet here a few
+kinds of reply, and neither side knows the other.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Final, Literal, NamedTuple
+
+__all__ = ["FINISH_REASONS", "MISSING", "Delta", "Missing", "Usage"]
+
+
+class _Missing(Enum):
+    MISSING = "nothing was found"
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+Missing = Literal[_Missing.MISSING]
+MISSING: Final = _Missing.MISSING
+"""What a path gives that finds nothing. Not null: null is something found."""
+
+FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
+"""OpenAI's vocabulary of `finish_reason`."""
+
+
+class Usage(NamedTuple):
+    """Token counts of an answer, as OpenAI names them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class Delta(NamedTuple):
+    """What one frame adds to the choice `index`. An empty text and None mean: nothing of that.
+
+    `tool_calls` are OpenAI's delta form: `{index, id?, type?, function: {name?, arguments?}}`.
+    """
+
+    text: str = ""
+    index: int = 0
+    finish_reason: str | None = None
+    reasoning: str = ""
+    tool_calls: list[dict[str, Any]] | None = None
+    logprobs: Any = None

@@ -1,0 +1,44 @@
+"""JSON as bytes in and bytes out: the one file that knows the JSON library.
+
+orjson is strict: it refuses NaN, halves of surrogate pairs and broken UTF-8, all of which real model
+servers send. What it refuses, the standard library reads; what neither reads is a `ValueError`.
+"""
+
+from __future__ import annotations
+
+import json as _standard
+from typing import Any
+
+import orjson
+
+__all__ = ["dumps", "loads", "pretty"]
+
+
+def loads(data: bytes | bytearray | str) -> Any:
+    """Read one JSON value. Raises ValueError when it is none."""
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        return _loads_leniently(data)
+
+
+def dumps(value: Any) -> bytes:
+    """Write one JSON value, compact, as UTF-8. NaN and infinities become null."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        # Integers over 64 bits and halves of surrogate pairs: valid JSON, beyond orjson.
+        return _standard.dumps(value, separators=(",", ":")).encode()
+
+
+def pretty(value: Any) -> str:
+    """Write one JSON value for people: indented, in readable characters."""
+    return _standard.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _loads_leniently(data: bytes | bytearray | str) -> Any:
+    text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+    try:
+        return _standard.loads(text, strict=False)
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None

@@ -1,0 +1,137 @@
+"""Jinja templates, sandboxed: the one file that knows Jinja.
+
+A string of the file may hold text that came from outside (`${NAME}`, `${file:…}`). Such a string is an
+`Interpolated`: itself the finished text, it remembers what the file said. Only what the file said can be
+a template; what came from outside is put into the parsed template as text, so no braces of it are read.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import ChainableUndefined, TemplateError, nodes
+from jinja2.meta import find_undeclared_variables
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from bridge.errors import BridgeError, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Interpolated", "Template", "is_template"]
+
+_OPEN, _CLOSE = "\ue000", "\ue001"  # private use: they mark the holes of `Interpolated.own`
+
+
+class Interpolated(str):
+    """A string of the file with text from outside in it.
+
+    As a string it is the finished text. `own` is what the file itself said, with holes; `values` are the
+    texts that fill them, each of which may be a secret.
+    """
+
+    __slots__ = ("own", "values")
+
+    own: str
+    values: tuple[str, ...]
+
+    def __new__(cls, parts: list[str], values: list[str]) -> Interpolated:
+        """`parts` surround `values`, so there is one more of them."""
+        finished = parts[0] + "".join(value + part for value, part in zip(values, parts[1:], strict=True))
+        text = super().__new__(cls, finished)
+        holes = (f"{_OPEN}{number}{_CLOSE}{part}" for number, part in enumerate(parts[1:]))
+        text.own = parts[0] + "".join(holes)
+        text.values = tuple(values)
+        return text
+
+    def fill(self, text: str) -> str:
+        """Put the values into the holes of a piece of `own`."""
+        for number, value in enumerate(self.values):
+            text = text.replace(f"{_OPEN}{number}{_CLOSE}", value)
+        return text
+
+
+def is_template(text: str) -> bool:
+    """Whether what the file said holds Jinja."""
+    own = text.own if isinstance(text, Interpolated) else text
+    return "{{" in own or "{%" in own
+
+
+class Template:
+    """A compiled template. `variables`: the names it reads. Raises ValueError when it is no Jinja."""
+
+    __slots__ = ("_render", "single", "variables")
+
+    def __init__(self, text: str, *, finalize: Callable[[Any], Any] | None = None) -> None:
+        environment = _environment(finalize)
+        try:
+            tree = environment.parse(text.own if isinstance(text, Interpolated) else text)
+            if isinstance(text, Interpolated):
+                _fill(tree, text)
+            self.variables = frozenset(find_undeclared_variables(tree) - environment.globals.keys())
+            self.single = _is_single_expression(tree)
+            self._render = environment.from_string(tree).render
+        except TemplateError as error:
+            line = getattr(error, "lineno", None)
+            raise ValueError(f"{error}" + (f" (line {line} of the template)" if line else "")) from None
+
+    def __call__(self, variables: Mapping[str, Any]) -> str:
+        """Render. Raises RequestError where the template refuses the messages, BridgeError if it fails."""
+        try:
+            return self._render(variables)
+        except BridgeError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a template runs the user's code: anything may come of it
+            raise BridgeError(
+                500,
+                f"a template of the route failed: {type(error).__name__}: {error}",
+                code="template_error",
+            ) from error
+
+
+def _fill(tree: nodes.Template, text: Interpolated) -> None:
+    for data in tree.find_all(nodes.TemplateData):
+        data.data = text.fill(data.data)
+    for const in tree.find_all(nodes.Const):
+        if isinstance(const.value, str):
+            const.value = text.fill(const.value)
+
+
+def _is_single_expression(tree: nodes.Template) -> bool:
+    match tree.body:
+        case [nodes.Output(nodes=[node])]:
+            return not isinstance(node, nodes.TemplateData)
+        case _:
+            return False
+
+
+def _environment(finalize: Callable[[Any], Any] | None) -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=ChainableUndefined,
+        finalize=finalize,
+        extensions=["jinja2.ext.loopcontrols"],
+    )
+    environment.globals["raise_exception"] = _raise_exception
+    environment.filters["tojson"] = _tojson
+    environment.filters["path"] = PathText
+    return environment
+
+
+class PathText(str):
+    """What `| path` gives: text for a URL's path, whose `/ : @` stay as they are."""
+
+    __slots__ = ()
+
+
+def _raise_exception(message: str) -> None:
+    """Hugging Face's chat templates refuse messages with it."""
+    raise RequestError(400, str(message), param="messages")
+
+
+def _tojson(value: Any, indent: int | None = None, ensure_ascii: bool = False) -> str:  # noqa: FBT001, FBT002
+    # As transformers' apply_chat_template has it: not escaped for HTML, readable characters.
+    return json.dumps(value, indent=indent, ensure_ascii=ensure_ascii)
