@@ -43,13 +43,13 @@ class Usage(NamedTuple):
 
 
 class Delta(NamedTuple):
-    """What one frame adds to the choice `index`. An empty text and None mean: nothing of that.
+    """What one frame adds to one choice. An empty text and None mean: nothing of that.
 
     `tool_calls` are OpenAI's delta form: `{index, id?, type?, function: {name?, arguments?}}`.
     """
 
     text: str = ""
-    index: int = 0
+    choice: int = 0
     finish_reason: str | None = None
     reasoning: str = ""
     tool_calls: list[dict[str, Any]] | None = None

@@ -82,7 +82,7 @@ class Template:
             return self._render(variables)
         except BridgeError:
             raise
-        except Exception as error:  # noqa: BLE001 - a template runs the user's code: anything may come of it
+        except Exception as error:  # a template runs the user's code: anything may come of it
             raise BridgeError(
                 500,
                 f"a template of the route failed: {type(error).__name__}: {error}",

@@ -1,0 +1,94 @@
+"""Faults of a file as a person meets them: where, what is wrong, what was expected, the nearest word.
+
+routes.yaml:12:5: routes[0].respones: unknown key
+    respones: $.text
+    ^
+  expected one of response, stream, error, …; did you mean `response`?
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Place", "Problem", "Problems", "Source", "nearest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file's name, as the person gave it, and its lines."""
+
+    name: str
+    lines: tuple[str, ...]
+
+
+class Place(NamedTuple):
+    """Where something stands: both numbers count from 1."""
+
+    source: Source
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault at one place. `path` is the way to it through the file: `routes[0].request.body`."""
+
+    place: Place
+    path: str
+    message: str
+    expected: str = ""
+
+    def __str__(self) -> str:
+        source, line, column = self.place
+        head = f"{source.name}:{line}:{column}: {self.path + ': ' if self.path else ''}{self.message}"
+        return "\n".join([head, *self._excerpt(), *([f"  {self.expected}"] if self.expected else [])])
+
+    def _excerpt(self) -> list[str]:
+        source, line, column = self.place
+        if not 1 <= line <= len(source.lines):
+            return []
+        text = source.lines[line - 1].replace("\t", " ")
+        # A long line is shown around the fault only.
+        start = max(0, column - 60) if len(text) > 110 else 0
+        return [f"    {text[start : start + 110]}", f"    {' ' * (column - 1 - start)}^"]
+
+
+class Problems(list[Problem]):
+    """The faults of a file, gathered in one pass so that all are told at once."""
+
+    def add(
+        self,
+        place: Place,
+        path: str,
+        message: str,
+        *,
+        expected: str = "",
+        known: Iterable[str] = (),
+        word: str = "",
+    ) -> None:
+        """Note a fault; with `known` words, the nearest one to `word` is proposed."""
+        known = list(known)
+        parts = [f"expected {expected}" if expected else ""]
+        if not expected and known:
+            parts = [f"expected one of {', '.join(known)}"]
+        if near := nearest(word, known):
+            parts.append(f"did you mean `{near}`?")
+        self.append(Problem(place, path, message, "; ".join(part for part in parts if part)))
+
+    def sorted(self) -> list[Problem]:
+        """In the order of the file."""
+        return sorted(
+            self, key=lambda problem: (problem.place.source.name, problem.place[1:], problem.message)
+        )
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant, if any is near."""
+    folded = {name.lower().replace("-", "_"): name for name in known}
+    found = get_close_matches(word.lower().replace("-", "_"), folded, n=1, cutoff=0.6)
+    return folded[found[0]] if found else None

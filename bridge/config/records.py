@@ -1,0 +1,90 @@
+"""Mappings with known keys, declared once as dataclasses.
+
+@dataclass
+class Upstream:
+    url: str = key(TEXT, "where requests go")
+
+Record(Upstream).check(node, problems) -> Upstream(…) | INVALID
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING as _NO_DEFAULT
+from dataclasses import Field, field, fields
+from typing import TYPE_CHECKING, Any
+
+from bridge.config.shapes import INVALID, Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bridge.config.nodes import Node
+    from bridge.config.problems import Problems
+
+__all__ = ["Record", "key", "spelling"]
+
+
+def key(
+    shape: Shape, doc: str, *, default: Any = _NO_DEFAULT, aliases: Sequence[str] = (), name: str = ""
+) -> Any:
+    """A field of a record: its shape, a sentence for the reference, other accepted spellings."""
+    metadata = {"shape": shape, "doc": doc, "aliases": tuple(aliases), "name": name}
+    return field(default=default, metadata=metadata)
+
+
+class Record(Shape):
+    """A mapping with known keys, read into the dataclass `of`. Keys that begin with `x-` are ignored."""
+
+    expected = "a mapping"
+
+    def __init__(self, of: type[Any]) -> None:
+        self.of = of
+        self.fields: dict[str, Field[Any]] = {spelling(entry): entry for entry in fields(of)}
+        self._by_spelling = {
+            word: name for name, entry in self.fields.items() for word in (name, *entry.metadata["aliases"])
+        }
+
+    def takes(self, node: Node) -> bool:
+        return isinstance(node.value, dict)
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        values: dict[str, Any] = {}
+        for word, item in node.value.items():
+            name = self._by_spelling.get(word)
+            if name is None:
+                self._unknown(word, item, problems)
+            elif self.fields[name].name in values:
+                problems.add(item.key_place or item.place, item.path, f"`{word}` repeats `{name}`")
+            else:
+                values[self.fields[name].name] = self.fields[name].metadata["shape"].check(item, problems)
+        for name, entry in self.fields.items():
+            if entry.default is _NO_DEFAULT and entry.name not in values:
+                problems.add(
+                    node.place, node.path, f"`{name}` is missing", expected=entry.metadata["shape"].expected
+                )
+                values[entry.name] = INVALID
+        return INVALID if INVALID in values.values() else self.of(**values)
+
+    def _unknown(self, word: Any, item: Node, problems: Problems) -> None:
+        if not str(word).startswith("x-"):
+            place = item.key_place or item.place
+            problems.add(place, item.path, "unknown key", known=self.fields, word=str(word))
+
+    def schema(self) -> dict[str, Any]:
+        properties = {
+            word: entry.metadata["shape"].schema() | {"description": entry.metadata["doc"]}
+            for name, entry in self.fields.items()
+            for word in (name, *entry.metadata["aliases"])
+        }
+        required = [name for name, entry in self.fields.items() if entry.default is _NO_DEFAULT]
+        return {
+            "type": "object",
+            "properties": properties,
+            "patternProperties": {"^x-": {}},
+            "additionalProperties": False,
+        } | ({"required": required} if required else {})
+
+
+def spelling(entry: Field[Any]) -> str:
+    """How a field is written in the file; a Python word may be in the way of its name there."""
+    return str(entry.metadata["name"] or entry.name)

@@ -1,0 +1,188 @@
+"""Paths: `$.choices[0].delta.content`, compiled to getters.
+
+A path of names and indexes becomes a closure and gives one value. One that can match more (wildcard,
+slice, filter, `..`) is left to jsonpath-ng and gives the list of its matches. What finds nothing gives
+MISSING, which costs no exception: most slots are missing in most frames.
+
+Source of the language: jsonpath-ng's extended syntax, near RFC 9535.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jsonpath_ng.exceptions import JSONPathError
+from jsonpath_ng.ext.parser import parse as _parse
+from jsonpath_ng.ext.filter import Filter
+from jsonpath_ng.jsonpath import Child, Descendants, Fields, Index, Intersect, Slice, Union, Where
+from jsonpath_ng.jsonpath import Root as _Root
+from jsonpath_ng.jsonpath import This as _This
+
+from bridge.deltas import MISSING
+from bridge.templating import Interpolated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bridge.rules.scope import Scope
+
+__all__ = ["Path", "compile_path", "is_path", "text_paths"]
+
+Step = str | int
+
+_SIMPLE = re.compile(
+    r"""\.(?P<name>[\w-]+) | \[(?P<index>-?\d+)\] | \['(?P<single>[^'\\]*)'\] | \["(?P<double>[^"\\]*)"\]""",
+    re.VERBOSE,
+)
+_IS_PATH = re.compile(r"\$(?:item(?=$|[.\[])|(?=$|[.\[]))")
+
+
+class Path(NamedTuple):
+    """A compiled path. `find(scope)` gives its value or MISSING.
+
+    `on_item`: it begins at `$item`. `many`: it gives a list of matches. `steps`: its names and indexes,
+    None where it is more than these.
+    """
+
+    text: str
+    find: Callable[[Scope], Any]
+    on_item: bool
+    many: bool
+    steps: tuple[Step, ...] | None
+
+    @property
+    def head(self) -> str | None:
+        """The first name after `$`: the member of the document it reads. None: possibly every one."""
+        return self.steps[0] if self.steps and isinstance(self.steps[0], str) else None
+
+
+def is_path(value: Any) -> bool:
+    """Whether a value of the file is a path: `$`, `$.…`, `$[…`, `$item…`, as the file itself wrote it."""
+    own = value.own if isinstance(value, Interpolated) else value
+    return isinstance(own, str) and _IS_PATH.match(own) is not None
+
+
+def compile_path(text: str) -> Path:
+    """Compile a path. Raises ValueError that says what is wrong with it."""
+    if isinstance(text, Interpolated):
+        raise ValueError("${…} cannot be part of a path")
+    text = text.rstrip()
+    start = _IS_PATH.match(text)
+    if start is None:
+        raise ValueError(f"`{text}` is no path: expected `$`, `$.name`, `$[0]` or `$item.name`")
+    on_item = start[0] == "$item"
+    rest = text[start.end() :]
+    steps = _simple_steps(rest)
+    if steps is not None:
+        return Path(text, _rooted(_walker(steps), on_item), on_item, many=False, steps=steps)
+    tree = _parse_extended("$" + rest, text)
+    many = _can_match_more(tree)
+    return Path(text, _rooted(_matcher(tree, many), on_item), on_item, many=many, steps=None)
+
+
+def _simple_steps(rest: str) -> tuple[Step, ...] | None:
+    steps: list[Step] = []
+    end = 0
+    while end < len(rest):
+        match = _SIMPLE.match(rest, end)
+        if match is None:
+            return None
+        if match["index"] is not None:
+            steps.append(int(match["index"]))
+        else:
+            steps.append(next(name for name in match.group("name", "single", "double") if name is not None))
+        end = match.end()
+    return tuple(steps)
+
+
+def _rooted(get: Callable[[Any], Any], on_item: bool) -> Callable[[Scope], Any]:  # noqa: FBT001
+    if on_item:
+        return lambda scope: get(scope.item)
+    return lambda scope: get(scope.doc)
+
+
+def _walker(steps: tuple[Step, ...]) -> Callable[[Any], Any]:
+    """A getter over names and indexes. A name wants a mapping, an index a list (a string is none)."""
+    match steps:
+        case ():
+            return lambda value: value
+        case (str(name),):
+            return lambda value: value.get(name, MISSING) if type(value) is dict else MISSING
+
+    def walk(value: Any) -> Any:
+        for step in steps:
+            if type(value) is dict:
+                if type(step) is int or step not in value:
+                    return MISSING
+            elif type(value) is not list or type(step) is not int or not -len(value) <= step < len(value):
+                return MISSING
+            value = value[step]
+        return value
+
+    return walk
+
+
+def _parse_extended(path: str, text: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _parse(path)
+    except (JSONPathError, ValueError, TypeError, AttributeError, re.error) as error:
+        # jsonpath-ng raises bare Exceptions in places; these are all it was seen to raise.
+        raise ValueError(f"`{text}` is no path: {' '.join(str(error).split())}") from None
+
+
+def _can_match_more(tree: Any) -> bool:
+    match tree:
+        case _Root() | _This():
+            return False
+        case Child():
+            return _can_match_more(tree.left) or _can_match_more(tree.right)
+        case Fields():
+            return len(tree.fields) != 1 or tree.fields[0] == "*"
+        case Index():
+            return len(tree.indices) != 1
+        case Slice() | Filter() | Descendants() | Union() | Intersect() | Where():
+            return True
+        case _:
+            return type(tree).__name__ == "Wildcard"
+
+
+def _matcher(tree: Any, many: bool) -> Callable[[Any], Any]:  # noqa: FBT001
+    def find(value: Any) -> Any:
+        if value is MISSING:
+            return MISSING
+        try:
+            found = [match.value for match in tree.find(value)]
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError):
+            return MISSING  # a filter or function held against a type it was not made for
+        if not found:
+            return MISSING
+        return found if many else found[0]
+
+    return find
+
+
+def text_paths(doc: Any, wanted: str = "", most: int = 6) -> list[str]:
+    """The paths of a document that hold strings, those most like the `wanted` one first."""
+    found = dict.fromkeys(_text_paths(doc, "$", 0))
+    return sorted(found, key=lambda path: -SequenceMatcher(None, path, wanted).ratio())[:most]
+
+
+def _text_paths(value: Any, path: str, depth: int) -> Iterator[str]:
+    match value:
+        case str():
+            yield path
+        case dict() if depth < 12:
+            for name, below in value.items():
+                yield from _text_paths(below, path + _step_text(name), depth + 1)
+        case list() if depth < 12:
+            for index, below in enumerate(value[:3]):
+                yield from _text_paths(below, f"{path}[{index}]", depth + 1)
+
+
+def _step_text(name: str) -> str:
+    return f".{name}" if re.fullmatch(r"[\w-]+", name) else f"[{name!r}]"
