@@ -15,8 +15,8 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jsonpath_ng.exceptions import JSONPathError
-from jsonpath_ng.ext.parser import parse as _parse
 from jsonpath_ng.ext.filter import Filter
+from jsonpath_ng.ext.parser import parse as _parse
 from jsonpath_ng.jsonpath import Child, Descendants, Fields, Index, Intersect, Slice, Union, Where
 from jsonpath_ng.jsonpath import Root as _Root
 from jsonpath_ng.jsonpath import This as _This

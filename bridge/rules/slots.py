@@ -59,7 +59,7 @@ def compile_slot(value: Any, faults: Faults, *, extra: tuple[str, ...] = ()) -> 
             return _mapping_slot(value, faults, extra)
     faults.add(
         f"`{value}` is no path" if isinstance(value, str) else "no slot",
-        expected=f"a path, such as $.answer, a list of sources, or a mapping with one of {', '.join(SOURCES)}",
+        expected=f"a path, such as $.answer, a list of sources, or a mapping: {', '.join(SOURCES)}",
     )
     return Slot(lambda scope: MISSING, ())
 
@@ -125,6 +125,8 @@ def _source(options: dict[Any, Any], faults: Faults) -> Slot:
             _alone("header", options, faults)
             key = name.lower()
             return Slot(lambda scope: scope.headers.get(key, MISSING), ())
+        case {"field": "data"}:
+            faults.below("field").add("`data` is the frame itself", expected="the path $, with `data: text`")
         case {"field": str(name)}:
             _alone("field", options, faults)
             return Slot(lambda scope: scope.fields.get(name, MISSING), ())
