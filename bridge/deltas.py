@@ -46,6 +46,7 @@ class Delta(NamedTuple):
     """What one frame adds to one choice. An empty text and None mean: nothing of that.
 
     `tool_calls` are OpenAI's delta form: `{index, id?, type?, function: {name?, arguments?}}`.
+    `instead`: the text takes the place of all that was said, which a stream can no longer do.
     """
 
     text: str = ""
@@ -54,3 +55,4 @@ class Delta(NamedTuple):
     reasoning: str = ""
     tool_calls: list[dict[str, Any]] | None = None
     logprobs: Any = None
+    instead: bool = False

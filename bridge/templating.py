@@ -19,7 +19,7 @@ from bridge.errors import BridgeError, RequestError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Interpolated", "Template", "is_template"]
+__all__ = ["Interpolated", "PathText", "Template", "is_template"]
 
 _OPEN, _CLOSE = "\ue000", "\ue001"  # private use: they mark the holes of `Interpolated.own`
 

@@ -89,4 +89,5 @@ def _look_up(
             f"the environment variable {match['name']} is not set",
             expected=f"it to be set, or a default: ${{{match['name']}:-default}}",
         )
+        return inside  # something, so that its absence is not told twice
     return value

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bridge.config.problems import Problems
 
 __all__ = [
-    "ANY", "DURATION", "FLAG", "INVALID", "SIZE", "TEXT", "Choice", "Either", "ListOf", "MapOf", "OneOrMany",
+    "ANY", "DURATION", "FLAG", "INVALID", "SIZE", "TEXT", "Choice", "Deferred", "Either", "ListOf", "MapOf", "OneOrMany",
     "Shape", "Text", "Whole",
 ]  # fmt: skip
 
@@ -127,9 +127,9 @@ class Whole(Shape):
 class Amount(Shape):
     """A number with a unit, given in the unit whose factor is 1."""
 
-    expected: str
     units: tuple[tuple[str, float], ...]
     whole: bool
+    expected: str = "an amount"
 
     def takes(self, node: Node) -> bool:
         return self._value(node) is not None
@@ -184,6 +184,23 @@ class Anything(Shape):
 
     def read(self, node: Node, problems: Problems) -> Any:
         return node.plain()
+
+
+class Deferred(Shape):
+    """A mapping that is checked by itself later: its node is passed on."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.expected = shape.expected
+
+    def takes(self, node: Node) -> bool:
+        return self.shape.takes(node)
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        return node
+
+    def schema(self) -> dict[str, Any]:
+        return self.shape.schema()
 
 
 @dataclass(frozen=True)
@@ -278,22 +295,15 @@ TEXT = Text()
 FLAG = Flag()
 ANY = Anything()
 DURATION = Amount(
-    "a duration, such as 5s, 500ms or 2m",
     (("", 1), ("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600)),
     whole=False,
+    expected="a duration, such as 5s, 500ms or 2m",
 )
 SIZE = Amount(
-    "a size, such as 65536 or 32MiB",
     (
-        ("", 1),
-        ("B", 1),
-        ("KiB", 2**10),
-        ("MiB", 2**20),
-        ("GiB", 2**30),
-        ("kB", 1e3),
-        ("KB", 1e3),
-        ("MB", 1e6),
-        ("GB", 1e9),
+        ("", 1), ("B", 1), ("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30),
+        ("kB", 1e3), ("KB", 1e3), ("MB", 1e6), ("GB", 1e9),
     ),
     whole=True,
-)
+    expected="a size, such as 65536 or 32MiB",
+)  # fmt: skip

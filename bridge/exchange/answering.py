@@ -1,0 +1,304 @@
+"""One upstream call's answer: bytes in, deltas out, however it was framed and cut.
+
+    start(status, headers) ─▶ feed(data)* ─▶ close()
+
+`feed` and `close` never raise: the good deltas ahead of a bad frame are returned, and `error` is set.
+A whole answer is a stream of one frame. What failed is read whole as well, to say why.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bridge import json
+from bridge.deltas import MISSING, Delta
+from bridge.errors import Kind, UpstreamError
+from bridge.exchange.reading import Manner, Reading
+from bridge.framing import FRAMINGS
+from bridge.openai.failures import has_error, shorten
+from bridge.rules.scope import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bridge.frames import Frame
+    from bridge.framing import Framer
+    from bridge.routes.answers import AnswerRule, StreamRule
+    from bridge.routes.failing import Failing
+
+__all__ = ["Answering", "Expected"]
+
+
+class Expected(NamedTuple):
+    """What a call's answer should look like. `stream` None: it was asked to answer whole."""
+
+    whole: AnswerRule | None
+    stream: StreamRule | None
+    failing: Failing
+    manner: Manner
+    frame_limit: int
+    answer_limit: int
+
+
+class _State(Enum):
+    WHOLE = auto()
+    STREAM = auto()
+    FAILURE = auto()
+
+
+class Answering:
+    """Reads one answer. `finished`: nothing more need be read from the upstream."""
+
+    __slots__ = (
+        "_body", "_expected", "_framer", "_frames", "_headers", "_latest", "_size", "_state", "_status",
+        "error", "finished", "reading",
+    )  # fmt: skip
+
+    def __init__(self, expected: Expected) -> None:
+        self._expected = expected
+        self._state = _State.WHOLE
+        self._status = 0
+        self._headers: Mapping[str, str] = {}
+        self._body: list[bytes] = []
+        self._size = 0
+        self._framer: Framer | None = None
+        self._frames = 0
+        self._latest: Any = MISSING
+        stream = expected.stream
+        rule = stream.answer if stream else expected.whole
+        assert rule is not None
+        self.reading = Reading(rule, expected.manner, cumulative=bool(stream and stream.cumulative))
+        self.error: UpstreamError | None = None
+        self.finished = False
+
+    def start(self, status: int, headers: Mapping[str, str]) -> None:
+        """The head has come. `headers` are keyed in lower case."""
+        self._status = status
+        self._headers = headers
+        if not 200 <= status < 300:
+            self._state = _State.FAILURE
+        elif self._expected.stream is not None:
+            self._state = _State.STREAM
+            self._framer = FRAMINGS[self._expected.stream.framing](self._expected.frame_limit)
+
+    def feed(self, data: bytes) -> list[Delta]:
+        """Some of the body has come."""
+        if self.finished:
+            return []
+        self._size += len(data)
+        if self._size > self._expected.answer_limit and self._state is not _State.FAILURE:
+            self._fail(
+                UpstreamError(
+                    Kind.LIMIT,
+                    f"the upstream's answer is over {self._expected.answer_limit} bytes (limits.answer)",
+                )
+            )
+            return []
+        if self._framer is not None:
+            return self._frames_read(self._framer.feed(data))
+        if self._state is _State.WHOLE or self._size < _MOST_OF_A_FAILURE:
+            self._body.append(data)
+        return []
+
+    def close(self) -> list[Delta]:
+        """The body is over."""
+        if self.finished:
+            return []
+        deltas: list[Delta] = []
+        match self._state:
+            case _State.FAILURE:
+                self._fail(self._refused())
+            case _State.WHOLE:
+                deltas = self._whole(b"".join(self._body))
+            case _State.STREAM:
+                assert self._framer is not None
+                deltas = self._frames_read(self._framer.close())
+                if not self.finished:
+                    deltas += self._end()
+        self.finished = True
+        return deltas
+
+    def cut(self, error: UpstreamError) -> None:
+        """The connection failed before the body was over."""
+        if not self.finished:
+            self._fail(error)
+
+    def _fail(self, error: UpstreamError) -> None:
+        self.error = error
+        self.finished = True
+
+    def _frames_read(self, frames: Iterable[Frame]) -> list[Delta]:
+        deltas: list[Delta] = []
+        try:
+            for frame in frames:
+                deltas += self._read(frame)
+                if self.finished:
+                    break
+        except UpstreamError as error:
+            self._fail(error)
+        return deltas
+
+    def _read(self, frame: Frame) -> list[Delta]:
+        """One frame: held against `error`, `only` and `skip`, then read, then held against `done`."""
+        rule = self._expected.stream
+        assert rule is not None
+        if frame.bare:
+            return self._bare(frame)
+        if _is_literal(frame, rule.done_literal):
+            return self._end(done=True)
+        doc = _document(frame, as_text=rule.text_data)
+        scope = Scope(MISSING if doc is _BROKEN else doc, fields=frame.fields, headers=self._headers)
+        self._check(scope, frame)
+        if (rule.only and not rule.only(scope)) or (rule.skip and rule.skip(scope)):
+            return []
+        if doc is _BROKEN:
+            raise UpstreamError(
+                Kind.GARBLED, f"the upstream sent a frame that is not JSON: {shorten(_text(frame), 200)}"
+            )
+        self._frames += doc is not MISSING
+        self._latest = doc
+        deltas = self.reading.read(scope)
+        if rule.replace is not None and isinstance(instead := rule.replace.read(scope), str):
+            deltas.append(self.reading.replace(instead))
+            return deltas + self._end(done=True)
+        if self.reading.ended or (rule.done and rule.done(scope)):
+            deltas += self._end(done=True)
+        return deltas
+
+    def _check(self, scope: Scope, frame: Frame) -> None:
+        """Raise the failure that a frame reports under HTTP 200."""
+        failing = self._expected.failing
+        rule = failing.seen(scope)
+        if rule is None:
+            common = has_error(scope.doc) or scope.fields.get("event") == "error"
+            if not common or self.reading.has_text(scope):
+                return
+        raise failing.error(_UNDER_200, scope, _text(frame), rule)
+
+    def _end(self, *, done: bool = False) -> list[Delta]:
+        """The stream is over: was anything said?"""
+        self.finished = True
+        rule = self._expected.stream
+        assert rule is not None
+        deltas = self.reading.close()
+        if not self.reading.found:
+            return self._nothing_found()
+        if rule.done_promised and not done:
+            self._fail(
+                UpstreamError(
+                    Kind.DISCONNECT, "the upstream's stream ended without the end that `done` awaits"
+                )
+            )
+        return deltas
+
+    def _nothing_found(self) -> list[Delta]:
+        """Perhaps the one frame there was is a whole answer; else this is an error, not an empty success."""
+        if self._frames == 1 and self._expected.whole is not None:
+            reading = Reading(self._expected.whole, self._expected.manner)
+            deltas = reading.read(Scope(self._latest, headers=self._headers))
+            if reading.found:
+                self.reading = reading
+                return deltas + reading.close()
+        self._fail(UpstreamError(Kind.EMPTY, self.reading.complaint()))
+        return []
+
+    def _bare(self, frame: Frame) -> list[Delta]:
+        """JSON outside of any event: an error, or a whole answer where a stream was promised."""
+        doc = _document(frame, as_text=False)
+        if doc is _BROKEN:
+            raise UpstreamError(
+                Kind.GARBLED,
+                "the upstream sent JSON that is neither an event nor a whole answer (is it ndjson?): "
+                + shorten(_text(frame), 200),
+            )
+        if self._frames:
+            self._check(Scope(doc, headers=self._headers), frame)
+            raise UpstreamError(
+                Kind.GARBLED, f"the upstream sent JSON between its events: {shorten(_text(frame), 200)}"
+            )
+        rule = self._expected.whole or self._expected.stream.answer  # type: ignore[union-attr]
+        self.reading = Reading(rule, self._expected.manner)
+        return self._whole(frame.data if isinstance(frame.data, bytes) else b"")
+
+    def _whole(self, body: bytes) -> list[Delta]:
+        """A whole answer."""
+        self.finished = True
+        try:
+            doc = json.loads(body)
+        except ValueError:
+            doc = _BROKEN
+        rule = self._expected.whole
+        text = body.decode("utf-8", "replace")
+        if rule is not None and rule.text is not None and rule.text.slot.whole and not isinstance(doc, str):
+            doc = text  # the body itself is the answer, so it need not be JSON
+        if doc is _BROKEN:
+            kind = self._headers.get("content-type", "no content type")
+            self._fail(
+                UpstreamError(
+                    Kind.GARBLED,
+                    f"the upstream answered {self._status} with {kind} that is not JSON: {shorten(text, 200)}"
+                    if body.strip()
+                    else f"the upstream answered {self._status} with an empty body",
+                )
+            )
+            return []
+        scope = Scope(doc, headers=self._headers)
+        failing = self._expected.failing
+        failed = failing.seen(scope)
+        if failed or (has_error(doc) and not self.reading.has_text(scope)):
+            self._fail(failing.error(self._status, scope, text, failed))
+            return []
+        deltas = self.reading.read(scope) + self.reading.close()
+        if not self.reading.found:
+            self._fail(UpstreamError(Kind.EMPTY, self.reading.complaint()))
+            return []
+        return deltas
+
+    def _refused(self) -> UpstreamError:
+        """Why the server answered with a status that is no success."""
+        body = b"".join(self._body)
+        doc: Any = MISSING
+        try:
+            doc = json.loads(body)
+        except ValueError:
+            if body.startswith(b"data:"):  # some servers keep to SSE even here
+                frame = next(iter(FRAMINGS["sse"](_MOST_OF_A_FAILURE).feed(body + b"\n\n")), None)
+                doc = _document(frame, as_text=False) if frame else MISSING
+        scope = Scope(MISSING if doc is _BROKEN else doc, headers=self._headers)
+        return self._expected.failing.error(self._status, scope, body.decode("utf-8", "replace"))
+
+
+_UNDER_200 = 200
+_MOST_OF_A_FAILURE = 2**20
+_BROKEN = object()
+
+
+def _document(frame: Frame, *, as_text: bool) -> Any:
+    """What a frame carries: MISSING where it carries nothing, _BROKEN where it should be JSON."""
+    data = frame.data
+    if data is None:
+        return MISSING
+    if isinstance(data, str):
+        return data
+    if as_text:
+        return data.decode("utf-8", "replace")
+    try:
+        return json.loads(data)
+    except ValueError:
+        return _BROKEN if data.strip() else MISSING
+
+
+def _is_literal(frame: Frame, literal: str) -> bool:
+    """Whether a frame is the word for the end, perhaps in quotes (Coze)."""
+    data = frame.data
+    return (
+        isinstance(data, bytes)
+        and len(data) <= len(literal) * 4 + 8
+        and data.strip().strip(b'"') == literal.encode()
+    )
+
+
+def _text(frame: Frame) -> str:
+    data = frame.data or b""
+    return data if isinstance(data, str) else data.decode("utf-8", "replace")

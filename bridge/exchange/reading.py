@@ -1,0 +1,266 @@
+"""Reads the frames of one answer into deltas, and remembers what only makes sense across frames.
+
+read(Scope) ─▶ [Delta, …]        slots are read, texts go through their stages
+close()     ─▶ [Delta, …]        what the stages held back
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bridge import json
+from bridge.deltas import MISSING, Delta, Usage
+from bridge.exchange.texts import Cumulative, Echo, Stop, Trim, Whole
+from bridge.rules.adjustments import convert
+from bridge.rules.paths import text_paths
+
+if TYPE_CHECKING:
+    from bridge.exchange.texts import Stage
+    from bridge.routes.answers import AnswerRule, TextSlot
+    from bridge.rules.scope import Scope
+
+__all__ = ["Manner", "Reading"]
+
+_MOST_KEPT = 4  # documents without text, kept to say where text would have been
+
+
+class Manner(NamedTuple):
+    """What this request asks of the reading, besides the rule.
+
+    `prompt` is what the server may repeat, `stop` what is cut here, `choices` how many are awaited.
+    `call_id` begins the ids of tool calls that the server left without one.
+    """
+
+    prompt: str = ""
+    stop: tuple[str, ...] = ()
+    choices: int = 1
+    call_id: str = "call"
+
+
+class _Choice:
+    """What is remembered of one choice."""
+
+    __slots__ = ("calls", "ended", "stages", "stop")
+
+    def __init__(self, slot: TextSlot | None, manner: Manner, *, cumulative: bool) -> None:
+        self.ended = False
+        self.calls: dict[int, str] = {}
+        self.stop = Stop(manner.stop) if manner.stop else None
+        prompt = manner.prompt if slot and slot.strip_prompt else ""
+        self.stages: list[Stage] = [Whole()]
+        if cumulative:
+            self.stages.append(Cumulative(prompt))
+        elif prompt:
+            self.stages.append(Echo(prompt))
+        if slot and slot.trim:
+            self.stages.append(Trim())
+        if self.stop:
+            self.stages.append(self.stop)
+
+    def feed(self, text: str) -> str:
+        for stage in self.stages:
+            text = stage.feed(text)
+        return text
+
+    def close(self) -> str:
+        """Each stage's rest goes through the stages behind it."""
+        text = ""
+        for stage in self.stages:
+            text = (stage.feed(text) if text else "") + stage.close()
+        return text
+
+
+class Reading:
+    """The answer of one upstream call, as it is read by one rule."""
+
+    __slots__ = ("_choices", "_counts", "_cumulative", "_manner", "_rule", "_textless", "found", "id", "role")
+
+    def __init__(self, rule: AnswerRule, manner: Manner, *, cumulative: bool = False) -> None:
+        self._rule = rule
+        self._manner = manner
+        self._cumulative = cumulative
+        self._choices: dict[int, _Choice] = {}
+        self._counts: dict[str, int] = {}
+        self._textless: list[Any] = []
+        self.found = False
+        self.id: str | None = None
+        self.role: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether every awaited choice was cut at a stop string, so that no more need be read."""
+        return sum(choice.ended for choice in self._choices.values()) >= self._manner.choices
+
+    @property
+    def seen(self) -> int:
+        """How many choices there are, by the highest index."""
+        return max(self._choices, default=-1) + 1
+
+    @property
+    def usage(self) -> Usage | None:
+        """The token counts found; None where there were none."""
+        if not self._counts:
+            return None
+        counts = {"prompt_tokens": 0, "completion_tokens": 0, **self._counts}
+        counts.setdefault("total_tokens", counts["prompt_tokens"] + counts["completion_tokens"])
+        return Usage(**counts)
+
+    def read(self, scope: Scope) -> list[Delta]:
+        """What one frame adds."""
+        rule = self._rule
+        if self.id is None and rule.id is not None:
+            self.id = _word(rule.id.read(scope))
+        if self.role is None and rule.role is not None:
+            self.role = _word(rule.role.read(scope))
+        for name, part in rule.usage:
+            self._count(name, part.slot.read(scope), total=part.total)
+        if rule.choices is None:
+            deltas = self._read_choice(0, scope)
+        else:
+            deltas = self._read_choices(rule.choices.find(scope), scope)
+        if not self.found and len(self._textless) < _MOST_KEPT and scope.doc is not MISSING:
+            self._textless.append(scope.doc)
+        return deltas
+
+    def close(self) -> list[Delta]:
+        """What was held back."""
+        return [
+            Delta(text, number)
+            for number, choice in self._choices.items()
+            if not choice.ended and (text := choice.close())
+        ]
+
+    def replace(self, text: str) -> Delta:
+        """The server takes back what it said."""
+        self.found = True
+        return Delta(text, finish_reason="content_filter", instead=True)
+
+    def has_text(self, scope: Scope) -> bool:
+        """Whether the text slot finds something in a frame."""
+        rule = self._rule
+        items = (
+            [scope] if rule.choices is None else [scope.at(item) for item in _items(rule.choices.find(scope))]
+        )
+        return any(rule.text is not None and rule.text.slot.read(at) is not MISSING for at in items)
+
+    def complaint(self) -> str:
+        """What to say of an answer in which no text was found."""
+        wanted = str(self._rule.text.slot) if self._rule.text else ""
+        if not wanted:
+            return "the route has no `text` to read from this answer"
+        if not self._textless:
+            return f"nothing came in which `{wanted}` could find text"
+        known = [path for doc in self._textless for path in text_paths(doc, wanted)]
+        where = ", ".join(dict.fromkeys(known))
+        return f"`{wanted}` matched no text in the upstream's answer; " + (
+            f"text is at {where}" if where else "there is no text in it at all"
+        )
+
+    def _read_choices(self, found: Any, scope: Scope) -> list[Delta]:
+        deltas = []
+        for number, item in enumerate(_items(found)):
+            index = item.get("index") if isinstance(item, dict) else None
+            at = index if type(index) is int and 0 <= index < 128 else number
+            deltas += self._read_choice(at, scope.at(item))
+        return deltas
+
+    def _read_choice(self, number: int, scope: Scope) -> list[Delta]:
+        rule = self._rule
+        text = "" if rule.text is None else self._text(rule.text, scope)
+        reasoning = "" if rule.reasoning is None else self._text(rule.reasoning, scope)
+        calls = MISSING if rule.tool_calls is None else rule.tool_calls.read(scope)
+        finish = None if rule.finish_reason is None else rule.finish_reason.read(scope)
+        logprobs = None if rule.logprobs is None else rule.logprobs.read(scope) or None
+        if text is MISSING and reasoning is MISSING and calls is MISSING and not finish:
+            return []
+        choice = self._choices.get(number) or self._open(number)
+        if choice.ended:
+            return []
+        said = choice.feed(text) if text else ""
+        if choice.stop and choice.stop.hit:
+            choice.ended = True
+            finish = "stop"
+        delta = Delta(said, number, finish, reasoning or "", self._calls(choice, calls), logprobs)
+        return [delta] if said or any(delta[2:]) else []
+
+    def _open(self, number: int) -> _Choice:
+        choice = _Choice(self._rule.text, self._manner, cumulative=self._cumulative)
+        self._choices[number] = choice
+        return choice
+
+    def _text(self, slot: TextSlot, scope: Scope) -> Any:
+        """The text that a slot finds, MISSING where it finds none."""
+        found = slot.slot.read(scope)
+        if found is MISSING:
+            return MISSING
+        if slot.parse and isinstance(found, str):
+            try:
+                found = json.loads(found)
+            except ValueError:
+                return MISSING
+        if isinstance(found, list):
+            texts = [_plain(item) for item in found]
+            found = MISSING if not texts or MISSING in texts else slot.glue.join(texts)
+        else:
+            found = _plain(found)
+        if found is not MISSING:
+            self.found = True
+        return found
+
+    def _calls(self, choice: _Choice, found: Any) -> list[dict[str, Any]] | None:
+        """Calls of tools in OpenAI's delta form: by index, id and name once, arguments as text."""
+        deltas = [self._call(choice, call) for call in _items(found) if isinstance(call, dict)]
+        if deltas:
+            self.found = True
+        return deltas or None
+
+    def _call(self, choice: _Choice, call: dict[str, Any]) -> dict[str, Any]:
+        index, name = call.get("index"), call.get("id")
+        inner = call.get("function")
+        function = inner if isinstance(inner, dict) else call
+        if type(index) is not int:
+            known = [number for number, said in choice.calls.items() if name and said == name]
+            going_on = not name and not function.get("name")
+            index = known[0] if known else max(len(choice.calls) - going_on, 0)
+        arguments = function.get("arguments")
+        delta: dict[str, Any] = {"index": index, "function": {"arguments": _arguments(arguments)}}
+        if index not in choice.calls:
+            choice.calls[index] = str(name or f"{self._manner.call_id}_{index}")
+            delta |= {"id": choice.calls[index], "type": "function"}
+            delta["function"] = {"name": str(function.get("name") or "")} | delta["function"]
+        return delta
+
+    def _count(self, name: str, found: Any, *, total: bool) -> None:
+        if found is MISSING or isinstance(found, bool):
+            return
+        count = convert(found, "int")
+        if count is not MISSING and count >= 0:
+            self._counts[name] = count + (self._counts.get(name, 0) if total else 0)
+
+
+def _items(found: Any) -> list[Any]:
+    if found is MISSING or found is None:
+        return []
+    return found if isinstance(found, list) else [found]
+
+
+def _plain(value: Any) -> Any:
+    """A scalar as text; what is no scalar is no text."""
+    match value:
+        case str():
+            return value
+        case bool() | int() | float():
+            return convert(value, "string")
+        case _:
+            return MISSING
+
+
+def _arguments(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value).decode()
+
+
+def _word(found: Any) -> str | None:
+    text = str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
+    return text.encode(errors="replace").decode() or None

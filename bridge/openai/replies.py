@@ -1,0 +1,254 @@
+r"""What the client gets: a stream of chunks, or one completion, made of the same deltas.
+
+    write([Delta, …]) ─▶ bytes      StreamReply: `data: {…}\n\n` each;  WholeReply: nothing yet
+    close(usage)      ─▶ bytes      finish chunks, usage, `data: [DONE]`;  the whole body
+    fail(error)       ─▶ bytes      the honest end: `data: {"error": …}`, and no [DONE]
+
+A stream has the role once, in its first chunk, one finish chunk a choice, and one id, created and model.
+Within it only the text changes, so a chunk is encoded once with a hole, and the hole filled.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bridge import json
+from bridge.openai.endpoints import CHAT, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bridge.deltas import Delta, Usage
+    from bridge.errors import BridgeError
+
+__all__ = ["Head", "StreamReply", "WholeReply", "usage_object"]
+
+DONE = b"data: [DONE]\n\n"
+_HOLE = "\ue000"
+
+
+class Head(NamedTuple):
+    """What is the same in a whole reply. `created` is in Unix seconds."""
+
+    endpoint: Endpoint
+    id: str
+    created: int
+    model: str
+    role: str = "assistant"
+    include_usage: bool = False
+
+
+class StreamReply:
+    """Writes chunks as they come."""
+
+    __slots__ = ("_around", "_finish", "_head", "_tools", "started")
+
+    content_type = "text/event-stream; charset=utf-8"
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self._around: dict[int, tuple[bytes, bytes]] = {}
+        self._finish: dict[int, str] = {}
+        self._tools: set[int] = set()
+        self.started = False
+
+    def write(self, deltas: Sequence[Delta]) -> bytes:
+        """The chunks of some deltas."""
+        out: list[bytes] = []
+        for delta in deltas:
+            around = self._around.get(delta.choice) or self._open(delta, out)
+            if delta.reasoning:
+                out.append(self._chunk(delta.choice, {"reasoning_content": delta.reasoning}))
+            if delta.logprobs is not None:
+                out.append(self._chunk(delta.choice, {"content": delta.text}, logprobs=delta.logprobs))
+            elif delta.text and not delta.instead:
+                out += (around[0], json.dumps(delta.text), around[1])
+            if delta.tool_calls and self._head.endpoint is CHAT:
+                self._tools.add(delta.choice)
+                out.append(self._chunk(delta.choice, {"tool_calls": delta.tool_calls}))
+            if delta.finish_reason:
+                self._finish[delta.choice] = delta.finish_reason
+        return b"".join(out)
+
+    def close(self, usage: Usage | None, choices: int) -> bytes:
+        """The end of a stream of at least so many choices."""
+        out: list[bytes] = []
+        for choice in sorted(self._around.keys() | set(range(choices))):
+            if choice not in self._around:
+                self._open(None, out, choice)
+            reason = finish_reason(self._finish.get(choice), tools=choice in self._tools)
+            out.append(self._chunk(choice, {}, finish=reason))
+        if usage is not None and self._head.include_usage:
+            out.append(_event(self._object([]) | {"usage": usage_object(usage)}))
+        return b"".join([*out, DONE])
+
+    def fail(self, error: BridgeError) -> bytes:
+        """The end of a stream that failed on the way."""
+        return _event(error.envelope)
+
+    def _open(self, delta: Delta | None, out: list[bytes], choice: int = 0) -> tuple[bytes, bytes]:
+        """Begin a choice: its role, and the chunk that its texts will fill."""
+        choice = delta.choice if delta else choice
+        self.started = True
+        before, _, after = self._chunk(choice, {"content": _HOLE}).rpartition(json.dumps(_HOLE))
+        self._around[choice] = (before, after)
+        if self._head.endpoint is CHAT:
+            # Content is null where a call of tools is all there is, as in OpenAI's own streams.
+            content = None if delta and delta.tool_calls and not delta.text else ""
+            out.append(self._chunk(choice, {"role": self._head.role, "content": content, "refusal": None}))
+        return before, after
+
+    def _chunk(
+        self, choice: int, delta: dict[str, Any], *, finish: str | None = None, logprobs: Any = None
+    ) -> bytes:
+        if self._head.endpoint is CHAT:
+            one = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        else:
+            text = delta.get("content", "")
+            one = {"text": text, "index": choice, "logprobs": logprobs, "finish_reason": finish}
+        return _event(self._object([one]))
+
+    def _object(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        head = self._head
+        chunk = {
+            "id": head.id,
+            "object": head.endpoint.chunk_object,
+            "created": head.created,
+            "model": head.model,
+            "choices": choices,
+        }
+        return chunk | ({"usage": None} if head.include_usage else {})
+
+
+class _Choice:
+    """One choice of a whole reply, as it is put together."""
+
+    __slots__ = ("finish", "logprobs", "reasoning", "text", "tools")
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.tools: dict[int, dict[str, Any]] = {}
+        self.logprobs: Any = None
+        self.finish: str | None = None
+
+    def add(self, delta: Delta) -> None:
+        if delta.instead:
+            self.text.clear()
+        self.text.append(delta.text)
+        self.reasoning.append(delta.reasoning)
+        for call in delta.tool_calls or ():
+            fold_tool_call(self.tools, call)
+        self.logprobs = _join_logprobs(self.logprobs, delta.logprobs)
+        self.finish = delta.finish_reason or self.finish
+
+
+class WholeReply:
+    """Folds deltas into one completion."""
+
+    __slots__ = ("_choices", "_head")
+
+    content_type = "application/json"
+    started = False  # nothing leaves before the end, so a failure keeps its status
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self._choices: dict[int, _Choice] = {}
+
+    def write(self, deltas: Sequence[Delta]) -> bytes:
+        """Nothing yet: the deltas are kept."""
+        for delta in deltas:
+            self._choices.setdefault(delta.choice, _Choice()).add(delta)
+        return b""
+
+    def close(self, usage: Usage | None, choices: int) -> bytes:
+        """The completion."""
+        for choice in range(choices):
+            self._choices.setdefault(choice, _Choice())
+        make = self._chat_choice if self._head.endpoint is CHAT else self._text_choice
+        head = self._head
+        body: dict[str, Any] = {
+            "id": head.id,
+            "object": head.endpoint.object,
+            "created": head.created,
+            "model": head.model,
+            "choices": [make(number, choice) for number, choice in sorted(self._choices.items())],
+        }
+        if usage is not None:
+            body["usage"] = usage_object(usage)
+        return json.dumps(body)
+
+    def fail(self, error: BridgeError) -> bytes:
+        """Nothing: the error's own envelope is the whole reply."""
+        return b""
+
+    def _chat_choice(self, number: int, choice: _Choice) -> dict[str, Any]:
+        text = "".join(choice.text)
+        message: dict[str, Any] = {
+            "role": self._head.role,
+            "content": text if text or not choice.tools else None,
+            "refusal": None,
+        }
+        if reasoning := "".join(choice.reasoning):
+            message["reasoning_content"] = reasoning
+        if choice.tools:
+            message["tool_calls"] = [choice.tools[index] for index in sorted(choice.tools)]
+        return {
+            "index": number,
+            "message": message,
+            "logprobs": choice.logprobs,
+            "finish_reason": finish_reason(choice.finish, tools=bool(choice.tools)),
+        }
+
+    def _text_choice(self, number: int, choice: _Choice) -> dict[str, Any]:
+        return {
+            "text": "".join(choice.text),
+            "index": number,
+            "logprobs": choice.logprobs,
+            "finish_reason": finish_reason(choice.finish, tools=False),
+        }
+
+
+def finish_reason(found: str | None, *, tools: bool) -> str:
+    """Why a choice that ended well ended. Servers that call tools often say `stop` all the same."""
+    if tools and found in (None, "stop"):
+        return "tool_calls"
+    return found or "stop"
+
+
+def fold_tool_call(calls: dict[int, dict[str, Any]], delta: dict[str, Any]) -> None:
+    """Add one delta of a tool call to the calls by index: arguments grow, the rest is said once."""
+    call = calls.setdefault(
+        delta["index"], {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
+    )
+    function = delta.get("function") or {}
+    call["id"] = call["id"] or delta.get("id")
+    call["function"]["name"] = call["function"]["name"] or function.get("name") or ""
+    call["function"]["arguments"] += function.get("arguments") or ""
+
+
+def usage_object(usage: Usage) -> dict[str, Any]:
+    """Token counts in OpenAI's shape."""
+    body: dict[str, Any] = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+    if usage.cached_tokens is not None:
+        body["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    if usage.reasoning_tokens is not None:
+        body["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    return body
+
+
+def _join_logprobs(one: Any, other: Any) -> Any:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {
+            name: one[name] + value if isinstance(value, list) and isinstance(one.get(name), list) else value
+            for name, value in {**one, **other}.items()
+        }
+    return other if other is not None else one
+
+
+def _event(value: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(value) + b"\n\n"

@@ -1,0 +1,186 @@
+"""The client's body: read, and checked only as far as the bridge itself relies on it.
+
+A wrong type is told with its `param`, as OpenAI does; parameters that are not known here pass.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge import json
+from bridge.errors import RequestError
+from bridge.openai.endpoints import CHAT, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["PARAMETERS", "STRUCTURE", "content_text", "read_request"]
+
+
+def read_request(endpoint: Endpoint, data: bytes) -> dict[str, Any]:
+    """The body as a mapping. Raises RequestError (400) that names the member at fault."""
+    try:
+        body = json.loads(data)
+    except ValueError as error:
+        raise RequestError(400, f"the body is not JSON: {error}", code="invalid_json") from None
+    if not isinstance(body, dict):
+        raise RequestError(400, f"the body must be a JSON object, not {_kind(body)}", code="invalid_json")
+    if "model" not in body:
+        raise _missing("model")
+    for name, value in body.items():
+        check = _CHECKS.get(name)
+        if check is not None and value is not None and not check[1](value):
+            raise _wrong(name, check[0], value)
+    if not body["model"]:
+        raise RequestError(400, "`model` must not be empty", param="model", code="invalid_value")
+    (_check_messages if endpoint is CHAT else _check_prompt)(body)
+    return body
+
+
+def content_text(message: dict[str, Any]) -> str | None:
+    """The text of a message: its content, or its text parts, a line each. None: it holds more than text."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    if content is None:
+        return ""
+    texts = [part.get("text") for part in content if part.get("type", "text") in ("text", "input_text")]
+    if len(texts) != len(content) or not all(isinstance(text, str) for text in texts):
+        return None
+    return "\n".join(texts)
+
+
+def _check_messages(body: dict[str, Any]) -> None:
+    messages = body.get("messages")
+    if messages is None:
+        raise _missing("messages")
+    if not messages:
+        raise RequestError(400, "`messages` must not be empty", param="messages", code="empty_array")
+    for number, message in enumerate(messages):
+        at = f"messages[{number}]"
+        if not isinstance(message, dict):
+            raise _wrong(at, "an object", message)
+        if not isinstance(message.get("role"), str):
+            raise (
+                _missing(f"{at}.role")
+                if "role" not in message
+                else _wrong(f"{at}.role", "a string", message["role"])
+            )
+        _check_content(f"{at}.content", message.get("content"))
+
+
+def _check_content(at: str, content: Any) -> None:
+    if content is None or isinstance(content, str):
+        return
+    if not isinstance(content, list):
+        raise _wrong(at, "a string or a list of content parts", content)
+    for number, part in enumerate(content):
+        if not isinstance(part, dict):
+            raise _wrong(f"{at}[{number}]", "an object", part)
+
+
+def _check_prompt(body: dict[str, Any]) -> None:
+    prompt = body.get("prompt")
+    if prompt is None:
+        raise _missing("prompt")
+    if isinstance(prompt, list) and not prompt:
+        raise RequestError(400, "`prompt` must not be empty", param="prompt", code="empty_array")
+
+
+def _is_prompt(value: Any) -> bool:
+    """A text, texts, tokens, or lists of tokens."""
+    if isinstance(value, str):
+        return True
+    return isinstance(value, list) and (
+        all(isinstance(item, str) for item in value)
+        or all(_is_integer(item) for item in value)
+        or all(isinstance(item, list) and all(_is_integer(token) for token in item) for item in value)
+    )
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_stop(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(item, str) for item in value)
+    )
+
+
+def _is_text(value: Any) -> bool:
+    """A string of whole characters: a name goes into headers, URLs and every chunk of the answer."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _is(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kinds)
+
+
+def _missing(name: str) -> RequestError:
+    return RequestError(400, f"`{name}` is missing", param=name, code="missing_required_parameter")
+
+
+def _wrong(name: str, expected: str, value: Any) -> RequestError:
+    return RequestError(
+        400, f"`{name}` must be {expected}, not {_kind(value)}", param=name, code="invalid_type"
+    )
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "an array"
+        case _:
+            return "an object"
+
+
+_INTEGER = ("an integer", _is_integer)
+_NUMBER = ("a number", _is_number)
+_OBJECT = ("an object", _is(dict))
+
+_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "model": ("a string", _is_text),
+    "messages": ("an array of messages", _is(list)),
+    "prompt": ("a string, an array of strings or arrays of tokens", _is_prompt),
+    "stream": ("a boolean", _is(bool)),
+    "stream_options": _OBJECT,
+    "n": ("an integer of at least 1", lambda value: _is_integer(value) and 1 <= value <= 128),
+    "stop": ("a string or an array of strings", _is_stop),
+    "max_tokens": _INTEGER,
+    "max_completion_tokens": _INTEGER,
+    "temperature": _NUMBER,
+    "top_p": _NUMBER,
+    "frequency_penalty": _NUMBER,
+    "presence_penalty": _NUMBER,
+    "seed": _INTEGER,
+    "logit_bias": _OBJECT,
+    "logprobs": ("a boolean or an integer", _is(bool, int)),
+    "top_logprobs": _INTEGER,
+    "tools": ("an array", _is(list)),
+    "tool_choice": ("a string or an object", _is(str, dict)),
+    "response_format": _OBJECT,
+    "user": ("a string", _is(str)),
+}
+
+STRUCTURE = frozenset({"model", "messages", "prompt", "stream", "stream_options"})
+"""Members that make the request what it is; the others are parameters that a server may lack."""
+
+PARAMETERS = frozenset(_CHECKS) - STRUCTURE | {
+    "audio", "best_of", "echo", "function_call", "functions", "metadata", "modalities", "parallel_tool_calls",
+    "prediction", "prompt_cache_key", "prompt_cache_retention", "reasoning_effort", "safety_identifier",
+    "service_tier", "store", "suffix", "top_k", "verbosity", "web_search_options",
+}  # fmt: skip
+"""The parameters OpenAI documents: a bounded set of names for metrics (and `top_k`, which many send)."""

@@ -1,0 +1,163 @@
+"""The answer side of a route, compiled: where in an answer its parts are found, and when it failed.
+
+AnswerRule   the slots of a whole answer, or of a frame
+StreamRule   these, and how a stream is framed, filtered and ended
+ErrorRule    how the server reports failure
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bridge.deltas import FINISH_REASONS, MISSING
+from bridge.rules.conditions import compile_when, same
+from bridge.rules.paths import Path, compile_path, is_path
+from bridge.rules.slots import Slot, compile_slot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.rules.scope import Faults, Scope
+
+__all__ = ["OFF", "AnswerRule", "ErrorRule", "FinishSlot", "StreamRule", "TextSlot", "UsagePart"]
+
+OFF = None
+"""A slot that is turned off with null, where leaving it out would inherit the response's."""
+
+
+class TextSlot(NamedTuple):
+    """Where the text is, and what is done to it as text."""
+
+    slot: Slot
+    parse: bool = False  # the text is itself JSON
+    strip_prompt: bool = False  # the server repeats the prompt ahead of its answer
+    trim: bool = False
+    glue: str = ""  # what joins a list of strings
+
+    @classmethod
+    def compile(cls, value: Any, faults: Faults) -> TextSlot:
+        """From what the file says at `text`."""
+        if not isinstance(value, dict):
+            return cls(compile_slot(value, faults))
+        for name in ("strip_prompt", "trim"):
+            if not isinstance(value.get(name, False), bool):
+                faults.below(name).add(f"`{value[name]}` is not allowed here", expected="true or false")
+        parse = value.get("as") == "json"
+        rest = {key: item for key, item in value.items() if not (key == "as" and parse) and key != "join"}
+        slot = compile_slot(rest, faults, extra=("strip_prompt", "trim"))
+        glue = value.get("join", "")
+        if not isinstance(glue, str):
+            faults.below("join").add(f"`{glue}` is not allowed here", expected="the string to join with")
+        return cls(slot, parse, bool(value.get("strip_prompt")), bool(value.get("trim")), str(glue))
+
+
+class FinishSlot(NamedTuple):
+    """Where the reason for the end is; `unset` are values that mean: not ended yet."""
+
+    slot: Slot
+    unset: tuple[Any, ...] = ()
+
+    @classmethod
+    def compile(cls, value: Any, faults: Faults) -> FinishSlot:
+        """From what the file says at `finish_reason`."""
+        unset = value.get("unset", []) if isinstance(value, dict) else []
+        return cls(
+            compile_slot(value, faults, extra=("unset",)),
+            tuple(unset if isinstance(unset, list) else [unset]),
+        )
+
+    def read(self, scope: Scope) -> str | None:
+        """A word of OpenAI's vocabulary, or None while the answer goes on."""
+        found = self.slot.read(scope)
+        if found is MISSING or found == "" or found is False or any(same(found, item) for item in self.unset):
+            return None
+        return found if isinstance(found, str) and found in FINISH_REASONS else "stop"
+
+
+class UsagePart(NamedTuple):
+    """Where one token count is; `total`: the counts of all frames are added, else the latest one holds."""
+
+    slot: Slot
+    total: bool = False
+
+    @classmethod
+    def compile(cls, value: Any, faults: Faults) -> UsagePart:
+        """From what the file says at a part of `usage`."""
+        total = value.get("sum", False) if isinstance(value, dict) else False
+        if not isinstance(total, bool):
+            faults.below("sum").add(f"`{total}` is not allowed here", expected="true or false")
+        return cls(compile_slot(value, faults, extra=("sum",)), bool(total))
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRule:
+    """The slots of an answer. None: there is nothing of that to find."""
+
+    text: TextSlot | None = None
+    reasoning: TextSlot | None = None
+    role: Slot | None = None
+    finish_reason: FinishSlot | None = None
+    tool_calls: Slot | None = None
+    usage: tuple[tuple[str, UsagePart], ...] = ()
+    id: Slot | None = None
+    logprobs: Slot | None = None
+    choices: Path | None = None
+
+    def over(self, inherited: AnswerRule | None, said: frozenset[str]) -> AnswerRule:
+        """This rule where it `said` something, the inherited one elsewhere."""
+        if inherited is None:
+            return self
+        return replace(inherited, **{name: getattr(self, name) for name in said})
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRule:
+    """How a streamed answer is read."""
+
+    answer: AnswerRule
+    framing: str = "sse"
+    cumulative: bool = False
+    text_data: bool = False
+    only: Callable[[Scope], bool] | None = None
+    skip: Callable[[Scope], bool] | None = None
+    done: Callable[[Scope], bool] | None = None
+    done_literal: str = "[DONE]"
+    done_promised: bool = False
+    replace: Slot | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRule:
+    """One way in which the server reports failure. Without `when`: a non-2xx status."""
+
+    when: Callable[[Scope], bool] | None = None
+    message: Slot | None = None
+    type: Slot | None = None
+    code: Slot | None = None
+    status: Slot | None = None
+    retry_after: Slot | None = None
+
+
+def compile_word(value: Any, faults: Faults) -> Slot:
+    """A slot, or a word that stands for itself."""
+    if isinstance(value, str | int) and not isinstance(value, bool) and not is_path(value):
+        return Slot(lambda scope: value, ())
+    return compile_slot(value, faults)
+
+
+def compile_choices(value: Any, faults: Faults) -> Path | None:
+    """The path of the list of answers."""
+    if not is_path(value):
+        faults.add(f"`{value}` is no path", expected="the path of a list, such as $.results[*]")
+        return None
+    try:
+        return compile_path(value)
+    except ValueError as error:
+        faults.add(str(error))
+        return None
+
+
+def compile_done(value: Any, faults: Faults) -> str | Callable[[Scope], bool]:
+    """A literal, or a condition whose frame is still read."""
+    return str(value) if isinstance(value, str) else compile_when(value, faults)

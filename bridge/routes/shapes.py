@@ -1,0 +1,114 @@
+"""The language's own kinds of value: paths, templates, conditions and slots, compiled as they are checked.
+
+The compilers of `bridge.rules` know nothing of files; here their faults get places.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge.config.shapes import INVALID, Shape
+from bridge.routes.answers import FinishSlot, TextSlot, UsagePart, compile_choices, compile_done, compile_word
+from bridge.rules.builder import compile_body, compile_text
+from bridge.rules.conditions import compile_when
+from bridge.rules.scope import Faults
+from bridge.rules.slots import compile_slot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.config.nodes import Node
+    from bridge.config.problems import Problems
+
+__all__ = [
+    "BODY", "CHOICES", "CONDITION", "DONE", "FINISH", "OFF_OR", "SLOT", "TEMPLATE", "TEXT_SLOT", "USAGE_PART",
+    "WORD", "Constant", "Language", "report",
+]  # fmt: skip
+
+
+def report(faults: Faults, node: Node, problems: Problems) -> bool:
+    """Turn a rule's faults into problems with places; whether there were any."""
+    for fault in faults.found:
+        at = node.find(fault.at)
+        place = at.key_place if fault.message.startswith("unknown") and at.key_place else at.place
+        problems.add(
+            place, at.path, fault.message, expected=fault.expected, known=fault.known, word=fault.word
+        )
+    return bool(faults.found)
+
+
+class Language(Shape):
+    """What a compiler of the language takes, read as what it makes of it."""
+
+    def __init__(
+        self,
+        compiler: Callable[[Any, Faults], Any],
+        expected: str,
+        kinds: tuple[type, ...] = (str, list, dict),
+        schema: dict[str, Any] | None = None,
+    ) -> None:
+        self._compiler = compiler
+        self._kinds = kinds
+        self._schema = schema or {"type": [_JSON_TYPES[kind] for kind in kinds if kind in _JSON_TYPES]}
+        self.expected = expected
+
+    def takes(self, node: Node) -> bool:
+        return isinstance(node.value, self._kinds)
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        faults = Faults()
+        compiled = self._compiler(node.plain(), faults)
+        return INVALID if report(faults, node, problems) else compiled
+
+    def schema(self) -> dict[str, Any]:
+        return dict(self._schema)
+
+
+class Constant(Shape):
+    """One value alone, such as `false`."""
+
+    def __init__(self, value: Any, word: str) -> None:
+        self._value = value
+        self.expected = word
+
+    def takes(self, node: Node) -> bool:
+        return node.value is self._value
+
+    def schema(self) -> dict[str, Any]:
+        return {"const": self._value}
+
+
+class OFF_OR(Shape):  # noqa: N801 - reads as a word of the declarations below
+    """Null, which turns a slot off, or a value."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self.expected = shape.expected + ", or null to turn it off"
+
+    def takes(self, node: Node) -> bool:
+        return node.value is None or self._shape.takes(node)
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        return None if node.value is None else self._shape.read(node, problems)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [self._shape.schema(), {"type": "null"}]}
+
+
+_JSON_TYPES = {str: "string", list: "array", dict: "object", int: "number", bool: "boolean"}
+_A_SLOT = "a path, such as $.answer, a list of sources or a mapping of one"
+
+SLOT = Language(compile_slot, _A_SLOT)
+TEXT_SLOT = Language(TextSlot.compile, _A_SLOT)
+FINISH = Language(FinishSlot.compile, _A_SLOT)
+USAGE_PART = Language(UsagePart.compile, _A_SLOT)
+WORD = Language(compile_word, f"a word, or {_A_SLOT}", (str, int, list, dict))
+CHOICES = Language(compile_choices, "the path of a list, such as $.results[*]", (str,))
+CONDITION = Language(
+    compile_when, "a mapping of path to match, such as {$.code: {not: 0}}, or a list of such", (dict, list)
+)
+DONE = Language(compile_done, "a literal, such as [DONE], or a mapping of path to match")
+TEMPLATE = Language(lambda value, faults: compile_text(str(value), faults), "a string", (str, int, float))
+BODY = Language(
+    compile_body, "a template of any JSON shape", (str, list, dict, int, float, bool, type(None)), {}
+)

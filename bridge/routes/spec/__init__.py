@@ -1,0 +1,136 @@
+"""What may stand in `routes.yaml`: every key once, with its shape and a sentence for people.
+
+These declarations check the file, make the reference page and the JSON Schema for editors. Slots,
+templates and conditions are compiled as they are checked; the compiler puts them together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from bridge.config.records import Record, key
+from bridge.config.shapes import (
+    ANY,
+    DURATION,
+    FLAG,
+    TEXT,
+    Choice,
+    Either,
+    ListOf,
+    MapOf,
+    OneOrMany,
+    Text,
+    Whole,
+)
+from bridge.openai.endpoints import ENDPOINTS
+from bridge.prompts import PROMPTS
+from bridge.routes.shapes import TEMPLATE, Constant
+from bridge.routes.spec.answers import RESPONSE, STREAM, ErrorSpec
+from bridge.routes.spec.requests import ABSENT, HEADERS, PromptSpec, RequestSpec, SessionSpec
+from bridge.routes.spec.transport import URL, AuthSpec, LimitsSpec, TransportSpec
+
+if TYPE_CHECKING:
+    from bridge.config.nodes import Node
+
+__all__ = ["ABSENT", "FILE", "ROUTE", "EmulateSpec", "FileSpec", "RouteSpec", "SampleSpec", "ServerSpec"]
+
+_ADDRESS = Text("HOST:PORT, such as 127.0.0.1:8080")
+
+
+@dataclass(frozen=True)
+class EmulateSpec:
+    stop: bool = key(FLAG, "cut at stop strings that were not sent", default=True)
+    n: bool = key(FLAG, "as many upstream calls as answers are wanted", default=True)
+    usage: str = key(Choice(("off",)), "token counts that the server does not tell", default="off")
+
+
+@dataclass(frozen=True)
+class SampleSpec:
+    request: Any = key(ANY, "the client's body")
+    endpoint: str = key(Choice(ENDPOINTS), "what the client called", default="chat")
+    sends: Any = key(ANY, "the body that must reach the server", default=ABSENT)
+    url: str | None = key(TEXT, "the URL it must reach", default=None)
+    headers: dict[str, str] = key(MapOf(Text(lenient=True)), "headers it must carry", default=None)
+    receives: Any = key(ANY, "what the server answers: JSON, or the raw text of a stream", default=ABSENT)
+    status: int = key(Whole(100, 599), "the HTTP status of that", default=200)
+    response_headers: dict[str, str] = key(MapOf(Text(lenient=True)), "headers of that", default=None)
+    answers: Any = key(ANY, "the text, or a mapping to hold against the OpenAI answer", default=ABSENT)
+
+
+@dataclass(frozen=True)
+class RouteSpec:
+    models: tuple[str, ...] = key(OneOrMany(TEXT), "the models it answers for: names, or globs such as glm-*")
+    name: str | None = key(TEXT, "the route's label in metrics and logs; else its first model", default=None)
+    model: Any = key(TEMPLATE, "the name sent upstream; else the one the client asked for", default=None)
+    serves: tuple[str, ...] = key(
+        OneOrMany(Choice(ENDPOINTS)), "the endpoints it answers", default=("chat", "completions")
+    )
+    preset: str | None = key(TEXT, "a shipped route to build on", default=None)
+    upstream: Any = key(
+        Either(URL, Record(TransportSpec)), "the model server: a URL, or more about it", default=None
+    )
+    path: str | None = key(TEXT, "joined to the upstream, which is a base then", default=None)
+    headers: dict[str, Any] = key(HEADERS, "headers to send", default=None, aliases=["customHeaders"])
+    query: dict[str, Any] = key(HEADERS, "query parameters to add to the URL", default=None)
+    auth: Any = key(
+        Either(Choice(("client",)), Record(AuthSpec)),
+        "the key that the server wants; `client` passes theirs",
+        default=None,
+    )
+    prompt: Any = key(
+        Either(Choice(PROMPTS), Record(PromptSpec)), "how messages become one string", default="plain"
+    )
+    request: RequestSpec | None = key(
+        Record(RequestSpec), "how the upstream's body is made; else the client's, passed on", default=None
+    )
+    response: Any = key(
+        Either(Constant(False, "false"), RESPONSE),
+        "how a whole answer is read; `false`: the server only streams",
+        default=ABSENT,
+    )
+    stream: Any = key(
+        Either(Constant(False, "false"), STREAM),
+        "how a streamed answer is read; `false`: the server cannot stream",
+        default=ABSENT,
+    )
+    error: tuple[ErrorSpec, ...] = key(
+        OneOrMany(Record(ErrorSpec)), "how the server reports failure; a list is tried in order", default=()
+    )
+    session: SessionSpec | None = key(Record(SessionSpec), "calls around each answer", default=None)
+    emulate: EmulateSpec = key(
+        Record(EmulateSpec), "what the bridge does for the server", default=EmulateSpec()
+    )
+    unsupported: str = key(
+        Choice(("drop", "error")),
+        "what becomes of parameters that reach neither server nor emulation",
+        default="drop",
+    )
+    limits: LimitsSpec = key(Record(LimitsSpec), "bounds", default=LimitsSpec())
+    samples: tuple[SampleSpec, ...] = key(
+        ListOf(Record(SampleSpec)), "examples that `bridge check` runs", default=()
+    )
+
+
+@dataclass(frozen=True)
+class ServerSpec:
+    listen: str = key(_ADDRESS, "the OpenAI front", default="127.0.0.1:8080")
+    admin: str = key(_ADDRESS, "/metrics, /healthz and /readyz; `off` for none", default="127.0.0.1:9090")
+    keys: tuple[str, ...] = key(OneOrMany(TEXT), "bearer keys that clients must show; none: open", default=())
+    workers: int = key(Whole(1, 128), "processes that share the front", default=1)
+    cors: tuple[str, ...] = key(
+        OneOrMany(TEXT), "origins whose pages may call the front, or `*`; none: no page may", default=()
+    )
+    drain: float = key(DURATION, "how long answers in flight may go on at shutdown", default=30.0)
+
+
+ROUTE: Final = Record(RouteSpec)
+
+
+@dataclass(frozen=True)
+class FileSpec:
+    routes: tuple[Node, ...] = key(ListOf(Deferred(ROUTE), least=1), "the table of routes")
+    server: ServerSpec = key(Record(ServerSpec), "where and how the bridge serves", default=ServerSpec())
+
+
+FILE: Final = Record(FileSpec)

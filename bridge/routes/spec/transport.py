@@ -1,0 +1,86 @@
+"""How an upstream is reached: its URL, patience, trust, keys and bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bridge.config.records import Record, key
+from bridge.config.shapes import DURATION, FLAG, SIZE, TEXT, Choice, ListOf, Text, Whole
+
+__all__ = ["METHOD", "URL", "AuthSpec", "LimitsSpec", "RetrySpec", "TLSSpec", "TimeoutsSpec", "TransportSpec"]
+
+METHOD = Choice(("GET", "POST", "PUT", "PATCH"))
+URL = Text("a URL, such as http://127.0.0.1:8000/api/chat")
+
+
+@dataclass(frozen=True)
+class TimeoutsSpec:
+    connect: float = key(DURATION, "until the connection stands, TLS included", default=10.0)
+    first_byte: float = key(DURATION, "from the request's last byte until the answer's head", default=300.0)
+    idle: float = key(DURATION, "between two pieces of an answer", default=120.0)
+    total: float | None = key(
+        DURATION, "from begin to end; without it an answer may go on for ever", default=None
+    )
+
+
+@dataclass(frozen=True)
+class TLSSpec:
+    verify: bool = key(FLAG, "whether the server's certificate is checked", default=True)
+    ca: str | None = key(TEXT, "a file of certificates to trust instead of the system's", default=None)
+    cert: str | None = key(TEXT, "the client's certificate, a file", default=None)
+    private_key: str | None = key(TEXT, "its private key, a file", default=None, name="key")
+    server_name: str | None = key(TEXT, "the name expected in the certificate", default=None)
+
+
+@dataclass(frozen=True)
+class RetrySpec:
+    attempts: int = key(
+        Whole(0, 10), "how often a request is sent again that failed before any output", default=2
+    )
+    on: tuple[str, ...] = key(
+        ListOf(Choice(("connect", "disconnect", "timeout", "429", "500", "502", "503", "504"))),
+        "which failures are worth it: no connection, closed before an answer, too slow, or these statuses",
+        default=("connect", "disconnect", "429", "502", "503", "504"),
+    )
+    backoff: float = key(
+        DURATION, "the pause before the first retry, doubled for each further one", default=0.2
+    )
+
+
+@dataclass(frozen=True)
+class TransportSpec:
+    url: str | None = key(URL, "where requests go, exactly as written", default=None)
+    method: str | None = key(METHOD, "the HTTP method", default=None)
+    timeouts: TimeoutsSpec = key(Record(TimeoutsSpec), "how long to wait", default=TimeoutsSpec())
+    tls: TLSSpec = key(Record(TLSSpec), "how https servers are trusted", default=TLSSpec())
+    proxy: str | None = key(Text("the URL of an HTTP proxy"), "a forward proxy to go through", default=None)
+    retry: RetrySpec | None = key(
+        Record(RetrySpec), "whether to try again, and when; absent: never", default=None
+    )
+    replicas: tuple[str, ...] = key(
+        ListOf(URL, least=1), "further URLs of the same server, used in turn", default=()
+    )
+
+
+@dataclass(frozen=True)
+class BasicSpec:
+    user: str = key(TEXT, "the user's name")
+    password: str = key(TEXT, "the password")
+
+
+@dataclass(frozen=True)
+class AuthSpec:
+    bearer: str | None = key(TEXT, "Authorization: Bearer …", default=None)
+    header: str | None = key(TEXT, "the name of a header for `value`", default=None)
+    query: str | None = key(TEXT, "the name of a query parameter for `value`", default=None)
+    value: str | None = key(TEXT, "the key itself", default=None)
+    basic: BasicSpec | None = key(Record(BasicSpec), "Authorization: Basic …", default=None)
+
+
+@dataclass(frozen=True)
+class LimitsSpec:
+    body: int = key(SIZE, "of a client's body", default=32 * 2**20)
+    frame: int = key(SIZE, "of one frame of a stream", default=8 * 2**20)
+    answer: int = key(SIZE, "of one upstream answer", default=256 * 2**20)
+    concurrency: int = key(Whole(0), "answers in flight at once; 0: no bound", default=0)
+    queue: int = key(Whole(0), "requests that may wait for a place; the next one gets 429", default=100)

@@ -1,0 +1,153 @@
+"""The table of routes: a file's text to routes, and a model's name to its route."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fnmatch import translate
+from typing import TYPE_CHECKING
+
+from bridge.config.interpolation import interpolate
+from bridge.config.nodes import Node, parse
+from bridge.config.overlay import overlay
+from bridge.config.problems import Problems
+from bridge.config.shapes import INVALID
+from bridge.errors import ConfigError, RequestError
+from bridge.routes.compiler import compile_route
+from bridge.routes.spec import FILE, ROUTE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bridge.openai.endpoints import Endpoint
+    from bridge.routes.route import Route
+    from bridge.routes.spec import ServerSpec
+
+__all__ = ["Surroundings", "Table", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a file may reach outside of itself.
+
+    `read_file` gives the text of a file named in it and raises OSError; `presets` are texts by name.
+    """
+
+    environment: Mapping[str, str]
+    read_file: Callable[[str], str]
+    presets: Mapping[str, str]
+
+
+class Table:
+    """The routes of a file, in its order."""
+
+    __slots__ = ("_exact", "_globs", "routes", "server")
+
+    def __init__(self, routes: tuple[Route, ...], server: ServerSpec) -> None:
+        self.routes = routes
+        self.server = server
+        self._exact: dict[str, list[Route]] = {}
+        self._globs: list[tuple[re.Pattern[str], Route]] = []
+        for route in routes:
+            for model in route.models:
+                if _is_glob(model):
+                    self._globs.append((re.compile(translate(model)), route))
+                else:
+                    self._exact.setdefault(model, []).append(route)
+
+    @property
+    def models(self) -> list[str]:
+        """The models that can be named, each once, in the file's order; globs cannot."""
+        return list(self._exact)
+
+    def knows(self, model: str) -> bool:
+        """Whether some route answers for the model."""
+        return bool(self._candidates(model))
+
+    def find(self, model: str, endpoint: Endpoint) -> Route:
+        """The route for a model: exact names win over globs, then the file's order.
+
+        Raises RequestError (404) where there is none.
+        """
+        candidates = self._candidates(model)
+        for route in candidates:
+            if endpoint.name in route.serves:
+                return route
+        if candidates:
+            raise RequestError(
+                404,
+                f"the model `{model}` does not serve {endpoint.path}",
+                param="model",
+                code="model_not_found",
+            )
+        raise RequestError(404, f"the model `{model}` does not exist", param="model", code="model_not_found")
+
+    def _candidates(self, model: str) -> list[Route]:
+        return self._exact.get(model, []) + [route for glob, route in self._globs if glob.match(model)]
+
+
+def load(text: str, name: str, surroundings: Surroundings) -> Table:
+    """Read a file of routes. Raises ConfigError with every problem in it."""
+    problems = Problems()
+    tree = parse(text, name, problems)
+    if tree is None:
+        raise ConfigError(problems)
+    interpolate(tree, surroundings.environment, surroundings.read_file, problems)
+    file = FILE.check(tree, problems)
+    if file is INVALID:
+        _check_routes(_listed(tree), surroundings, problems)
+        raise ConfigError(problems.sorted())
+    routes = _check_routes(file.routes, surroundings, problems)
+    if problems:
+        raise ConfigError(problems.sorted())
+    return Table(tuple(route for route in routes if route), file.server)
+
+
+def _listed(tree: Node) -> list[Node]:
+    """The routes of a file that is wrong elsewhere: their problems are told too."""
+    listed = tree.find(("routes",)).value
+    return [node for node in listed if isinstance(node.value, dict)] if isinstance(listed, list) else []
+
+
+def _check_routes(
+    listed: Sequence[Node], surroundings: Surroundings, problems: Problems
+) -> list[Route | None]:
+    routes: list[Route | None] = []
+    seen: set[str] = set()
+    for below in listed:
+        node = _over_preset(below, surroundings, problems)
+        spec = ROUTE.check(node, problems)
+        route = None if spec is INVALID else compile_route(spec, node, surroundings.read_file, problems)
+        if route is not None and route.name in seen:
+            at = node.find(("name",))
+            problems.add(
+                at.place, at.path, f"there are two routes named `{route.name}`", expected="a unique `name`"
+            )
+        seen.add(route.name if route else "")
+        routes.append(route)
+    return routes
+
+
+def _over_preset(node: Node, surroundings: Surroundings, problems: Problems) -> Node:
+    named = node.value.get("preset") if isinstance(node.value, dict) else None
+    if named is None:
+        return node
+    text = surroundings.presets.get(named.value) if isinstance(named.value, str) else None
+    if text is None:
+        problems.add(
+            named.place,
+            named.path,
+            f"there is no preset `{named.value}`",
+            known=surroundings.presets or ["none is shipped"],
+            word=str(named.value),
+        )
+        return node
+    base = parse(text, f"preset {named.value}", problems)
+    if base is None:
+        return node
+    interpolate(base, surroundings.environment, surroundings.read_file, problems)
+    return overlay(base, node)
+
+
+def _is_glob(model: str) -> bool:
+    return any(character in model for character in "*?[")
