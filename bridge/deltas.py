@@ -9,9 +9,12 @@ kinds of reply, and neither side knows the other.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-__all__ = ["FINISH_REASONS", "MISSING", "Delta", "Missing", "Usage"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["FINISH_REASONS", "MISSING", "Delta", "Missing", "Usage", "add_usages"]
 
 
 class _Missing(Enum):
@@ -56,3 +59,12 @@ class Delta(NamedTuple):
     tool_calls: list[dict[str, Any]] | None = None
     logprobs: Any = None
     instead: bool = False
+
+
+def add_usages(counts: Sequence[Usage]) -> Usage:
+    """The sum of at least one; a detail that none tells stays untold."""
+    first, *others = counts
+    for other in others:
+        parts = [one if two is None else two + (one or 0) for one, two in zip(first, other, strict=True)]
+        first = Usage._make(parts)
+    return first

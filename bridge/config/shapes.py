@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from bridge.config.problems import Problems
 
 __all__ = [
-    "ANY", "DURATION", "FLAG", "INVALID", "SIZE", "TEXT", "Choice", "Deferred", "Either", "ListOf", "MapOf", "OneOrMany",
-    "Shape", "Text", "Whole",
+    "ANY", "DURATION", "FLAG", "INVALID", "SIZE", "TEXT", "Choice", "Deferred", "Either", "ListOf", "MapOf",
+    "OneOrMany", "Shape", "Text", "Whole",
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bridge import json
 from bridge.deltas import MISSING, Delta
 from bridge.errors import Kind, UpstreamError
-from bridge.exchange.reading import Manner, Reading
+from bridge.exchange.reading import Reading
 from bridge.framing import FRAMINGS
 from bridge.openai.failures import has_error, shorten
 from bridge.rules.scope import Scope
@@ -22,6 +22,7 @@ from bridge.rules.scope import Scope
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from bridge.exchange.reading import Manner
     from bridge.frames import Frame
     from bridge.framing import Framer
     from bridge.routes.answers import AnswerRule, StreamRule
@@ -40,6 +41,13 @@ class Expected(NamedTuple):
     frame_limit: int
     answer_limit: int
 
+    def reading(self) -> Reading:
+        """What reads it."""
+        if self.stream is not None:
+            return Reading(self.stream.answer, self.manner, cumulative=self.stream.cumulative)
+        assert self.whole is not None
+        return Reading(self.whole, self.manner)
+
 
 class _State(Enum):
     WHOLE = auto()
@@ -55,7 +63,7 @@ class Answering:
         "error", "finished", "reading",
     )  # fmt: skip
 
-    def __init__(self, expected: Expected) -> None:
+    def __init__(self, expected: Expected, reading: Reading | None = None) -> None:
         self._expected = expected
         self._state = _State.WHOLE
         self._status = 0
@@ -65,10 +73,7 @@ class Answering:
         self._framer: Framer | None = None
         self._frames = 0
         self._latest: Any = MISSING
-        stream = expected.stream
-        rule = stream.answer if stream else expected.whole
-        assert rule is not None
-        self.reading = Reading(rule, expected.manner, cumulative=bool(stream and stream.cumulative))
+        self.reading = reading or expected.reading()
         self.error: UpstreamError | None = None
         self.finished = False
 
@@ -158,7 +163,7 @@ class Answering:
             )
         self._frames += doc is not MISSING
         self._latest = doc
-        deltas = self.reading.read(scope)
+        deltas = self.reading.read(scope, frame.data)
         if rule.replace is not None and isinstance(instead := rule.replace.read(scope), str):
             deltas.append(self.reading.replace(instead))
             return deltas + self._end(done=True)
@@ -184,12 +189,8 @@ class Answering:
         deltas = self.reading.close()
         if not self.reading.found:
             return self._nothing_found()
-        if rule.done_promised and not done:
-            self._fail(
-                UpstreamError(
-                    Kind.DISCONNECT, "the upstream's stream ended without the end that `done` awaits"
-                )
-            )
+        if rule.done_promised and not done and not (rule.finish_ends and self.reading.finish_seen):
+            self._fail(UpstreamError(Kind.DISCONNECT, "the upstream's stream ended before it was done"))
         return deltas
 
     def _nothing_found(self) -> list[Delta]:
@@ -249,7 +250,7 @@ class Answering:
         if failed or (has_error(doc) and not self.reading.has_text(scope)):
             self._fail(failing.error(self._status, scope, text, failed))
             return []
-        deltas = self.reading.read(scope) + self.reading.close()
+        deltas = self.reading.read(scope, body) + self.reading.close()
         if not self.reading.found:
             self._fail(UpstreamError(Kind.EMPTY, self.reading.complaint()))
             return []

@@ -73,7 +73,10 @@ class _Choice:
 class Reading:
     """The answer of one upstream call, as it is read by one rule."""
 
-    __slots__ = ("_choices", "_counts", "_cumulative", "_manner", "_rule", "_textless", "found", "id", "role")
+    __slots__ = (
+        "_choices", "_counts", "_cumulative", "_finish_seen", "_manner", "_rule", "_textless", "found", "id",
+        "role",
+    )  # fmt: skip
 
     def __init__(self, rule: AnswerRule, manner: Manner, *, cumulative: bool = False) -> None:
         self._rule = rule
@@ -82,6 +85,7 @@ class Reading:
         self._choices: dict[int, _Choice] = {}
         self._counts: dict[str, int] = {}
         self._textless: list[Any] = []
+        self._finish_seen = False
         self.found = False
         self.id: str | None = None
         self.role: str | None = None
@@ -105,15 +109,20 @@ class Reading:
         counts.setdefault("total_tokens", counts["prompt_tokens"] + counts["completion_tokens"])
         return Usage(**counts)
 
-    def read(self, scope: Scope) -> list[Delta]:
-        """What one frame adds."""
+    @property
+    def finish_seen(self) -> bool:
+        """Whether a reason for the end was read."""
+        return self._finish_seen
+
+    def read(self, scope: Scope, data: bytes | str | None = None) -> list[Delta]:
+        """What one frame adds; `data` are its own bytes."""
         rule = self._rule
         if self.id is None and rule.id is not None:
             self.id = _word(rule.id.read(scope))
         if self.role is None and rule.role is not None:
             self.role = _word(rule.role.read(scope))
-        for name, part in rule.usage:
-            self._count(name, part.slot.read(scope), total=part.total)
+        if rule.usage:
+            self.count(scope)
         if rule.choices is None:
             deltas = self._read_choice(0, scope)
         else:
@@ -129,6 +138,11 @@ class Reading:
             for number, choice in self._choices.items()
             if not choice.ended and (text := choice.close())
         ]
+
+    def count(self, scope: Scope) -> None:
+        """Note the token counts of a frame."""
+        for name, part in self._rule.usage:
+            self._count(name, part.slot.read(scope), total=part.total)
 
     def replace(self, text: str) -> Delta:
         """The server takes back what it said."""
@@ -150,8 +164,7 @@ class Reading:
             return "the route has no `text` to read from this answer"
         if not self._textless:
             return f"nothing came in which `{wanted}` could find text"
-        known = [path for doc in self._textless for path in text_paths(doc, wanted)]
-        where = ", ".join(dict.fromkeys(known))
+        where = ", ".join(text_paths(self._textless, wanted))
         return f"`{wanted}` matched no text in the upstream's answer; " + (
             f"text is at {where}" if where else "there is no text in it at all"
         )
@@ -171,6 +184,8 @@ class Reading:
         calls = MISSING if rule.tool_calls is None else rule.tool_calls.read(scope)
         finish = None if rule.finish_reason is None else rule.finish_reason.read(scope)
         logprobs = None if rule.logprobs is None else rule.logprobs.read(scope) or None
+        if finish:
+            self._finish_seen = True
         if text is MISSING and reasoning is MISSING and calls is MISSING and not finish:
             return []
         choice = self._choices.get(number) or self._open(number)

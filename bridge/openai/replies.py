@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bridge.deltas import Delta, Usage
     from bridge.errors import BridgeError
 
-__all__ = ["Head", "StreamReply", "WholeReply", "usage_object"]
+__all__ = ["DONE", "Head", "StreamReply", "WholeReply", "event", "usage_object"]
 
 DONE = b"data: [DONE]\n\n"
 _HOLE = "\ue000"
@@ -79,12 +79,12 @@ class StreamReply:
             reason = finish_reason(self._finish.get(choice), tools=choice in self._tools)
             out.append(self._chunk(choice, {}, finish=reason))
         if usage is not None and self._head.include_usage:
-            out.append(_event(self._object([]) | {"usage": usage_object(usage)}))
+            out.append(event(self._object([]) | {"usage": usage_object(usage)}))
         return b"".join([*out, DONE])
 
     def fail(self, error: BridgeError) -> bytes:
         """The end of a stream that failed on the way."""
-        return _event(error.envelope)
+        return event(error.envelope)
 
     def _open(self, delta: Delta | None, out: list[bytes], choice: int = 0) -> tuple[bytes, bytes]:
         """Begin a choice: its role, and the chunk that its texts will fill."""
@@ -106,7 +106,7 @@ class StreamReply:
         else:
             text = delta.get("content", "")
             one = {"text": text, "index": choice, "logprobs": logprobs, "finish_reason": finish}
-        return _event(self._object([one]))
+        return event(self._object([one]))
 
     def _object(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         head = self._head
@@ -250,5 +250,6 @@ def _join_logprobs(one: Any, other: Any) -> Any:
     return other if other is not None else one
 
 
-def _event(value: dict[str, Any]) -> bytes:
+def event(value: dict[str, Any]) -> bytes:
+    """One event of a stream."""
     return b"data: " + json.dumps(value) + b"\n\n"

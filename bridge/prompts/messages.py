@@ -29,12 +29,14 @@ class Prompt(NamedTuple):
     """How messages become one string.
 
     `render` takes the request document. `stop` are the strings at which a completion model begins to write
-    the user's next turn. `variables` are the names of the request document that `render` reads.
+    the user's next turn. `variables` are the names of the request document that `render` reads. `cut` are
+    stop strings that the server is not told of, since they are words which a chat may well hold.
     """
 
     render: Callable[[Document], str]
     stop: tuple[str, ...]
     variables: frozenset[str]
+    cut: tuple[str, ...] = ()
 
 
 class Said(NamedTuple):

@@ -257,7 +257,7 @@ _GEMMA = Style(
 )
 
 PROMPTS: Mapping[str, Prompt] = {
-    "plain": Prompt(partial(_plain, _PLAIN), _PLAIN.stop, MESSAGES),
+    "plain": Prompt(partial(_plain, _PLAIN), (), MESSAGES, cut=_PLAIN.stop),
     "chatml": _styled(_CHATML),
     "llama2": _styled(_LLAMA2),
     "llama3": _styled(_LLAMA3),

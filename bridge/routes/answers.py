@@ -113,7 +113,11 @@ class AnswerRule:
 
 @dataclass(frozen=True, slots=True)
 class StreamRule:
-    """How a streamed answer is read."""
+    """How a streamed answer is read.
+
+    `done_promised`: the server says when it is done, so that a stream without it was cut short;
+    `finish_ends`: a reason for the end says so too.
+    """
 
     answer: AnswerRule
     framing: str = "sse"
@@ -124,6 +128,7 @@ class StreamRule:
     done: Callable[[Scope], bool] | None = None
     done_literal: str = "[DONE]"
     done_promised: bool = False
+    finish_ends: bool = False
     replace: Slot | None = None
 
 

@@ -43,4 +43,4 @@ def _rule(message: str, *others: str) -> AnswerRule:
 
 
 OPENAI_WHOLE = _rule("message")
-OPENAI_STREAM = StreamRule(_rule("delta", "$item.message.content"))
+OPENAI_STREAM = StreamRule(_rule("delta", "$item.message.content"), done_promised=True, finish_ends=True)

@@ -25,7 +25,7 @@ from bridge.deltas import MISSING
 from bridge.templating import Interpolated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from bridge.rules.scope import Scope
 
@@ -166,9 +166,9 @@ def _matcher(tree: Any, many: bool) -> Callable[[Any], Any]:  # noqa: FBT001
     return find
 
 
-def text_paths(doc: Any, wanted: str = "", most: int = 6) -> list[str]:
-    """The paths of a document that hold strings, those most like the `wanted` one first."""
-    found = dict.fromkeys(_text_paths(doc, "$", 0))
+def text_paths(docs: Iterable[Any], wanted: str = "", most: int = 6) -> list[str]:
+    """The paths of some documents that hold strings, those most like the `wanted` one first."""
+    found = dict.fromkeys(path for doc in docs for path in _text_paths(doc, "$", 0))
     return sorted(found, key=lambda path: -SequenceMatcher(None, path, wanted).ratio())[:most]
 
 

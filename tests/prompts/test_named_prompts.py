@@ -191,7 +191,7 @@ def test_several_turns(name: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("name", "stop"),
     [
-        ("plain", ("\nUser:",)),
+        ("plain", ()),
         ("chatml", ("<|im_end|>",)),
         ("llama2", ("</s>", "[INST]")),
         ("llama3", ("<|eot_id|>",)),
@@ -359,3 +359,7 @@ def in_order(texts: list[str], prompt: str) -> bool:
             return False
         position = found + len(text)
     return True
+
+
+def test_plain_ends_answers_at_a_word_that_servers_are_not_told_of() -> None:
+    assert PROMPTS["plain"].cut == ("\nUser:",)

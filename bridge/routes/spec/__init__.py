@@ -16,6 +16,7 @@ from bridge.config.shapes import (
     FLAG,
     TEXT,
     Choice,
+    Deferred,
     Either,
     ListOf,
     MapOf,

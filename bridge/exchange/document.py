@@ -1,0 +1,144 @@
+"""The request document: `$` of a request's rules, the client's body and what is computed from it.
+
+Only what a route's rules look at is computed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge.errors import RequestError
+from bridge.openai.requests import content_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bridge.openai.endpoints import Endpoint
+    from bridge.prompts import Prompt
+
+__all__ = ["as_chat", "request_document", "stop_strings"]
+
+Body = dict[str, Any]
+Messages = list[dict[str, Any]]
+
+_OF_TEXT = {"prompt", "system", "last", "history"}
+
+
+def request_document(
+    endpoint: Endpoint,
+    body: Body,
+    *,
+    messages: Messages,
+    text: str | None,
+    raw: Body,
+    prompt: Prompt,
+    stream: bool,
+    now: float,
+    reads: Iterable[str | None],
+) -> Body:
+    """The document for one upstream request.
+
+    `body` has the upstream's model, `text` is the prompt of a legacy completion, `raw` the client's own
+    body. `stream` is what is wanted of the server, `now` in Unix seconds, `reads` are the members to
+    compute. Raises RequestError where a text is needed of messages that hold more than text, or where the
+    prompt refuses them.
+    """
+    named = {str(name) for name in reads}
+    messages = [_flattened(message) for message in messages]
+    document = {name: value for name, value in body.items() if value is not None}
+    document |= {"messages": messages, "endpoint": endpoint.path, "stream": stream, "now": now, "raw": raw}
+    if "max_tokens" not in document and "max_completion_tokens" in document:
+        document["max_tokens"] = document["max_completion_tokens"]
+    renders = "prompt" in named and text is None
+    stops = stop_strings(body)
+    if renders:
+        # A template's turn markers end the answer as the client's own stop strings do.
+        stops += tuple(stop for stop in prompt.stop if stop not in stops)
+    document.pop("stop", None)
+    if stops:
+        document["stop"] = list(stops)
+    if named & _OF_TEXT:
+        _check_text(messages)
+    document["turns"] = [message for message in messages if not _is_system(message)]
+    document |= _texts(messages, named)
+    if text is not None:
+        document["prompt"] = text
+    elif renders:
+        document["prompt"] = prompt.render(document)
+    return document
+
+
+def as_chat(prompt: str) -> Messages:
+    """A legacy prompt as the messages of a chat."""
+    return [{"role": "user", "content": prompt}]
+
+
+def stop_strings(body: Body) -> tuple[str, ...]:
+    """The client's stop strings; empty ones stop nothing."""
+    stop = body.get("stop")
+    listed = [stop] if isinstance(stop, str) else stop or []
+    return tuple(string for string in listed if string)
+
+
+def _texts(messages: Messages, named: set[str]) -> Body:
+    """`system`, `last` and `history`."""
+    found: Body = {}
+    if "system" in named:
+        said = [text for message in messages if _is_system(message) and (text := _text(message))]
+        if said:
+            found["system"] = "\n\n".join(said)
+    turns = [message for message in messages if not _is_system(message)]
+    last = max((n for n, message in enumerate(turns) if message["role"] == "user"), default=None)
+    if last is None:
+        last = len(turns) - 1
+    if "last" in named and turns:
+        found["last"] = _text(turns[last])
+    if "history" in named:
+        found["history"] = _pairs(turns[: max(last, 0)])
+    return found
+
+
+def _pairs(turns: Messages) -> list[list[str]]:
+    """Turns as [user, assistant]; what one side says in a row is one turn of it."""
+    pairs: list[list[str]] = []
+    answered = True
+    for turn in turns:
+        text = _text(turn)
+        if turn["role"] == "assistant":
+            if not pairs:
+                pairs.append(["", ""])
+            pairs[-1][1] = f"{pairs[-1][1]}\n\n{text}" if pairs[-1][1] else text
+            answered = True
+        elif answered:
+            pairs.append([text, ""])
+            answered = False
+        else:
+            pairs[-1][0] += f"\n\n{text}"
+    return pairs
+
+
+def _flattened(message: Body) -> Body:
+    """A message whose content is a list of text parts, with that content as text."""
+    if not isinstance(message.get("content"), list):
+        return message
+    text = content_text(message)
+    return message if text is None else {**message, "content": text}
+
+
+def _check_text(messages: Messages) -> None:
+    for number, message in enumerate(messages):
+        if content_text(message) is None:
+            raise RequestError(
+                400,
+                f"this model takes text only: messages[{number}] holds a content part that is no text",
+                param=f"messages[{number}].content",
+                code="unsupported_content",
+            )
+
+
+def _is_system(message: Body) -> bool:
+    return message["role"] in ("system", "developer")
+
+
+def _text(message: Body) -> str:
+    return content_text(message) or ""

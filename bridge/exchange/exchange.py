@@ -1,0 +1,160 @@
+"""One client's request and its reply, without I/O: what the handlers of floor 3 carry out.
+
+    exchange = Exchange(route, endpoint, body, …)          raises RequestError
+    for leg in exchange.legs:                              one upstream call each, most often one
+        leg.opening() ─▶ send ─▶ leg.opened(…)             the session, where the route has one
+        leg.request() ─▶ send ─▶ exchange.start(leg, …)
+        exchange.feed(leg, data) ─▶ bytes for the client
+        exchange.close(leg)      ─▶ bytes                  or cut(leg, error), where the connection failed
+        leg.closing() ─▶ send                              on every way out
+
+`error` is set when it failed. While nothing has been written (`started`) the client can still be given
+the error's own HTTP status; later the honest end was among the bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge.deltas import add_usages
+from bridge.exchange.answering import Answering
+from bridge.exchange.legs import Leg
+from bridge.exchange.passing import ChunkPassing, CompletionPassing, PassedStream, PassedWhole
+from bridge.exchange.planning import plan
+from bridge.openai.replies import Head, StreamReply, WholeReply
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bridge.deltas import Delta, Usage
+    from bridge.errors import BridgeError, UpstreamError
+    from bridge.openai.endpoints import Endpoint
+    from bridge.routes.route import Route
+
+__all__ = ["Exchange"]
+
+Reply = StreamReply | WholeReply | PassedStream | PassedWhole
+
+
+class Exchange:
+    """One request on one route. `id` is what its reply is called, `now` in Unix seconds."""
+
+    __slots__ = ("_head", "_reply", "_unsettled", "dropped", "endpoint", "error", "legs", "route",
+                 "streams")  # fmt: skip
+
+    def __init__(
+        self,
+        route: Route,
+        endpoint: Endpoint,
+        body: dict[str, Any],
+        data: bytes,
+        *,
+        id: str,  # noqa: A002
+        now: float,
+        authorization: str | None = None,
+    ) -> None:
+        askings, self.dropped = plan(route, endpoint, body, data, now=now, authorization=authorization)
+        self.route = route
+        self.endpoint = endpoint
+        self.streams = body.get("stream") is True
+        self.error: BridgeError | None = None
+        self.legs = tuple(Leg(asking, number, f"call_{id}") for number, asking in enumerate(askings))
+        self._unsettled = len(self.legs)
+        self._reply: Reply | None = None
+        options = body.get("stream_options") or {}
+        self._head = Head(
+            endpoint,
+            endpoint.id_prefix + id,
+            int(now),
+            body["model"],
+            include_usage=options.get("include_usage") is True,
+        )
+        if passing := self._passing():
+            self.legs[0].answering = Answering(self.legs[0].expected, passing)
+
+    @property
+    def started(self) -> bool:
+        """Whether bytes of a good answer were given."""
+        return self._reply is not None and self._reply.started
+
+    @property
+    def content_type(self) -> str:
+        """Of the reply."""
+        return StreamReply.content_type if self.streams else WholeReply.content_type
+
+    @property
+    def usage(self) -> Usage | None:
+        """The token counts of all calls; None where no server told any."""
+        counts = [usage for leg in self.legs if (usage := leg.answering.reading.usage) is not None]
+        return add_usages(counts) if counts else None
+
+    def start(self, leg: Leg, status: int, headers: Mapping[str, str]) -> None:
+        """The head of an answer has come; `headers` are keyed in lower case."""
+        leg.answering.start(status, headers)
+
+    def feed(self, leg: Leg, data: bytes) -> bytes:
+        """Some of an answer's body has come: what the client gets of it."""
+        return self._settle(leg, leg.answering.feed(data))
+
+    def close(self, leg: Leg) -> bytes:
+        """An answer's body is over."""
+        return self._settle(leg, leg.answering.close())
+
+    def cut(self, leg: Leg, error: UpstreamError) -> bytes:
+        """An answer's connection failed, or could not be made."""
+        leg.answering.cut(error)
+        return self._settle(leg, [])
+
+    def finished(self, leg: Leg) -> bool:
+        """Whether nothing more of this call's answer need be read."""
+        return self.error is not None or leg.answering.finished
+
+    def _passing(self) -> ChunkPassing | CompletionPassing | None:
+        """What passes an OpenAI-speaking server's answer on, where nothing has to be cut out of it."""
+        leg, *others = self.legs
+        expected, stream = leg.expected, leg.expected.stream
+        if others or leg.cuts or leg.asking.stream is not self.streams:
+            return None
+        if stream is not None:
+            return (
+                ChunkPassing(stream.answer, expected.manner, self._head) if self.route.openai_stream else None
+            )
+        if expected.whole is None or not self.route.openai_whole:
+            return None
+        return CompletionPassing(expected.whole, expected.manner, self._head)
+
+    def _settle(self, leg: Leg, deltas: list[Delta]) -> bytes:
+        """Write what was read; end the reply with the last call, or with the first that fails."""
+        if leg.settled or self.error is not None:
+            return b""
+        answering = leg.answering
+        if not deltas and not answering.finished:
+            return b""
+        if self._reply is None:
+            self._reply = self._begin(leg)
+        reply = self._reply
+        if leg.first:  # several calls are always read, never passed on, so these are deltas
+            deltas = [delta._replace(choice=delta.choice + leg.first) for delta in deltas]
+        out = reply.write(deltas)
+        if not answering.finished:
+            return out
+        leg.settled = True
+        if answering.error is not None:
+            self.error = answering.error
+            return out + (reply.fail(self.error) if reply.started else b"")
+        self._unsettled -= 1
+        if self._unsettled == 0:
+            choices = max(one.first + (one.answering.reading.seen or 1) for one in self.legs)
+            out += reply.close(self.usage, choices)
+        return out
+
+    def _begin(self, leg: Leg) -> Reply:
+        """Make the reply, now that its id and role can be known."""
+        reading = leg.answering.reading
+        match reading:
+            case ChunkPassing():
+                return PassedStream(reading, include_usage=self._head.include_usage)
+            case CompletionPassing():
+                return PassedWhole()
+        head = self._head._replace(id=reading.id or self._head.id, role=reading.role or self._head.role)
+        return StreamReply(head) if self.streams else WholeReply(head)

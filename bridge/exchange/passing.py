@@ -1,0 +1,165 @@
+"""Answers of servers that speak OpenAI's language: passed on, and mended where they have faults.
+
+These stand where `Reading` and a reply stand for other servers, and what flows between them are the bytes
+themselves. An answer that comes in another shape than was asked for is read by the rules all the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge import json
+from bridge.exchange.reading import Reading
+from bridge.openai.mending import ChunkMender, finish_word, mend_completion
+from bridge.openai.replies import DONE, StreamReply, WholeReply, event, usage_object
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bridge.deltas import Usage
+    from bridge.errors import BridgeError
+    from bridge.exchange.reading import Manner
+    from bridge.openai.replies import Head
+    from bridge.routes.answers import AnswerRule
+    from bridge.rules.scope import Scope
+
+__all__ = ["ChunkPassing", "CompletionPassing", "PassedStream", "PassedWhole"]
+
+
+class CompletionPassing(Reading):
+    """A whole answer: its own bytes, unless something in them has to be mended."""
+
+    __slots__ = ("_head",)
+
+    def __init__(self, rule: AnswerRule, manner: Manner, head: Head) -> None:
+        super().__init__(rule, manner)
+        self._head = head
+
+    def read(self, scope: Scope, data: bytes | str | None = None) -> list[Any]:
+        """The bytes of the body; nothing where it is no completion."""
+        super().read(scope)
+        self.found = self.found or _may_be_silent(scope.doc)
+        if not self.found:
+            return []
+        mended = mend_completion(scope.doc, self._head)
+        return [data if mended is scope.doc else json.dumps(mended)]
+
+    def close(self) -> list[Any]:
+        """Nothing is held back."""
+        return []
+
+
+class ChunkPassing(Reading):
+    """A stream: its chunks as they come, unless something in them has to be mended."""
+
+    __slots__ = ("mender", "usage_chunk")
+
+    def __init__(self, rule: AnswerRule, manner: Manner, head: Head) -> None:
+        super().__init__(rule, manner)
+        self.mender = ChunkMender(head)
+        self.usage_chunk: dict[str, Any] | None = None
+
+    @property
+    def finish_seen(self) -> bool:
+        """Whether a choice has had its finish."""
+        return bool(self.mender.finished)
+
+    def read(self, scope: Scope, data: bytes | str | None = None) -> list[Any]:
+        """The event of one chunk; nothing for what must not go on."""
+        chunk = scope.doc
+        if type(chunk) is not dict:
+            super().read(scope)
+            return []
+        choices = chunk.get("choices")
+        if chunk.get("usage") or (choices and type(choices[0]) is dict and choices[0].get("usage")):
+            self.count(scope)
+            if not choices:
+                self.usage_chunk = chunk
+        mended = self.mender.mend(chunk)
+        self.found = self.mender.found
+        if mended is None:
+            if not self.found:
+                super().read(scope)  # remembered, to say where the text would have been
+                self.found = False
+            return []
+        if mended is chunk and type(data) is bytes and b"\n" not in data:
+            return [b"data: " + data + b"\n\n"]
+        return [event(mended)]
+
+    def close(self) -> list[Any]:
+        """Nothing is held back."""
+        return []
+
+
+class PassedWhole:
+    """The reply to a whole answer that is passed on."""
+
+    __slots__ = ("_body",)
+
+    content_type = WholeReply.content_type
+    started = False
+
+    def __init__(self) -> None:
+        self._body = b""
+
+    def write(self, bodies: Sequence[Any]) -> bytes:
+        """Nothing yet: the body leaves when it is known to be good."""
+        self._body += b"".join(bodies)
+        return b""
+
+    def close(self, usage: Usage | None, choices: int) -> bytes:
+        """The body."""
+        return self._body
+
+    def fail(self, error: BridgeError) -> bytes:
+        """Nothing: the error's own envelope is the whole reply."""
+        return b""
+
+
+class PassedStream:
+    """The reply to a stream that is passed on."""
+
+    __slots__ = ("_include_usage", "_reading", "started")
+
+    content_type = StreamReply.content_type
+
+    def __init__(self, reading: ChunkPassing, *, include_usage: bool) -> None:
+        self._reading = reading
+        self._include_usage = include_usage
+        self.started = False
+
+    def write(self, events: Sequence[Any]) -> bytes:
+        """The events as they are."""
+        out = b"".join(events)
+        self.started = self.started or bool(out)
+        return out
+
+    def close(self, usage: Usage | None, choices: int) -> bytes:
+        """What is missing at the end: finishes, usage where it was asked for, and the last word."""
+        mender = self._reading.mender
+        out = [event(chunk) for chunk in mender.finish()]
+        if usage is not None and self._include_usage:
+            told = self._reading.usage_chunk or {"usage": usage_object(usage)}
+            counts = {**told["usage"], **usage_object(usage)}
+            out.append(event(mender.frame(told) | {"choices": [], "usage": counts}))
+        return b"".join([*out, DONE])
+
+    def fail(self, error: BridgeError) -> bytes:
+        """The end of a stream that failed on the way."""
+        return event(error.envelope)
+
+
+def _may_be_silent(doc: Any) -> bool:
+    """Whether a completion without content is none of an error: filtered, cut short, refused, spoken."""
+    choices = doc.get("choices") if isinstance(doc, dict) else None
+    if not isinstance(choices, list) or not choices:
+        return False
+    return all(isinstance(choice, dict) and _has_reason(choice) for choice in choices)
+
+
+def _has_reason(choice: dict[str, Any]) -> bool:
+    message = choice.get("message")
+    said = message if isinstance(message, dict) else {}
+    return finish_word(choice.get("finish_reason")) in ("length", "content_filter", "tool_calls") or any(
+        said.get(name) is not None for name in ("refusal", "audio", "function_call")
+    )
