@@ -42,7 +42,8 @@ class BridgeError(Exception):
     """An answer that failed: what OpenAI's error envelope needs.
 
     `status` is the HTTP status for the client, `message` one or more sentences for a person, `type` and
-    `code` OpenAI's words for it, `param` the offending member of the request, `retry_after` seconds.
+    `code` OpenAI's words for it, `param` the offending member of the request, `retry_after` seconds,
+    `headers` more that the answer must carry.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class BridgeError(Exception):
         self.param = param
         self.code = code
         self.retry_after = retry_after
+        self.headers: dict[str, str] = {}
 
     @property
     def envelope(self) -> dict[str, dict[str, str | None]]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["interpolate"]
 
 _HOLE = re.compile(r"\$(?P<escaped>\$)?\{(?P<inside>[^{}]*)\}")
+_FORMS = "${NAME}, ${NAME:-default} or ${file:PATH}"
 _NAME = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL)
 
 
@@ -44,6 +45,7 @@ def interpolate(
 def _fill(
     node: Node, environment: Mapping[str, str], read_file: Callable[[str], str], problems: Problems
 ) -> Interpolated:
+    before = len(problems)
     parts, values = [], []
     end = 0
     for hole in _HOLE.finditer(node.value):
@@ -53,7 +55,14 @@ def _fill(
             values.append(hole[0][1:])
         else:
             values.append(_look_up(hole["inside"], node, environment, read_file, problems))
-    return Interpolated([*parts, node.value[end:]], values)
+    parts.append(node.value[end:])
+    if any("${" in part for part in parts):
+        problems.add(
+            node.place, node.path, "`${` without its `}`", expected=f"{_FORMS}, or $${{ for a literal ${{"
+        )
+    if len(problems) > before:
+        problems.settle(node.place)
+    return Interpolated(parts, values)
 
 
 def _look_up(
@@ -76,7 +85,7 @@ def _look_up(
             node.place,
             node.path,
             f"`${{{inside}}}` is no variable",
-            expected="${NAME}, ${NAME:-default} or ${file:PATH}",
+            expected=_FORMS,
         )
         return ""
     value, default = environment.get(match["name"], ""), match["default"]
@@ -89,5 +98,5 @@ def _look_up(
             f"the environment variable {match['name']} is not set",
             expected=f"it to be set, or a default: ${{{match['name']}:-default}}",
         )
-        return inside  # something, so that its absence is not told twice
+        return ""
     return value

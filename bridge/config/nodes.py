@@ -46,11 +46,13 @@ class Node:
         """What it is, for a person."""
         match self.value:
             case dict():
-                return "a mapping"
+                return "a mapping" if self.value else "an empty mapping"
             case list():
-                return "a list"
+                return "a list" if self.value else "an empty list"
             case None:
                 return "nothing"
+            case "":
+                return "an empty string"
             case bool():
                 return f"`{str(self.value).lower()}`"
             case str():
@@ -101,8 +103,12 @@ def parse(text: str, name: str, problems: Problems) -> Node | None:
             place, "", f"not YAML: {error.problem or error.context}", expected=_advice(source, place)
         )
         return None
-    except yaml.YAMLError as error:
-        problems.add(top, "", f"not YAML: {' '.join(str(error).split())}")
+    except yaml.reader.ReaderError as error:
+        place = _place_at(source, text, error.position)
+        problems.add(place, "", f"not YAML: the character {error.character!r} is not allowed in it")
+        return None
+    except RecursionError:
+        problems.add(top, "", "not YAML for people: nested too deeply")
         return None
     if tree is None:
         problems.add(top, "", "the file is empty", expected="a mapping with `routes`")
@@ -130,23 +136,35 @@ class _Converter:
         self._open.add(id(tree))
         match tree:
             case yaml.ScalarNode():
-                node.value = _SCALARS.get(tree.tag, str)(tree.value)
-                if tree.tag not in _SCALARS:
-                    self._problems.add(
-                        place, path, f"unknown tag {tree.tag}", expected="plain YAML without tags"
-                    )
+                node.value = self._scalar(tree, path)
             case yaml.SequenceNode():
                 node.value = [self.node(item, f"{path}[{n}]", None) for n, item in enumerate(tree.value)]
             case yaml.MappingNode():
                 node.value = self._mapping(tree, path)
+        if tree.tag not in _TAGS:
+            self._problems.add(place, path, f"unknown tag {tree.tag}", expected="plain YAML without tags")
         self._open.discard(id(tree))
         return node
+
+    def _scalar(self, tree: yaml.ScalarNode, path: str) -> Scalar:
+        try:
+            value: Scalar = _SCALARS.get(tree.tag, str)(tree.value)
+        except ValueError:  # a tag that does not fit, or an integer beyond Python's patience
+            self._problems.add(self._place(tree), path, f"`{_short(tree.value)}` cannot be read as a number")
+            return None
+        return value
 
     def _mapping(self, tree: yaml.MappingNode, path: str) -> dict[Scalar, Node]:
         merged: dict[Scalar, Node] = {}
         own: dict[Scalar, Node] = {}
+        merges = 0
         for key, value in tree.value:
-            if key.tag == "tag:yaml.org,2002:merge":
+            if key.tag == _TAG + "merge":
+                merges += 1
+                if merges > 1:
+                    self._problems.add(
+                        self._place(key), path, "the key `<<` is there twice", expected="<<: [*one, *two]"
+                    )
                 self._merge(merged, value, path)
                 continue
             if not isinstance(key, yaml.ScalarNode):
@@ -157,9 +175,9 @@ class _Converter:
                     expected=_advice(self._source, self._place(key)),
                 )
                 continue
-            name = _SCALARS.get(key.tag, str)(key.value)
+            name = self._scalar(key, path)
             node = self.node(value, join(path, name), key)
-            if any(_same(name, other) for other in own):
+            if name in own:  # as are 1 and 1.0, and 1 and true: equal here, whatever YAML says
                 self._problems.add(self._place(key), node.path, f"the key `{key.value}` is there twice")
             own[name] = node
         return {**merged, **own}
@@ -180,14 +198,19 @@ class _Converter:
 
 def join(path: str, key: Scalar) -> str:
     """The path of a member: names plain, anything else in brackets."""
-    text = str(key)
+    text = _key_text(key)
     if not re.fullmatch(r"[\w$-]+", text):
         return f"{path}[{text!r}]"
     return f"{path}.{text}" if path else text
 
 
-def _same(one: Scalar, other: Scalar) -> bool:
-    return type(one) is type(other) and one == other
+def _key_text(key: Scalar) -> str:
+    return str(key).lower() if isinstance(key, bool) else "null" if key is None else str(key)
+
+
+def _place_at(source: Source, text: str, position: int) -> Place:
+    lines = text[:position].split("\n")
+    return Place(source, len(lines), len(lines[-1]) + 1)
 
 
 def _short(text: str) -> str:
@@ -197,10 +220,10 @@ def _short(text: str) -> str:
 def _advice(source: Source, place: Place) -> str:
     """What is most often behind a broken line."""
     line = source.lines[place.line - 1] if place.line <= len(source.lines) else ""
-    if "{{" in line or "${" in line or "$." in line or "$[" in line:
-        return 'quotes around "{{ … }}", "${…}" and "$.…" that begin a value or stand inside {…} or […]'
-    if "\t" in line:
+    if "\t" in line[: place.column]:
         return "spaces for indentation, YAML takes no tabs"
+    if any(mark in line for mark in ("{{", "{%", "${", "$.", "$[")):
+        return 'quotes around "{{ … }}", "{% … %}", "${…}" and "$.…" that begin a value or stand inside {…} or […]'
     return ""
 
 
@@ -247,3 +270,4 @@ _SCALARS: dict[str, Any] = {
     _TAG + "int": _int,
     _TAG + "float": _float,
 }
+_TAGS = {*_SCALARS, _TAG + "seq", _TAG + "map"}

@@ -61,6 +61,10 @@ class Problem:
 class Problems(list[Problem]):
     """The faults of a file, gathered in one pass so that all are told at once."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._settled: set[tuple[str, int, int]] = set()
+
     def add(
         self,
         place: Place,
@@ -72,6 +76,8 @@ class Problems(list[Problem]):
         word: str = "",
     ) -> None:
         """Note a fault; with `known` words, the nearest one to `word` is proposed."""
+        if (place.source.name, place.line, place.column) in self._settled:
+            return
         known = list(known)
         parts = [f"expected {expected}" if expected else ""]
         if not expected and known:
@@ -80,11 +86,16 @@ class Problems(list[Problem]):
             parts.append(f"did you mean `{near}`?")
         self.append(Problem(place, path, message, "; ".join(part for part in parts if part)))
 
+    def settle(self, place: Place) -> None:
+        """Say no more of what stands there: what it should be is not known."""
+        self._settled.add((place.source.name, place.line, place.column))
+
     def sorted(self) -> list[Problem]:
-        """In the order of the file."""
-        return sorted(
-            self, key=lambda problem: (problem.place.source.name, problem.place[1:], problem.message)
-        )
+        """In the order of the file. What an alias repeats is told once."""
+        told = {
+            (problem.place.source.name, problem.place[1:], problem.message): problem for problem in self[::-1]
+        }
+        return [told[key] for key in sorted(told)]
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

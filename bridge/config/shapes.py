@@ -7,6 +7,7 @@ Shape.expected              -> "a duration, such as 5s or 500ms"
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANY", "DURATION", "FLAG", "INVALID", "SIZE", "TEXT", "Choice", "Deferred", "Either", "ListOf", "MapOf",
-    "OneOrMany", "Shape", "Text", "Whole",
+    "OneOrMany", "Placed", "Shape", "Text", "Whole",
 ]  # fmt: skip
 
 
@@ -145,6 +146,8 @@ class Amount(Shape):
         if match is None or factor is None:
             return None
         amount = float(match[1]) * factor
+        if amount == math.inf:
+            return None
         return int(amount) if self.whole else amount
 
     def schema(self) -> dict[str, Any]:
@@ -203,6 +206,24 @@ class Deferred(Shape):
         return self.shape.schema()
 
 
+class Placed(Shape):
+    """A value together with its node, for what is told of it later."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.expected = shape.expected
+
+    def takes(self, node: Node) -> bool:
+        return self.shape.takes(node)
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        value = self.shape.read(node, problems)
+        return INVALID if value is INVALID else (node, value)
+
+    def schema(self) -> dict[str, Any]:
+        return self.shape.schema()
+
+
 @dataclass(frozen=True)
 class ListOf(Shape):
     """A list of one kind of value, read as a tuple."""
@@ -212,7 +233,7 @@ class ListOf(Shape):
 
     @property
     def expected(self) -> str:  # type: ignore[override]
-        return f"a list, each {self.of.expected}"
+        return f"a list{' of at least one' if self.least else ''}, each {self.of.expected}"
 
     def takes(self, node: Node) -> bool:
         return isinstance(node.value, list) and len(node.value) >= self.least

@@ -52,6 +52,11 @@ class Leg:
         )
         self.answering = Answering(self.expected)
 
+    @property
+    def whole_read(self) -> bool:
+        """Whether the answer ended well by its own word, so that only its connection's end is awaited."""
+        return self.answering.error is None and not self.answering.reading.ended
+
     def opening(self) -> UpstreamRequest | None:
         """The call that opens the session, where the route has one."""
         session = self.asking.route.session

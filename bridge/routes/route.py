@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bridge.config.nodes import Node
     from bridge.prompts import Prompt
     from bridge.routes.answers import AnswerRule, StreamRule
     from bridge.routes.bodies import BodyRule
@@ -83,5 +84,5 @@ class Route:
     refuses_unsupported: bool
     limits: LimitsSpec
     transport: TransportSpec
-    samples: tuple[SampleSpec, ...] = ()
+    samples: tuple[tuple[Node, SampleSpec], ...] = ()
     secrets: tuple[str, ...] = field(default=(), repr=False)

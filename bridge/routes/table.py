@@ -47,11 +47,11 @@ class Table:
         self.routes = routes
         self.server = server
         self._exact: dict[str, list[Route]] = {}
-        self._globs: list[tuple[re.Pattern[str], Route]] = []
+        self._globs: list[tuple[re.Pattern[str], str, Route]] = []
         for route in routes:
             for model in route.models:
                 if _is_glob(model):
-                    self._globs.append((re.compile(translate(model)), route))
+                    self._globs.append((re.compile(translate(model)), model, route))
                 else:
                     self._exact.setdefault(model, []).append(route)
 
@@ -64,15 +64,20 @@ class Table:
         """Whether some route answers for the model."""
         return bool(self._candidates(model))
 
-    def find(self, model: str, endpoint: Endpoint) -> Route:
-        """The route for a model: exact names win over globs, then the file's order.
+    @property
+    def largest_body(self) -> int:
+        """The most bytes that any route takes of a client's body."""
+        return max(route.limits.body for route in self.routes)
 
-        Raises RequestError (404) where there is none.
+    def find(self, model: str, endpoint: Endpoint) -> tuple[Route, str]:
+        """The route for a model, and the name or glob by which it was found.
+
+        Exact names win over globs, then the file's order. Raises RequestError (404) where there is none.
         """
         candidates = self._candidates(model)
-        for route in candidates:
+        for route, name in candidates:
             if endpoint.name in route.serves:
-                return route
+                return route, name
         if candidates:
             raise RequestError(
                 404,
@@ -82,8 +87,9 @@ class Table:
             )
         raise RequestError(404, f"the model `{model}` does not exist", param="model", code="model_not_found")
 
-    def _candidates(self, model: str) -> list[Route]:
-        return self._exact.get(model, []) + [route for glob, route in self._globs if glob.match(model)]
+    def _candidates(self, model: str) -> list[tuple[Route, str]]:
+        exact = [(route, model) for route in self._exact.get(model, ())]
+        return exact + [(route, glob) for pattern, glob, route in self._globs if pattern.match(model)]
 
 
 def load(text: str, name: str, surroundings: Surroundings) -> Table:

@@ -21,6 +21,7 @@ from bridge.config.shapes import (
     ListOf,
     MapOf,
     OneOrMany,
+    Placed,
     Text,
     Whole,
 )
@@ -108,8 +109,8 @@ class RouteSpec:
         default="drop",
     )
     limits: LimitsSpec = key(Record(LimitsSpec), "bounds", default=LimitsSpec())
-    samples: tuple[SampleSpec, ...] = key(
-        ListOf(Record(SampleSpec)), "examples that `bridge check` runs", default=()
+    samples: tuple[tuple[Node, SampleSpec], ...] = key(
+        ListOf(Placed(Record(SampleSpec))), "examples that `bridge check` runs", default=()
     )
 
 

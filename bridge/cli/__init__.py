@@ -1,0 +1,107 @@
+"""The command `bridge`: serve, check, explain, routes, schema."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from bridge import __version__, json
+from bridge.cli.check import check
+from bridge.cli.explain import explain, list_routes
+from bridge.errors import ConfigError
+from bridge.openai.endpoints import ENDPOINTS
+from bridge.routes.spec import FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_ABOUT = """\
+An OpenAI front before any model server, by rules in YAML.
+
+  bridge serve routes.yaml            answer OpenAI's clients by the routes of a file
+  bridge serve --demo                 the same, with small model servers to try it on
+  bridge check routes.yaml            every fault of the file at once, then its samples
+  bridge explain routes.yaml --model llama request.json
+                                      the request that would go upstream, and what comes of an answer
+"""
+
+_SETTINGS = """\
+Flags win over the variables BRIDGE_LISTEN, BRIDGE_ADMIN and BRIDGE_WORKERS, these over `server` in the
+file. SIGTERM ends it once the answers in flight are over, SIGHUP reads the file again at once.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command. 0: all is well, 1: the file or an address is not, 2: a wrong call."""
+    called = _parser().parse_args(arguments)
+    try:
+        return int(called.run(called))
+    except ConfigError as error:
+        print(error)
+        count = len(error.problems)
+        print(f"{called.file}: {count} {'problem' if count == 1 else 'problems'}", file=sys.stderr)
+        return 1
+    except (OSError, ValueError) as error:
+        print(f"bridge: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bridge", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"bridge {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    command = commands.add_parser(
+        "serve", help="answer clients", epilog=_SETTINGS, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command.add_argument("file", nargs="?", help="the file of routes (default: routes.yaml)")
+    command.add_argument("--listen", metavar="HOST:PORT", help="the OpenAI front; port 0 takes a free one")
+    command.add_argument("--admin", metavar="HOST:PORT|off", help="/metrics, /healthz and /readyz")
+    command.add_argument("--demo", action="store_true", help="run the embedded model servers too")
+    command.add_argument("--workers", type=_positive, metavar="N", help="processes that share the front")
+    command.set_defaults(run=_serve)
+
+    command = commands.add_parser("check", help="find every fault of a file, and run its samples")
+    command.add_argument("file", help="the file of routes")
+    command.set_defaults(run=check)
+
+    command = commands.add_parser("explain", help="show what a request becomes, and what its answer")
+    command.add_argument("file", help="the file of routes")
+    command.add_argument("request", nargs="?", help="a client's body in a file, - for standard input")
+    command.add_argument("--model", required=True, help="the model that the client asks for")
+    command.add_argument("--endpoint", choices=list(ENDPOINTS), default="chat", help="what the client calls")
+    command.add_argument("--receives", metavar="FILE", help="what the server answers, a file")
+    command.set_defaults(run=explain)
+
+    command = commands.add_parser("routes", help="list the routes of a file")
+    command.add_argument("file", help="the file of routes")
+    command.set_defaults(run=list_routes)
+
+    command = commands.add_parser("schema", help="print the JSON Schema of such files, for editors")
+    command.set_defaults(run=_schema)
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def _schema(called: argparse.Namespace) -> int:
+    print(json.pretty({"$schema": "https://json-schema.org/draft/2020-12/schema", **FILE.schema()}))
+    return 0
+
+
+def _serve(called: argparse.Namespace) -> int:
+    # What serves is imported here only: the other commands start without it, and the library that keeps
+    # metrics decides at its import whether they are those of one process or of several.
+    from bridge.cli.serve import serve
+
+    return serve(called)

@@ -1,0 +1,137 @@
+"""`bridge check`: every fault of a file at once, then its samples, streams also cut at every byte."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge import json
+from bridge.cli.folding import fold
+from bridge.config.problems import Problem
+from bridge.errors import BridgeError, ConfigError
+from bridge.exchange.exchange import Exchange
+from bridge.exchange.rehearsal import rehearse
+from bridge.loading import load_file
+from bridge.openai.endpoints import ENDPOINTS
+from bridge.routes.spec import ABSENT
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from bridge.routes.route import Route
+    from bridge.routes.spec import SampleSpec
+
+__all__ = ["check", "check_sample"]
+
+
+def check(called: argparse.Namespace) -> int:
+    """Print what is wrong, or one line of counts. Raises ConfigError."""
+    table = load_file(called.file)
+    samples = [(route, node, sample) for route in table.routes for node, sample in route.samples]
+    problems = [
+        Problem(node.find((member,)).place, node.find((member,)).path, message)
+        for route, node, sample in samples
+        for member, message in check_sample(route, sample)
+    ]
+    if problems:
+        raise ConfigError(problems)
+    print(
+        f"{called.file}: {_count(len(table.routes), 'route')}, {_count(len(table.models), 'model')}, "
+        f"{_count(len(samples), 'sample')}: all good"
+    )
+    return 0
+
+
+def check_sample(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str]]:
+    """What does not hold of a sample: the member that says so, and how."""
+    try:
+        exchange = _exchange(route, sample)
+        yield from _check_request(exchange, sample)
+        if sample.receives is not ABSENT:
+            yield from _check_answer(route, sample)
+    except BridgeError as error:
+        if not isinstance(sample.answers, dict):
+            yield "request", f"it is refused with {error.status}: {error.message}"
+            return
+        yield from (("answers", fault) for fault in differences(sample.answers, error.envelope))
+
+
+def _check_request(exchange: Exchange, sample: SampleSpec) -> Iterator[tuple[str, str]]:
+    leg = exchange.legs[0]
+    if leg.asking.route.session is not None:
+        leg.opened(200, {}, b'{"session": "SESSION", "id": "SESSION"}')
+    request = leg.request()
+    if sample.sends is not ABSENT:
+        sent = json.loads(request.body) if request.body else None
+        for fault in differences(sample.sends, sent, exact=True):
+            yield "sends", fault
+    if sample.url is not None and sample.url != request.urls[0]:
+        yield "url", f"the request goes to {request.urls[0]}"
+    carried = {name.lower(): value for name, value in request.headers.items()}
+    for name, value in (sample.headers or {}).items():
+        if carried.get(name.lower()) != value:
+            yield "headers", f"{name} is {carried.get(name.lower(), 'not sent')}, expected {value}"
+
+
+def _check_answer(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str]]:
+    data = sample.receives.encode() if isinstance(sample.receives, str) else json.dumps(sample.receives)
+    whole, answer = _answer(route, sample, [data])
+    if sample.answers is not ABSENT:
+        wanted = (
+            sample.answers if isinstance(sample.answers, dict) else _with_text(sample, str(sample.answers))
+        )
+        for fault in differences(wanted, answer):
+            yield "answers", fault
+    for cut in range(1, len(data)):
+        if _answer(route, sample, [data[:cut], data[cut:]])[0] != whole:
+            yield "receives", f"the answer is another when the bytes are cut behind byte {cut}"
+            return
+
+
+def _answer(route: Route, sample: SampleSpec, pieces: list[bytes]) -> tuple[object, Any]:
+    """What the client gets: the bytes and error to compare, and the answer they make."""
+    exchange = _exchange(route, sample)
+    headers = {name.lower(): value for name, value in (sample.response_headers or {}).items()}
+    out = rehearse(exchange, pieces, status=sample.status, headers=headers)
+    error = exchange.error
+    if error is not None and not exchange.started:
+        return (out, error.envelope), error.envelope
+    return (out, error and error.envelope), fold(out) if exchange.streams else json.loads(out)
+
+
+def _exchange(route: Route, sample: SampleSpec) -> Exchange:
+    body = {"model": route.models[0], **sample.request}
+    return Exchange(route, ENDPOINTS[sample.endpoint], body, json.dumps(body), id="sample", now=0.0)
+
+
+def _with_text(sample: SampleSpec, text: str) -> dict[str, Any]:
+    choice = {"message": {"content": text}} if sample.endpoint == "chat" else {"text": text}
+    return {"choices": [choice]}
+
+
+def differences(wanted: Any, found: Any, at: str = "$", *, exact: bool = False) -> Iterator[str]:
+    """Where two JSON values differ. Members that are not wanted may be there, unless `exact`."""
+    match wanted, found:
+        case dict(), dict():
+            for name in wanted:
+                if name not in found:
+                    yield f"{at}.{name} is missing"
+                else:
+                    yield from differences(wanted[name], found[name], f"{at}.{name}", exact=exact)
+            if exact:
+                yield from (f"{at}.{name} is there too" for name in found if name not in wanted)
+        case list(), list() if len(wanted) == len(found):
+            for number, (one, other) in enumerate(zip(wanted, found, strict=True)):
+                yield from differences(one, other, f"{at}[{number}]", exact=exact)
+        case _:
+            if isinstance(wanted, bool) is not isinstance(found, bool) or wanted != found:
+                yield f"{at} is {_shown(found)}, expected {_shown(wanted)}"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value).decode()
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

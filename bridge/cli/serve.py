@@ -1,0 +1,130 @@
+"""`bridge serve`: settings from flags, variables and the file; sockets; one process or several."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bridge.loading import load_file
+from bridge.logs import set_up
+
+if TYPE_CHECKING:
+    import argparse
+    import socket
+    from collections.abc import Callable, Coroutine
+
+    from bridge.routes.spec import ServerSpec
+
+__all__ = ["serve"]
+
+_SHIPPED = Path(__file__).parent.parent / "demo" / "routes.yaml"
+
+
+def serve(called: argparse.Namespace) -> int:
+    """Bind, then serve in this process or in workers. Raises ConfigError, OSError, ValueError."""
+    called.file = _file(called.file, demo=called.demo)
+    server = load_file(called.file).server
+    workers = int(called.workers or os.environ.get("BRIDGE_WORKERS") or server.workers)
+    if workers == 1:
+        return _one(called, server)
+    with tempfile.TemporaryDirectory(prefix="bridge-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        return _several(called, server, workers)
+
+
+def _file(named: str | None, *, demo: bool) -> str:
+    """The file to serve; the shipped one where there is none and a demo is wanted."""
+    if named is None and demo and not Path("routes.yaml").exists() and _SHIPPED.exists():
+        return str(_SHIPPED)
+    return named or "routes.yaml"
+
+
+def _bind(called: argparse.Namespace, server: ServerSpec) -> tuple[socket.socket, socket.socket | None]:
+    from bridge.serving import bind
+
+    front = bind(called.listen or os.environ.get("BRIDGE_LISTEN") or server.listen)
+    admin = called.admin or os.environ.get("BRIDGE_ADMIN") or server.admin
+    return front, None if admin == "off" else bind(admin)
+
+
+def _one(called: argparse.Namespace, server: ServerSpec) -> int:
+    front, admin = _bind(called, server)
+    _run(_work(called, front, admin, lambda: _announce(front, admin)))
+    return 0
+
+
+def _several(called: argparse.Namespace, server: ServerSpec, workers: int) -> int:
+    """Workers that share the sockets. One that dies is replaced; the signals go to all."""
+    front, admin = _bind(called, server)
+    ending = False
+
+    def pass_on(number: int, frame: object) -> None:
+        nonlocal ending
+        ending = ending or number != signal.SIGHUP
+        for worker in running:
+            os.kill(worker, number)
+
+    running: dict[int, int] = {}
+    for number in range(workers):
+        running[_fork(called, front, admin if number == 0 else None)] = number
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(name, pass_on)
+    _announce(front, admin)
+    while running:
+        worker, status = os.wait()
+        number = running.pop(worker, 0)
+        if not ending:
+            print(f"bridge: worker {number} ended with status {status}, another takes over", file=sys.stderr)
+            running[_fork(called, front, admin if number == 0 else None)] = number
+    return 0
+
+
+def _fork(called: argparse.Namespace, front: socket.socket, admin: socket.socket | None) -> int:
+    child = os.fork()
+    if child:
+        return child
+    try:
+        _run(_work(called, front, admin, lambda: None))
+    finally:
+        os._exit(0)
+
+
+async def _work(
+    called: argparse.Namespace,
+    front: socket.socket,
+    admin: socket.socket | None,
+    announce: Callable[[], None],
+) -> None:
+    from bridge.demo import running
+    from bridge.serving import Settings, serve
+
+    set_up()
+    if not called.demo:
+        table = load_file(called.file)
+        await serve(Settings(called.file, table, front, admin, {}), announce)
+        return
+    async with running() as variables:
+        table = load_file(called.file, variables)
+        await serve(Settings(called.file, table, front, admin, variables), announce)
+
+
+def _announce(front: socket.socket, admin: socket.socket | None) -> None:
+    from bridge.serving import url_of
+
+    print(f"front listening on {url_of(front)}", flush=True)
+    if admin is not None:
+        print(f"admin listening on {url_of(admin)}", flush=True)
+
+
+def _run(work: Coroutine[None, None, None]) -> None:
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(work)
+    else:
+        uvloop.run(work)

@@ -1,0 +1,170 @@
+"""The OpenAI front: one handler for every request, from its bytes to the last byte of its reply.
+
+    path and key ─▶ body ─▶ route ─▶ Exchange ─▶ upstream ─▶ reply, log line, metrics
+
+Whatever goes wrong, the client gets OpenAI's error envelope with its true status, or, once a stream has
+begun, an error event at its honest end.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+from uuid import uuid4
+
+from bridge import json
+from bridge.carrying import Carrier
+from bridge.errors import BridgeError, RequestError
+from bridge.logs import log
+from bridge.openai.endpoints import CHAT, COMPLETIONS
+from bridge.openai.requests import read_request
+from bridge.replying import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp import web
+
+    from bridge.metrics import Metrics
+    from bridge.openai.endpoints import Endpoint
+    from bridge.routes.table import Table
+    from bridge.upstream import Upstream
+
+__all__ = ["Front", "State"]
+
+_ENDPOINTS: Mapping[str, Endpoint] = {f"/{endpoint.path}": endpoint for endpoint in (CHAT, COMPLETIONS)}
+
+
+@dataclass(slots=True)
+class State:
+    """What the handlers share. `table` is replaced as a whole when the file changes."""
+
+    table: Table
+    created: int
+    draining: bool = False
+
+
+class Front:
+    """Answers clients."""
+
+    def __init__(self, state: State, upstream: Upstream, metrics: Metrics) -> None:
+        self._state = state
+        self._metrics = metrics
+        self.carrier = Carrier(upstream, metrics)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        reply = Reply(request, _request_id(request), self._origin(request))
+        endpoint: Endpoint | None = None
+        try:
+            path = request.path.removeprefix("/v1").rstrip("/")
+            endpoint = _ENDPOINTS.get(path)
+            if request.method == "OPTIONS" and reply.cors:
+                return await reply.preflight()
+            self._check_key(request)
+            if endpoint is not None:
+                _check_method(request, "POST")
+                return await self._answer(request, endpoint, reply)
+            if path == "/models" or path.startswith("/models/"):
+                _check_method(request, "GET", "HEAD")
+                return await reply.whole(200, json.dumps(self._models(unquote(path[len("/models/") :]))))
+            raise RequestError(404, f"there is no {request.method} {request.path}", code="unknown_url")
+        except BridgeError as error:
+            self._metrics.refused(endpoint.name if endpoint else "", error.status)
+            log("refused", id=reply.id, path=request.path[:200], status=error.status, error=error.code)
+            return await reply.failed(error)
+
+    async def _answer(self, request: web.BaseRequest, endpoint: Endpoint, reply: Reply) -> web.StreamResponse:
+        table = self._state.table
+        data = await _read(request, table.largest_body)
+        body = read_request(endpoint, data)
+        route, model = table.find(body["model"], endpoint)
+        if len(data) > route.limits.body:
+            raise _too_large(route.limits.body)
+        return await self.carrier.carry(
+            route,
+            endpoint,
+            body,
+            data,
+            reply,
+            model=model,
+            authorization=request.headers.get("Authorization"),
+        )
+
+    def _check_key(self, request: web.BaseRequest) -> None:
+        keys = self._state.table.server.keys
+        if not keys:
+            return
+        scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
+        given = shown.strip().encode(errors="replace")
+        # Every key is compared, so that time tells nothing of which one was nearly right.
+        found = [hmac.compare_digest(given, key.encode()) for key in keys]
+        if scheme.lower() != "bearer" or not any(found):
+            raise RequestError(
+                401,
+                "Incorrect API key provided"
+                if given
+                else "You didn't provide an API key: Authorization: Bearer KEY",
+                code="invalid_api_key",
+            )
+
+    def _models(self, name: str) -> dict[str, Any]:
+        table = self._state.table
+        if not name:
+            return {"object": "list", "data": [self._model(model) for model in table.models]}
+        if not table.knows(name):
+            raise RequestError(
+                404, f"the model `{name}` does not exist", param="model", code="model_not_found"
+            )
+        return self._model(name)
+
+    def _model(self, name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": self._state.created, "owned_by": "bridge"}
+
+    def _origin(self, request: web.BaseRequest) -> str | None:
+        """The origin that may read the answer, where the file allows it."""
+        allowed = self._state.table.server.cors
+        origin = request.headers.get("Origin")
+        if origin is None or not allowed:
+            return None
+        return origin if origin in allowed or "*" in allowed else None
+
+
+def _check_method(request: web.BaseRequest, *allowed: str) -> None:
+    if request.method not in allowed:
+        error = RequestError(
+            405,
+            f"{request.method} is not allowed for {request.path}: use {allowed[0]}",
+            code="method_not_allowed",
+        )
+        error.headers["Allow"] = ", ".join(allowed)
+        raise error
+
+
+async def _read(request: web.BaseRequest, limit: int) -> bytes:
+    """The body, of at most so many bytes. Raises RequestError (413)."""
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+    pieces, size = [], 0
+    while data := await request.content.readany():
+        pieces.append(data)
+        size += len(data)
+        if size > limit:
+            raise _too_large(limit)
+    return b"".join(pieces)
+
+
+def _too_large(limit: int) -> RequestError:
+    return RequestError(413, f"the body is over {limit} bytes (limits.body)", code="request_too_large")
+
+
+def _request_id(request: web.BaseRequest) -> str:
+    """The client's own where it is sane, else a new one."""
+    given = request.headers.get("X-Request-Id", "")
+    sane = 0 < len(given) <= 128 and given.isascii() and all(c.isalnum() or c in "-_.:/+=@" for c in given)
+    return given if sane else f"req_{uuid4().hex}"

@@ -1,0 +1,54 @@
+"""Reads a file of routes and what it may reach: the environment, files beside it, shipped presets."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bridge.config.problems import Place, Problem, Source
+from bridge.errors import ConfigError
+from bridge.routes.table import Surroundings, load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bridge.routes.table import Table
+
+__all__ = ["load_file"]
+
+
+def load_file(name: str, extra: Mapping[str, str] | None = None) -> Table:
+    """The table of a file; `extra` adds to the environment. Raises ConfigError with every problem in it."""
+    path = Path(name)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError([_unreadable(name, error.strerror or str(error))]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([_unreadable(name, f"not UTF-8: byte {error.start + 1}")]) from None
+    surroundings = Surroundings(
+        environment={**os.environ, **(extra or {})},
+        read_file=partial(_read_beside, path.parent),
+        presets=_presets(),
+    )
+    return load(text, name, surroundings)
+
+
+def _read_beside(folder: Path, name: str) -> str:
+    """A file that is named in another one: relative to that."""
+    return (folder / name).read_text(encoding="utf-8")
+
+
+def _presets() -> dict[str, str]:
+    folder = files("bridge") / "presets"
+    if not folder.is_dir():
+        return {}
+    found = [entry for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+    return {entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8") for entry in found}
+
+
+def _unreadable(name: str, reason: str) -> Problem:
+    return Problem(Place(Source(name, ()), 1, 1), "", f"cannot be read: {reason}")

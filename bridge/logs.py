@@ -1,0 +1,56 @@
+"""One line per request: JSON, or words for a terminal. No content and no secret is ever in it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+from bridge import json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["log", "set_up"]
+
+_logger = logging.getLogger("bridge")
+
+
+def set_up(stream: TextIO = sys.stderr) -> None:
+    """Send the lines to a stream, as suits it."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_ForPeople() if stream.isatty() else _ForMachines())
+    _logger.handlers[:] = [handler]
+    _logger.setLevel(logging.INFO)
+    _logger.propagate = False
+
+
+def log(event: str, level: int = logging.INFO, /, **members: Any) -> None:
+    """Write one line. Members that are None are left out."""
+    said = {name: value for name, value in members.items() if value is not None}
+    _logger.log(level, event, extra={"members": said})
+
+
+class _ForMachines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **_members(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line).decode()
+
+
+class _ForPeople(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        words = " ".join(f"{name}={value}" for name, value in _members(record).items())
+        line = f"{self.formatTime(record, '%H:%M:%S')} {record.getMessage()} {words}"
+        return line + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
+
+
+def _members(record: logging.LogRecord) -> Mapping[str, Any]:
+    members = getattr(record, "members", {})
+    return members if isinstance(members, dict) else {}

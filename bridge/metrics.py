@@ -1,0 +1,162 @@
+"""What Prometheus is told. Label values come from the table of routes, never from a client.
+
+Names and buckets of `gen_ai_*` are OpenTelemetry's semantic conventions for generative AI (1.37, metrics).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from bridge.openai.requests import PARAMETERS
+
+if TYPE_CHECKING:
+    from bridge.deltas import Usage
+
+__all__ = ["Metrics", "Observed"]
+
+_DURATIONS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+_FIRST_TOKENS = (
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+)  # fmt: skip
+_PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+_TOKENS = tuple(4**power for power in range(14))
+
+_GEN_AI = ("gen_ai_operation_name", "gen_ai_request_model", "error_type", "route")
+
+
+class Observed:
+    """One answer that is over. Times in seconds; `error` is "" where there was none."""
+
+    __slots__ = ("code", "duration", "endpoint", "error", "first", "model", "operation", "route", "usage")
+
+    def __init__(
+        self,
+        *,
+        route: str,
+        endpoint: str,
+        operation: str,
+        model: str,
+        code: int,
+        error: str,
+        duration: float,
+        first: float | None,
+        usage: Usage | None,
+    ) -> None:
+        self.route = route
+        self.endpoint = endpoint
+        self.operation = operation
+        self.model = model
+        self.code = code
+        self.error = error
+        self.duration = duration
+        self.first = first
+        self.usage = usage
+
+
+class Metrics:
+    """The instruments of one process."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # a second series for each counter, which nobody asks for
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "bridge_requests", "Requests answered.", ("route", "endpoint", "code"), registry=registry
+        )
+        self._in_progress = Gauge(
+            "bridge_requests_in_progress",
+            "Requests being answered.",
+            ("route",),
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._errors = Counter(
+            "bridge_upstream_errors", "Failures of model servers.", ("route", "kind"), registry=registry
+        )
+        self._disconnects = Counter(
+            "bridge_client_disconnects",
+            "Clients that left before their answer was over.",
+            ("route",),
+            registry=registry,
+        )
+        self._dropped = Counter(
+            "bridge_dropped_parameters",
+            "Parameters that reached neither the server nor an emulation.",
+            ("route", "parameter"),
+            registry=registry,
+        )
+        self._reloads = Counter("bridge_reloads", "Reloads of the table.", ("result",), registry=registry)
+        self._duration = Histogram(
+            "gen_ai_server_request_duration_seconds", "From the request to the end of its answer.",
+            _GEN_AI, buckets=_DURATIONS, registry=registry,
+        )  # fmt: skip
+        self._first = Histogram(
+            "gen_ai_server_time_to_first_token_seconds", "From the request to the first output of a stream.",
+            _GEN_AI, buckets=_FIRST_TOKENS, registry=registry,
+        )  # fmt: skip
+        self._per_token = Histogram(
+            "gen_ai_server_time_per_output_token_seconds", "Between two tokens of a stream after the first.",
+            _GEN_AI, buckets=_PER_TOKEN, registry=registry,
+        )  # fmt: skip
+        self._tokens = Histogram(
+            "gen_ai_client_token_usage", "Tokens, as the servers count them.",
+            (*_GEN_AI, "gen_ai_token_type"), buckets=_TOKENS, registry=registry,
+        )  # fmt: skip
+
+    def began(self, route: str) -> None:
+        """A request is being answered."""
+        self._in_progress.labels(route).inc()
+
+    def ended(self, route: str) -> None:
+        """It no longer is."""
+        self._in_progress.labels(route).dec()
+
+    def refused(self, endpoint: str, code: int) -> None:
+        """A request was answered without a route."""
+        self._requests.labels("", endpoint, str(code)).inc()
+
+    def left(self, route: str) -> None:
+        """A client left."""
+        self._disconnects.labels(route).inc()
+
+    def failed(self, route: str, kind: str) -> None:
+        """A model server failed."""
+        self._errors.labels(route, kind).inc()
+
+    def dropped(self, route: str, parameters: tuple[str, ...]) -> None:
+        """Parameters were dropped; one that OpenAI does not document is `other`."""
+        for parameter in parameters:
+            self._dropped.labels(route, parameter if parameter in PARAMETERS else "other").inc()
+
+    def reloaded(self, result: str) -> None:
+        """The file was read again: `ok` or `rejected`."""
+        self._reloads.labels(result).inc()
+
+    def observe(self, seen: Observed) -> None:
+        """An answer is over."""
+        self._requests.labels(seen.route, seen.endpoint, str(seen.code)).inc()
+        labels = (seen.operation, seen.model, seen.error, seen.route)
+        self._duration.labels(*labels).observe(seen.duration)
+        usage = seen.usage
+        if usage is not None:
+            self._tokens.labels(*labels, "input").observe(usage.prompt_tokens)
+            self._tokens.labels(*labels, "output").observe(usage.completion_tokens)
+        if seen.first is None:
+            return
+        self._first.labels(*labels).observe(seen.first)
+        if usage is not None and usage.completion_tokens > 1:
+            self._per_token.labels(*labels).observe(
+                (seen.duration - seen.first) / (usage.completion_tokens - 1)
+            )
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus reads: of all workers where there are several."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)

@@ -1,0 +1,142 @@
+"""Runs the bridge: both ports, reloads, and an end in good order.
+
+sockets ─▶ front and admin ─▶ ready ─▶ … the file changes: the table is replaced …
+SIGTERM ─▶ not ready, no new connections ─▶ answers in flight go on, up to `drain` ─▶ end
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from bridge.admin import make_admin
+from bridge.errors import ConfigError
+from bridge.front import Front, State
+from bridge.loading import load_file
+from bridge.logs import log
+from bridge.metrics import Metrics
+from bridge.upstream import Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from bridge.routes.table import Table
+
+__all__ = ["Settings", "bind", "serve", "serving", "url_of"]
+
+_LOOK = 1.0  # seconds between two looks at the file
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What to serve and where: sockets that listen already, the admin's None for no admin port.
+
+    `variables` add to the environment of the file. `watch`: the file is read again when it changes.
+    """
+
+    file: str
+    table: Table
+    front: socket.socket
+    admin: socket.socket | None
+    variables: Mapping[str, str]
+    watch: bool = True
+
+
+def bind(address: str) -> socket.socket:
+    """A socket that listens on HOST:PORT; port 0 takes a free one. Raises OSError and ValueError."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        raise ValueError(f"`{address}` is no address: expected HOST:PORT")
+    host = host.strip("[]") or "0.0.0.0"  # noqa: S104 - `:8080` asks for every interface
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, int(port)), family=family, backlog=1024)
+
+
+def url_of(listening: socket.socket) -> str:
+    """Where a socket can be reached."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def serve(settings: Settings, announce: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `announce` is called when ready."""
+    over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, over.set)
+    async with serving(settings) as reload:
+        loop.add_signal_handler(signal.SIGHUP, reload.set)
+        announce()
+        await over.wait()
+        log("draining", seconds=settings.table.server.drain)
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[asyncio.Event]:
+    """The running bridge; the event that is given asks for a reload."""
+    metrics = Metrics()
+    state = State(settings.table, created=int(time.time()))
+    upstream = Upstream()
+    front = Front(state, upstream, metrics)
+    reload = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(upstream.close)
+        stack.push_async_callback(front.carrier.close)
+        if settings.admin is not None:
+            admin = web.AppRunner(make_admin(state, metrics), access_log=None)
+            await _start(stack, admin, settings.admin)
+        # A client that leaves must end its upstream's work: aiohttp cancels a handler only if told to.
+        server = web.Server(front.handle, access_log=None, handler_cancellation=True)
+        runner = web.ServerRunner(server, shutdown_timeout=settings.table.server.drain)
+        await _start(stack, runner, settings.front)
+        watcher = asyncio.ensure_future(_watch(settings, state, metrics, reload))
+        stack.callback(watcher.cancel)
+        try:
+            yield reload
+        finally:
+            state.draining = True
+
+
+async def _start(stack: AsyncExitStack, runner: web.BaseRunner, listening: socket.socket) -> None:
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.SockSite(runner, listening).start()
+
+
+async def _watch(settings: Settings, state: State, metrics: Metrics, reload: asyncio.Event) -> None:
+    """Replace the table when the file changes: all or nothing, the last good one is kept."""
+    seen = _stamp(settings.file)
+    while True:
+        try:
+            async with asyncio.timeout(_LOOK):
+                await reload.wait()
+        except TimeoutError:
+            if not settings.watch or _stamp(settings.file) == seen:
+                continue
+        reload.clear()
+        seen = _stamp(settings.file)
+        try:
+            state.table = await asyncio.to_thread(load_file, settings.file, settings.variables)
+        except ConfigError as error:
+            metrics.reloaded("rejected")
+            log("reload rejected, the last good table is kept", 40, file=settings.file, problems=str(error))
+        else:
+            metrics.reloaded("ok")
+            log("reloaded", file=settings.file, routes=len(state.table.routes))
+
+
+def _stamp(name: str) -> tuple[float, int]:
+    """What changes when a file does. A file that is gone for a moment, as editors do, has not changed."""
+    try:
+        found = Path(name).stat()
+    except OSError:
+        return (0.0, 0)
+    return (found.st_mtime_ns, found.st_size)
