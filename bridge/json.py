@@ -23,12 +23,18 @@ def loads(data: bytes | bytearray | str) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """Write one JSON value, compact, as UTF-8. NaN and infinities become null."""
+    """Write one JSON value, compact, as UTF-8. NaN and infinities become null.
+
+    Raises ValueError when it is nested too deeply.
+    """
     try:
         return orjson.dumps(value)
     except TypeError:
         # Integers over 64 bits and halves of surrogate pairs: valid JSON, beyond orjson.
-        return _standard.dumps(value, separators=(",", ":")).encode()
+        try:
+            return _standard.dumps(value, separators=(",", ":")).encode()
+        except RecursionError:
+            raise ValueError("nested too deeply for JSON") from None
 
 
 def pretty(value: Any) -> str:

@@ -62,7 +62,7 @@ class Metrics:
     """The instruments of one process."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for each counter, which nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each counter, which nobody asks for
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "bridge_requests", "Requests answered.", ("route", "endpoint", "code"), registry=registry

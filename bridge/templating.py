@@ -74,7 +74,9 @@ class Template:
             self._render = environment.from_string(tree).render
         except TemplateError as error:
             line = getattr(error, "lineno", None)
-            raise ValueError(f"{error}" + (f" (line {line} of the template)" if line else "")) from None
+            raise ValueError(
+                f"{error.message}" + (f" (line {line} of the template)" if line else "")
+            ) from None
 
     def __call__(self, variables: Mapping[str, Any]) -> str:
         """Render. Raises RequestError where the template refuses the messages, BridgeError if it fails."""

@@ -4,8 +4,7 @@
         response.status, response.headers
         async for data in response: …                            whatever has arrived, as it arrives
 
-aiohttp's client bounds neither a head that does not come nor a body that stalls, and waits for ever on
-some broken chunks though the server has closed. So every wait here has a limit of our own.
+Every wait has a limit of our own: see `patience`.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import aiohttp
 from yarl import URL
 
 from bridge.errors import Kind, UpstreamError
+from bridge.patience import Sending, Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Response", "Upstream"]
 
-_TICK = 1.0  # seconds between two looks at a stalled connection
 _LARGE = 2**20  # aiohttp warns of larger bodies that come as bytes
 
 
@@ -38,21 +37,14 @@ class Upstream:
     """All connections to all servers, pooled by host."""
 
     def __init__(self) -> None:
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_reuseconn.append(_note_reuse)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=30),
-            cookie_jar=aiohttp.DummyCookieJar(),  # one client's cookies are none of another's business
-            timeout=aiohttp.ClientTimeout(total=None),
-            skip_auto_headers=["User-Agent"],
-            headers={"User-Agent": "bridge"},
-            trace_configs=[trace],
-        )
+        self._session = _make_session(aiohttp.TCPConnector(limit=0, ttl_dns_cache=30))
+        self._unpooled = _make_session(aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, force_close=True))
         self._contexts: dict[TLSSpec, ssl.SSLContext | bool] = {}
 
     async def close(self) -> None:
         """Close every connection."""
         await self._session.close()
+        await self._unpooled.close()
 
     @asynccontextmanager
     async def send(
@@ -63,20 +55,20 @@ class Upstream:
         Raises UpstreamError: no connection, no head in time, no HTTP.
         """
         url = request.urls[replica % len(request.urls)]
-        context: dict[str, bool] = {}
+        begun = asyncio.get_running_loop().time()
         try:
-            response = await self._head(request, url, transport, context)
+            response = await self._head(self._session, request, url, transport, begun)
             if response is None:
                 # The server closed an idle connection just as this request went out on it. Nothing of the
-                # answer was seen, so a new connection is tried at once.
-                response = await self._head(request, url, transport, {"fresh": True})
+                # answer was seen, so a new connection is tried at once: another idle one may be as dead.
+                response = await self._head(self._unpooled, request, url, transport, begun)
             assert response is not None
         except UpstreamError:
             raise
         except Exception as error:
             raise _ours(error, url, transport.timeouts) from error
         try:
-            yield Response(response, transport.timeouts, url)
+            yield Response(response, transport.timeouts, url, begun)
         finally:
             response.close() if not response.content.at_eof() else response.release()
 
@@ -93,14 +85,20 @@ class Upstream:
             return response.status, response.headers, body
 
     async def _head(
-        self, request: UpstreamRequest, url: str, transport: TransportSpec, context: dict[str, bool]
+        self,
+        session: aiohttp.ClientSession,
+        request: UpstreamRequest,
+        url: str,
+        transport: TransportSpec,
+        begun: float,
     ) -> aiohttp.ClientResponse | None:
         """Send and wait for the head; None where a reused connection turned out to be closed."""
         timeouts = transport.timeouts
         body = request.body
+        sending = Sending(timeouts, begun)
         try:
-            async with asyncio.timeout(timeouts.connect + timeouts.first_byte):
-                return await self._session.request(
+            async with sending.timer:
+                return await session.request(
                     request.method,
                     URL(url, encoded=True),
                     data=io.BytesIO(body) if body is not None and len(body) >= _LARGE else body,
@@ -110,12 +108,18 @@ class Upstream:
                     ssl=self._tls(transport.tls),
                     server_hostname=transport.tls.server_name,
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect),
-                    trace_request_ctx=context,
+                    trace_request_ctx=sending,
                 )
         except (aiohttp.ServerDisconnectedError, ConnectionResetError) as error:
-            if context.get("reused") and not _answered(error):
+            if sending.reused and not _answered(error):
                 return None
             raise
+        except TimeoutError as error:
+            if sending.timer.expired():
+                raise TimeoutError(sending.complaint()) from error
+            raise
+        finally:
+            sending.over = True
 
     def _tls(self, spec: TLSSpec) -> ssl.SSLContext | bool:
         """How a certificate is checked. Made once for each way, since that reads files."""
@@ -127,25 +131,29 @@ class Upstream:
 class Response:
     """An answer that is arriving."""
 
-    __slots__ = ("_idle", "_response", "_timeouts", "_url", "headers", "status")
+    __slots__ = ("_begun", "_response", "_timeouts", "_url", "headers", "status")
 
-    def __init__(self, response: aiohttp.ClientResponse, timeouts: TimeoutsSpec, url: str) -> None:
+    def __init__(
+        self, response: aiohttp.ClientResponse, timeouts: TimeoutsSpec, url: str, begun: float
+    ) -> None:
         self._response = response
         self._timeouts = timeouts
         self._url = url
+        self._begun = begun
         self.status = response.status
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises UpstreamError where it stalls or breaks."""
         content = self._response.content
-        watch = _Watch(self._response, self._timeouts)
+        watch = Watch(self._response, self._timeouts, self._begun)
         try:
             while True:
+                watch.waits()
                 data = await content.readany()
+                watch.rests()
                 if not data:
                     return
-                watch.touch()
                 yield data
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _ours(error, self._url, self._timeouts) from error
@@ -162,55 +170,28 @@ class Response:
             return
 
 
-class _Watch:
-    """Ends a read that waits too long, or for a connection that is gone.
-
-    One timer a second for each answer, and nothing but a clock reading for each piece of it.
-    """
-
-    __slots__ = ("_begun", "_gone", "_handle", "_latest", "_loop", "_response", "_timeouts")
-
-    def __init__(self, response: aiohttp.ClientResponse, timeouts: TimeoutsSpec) -> None:
-        self._response = response
-        self._timeouts = timeouts
-        self._loop = asyncio.get_running_loop()
-        self._begun = self._latest = self._loop.time()
-        self._gone = False
-        self._handle = self._loop.call_later(min(_TICK, timeouts.idle), self._look)
-
-    def touch(self) -> None:
-        """Something has arrived."""
-        self._latest = self._loop.time()
-
-    def stop(self) -> None:
-        """The answer is over."""
-        self._handle.cancel()
-
-    def _look(self) -> None:
-        now = self._loop.time()
-        timeouts = self._timeouts
-        content = self._response.content
-        if content.at_eof() or content.exception() is not None:
-            return
-        if now - self._latest >= timeouts.idle:
-            content.set_exception(TimeoutError(f"nothing arrived for {timeouts.idle:g} s"))
-        elif timeouts.total is not None and now - self._begun >= timeouts.total:
-            content.set_exception(TimeoutError(f"the answer took more than {timeouts.total:g} s"))
-        elif self._gone:
-            content.set_exception(aiohttp.ClientPayloadError("the connection is gone"))
-        else:
-            connection = self._response.connection
-            # Seen twice, since what has arrived before the end may still be on its way to the reader.
-            self._gone = (
-                connection is None or connection.transport is None or connection.transport.is_closing()
-            )
-            left = self._latest + timeouts.idle - now
-            self._handle = self._loop.call_later(max(min(_TICK, left), 0.001), self._look)
+def _make_session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(_note_reuse)
+    trace.on_connection_create_end.append(_note_progress)
+    trace.on_request_chunk_sent.append(_note_progress)
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),  # one client's cookies are none of another's business
+        timeout=aiohttp.ClientTimeout(total=None),
+        skip_auto_headers=["User-Agent"],
+        headers={"User-Agent": "bridge"},
+        trace_configs=[trace],
+    )
 
 
 async def _note_reuse(session: Any, context: Any, parameters: Any) -> None:
-    if context.trace_request_ctx is not None:
-        context.trace_request_ctx["reused"] = True
+    context.trace_request_ctx.reused = True
+    context.trace_request_ctx.goes_on()
+
+
+async def _note_progress(session: Any, context: Any, parameters: Any) -> None:
+    context.trace_request_ctx.goes_on()
 
 
 def _answered(error: BaseException) -> bool:
@@ -242,8 +223,7 @@ def _ours(error: BaseException, url: str, timeouts: TimeoutsSpec) -> UpstreamErr
                 Kind.TIMEOUT, f"no connection to the upstream {where} in {timeouts.connect:g} s", status=504
             )
         case TimeoutError():
-            said = str(error) or f"no answer began in {timeouts.first_byte:g} s"
-            return UpstreamError(Kind.TIMEOUT, f"the upstream {where} is too slow: {said}", status=504)
+            return UpstreamError(Kind.TIMEOUT, f"the upstream {where} is too slow: {error}", status=504)
         case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError() | ssl.SSLError():
             reason = getattr(error, "strerror", None) or getattr(error, "message", None) or error
             return UpstreamError(Kind.CONNECT, f"no connection to the upstream {where}: {reason}")

@@ -1,4 +1,4 @@
-"""The command `bridge`: serve, check, explain, routes, schema."""
+"""The command `bridge`: serve, check, explain, routes, schema, reference."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from bridge import __version__, json
+from bridge import __version__
 from bridge.cli.check import check
 from bridge.cli.explain import explain, list_routes
+from bridge.cli.reference import print_reference, print_schema
 from bridge.errors import ConfigError
 from bridge.openai.endpoints import ENDPOINTS
-from bridge.routes.spec import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=list_routes)
 
     command = commands.add_parser("schema", help="print the JSON Schema of such files, for editors")
-    command.set_defaults(run=_schema)
+    command.set_defaults(run=print_schema)
+
+    command = commands.add_parser("reference", help="print every key of such files, in Markdown")
+    command.set_defaults(run=print_reference)
     return parser
 
 
@@ -92,11 +95,6 @@ def _positive(text: str) -> int:
     if number < 1:
         raise ValueError(text)
     return number
-
-
-def _schema(called: argparse.Namespace) -> int:
-    print(json.pretty({"$schema": "https://json-schema.org/draft/2020-12/schema", **FILE.schema()}))
-    return 0
 
 
 def _serve(called: argparse.Namespace) -> int:

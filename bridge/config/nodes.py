@@ -74,8 +74,11 @@ class Node:
         """The node that lies so many steps below, or the last one on the way there."""
         node = self
         for step in steps:
+            below: Any = node.value
+            if type(below) not in (dict, list):
+                return node
             try:
-                node = node.value[step]
+                node = below[step]
             except (KeyError, IndexError, TypeError):
                 return node
         return node
@@ -105,7 +108,7 @@ def parse(text: str, name: str, problems: Problems) -> Node | None:
         return None
     except yaml.reader.ReaderError as error:
         place = _place_at(source, text, error.position)
-        problems.add(place, "", f"not YAML: the character {error.character!r} is not allowed in it")
+        problems.add(place, "", f"not YAML: the character {text[error.position]!r} is not allowed in it")
         return None
     except RecursionError:
         problems.add(top, "", "not YAML for people: nested too deeply")
@@ -143,6 +146,7 @@ class _Converter:
                 node.value = self._mapping(tree, path)
         if tree.tag not in _TAGS:
             self._problems.add(place, path, f"unknown tag {tree.tag}", expected="plain YAML without tags")
+            self._problems.settle(place)
         self._open.discard(id(tree))
         return node
 
@@ -151,6 +155,7 @@ class _Converter:
             value: Scalar = _SCALARS.get(tree.tag, str)(tree.value)
         except ValueError:  # a tag that does not fit, or an integer beyond Python's patience
             self._problems.add(self._place(tree), path, f"`{_short(tree.value)}` cannot be read as a number")
+            self._problems.settle(self._place(tree))
             return None
         return value
 
@@ -158,6 +163,7 @@ class _Converter:
         merged: dict[Scalar, Node] = {}
         own: dict[Scalar, Node] = {}
         merges = 0
+        broken = False
         for key, value in tree.value:
             if key.tag == _TAG + "merge":
                 merges += 1
@@ -174,12 +180,15 @@ class _Converter:
                     "a key must be a scalar",
                     expected=_advice(self._source, self._place(key)),
                 )
+                broken = True
                 continue
             name = self._scalar(key, path)
             node = self.node(value, join(path, name), key)
             if name in own:  # as are 1 and 1.0, and 1 and true: equal here, whatever YAML says
                 self._problems.add(self._place(key), node.path, f"the key `{key.value}` is there twice")
             own[name] = node
+        if broken:
+            self._problems.settle(self._place(tree))
         return {**merged, **own}
 
     def _merge(self, merged: dict[Scalar, Node], value: yaml.Node, path: str) -> None:
@@ -223,7 +232,7 @@ def _advice(source: Source, place: Place) -> str:
     if "\t" in line[: place.column]:
         return "spaces for indentation, YAML takes no tabs"
     if any(mark in line for mark in ("{{", "{%", "${", "$.", "$[")):
-        return 'quotes around "{{ … }}", "{% … %}", "${…}" and "$.…" that begin a value or stand inside {…} or […]'
+        return 'quotes around "{{ … }}", "${…}" and "$.…" that begin a value or stand inside {…} or […]'
     return ""
 
 

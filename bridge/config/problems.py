@@ -101,5 +101,7 @@ class Problems(list[Problem]):
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant, if any is near."""
     folded = {name.lower().replace("-", "_"): name for name in known}
-    found = get_close_matches(word.lower().replace("-", "_"), folded, n=1, cutoff=0.6)
-    return folded[found[0]] if found else None
+    word = word.lower().replace("-", "_")
+    found = get_close_matches(word, folded, n=3, cutoff=0.6)
+    # Of equally near ones, the word in which only the letters' order differs.
+    return folded[min(found, key=lambda name: sorted(name) != sorted(word))] if found else None

@@ -10,7 +10,7 @@ Record(Upstream).check(node, problems) -> Upstream(…) | INVALID
 from __future__ import annotations
 
 from dataclasses import MISSING as _NO_DEFAULT
-from dataclasses import Field, field, fields
+from dataclasses import Field, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.config.shapes import INVALID, Shape
@@ -49,10 +49,11 @@ class Record(Shape):
 
     def read(self, node: Node, problems: Problems) -> Any:
         values: dict[str, Any] = {}
+        unknown = False
         for word, item in node.value.items():
             name = self._by_spelling.get(word)
             if name is None:
-                self._unknown(word, item, problems)
+                unknown |= self._unknown(word, item, problems)
             elif self.fields[name].name in values:
                 problems.add(item.key_place or item.place, item.path, f"`{word}` repeats `{name}`")
             else:
@@ -63,12 +64,28 @@ class Record(Shape):
                     node.place, node.path, f"`{name}` is missing", expected=entry.metadata["shape"].expected
                 )
                 values[entry.name] = INVALID
+        if unknown:
+            problems.settle(node.place)  # what is missed here later may be what the key was meant for
         return INVALID if INVALID in values.values() else self.of(**values)
 
-    def _unknown(self, word: Any, item: Node, problems: Problems) -> None:
-        if not str(word).startswith("x-"):
-            place = item.key_place or item.place
-            problems.add(place, item.path, "unknown key", known=self.fields, word=str(word))
+    def respelled(self, node: Node) -> Node:
+        """The same with every key as it is declared, so that another mapping can be laid over it."""
+        if not isinstance(node.value, dict):
+            return node
+        members = {}
+        for word, item in node.value.items():
+            name = self._by_spelling.get(word, word)
+            shape = self.fields[name].metadata["shape"] if name in self.fields else None
+            below = shape.respelled(item) if isinstance(shape, Record) else item
+            members[word if name in node.value else name] = below
+        return replace(node, value=members)
+
+    def _unknown(self, word: Any, item: Node, problems: Problems) -> bool:
+        if str(word).startswith("x-"):
+            return False
+        place = item.key_place or item.place
+        problems.add(place, item.path, "unknown key", known=self.fields, word=str(word))
+        return True
 
     def schema(self) -> dict[str, Any]:
         properties = {

@@ -61,14 +61,15 @@ class Shape:
 
 @dataclass(frozen=True)
 class Text(Shape):
-    """A string. Numbers and booleans become strings where `lenient`."""
+    """A string, of some form where there is a `pattern`. `lenient`: numbers and booleans become strings."""
 
     expected: str = "a string"
     lenient: bool = False
+    pattern: str = "(?s).+"
 
     def takes(self, node: Node) -> bool:
         if isinstance(node.value, str):
-            return bool(node.value)
+            return re.fullmatch(self.pattern, node.value) is not None
         return self.lenient and isinstance(node.value, int | float)
 
     def read(self, node: Node, problems: Problems) -> str:
@@ -248,16 +249,19 @@ class ListOf(Shape):
 
 @dataclass(frozen=True)
 class OneOrMany(Shape):
-    """One value or a list of them, read as a tuple."""
+    """One value or a list of at least so many, read as a tuple."""
 
     of: Shape
+    least: int = 1
 
     @property
     def expected(self) -> str:  # type: ignore[override]
         return f"{self.of.expected}, or a list of such"
 
     def takes(self, node: Node) -> bool:
-        return bool(node.value) if isinstance(node.value, list) else self.of.takes(node)
+        if isinstance(node.value, list):
+            return len(node.value) >= self.least
+        return self.of.takes(node)
 
     def read(self, node: Node, problems: Problems) -> Any:
         if isinstance(node.value, list):
@@ -266,7 +270,7 @@ class OneOrMany(Shape):
         return INVALID if value is INVALID else (value,)
 
     def schema(self) -> dict[str, Any]:
-        return {"anyOf": [self.of.schema(), ListOf(self.of, least=1).schema()]}
+        return {"anyOf": [self.of.schema(), ListOf(self.of, least=self.least).schema()]}
 
 
 @dataclass(frozen=True)

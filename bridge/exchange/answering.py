@@ -91,20 +91,20 @@ class Answering:
         """Some of the body has come."""
         if self.finished:
             return []
+        failed = self._state is _State.FAILURE
+        limit = _MOST_OF_A_FAILURE if failed else self._expected.answer_limit
+        # What is within the limit counts, so that it does not matter how much came at once.
+        within = data[: max(limit - self._size, 0)]
         self._size += len(data)
-        if self._size > self._expected.answer_limit and self._state is not _State.FAILURE:
-            self._fail(
-                UpstreamError(
-                    Kind.LIMIT,
-                    f"the upstream's answer is over {self._expected.answer_limit} bytes (limits.answer)",
-                )
-            )
-            return []
+        deltas: list[Delta] = []
         if self._framer is not None:
-            return self._frames_read(self._framer.feed(data))
-        if self._state is _State.WHOLE or self._size < _MOST_OF_A_FAILURE:
-            self._body.append(data)
-        return []
+            deltas = self._taken(map(self._read, self._framer.feed(within)))
+        else:
+            self._body.append(within)
+        if self._size > limit and not failed and not self.finished:
+            message = f"the upstream's answer is over {limit} bytes (limits.answer)"
+            self._fail(UpstreamError(Kind.LIMIT, message))
+        return deltas
 
     def close(self) -> list[Delta]:
         """The body is over."""
@@ -115,10 +115,10 @@ class Answering:
             case _State.FAILURE:
                 self._fail(self._refused())
             case _State.WHOLE:
-                deltas = self._whole(b"".join(self._body))
+                deltas = self._taken(map(self._whole, [b"".join(self._body)]))
             case _State.STREAM:
                 assert self._framer is not None
-                deltas = self._frames_read(self._framer.close())
+                deltas = self._taken(map(self._read, self._framer.close()))
                 if not self.finished:
                     deltas += self._end()
         self.finished = True
@@ -133,15 +133,18 @@ class Answering:
         self.error = error
         self.finished = True
 
-    def _frames_read(self, frames: Iterable[Frame]) -> list[Delta]:
+    def _taken(self, steps: Iterable[list[Delta]]) -> list[Delta]:
+        """The deltas of all steps up to the one that ends or fails."""
         deltas: list[Delta] = []
         try:
-            for frame in frames:
-                deltas += self._read(frame)
+            for step in steps:
+                deltas += step
                 if self.finished:
                     break
         except UpstreamError as error:
             self._fail(error)
+        except (RecursionError, ValueError):
+            self._fail(UpstreamError(Kind.GARBLED, "the upstream sent JSON that is nested too deeply"))
         return deltas
 
     def _read(self, frame: Frame) -> list[Delta]:
@@ -225,36 +228,39 @@ class Answering:
     def _whole(self, body: bytes) -> list[Delta]:
         """A whole answer."""
         self.finished = True
-        try:
-            doc = json.loads(body)
-        except ValueError:
-            doc = _BROKEN
-        rule = self._expected.whole
         text = body.decode("utf-8", "replace")
-        if rule is not None and rule.text is not None and rule.text.slot.whole and not isinstance(doc, str):
-            doc = text  # the body itself is the answer, so it need not be JSON
-        if doc is _BROKEN:
-            kind = self._headers.get("content-type", "no content type")
-            self._fail(
-                UpstreamError(
-                    Kind.GARBLED,
-                    f"the upstream answered {self._status} with {kind} that is not JSON: {shorten(text, 200)}"
-                    if body.strip()
-                    else f"the upstream answered {self._status} with an empty body",
-                )
-            )
-            return []
+        doc = self._whole_document(body, text)
         scope = Scope(doc, headers=self._headers)
         failing = self._expected.failing
         failed = failing.seen(scope)
         if failed or (has_error(doc) and not self.reading.has_text(scope)):
-            self._fail(failing.error(self._status, scope, text, failed))
-            return []
+            raise failing.error(self._status, scope, text, failed)
+        if self._is_the_text and not isinstance(doc, str):
+            scope.doc = text
         deltas = self.reading.read(scope, body) + self.reading.close()
         if not self.reading.found:
-            self._fail(UpstreamError(Kind.EMPTY, self.reading.complaint()))
-            return []
+            raise UpstreamError(Kind.EMPTY, self.reading.complaint())
         return deltas
+
+    @property
+    def _is_the_text(self) -> bool:
+        """Whether the body itself is the answer, so that it need not be JSON."""
+        rule = self._expected.whole
+        return rule is not None and rule.text is not None and rule.text.slot.whole
+
+    def _whole_document(self, body: bytes, text: str) -> Any:
+        if not body.strip():
+            raise UpstreamError(Kind.EMPTY, f"the upstream answered {self._status} with an empty body")
+        try:
+            return json.loads(body)
+        except ValueError:
+            if self._is_the_text:
+                return text
+            kind = self._headers.get("content-type", "no content type")
+            raise UpstreamError(
+                Kind.GARBLED,
+                f"the upstream answered {self._status} with {kind} that is not JSON: {shorten(text, 200)}",
+            ) from None
 
     def _refused(self) -> UpstreamError:
         """Why the server answered with a status that is no success."""

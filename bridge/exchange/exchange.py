@@ -133,8 +133,8 @@ class Exchange:
         if self._reply is None:
             self._reply = self._begin(leg)
         reply = self._reply
-        if leg.first:  # several calls are always read, never passed on, so these are deltas
-            deltas = [delta._replace(choice=delta.choice + leg.first) for delta in deltas]
+        if len(self.legs) > 1:  # these are always read, never passed on, so these are deltas
+            deltas = leg.placed(deltas)
         out = reply.write(deltas)
         if not answering.finished:
             return out
@@ -144,9 +144,15 @@ class Exchange:
             return out + (reply.fail(self.error) if reply.started else b"")
         self._unsettled -= 1
         if self._unsettled == 0:
-            choices = max(one.first + (one.answering.reading.seen or 1) for one in self.legs)
-            out += reply.close(self.usage, choices)
+            out += reply.close(self.usage, self._choices)
         return out
+
+    @property
+    def _choices(self) -> int:
+        """How many choices the reply has at least."""
+        if len(self.legs) > 1:
+            return sum(leg.choices for leg in self.legs)
+        return self.legs[0].answering.reading.seen or 1
 
     def _begin(self, leg: Leg) -> Reply:
         """Make the reply, now that its id and role can be known."""

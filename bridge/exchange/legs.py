@@ -13,7 +13,9 @@ from bridge.openai.failures import has_error, shorten
 from bridge.rules.scope import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from bridge.deltas import Delta
 
     from bridge.exchange.requests import Asking
     from bridge.routes.route import UpstreamRequest
@@ -22,29 +24,33 @@ __all__ = ["Leg"]
 
 
 class Leg:
-    """One call. `first` is the index of its first choice in the reply."""
+    """One call: the one of this number. `first` is the index of its first choice in the reply."""
 
-    __slots__ = ("_session", "answering", "asking", "cuts", "expected", "first", "settled")
+    __slots__ = ("_session", "answering", "asking", "choices", "cuts", "expected", "first", "settled")
 
-    def __init__(self, asking: Asking, first: int, call_id: str) -> None:
+    def __init__(self, asking: Asking, number: int, call_id: str) -> None:
         route = asking.route
         session = route.session
         calls = [session.open, session.close] if session else []
         asking.make_document(*(call for call in calls if call))
         self.asking = asking
-        self.first = first
+        stream = route.stream if asking.stream else None
+        rule = stream.answer if stream else route.whole
+        several = rule is not None and rule.choices is not None
+        self.choices = int(asking.body.get("n") or 1) if several else 1
+        self.first = number * self.choices
         self.settled = False
         self.cuts = asking.cuts
         self._session: object = MISSING
         manner = Manner(
             prompt=str(asking.document.get("prompt", "")),
             stop=self.cuts,
-            choices=int(asking.body.get("n") or 1),
-            call_id=call_id if first == 0 else f"{call_id}_{first}",
+            choices=self.choices,
+            call_id=call_id if number == 0 else f"{call_id}_{number}",
         )
         self.expected = Expected(
             whole=route.whole,
-            stream=route.stream if asking.stream else None,
+            stream=stream,
             failing=route.failing,
             manner=manner,
             frame_limit=route.limits.frame,
@@ -56,6 +62,14 @@ class Leg:
     def whole_read(self) -> bool:
         """Whether the answer ended well by its own word, so that only its connection's end is awaited."""
         return self.answering.error is None and not self.answering.reading.ended
+
+    def placed(self, deltas: Iterable[Delta]) -> list[Delta]:
+        """Its deltas among those of other calls: a choice that was not asked for has no place there."""
+        return [
+            delta._replace(choice=self.first + delta.choice)
+            for delta in deltas
+            if delta.choice < self.choices
+        ]
 
     def opening(self) -> UpstreamRequest | None:
         """The call that opens the session, where the route has one."""

@@ -50,13 +50,17 @@ class CompletionPassing(Reading):
 
 
 class ChunkPassing(Reading):
-    """A stream: its chunks as they come, unless something in them has to be mended."""
+    """A stream: its chunks as they come, unless something in them has to be mended.
 
-    __slots__ = ("mender", "usage_chunk")
+    Chunks that say nothing yet are held, so that a failure right behind them keeps its status.
+    """
+
+    __slots__ = ("_held", "mender", "usage_chunk")
 
     def __init__(self, rule: AnswerRule, manner: Manner, head: Head) -> None:
         super().__init__(rule, manner)
         self.mender = ChunkMender(head)
+        self._held: list[bytes] = []
         self.usage_chunk: dict[str, Any] | None = None
 
     @property
@@ -82,13 +86,17 @@ class ChunkPassing(Reading):
                 super().read(scope)  # remembered, to say where the text would have been
                 self.found = False
             return []
-        if mended is chunk and type(data) is bytes and b"\n" not in data:
-            return [b"data: " + data + b"\n\n"]
-        return [event(mended)]
+        as_it_came = mended is chunk and type(data) is bytes and b"\n" not in data
+        out = b"data: " + data + b"\n\n" if as_it_came else event(mended)  # type: ignore[operator]
+        if self.mender.said and not self._held:
+            return [out]
+        self._held.append(out)
+        return self.close() if self.mender.said else []
 
     def close(self) -> list[Any]:
-        """Nothing is held back."""
-        return []
+        """What was held."""
+        held, self._held = self._held, []
+        return held
 
 
 class PassedWhole:

@@ -95,11 +95,12 @@ class Asking:
 
     def _main_body(self, outgoing: Outgoing, scope: Scope) -> bytes:
         rule = outgoing.body or AsIs()
-        if isinstance(rule, AsIs) and self.data is not None:
+        told = self.stream or "stream_options" not in self.body
+        if isinstance(rule, AsIs) and self.data is not None and told:
             return self.data
         built = rule.build(scope, self.body)
         if not isinstance(rule, Built) and not self.stream:
-            built.pop("stream_options", None)
+            built = {name: value for name, value in built.items() if name != "stream_options"}
         return json.dumps(built)
 
     def _own(self) -> dict[str, str]:
@@ -120,7 +121,7 @@ def make_request(
         given.pop(names.get(name.lower(), name), None)
         given[name] = _header(name, str(value(scope)))
     query = "&".join(
-        f"{quote(name, safe='')}={quote(str(value(scope)), safe='')}"
+        f"{quote(name, safe='')}={quote(str(value(scope)), safe='', errors='replace')}"
         for name, value in outgoing.query.items()
     )
     urls = tuple(_with_query(str(url(scope)), query) for url in outgoing.urls)
@@ -134,8 +135,9 @@ def _with_query(url: str, query: str) -> str:
 
 
 def _header(name: str, value: str) -> str:
-    if any(character in value for character in "\r\n\0"):
-        raise RequestError(400, f"a value for the header {name} has a line break in it", code="invalid_value")
+    # A line break would begin another header; half a surrogate pair cannot be written at all.
+    if any(character in "\r\n\0" or "\ud800" <= character <= "\udfff" for character in value):
+        raise RequestError(400, f"a value cannot be part of the header {name}", code="invalid_value")
     return value
 
 

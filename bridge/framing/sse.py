@@ -28,21 +28,24 @@ _BOM = b"\xef\xbb\xbf"
 class SSEFramer:
     """Frames are events: blocks of lines that end at a blank line."""
 
-    __slots__ = ("_after_cr", "_bare", "_limit", "_started", "_tail")
+    __slots__ = ("_after_cr", "_bare", "_limit", "_marked", "_started", "_tail")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._tail = Tail(limit)
+        self._marked = False  # whether there is a BOM has been seen
         self._started = False
         self._after_cr = False
         self._bare = False
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         if not self._started:
-            data = self._start(self._tail.join(data))
+            data = self._start(data)
         if b"\r" in data or self._after_cr:
             data = self._unify(data)
-        if b"\n" not in data or self._bare:
+        # Joined only where an event may end: one of many lines must not be copied for each of them.
+        ends = b"\n\n" in data or (data.startswith(b"\n") and self._tail.endswith(b"\n"))
+        if not ends or self._bare:
             self._tail.hold(data)
             return
         *blocks, rest = self._tail.join(data).split(b"\n\n")
@@ -56,12 +59,15 @@ class SSEFramer:
 
     def _start(self, data: bytes) -> bytes:
         """Take the BOM away and see whether this is a stream at all."""
-        begun = data.removeprefix(_BOM).lstrip()
-        if not begun or (len(data) < len(_BOM) and _BOM.startswith(data)):
-            self._tail.hold(data)
-            return b""
-        data = begun
-        self._started = True
+        if not self._marked:
+            data = self._tail.join(data)
+            if len(data) < len(_BOM) and _BOM.startswith(data):
+                self._tail.hold(data)
+                return b""
+            data = data.removeprefix(_BOM)
+            self._marked = True
+        data = data.lstrip()
+        self._started = bool(data)
         # No field's name begins so: it is a whole JSON body, one frame up to its end.
         self._bare = data[:1] in (b"{", b"[")
         return data
@@ -76,11 +82,12 @@ class SSEFramer:
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _event(self, block: bytes) -> Iterator[Frame]:
+        block = block.lstrip(b"\n")
         if len(block) > self._limit:
             raise too_large(self._limit)
         if block.startswith(b"data: ") and b"\n" not in block:
             yield Frame(block[6:])
-        elif frame := _parse(block.lstrip(b"\n")):
+        elif frame := _parse(block):
             yield frame
 
 

@@ -21,10 +21,15 @@ class Tail:
 
     def hold(self, data: bytes) -> None:
         """Keep more of it. Raises UpstreamError over the limit."""
-        self._pieces.append(data)
-        self.size += len(data)
+        if data:
+            self._pieces.append(data)
+            self.size += len(data)
         if self.size > self._most:
             raise too_large(self._limit)
+
+    def endswith(self, end: bytes) -> bool:
+        """Whether its last byte is this one."""
+        return bool(self._pieces) and self._pieces[-1].endswith(end)
 
     def join(self, data: bytes = b"") -> bytes:
         """All of it, with `data` behind; the tail is empty then."""

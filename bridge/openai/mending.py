@@ -27,10 +27,11 @@ Body = dict[str, Any]
 class ChunkMender:
     """Mends the chunks of one stream. `head` says what the first chunk does not.
 
-    `found`: something was said. `finished`: the choices that have had their finish.
+    `found`: something was said, be it empty; `said`: more than that. `finished`: the choices that have had
+    their finish.
     """
 
-    __slots__ = ("_calls", "_head", "_known", "_roles", "finished", "found")
+    __slots__ = ("_calls", "_head", "_known", "_roles", "finished", "found", "said")
 
     def __init__(self, head: Head) -> None:
         self._head = head
@@ -39,6 +40,7 @@ class ChunkMender:
         self._calls: dict[int, dict[int, Any]] = {}
         self.finished: set[int] = set()
         self.found = False
+        self.said = False
 
     @property
     def head(self) -> Head:
@@ -112,7 +114,7 @@ class ChunkMender:
         index = choice.get("index")
         index = index if type(index) is int else number
         key = "delta" if self._head.endpoint is CHAT else "text"
-        said = self._delta(index, choice) if key == "delta" else _said_text(choice)
+        said = self._delta(index, choice) if key == "delta" else self._text(choice)
         raw = choice.get("finish_reason")
         finish = finish_word(raw)
         if said is None and finish is None:
@@ -123,7 +125,9 @@ class ChunkMender:
             finish = None
         elif finish is not None:
             self.finished.add(index)
-            self.found = True
+            # Cut short or filtered, an answer may well have no text; one that ended well has some.
+            self.found = self.found or finish != "stop"
+            self.said = self.said or self.found
         if said is None:
             said = self._delta(index, {"delta": {}}) if key == "delta" else ""
         same = said is choice.get(key) and finish == raw and type(raw) is not bool
@@ -131,6 +135,12 @@ class ChunkMender:
             return choice
         rest = {name: value for name, value in choice.items() if name not in ("delta", "text", "message")}
         return {**rest, "index": index, key: said, "finish_reason": finish}
+
+    def _text(self, choice: Body) -> str | None:
+        text = _said_text(choice)
+        self.found = self.found or text is not None
+        self.said = self.said or bool(text)
+        return text
 
     def _delta(self, index: int, choice: Body) -> Body | None:
         """The delta with its role once; the text of servers that answer in another of OpenAI's shapes."""
@@ -143,6 +153,7 @@ class ChunkMender:
         if delta is None:
             return None
         self.found = self.found or any(delta.get(name) is not None for name in _SAID)
+        self.said = self.said or any(delta.get(name) for name in _SAID)
         mended = delta
         if index not in self._roles:
             self._roles.add(index)

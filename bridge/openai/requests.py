@@ -5,6 +5,7 @@ A wrong type is told with its `param`, as OpenAI does; parameters that are not k
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from bridge import json
@@ -19,6 +20,8 @@ __all__ = ["PARAMETERS", "STRUCTURE", "content_text", "read_request"]
 
 def read_request(endpoint: Endpoint, data: bytes) -> dict[str, Any]:
     """The body as a mapping. Raises RequestError (400) that names the member at fault."""
+    if _depth(data) > _DEEPEST:
+        raise RequestError(400, f"the body is nested deeper than {_DEEPEST} levels", code="invalid_json")
     try:
         body = json.loads(data)
     except ValueError as error:
@@ -48,6 +51,21 @@ def content_text(message: dict[str, Any]) -> str | None:
     if len(texts) != len(content) or not all(isinstance(text, str) for text in texts):
         return None
     return "\n".join(texts)
+
+
+def _depth(data: bytes) -> int:
+    """How deep brackets nest, at most: counted only where there are enough of them."""
+    if data.count(b"[") + data.count(b"{") <= _DEEPEST:
+        return 0
+    depth = deepest = 0
+    for bracket in _BRACKET.finditer(data):
+        match bracket[0][:1]:
+            case b"[" | b"{":
+                depth += 1
+                deepest = max(deepest, depth)
+            case b"]" | b"}":
+                depth -= 1
+    return deepest
 
 
 def _check_messages(body: dict[str, Any]) -> None:
@@ -146,6 +164,9 @@ def _kind(value: Any) -> str:
         case _:
             return "an object"
 
+
+_DEEPEST = 100  # levels; JSON writers give up between 250 and 1000
+_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 _INTEGER = ("an integer", _is_integer)
 _NUMBER = ("a number", _is_number)

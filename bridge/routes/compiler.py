@@ -99,7 +99,7 @@ class _Compiler:
             case False:
                 return None
             case ResponseSpec() as spec:
-                return _answer_rule(spec)
+                return _on_openai(spec, OPENAI_WHOLE)
             case _:
                 return OPENAI_WHOLE
 
@@ -112,8 +112,9 @@ class _Compiler:
         response = self._spec.response
         inherited = _answer_rule(response) if isinstance(response, ResponseSpec) else None
         done = spec.done
+        rule = _on_openai(spec, OPENAI_STREAM.answer) if inherited is None else _answer_rule(spec)
         return StreamRule(
-            answer=_answer_rule(spec).over(inherited, _said(spec)),
+            answer=rule.over(inherited, _said(spec)),
             framing=spec.framing,
             cumulative=spec.mode == "cumulative",
             text_data=spec.data == "text",
@@ -168,7 +169,7 @@ class _Compiler:
         base = self._node.value.get("request")
         if base is None:
             return self._spec.stream.request
-        merged = Record(RequestSpec).check(overlay(base, top), self._problems)
+        merged = _REQUEST.check(overlay(_REQUEST.respelled(base), _REQUEST.respelled(top)), self._problems)
         return None if merged is INVALID else merged
 
     def _session(self) -> Session | None:
@@ -206,8 +207,8 @@ class _Compiler:
 
     def _bases(self) -> list[tuple[str, Node]]:
         at = self._at("upstream")
-        urls = ([self._transport.url] if self._transport.url else []) + list(self._transport.replicas)
-        return [(url, at) for url in urls]
+        own = [(self._transport.url, at.find(("url",)))] if self._transport.url else []
+        return own + [(url, at.find(("replicas", n))) for n, url in enumerate(self._transport.replicas)]
 
     def _secrets(self) -> list[str]:
         """What came from outside into keys, headers and queries, and keys in any case."""
@@ -230,6 +231,7 @@ class _Compiler:
         self._problems.add(at.place, at.path, message, expected=expected)
 
 
+_REQUEST = Record(RequestSpec)
 _KEYS = (".bearer", ".value", ".password")
 
 
@@ -243,6 +245,14 @@ def _answer_rule(spec: ResponseSpec) -> AnswerRule:
     usage = slots.pop("usage", None)
     parts = [(entry.name, getattr(usage, entry.name)) for entry in fields(usage)] if usage else []
     return AnswerRule(**slots, usage=tuple((name, part) for name, part in parts if part is not None))
+
+
+def _on_openai(spec: ResponseSpec, openai: AnswerRule) -> AnswerRule:
+    """Slots without a `text` adjust OpenAI's own shape: a map of finish reasons, say, and nothing else."""
+    rule = _answer_rule(spec)
+    if spec.text is ABSENT and spec.choices is ABSENT:
+        return rule.over(openai, _said(spec))
+    return rule
 
 
 def _error_rule(spec: ErrorSpec) -> ErrorRule:

@@ -27,6 +27,8 @@ __all__ = ["compile_auth", "compile_body_rule", "compile_call", "compile_urls"]
 
 Texts = dict[str, Builder]
 
+_EDITS = ("keep", "drop", "rename", "message_keys", "roles", "fields")
+
 
 def compile_urls(
     bases: list[tuple[str, Node]], path: str | None, path_node: Node, problems: Problems
@@ -66,14 +68,13 @@ def compile_body_rule(spec: RequestSpec | None, node: Node, problems: Problems) 
     """How the body is made from the client's."""
     if spec is None:
         return AsIs()
-    edits = [
-        name for name in ("keep", "drop", "rename", "message_keys", "roles", "fields") if getattr(spec, name)
-    ]
+    edits = [name for name in _EDITS if getattr(spec, name) or (name == "keep" and spec.keep is not None)]
     if spec.body is not ABSENT:
         if edits:
+            at = node.find((edits[0],))
             problems.add(
-                node.place,
-                node.path,
+                at.key_place or at.place,
+                at.path,
                 f"`{edits[0]}` beside `body`",
                 expected="edits of the client's body, or a `body` built from nothing",
             )

@@ -30,7 +30,7 @@ def report(faults: Faults, node: Node, problems: Problems) -> bool:
     """Turn a rule's faults into problems with places; whether there were any."""
     for fault in faults.found:
         at = node.find(fault.at)
-        place = at.key_place if fault.message.startswith("unknown") and at.key_place else at.place
+        place = at.key_place if fault.of_key and at.key_place else at.place
         problems.add(
             place, at.path, fault.message, expected=fault.expected, known=fault.known, word=fault.word
         )
@@ -95,6 +95,12 @@ class OFF_OR(Shape):  # noqa: N801 - reads as a word of the declarations below
         return {"anyOf": [self._shape.schema(), {"type": "null"}]}
 
 
+def _text(value: str | float) -> str:
+    if isinstance(value, str):
+        return value  # not a copy: that would forget what came from outside
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 _JSON_TYPES = {str: "string", list: "array", dict: "object", int: "number", bool: "boolean"}
 _A_SLOT = "a path, such as $.answer, a list of sources or a mapping of one"
 
@@ -108,7 +114,12 @@ CONDITION = Language(
     compile_when, "a mapping of path to match, such as {$.code: {not: 0}}, or a list of such", (dict, list)
 )
 DONE = Language(compile_done, "a literal, such as [DONE], or a mapping of path to match")
-TEMPLATE = Language(lambda value, faults: compile_text(str(value), faults), "a string", (str, int, float))
+TEMPLATE = Language(
+    lambda value, faults: compile_text(_text(value), faults),
+    "a string",
+    (str, int, float),
+    {"type": ["string", "number", "boolean"]},
+)
 BODY = Language(
     compile_body, "a template of any JSON shape", (str, list, dict, int, float, bool, type(None)), {}
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import translate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bridge.config.interpolation import interpolate
 from bridge.config.nodes import Node, parse
@@ -123,7 +123,12 @@ def _check_routes(
     for below in listed:
         node = _over_preset(below, surroundings, problems)
         spec = ROUTE.check(node, problems)
-        route = None if spec is INVALID else compile_route(spec, node, surroundings.read_file, problems)
+        if spec is INVALID:
+            problems.settle(node.place)  # what is missing there may only have been left out
+            node = _faultless(node)
+            compile_route(ROUTE.check(node, Problems()), node, surroundings.read_file, problems)
+            continue
+        route = compile_route(spec, node, surroundings.read_file, problems)
         if route is not None and route.name in seen:
             at = node.find(("name",))
             problems.add(
@@ -132,6 +137,17 @@ def _check_routes(
         seen.add(route.name if route else "")
         routes.append(route)
     return routes
+
+
+def _faultless(node: Node) -> Node:
+    """A faulty route without its faulty members: what is wrong with the others together is told too."""
+    good: dict[Any, Node] = {"models": Node("any", node.place, node.path)}
+    for word, item in node.value.items():
+        if ROUTE.check(replace(node, value={**good, word: item}), Problems()) is not INVALID:
+            good[word] = item
+    if "stream" in node.value and "stream" not in good:
+        good.pop("response", None)  # `false` may stand there, and is no fault then
+    return replace(node, value=good)
 
 
 def _over_preset(node: Node, surroundings: Surroundings, problems: Problems) -> Node:
@@ -152,7 +168,7 @@ def _over_preset(node: Node, surroundings: Surroundings, problems: Problems) -> 
     if base is None:
         return node
     interpolate(base, surroundings.environment, surroundings.read_file, problems)
-    return overlay(base, node)
+    return overlay(base, ROUTE.respelled(node))
 
 
 def _is_glob(model: str) -> bool:

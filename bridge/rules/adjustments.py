@@ -60,7 +60,7 @@ def convert(value: Any, kind: str) -> Any:
     try:
         match kind:
             case "int":
-                return int(float(value)) if isinstance(value, str) else int(value)
+                return _int(value) if isinstance(value, str) else int(value)
             case "float":
                 return float(value)
             case "string":
@@ -69,8 +69,15 @@ def convert(value: Any, kind: str) -> Any:
                 return value.strip().lower() not in _FALSE if isinstance(value, str) else bool(value)
             case _:
                 return json.dumps(value).decode()
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return MISSING
+
+
+def _int(text: str) -> int:
+    try:
+        return int(text)  # exact, however long
+    except ValueError:
+        return int(float(text))
 
 
 _FALSE = {"", "0", "false", "no", "off", "none", "null"}
@@ -112,9 +119,12 @@ def _number(name: str, adjust: Callable[[Any, Any], Any]) -> Callable[[Any, Faul
             return _same
 
         def apply(value: Any) -> Any:
-            return (
-                adjust(value, by) if isinstance(value, int | float) and not isinstance(value, bool) else value
-            )
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                return value
+            try:
+                return adjust(value, by)
+            except OverflowError:  # an integer beyond any float
+                return MISSING
 
         return apply
 

@@ -86,7 +86,9 @@ class _Compiler:
             faults.add(f"no Jinja template: {error}")
             return lambda scope: ""
         self.reads |= template.variables - {"item"}
-        return lambda scope: template({**scope.doc, "item": scope.item or None})
+        return lambda scope: template(
+            scope.doc if scope.item is MISSING else {**scope.doc, "item": scope.item}
+        )
 
     def _path(self, value: str, faults: Faults, *, passes: bool) -> Build:
         try:
@@ -128,7 +130,7 @@ class _Compiler:
             if name in value:
                 faults.unknown(value, (name, *options))
                 return compiled(self, value, faults)
-        faults.below(key).add("unknown instruction", known=_INSTRUCTIONS, word=key)
+        faults.below(key).add_key("unknown instruction", known=_INSTRUCTIONS, word=key)
         return lambda scope: MISSING
 
     def path_instruction(self, value: dict[Any, Any], faults: Faults) -> Build:
@@ -137,7 +139,7 @@ class _Compiler:
                 f"`{value['$path']}` is no path", expected="a path, such as $.max_tokens"
             )
             return lambda scope: MISSING
-        altering = ADJUSTMENTS.keys() & value.keys() - {"as"}
+        altering = (ADJUSTMENTS.keys() | {"when"}) & value.keys() - {"as"}
         find = self._path(value["$path"], faults.below("$path"), passes=not altering)
         adjust = compile_adjustments(value, faults)
         holds = self._when(value, faults)
@@ -161,10 +163,12 @@ class _Compiler:
         if not is_path(value["$each"]):
             faults.below("$each").add(f"`{value['$each']}` is no path", expected="a path, such as $.messages")
             return lambda scope: MISSING
-        find = self._path(value["$each"], faults.below("$each"), passes="$as" not in value)
+        find = self._path(value["$each"], faults.below("$each"), passes=value.keys() == {"$each"})
         make = self.compile(value.get("$as", "$item"), faults.below("$as"))
         holds = self._when(value, faults)
         merge, skip = value.get("merge"), _words(value.get("skip", []), faults.below("skip"))
+        if merge is not None and not isinstance(merge, str):
+            faults.below("merge").add("no name of a member", expected="a name, such as role")
 
         def build(scope: Scope) -> Any:
             found = find(scope)
@@ -183,10 +187,12 @@ class _Compiler:
 
     def when_instruction(self, value: dict[Any, Any], faults: Faults) -> Build:
         holds = self._when({"when": value["$when"]}, faults, "$when")
+        passing = set(self.passes)
         then = self.compile(value.get("$then"), faults.below("$then"))
         if "$then" not in value:
             faults.add("`$then` is missing", expected="$when, $then and perhaps $else")
         other = self.compile(value["$else"], faults.below("$else")) if "$else" in value else lambda _: MISSING
+        self.passes = passing  # what only may be sent does not count
         return lambda scope: then(scope) if holds is None or holds(scope) else other(scope)
 
     def _when(
@@ -224,7 +230,8 @@ def _joined(one: Any, other: Any) -> Any:
 
 
 def _role(item: Any) -> Any:
-    return item.get("role") if isinstance(item, dict) else None
+    role = item.get("role") if isinstance(item, dict) else None
+    return role if isinstance(role, str) else None
 
 
 def _words(value: Any, faults: Faults) -> frozenset[str]:

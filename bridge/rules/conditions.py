@@ -50,7 +50,7 @@ def compile_match(value: Any, faults: Faults) -> Match:
         return lambda found: same(found, value)
     faults.unknown(value, _TESTS)
     tests = [_TESTS[name](wanted, faults.below(name)) for name, wanted in value.items() if name in _TESTS]
-    if not tests:
+    if not value:
         faults.add("an empty match", expected=f"a value, a list of values, or some of {', '.join(_TESTS)}")
     return lambda found: all(test(found) for test in tests)
 
@@ -80,12 +80,12 @@ def _compile_key(key: Any, faults: Faults, fields: bool) -> tuple[Callable[[Scop
         try:
             path = compile_path(key)
         except ValueError as error:
-            faults.add(str(error))
+            faults.add_key(str(error))
             return _nothing, False
         return path.find, path.many
     if fields and isinstance(key, str) and re.fullmatch(r"[\w:.-]+", key):
         return lambda scope: scope.fields.get(key, MISSING), False
-    faults.add(
+    faults.add_key(
         f"`{key}` is no path" + (" and no name of an SSE field" if fields else ""),
         expected="a path, such as $.code" + (", or an SSE field, such as event" if fields else ""),
     )
@@ -134,7 +134,7 @@ def _compared(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Faults], Ma
 def _matches(wanted: Any, faults: Faults) -> Match:
     try:
         pattern = re.compile(wanted)
-    except (re.error, TypeError) as error:
+    except (re.error, TypeError, OverflowError, RecursionError) as error:
         faults.add(f"no regular expression: {error}")
         return lambda found: False
     return lambda found: isinstance(found, str) and pattern.search(found) is not None

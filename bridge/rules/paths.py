@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jsonpath_ng.exceptions import JSONPathError
-from jsonpath_ng.ext.filter import Filter
+from jsonpath_ng.ext.filter import Expression
 from jsonpath_ng.ext.parser import parse as _parse
-from jsonpath_ng.jsonpath import Child, Descendants, Fields, Index, Intersect, Slice, Union, Where
-from jsonpath_ng.jsonpath import Root as _Root
-from jsonpath_ng.jsonpath import This as _This
+from jsonpath_ng.ext.string import DefintionInvalid
+from jsonpath_ng.jsonpath import Fields, Index, JSONPath
 
 from bridge.deltas import MISSING
 from bridge.templating import Interpolated
@@ -37,6 +37,25 @@ _SIMPLE = re.compile(
     r"""\.(?P<name>[\w-]+) | \[(?P<index>-?\d+)\] | \['(?P<single>[^'\\]*)'\] | \["(?P<double>[^"\\]*)"\]""",
     re.VERBOSE,
 )
+# By name: jsonpath-ng 1.16 deprecates two of them, older ones lack one.
+_MANY = {"Descendants", "Filter", "Intersect", "Slice", "Union", "Where", "WhereNot", "Wildcard"}
+_DOWN = {
+    "Root",
+    "Child",
+    "Fields",
+    "Index",
+    "Slice",
+    "Wildcard",
+    "Descendants",
+    "Filter",
+    "Expression",
+    "This",
+}
+# jsonpath-ng has no error of its own for all that can be wrong; these are what it was seen to raise.
+_FOREIGN = (
+    JSONPathError, DefintionInvalid, ValueError, TypeError, AttributeError, LookupError, OverflowError,
+    RecursionError, re.error,
+)  # fmt: skip
 _IS_PATH = re.compile(r"\$(?:item(?=$|[.\[])|(?=$|[.\[]))")
 
 
@@ -44,7 +63,8 @@ class Path(NamedTuple):
     """A compiled path. `find(scope)` gives its value or MISSING.
 
     `on_item`: it begins at `$item`. `many`: it gives a list of matches. `steps`: its names and indexes,
-    None where it is more than these.
+    None where it is more than these. `head`: the first name, the member of the document that it reads; None:
+    possibly every one.
     """
 
     text: str
@@ -52,11 +72,7 @@ class Path(NamedTuple):
     on_item: bool
     many: bool
     steps: tuple[Step, ...] | None
-
-    @property
-    def head(self) -> str | None:
-        """The first name after `$`: the member of the document it reads. None: possibly every one."""
-        return self.steps[0] if self.steps and isinstance(self.steps[0], str) else None
+    head: str | None
 
 
 def is_path(value: Any) -> bool:
@@ -77,10 +93,12 @@ def compile_path(text: str) -> Path:
     rest = text[start.end() :]
     steps = _simple_steps(rest)
     if steps is not None:
-        return Path(text, _rooted(_walker(steps), on_item), on_item, many=False, steps=steps)
+        head = steps[0] if steps and isinstance(steps[0], str) else None
+        return Path(text, _rooted(_walker(steps), on_item), on_item, many=False, steps=steps, head=head)
     tree = _parse_extended("$" + rest, text)
     many = _can_match_more(tree)
-    return Path(text, _rooted(_matcher(tree, many), on_item), on_item, many=many, steps=None)
+    find = _rooted(_matcher(tree, many), on_item)
+    return Path(text, find, on_item, many=many, steps=None, head=_head(rest, tree))
 
 
 def _simple_steps(rest: str) -> tuple[Step, ...] | None:
@@ -129,26 +147,46 @@ def _parse_extended(path: str, text: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _parse(path)
-    except (JSONPathError, ValueError, TypeError, AttributeError, re.error) as error:
-        # jsonpath-ng raises bare Exceptions in places; these are all it was seen to raise.
+            tree = _parse(path)
+        for node in _nodes(tree):
+            if isinstance(node, Expression) and node.op == "=~":
+                re.compile(node.value)
+        return tree
+    except _FOREIGN as error:
         raise ValueError(f"`{text}` is no path: {' '.join(str(error).split())}") from None
 
 
+def _nodes(tree: Any) -> Iterator[Any]:
+    """Every node of a parsed path, those of its filters too."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for below in vars(node).values():
+            waiting += [
+                one for one in (below if isinstance(below, list) else [below]) if isinstance(one, JSONPath)
+            ]
+
+
 def _can_match_more(tree: Any) -> bool:
-    match tree:
-        case _Root() | _This():
-            return False
-        case Child():
-            return _can_match_more(tree.left) or _can_match_more(tree.right)
+    return any(_matches_more(node) for node in _nodes(tree))
+
+
+def _head(rest: str, tree: Any) -> str | None:
+    match = _SIMPLE.match(rest)
+    kinds = Counter(type(node).__name__ for node in _nodes(tree))
+    # A second root or anything that looks elsewhere than down may read every member.
+    return match["name"] if match and kinds.keys() <= _DOWN and kinds["Root"] == 1 else None
+
+
+def _matches_more(node: Any) -> bool:
+    match node:
         case Fields():
-            return len(tree.fields) != 1 or tree.fields[0] == "*"
+            return len(node.fields) != 1 or node.fields[0] == "*"
         case Index():
-            return len(tree.indices) != 1
-        case Slice() | Filter() | Descendants() | Union() | Intersect() | Where():
-            return True
+            return len(node.indices) != 1
         case _:
-            return type(tree).__name__ == "Wildcard"
+            return type(node).__name__.lstrip("_") in _MANY
 
 
 def _matcher(tree: Any, many: bool) -> Callable[[Any], Any]:  # noqa: FBT001
@@ -157,7 +195,7 @@ def _matcher(tree: Any, many: bool) -> Callable[[Any], Any]:  # noqa: FBT001
             return MISSING
         try:
             found = [match.value for match in tree.find(value)]
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError):
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError):
             return MISSING  # a filter or function held against a type it was not made for
         if not found:
             return MISSING

@@ -41,13 +41,14 @@ class Scope:
 
 
 class Fault(NamedTuple):
-    """Something wrong in a rule, `at` so many steps below the rule's top."""
+    """Something wrong in a rule, `at` so many steps below the rule's top; `of_key`: with the key itself."""
 
     at: tuple[str | int, ...]
     message: str
     expected: str = ""
     known: tuple[str, ...] = ()
     word: str = ""
+    of_key: bool = False
 
 
 class Faults:
@@ -67,9 +68,13 @@ class Faults:
         """Note a fault here."""
         self.found.append(Fault(self._at, message, expected, tuple(known), word))
 
+    def add_key(self, message: str, *, expected: str = "", known: Iterable[str] = (), word: str = "") -> None:
+        """Note a fault of the key that led here."""
+        self.found.append(Fault(self._at, message, expected, tuple(known), word, of_key=True))
+
     def unknown(self, words: Iterable[Any], known: Iterable[str]) -> None:
         """Note every word that is not known."""
         known = tuple(known)
         for word in words:
             if word not in known:
-                self.below(word).add("unknown key", known=known, word=str(word))
+                self.below(word).add_key("unknown key", known=known, word=str(word))

@@ -115,6 +115,7 @@ def _mapping_slot(options: dict[Any, Any], faults: Faults, extra: tuple[str, ...
 def _source(options: dict[Any, Any], faults: Faults) -> Slot:
     match options:
         case {"field": str(name), "path": inner}:
+            _alone("field", {key: item for key, item in options.items() if key != "path"}, faults)
             return _field_path(name, inner, faults)
         case {"path": path} if is_path(path):
             _alone("path", options, faults)
@@ -141,7 +142,7 @@ def _source(options: dict[Any, Any], faults: Faults) -> Slot:
 def _alone(source: str, options: dict[Any, Any], faults: Faults) -> None:
     for other in SOURCES:
         if other != source and other in options:
-            faults.below(other).add(
+            faults.below(other).add_key(
                 f"`{other}` beside `{source}`", expected="one source; a list takes several"
             )
 

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ABSENT", "FILE", "ROUTE", "EmulateSpec", "FileSpec", "RouteSpec", "SampleSpec", "ServerSpec"]
 
-_ADDRESS = Text("HOST:PORT, such as 127.0.0.1:8080")
+_ADDRESS = Text("HOST:PORT, such as 127.0.0.1:8080", pattern=r".*:\d{1,5}")
+_ADDRESS_OR_OFF = Text("HOST:PORT, or off", pattern=r".*:\d{1,5}|off")
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,12 @@ class RouteSpec:
 @dataclass(frozen=True)
 class ServerSpec:
     listen: str = key(_ADDRESS, "the OpenAI front", default="127.0.0.1:8080")
-    admin: str = key(_ADDRESS, "/metrics, /healthz and /readyz; `off` for none", default="127.0.0.1:9090")
-    keys: tuple[str, ...] = key(OneOrMany(TEXT), "bearer keys that clients must show; none: open", default=())
+    admin: str = key(
+        _ADDRESS_OR_OFF, "/metrics, /healthz and /readyz; `off` for none", default="127.0.0.1:9090"
+    )
+    keys: tuple[str, ...] = key(
+        OneOrMany(TEXT, least=0), "bearer keys that clients must show; none: open", default=()
+    )
     workers: int = key(Whole(1, 128), "processes that share the front", default=1)
     cors: tuple[str, ...] = key(
         OneOrMany(TEXT), "origins whose pages may call the front, or `*`; none: no page may", default=()

@@ -1,0 +1,47 @@
+"""What the servers answer, by model: the same for every client."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["ECHO", "RECORDED_STREAMED", "RECORDED_WHOLE", "ROUTES", "STREAMED", "WHOLE"]
+
+ECHO: Final = "As a mock AI Assitant, I can only echo your last message:"
+
+# The shipped routes, asked "hi".
+ROUTES: Final = {
+    "chatglm2-6b": "autodev",
+    "llama-2-13b": "litellm",
+    "llama-anything": "litellm",
+    "mock": "llmapi",
+    "chatgpt": "llmapi",
+    "gpt-1337-turbo-pro-max": "article",
+}
+WHOLE: Final = {
+    "chatglm2-6b": "[chatglm2-6b] 0 turns; you said: hi",
+    "llama-2-13b": "You said: hi",
+    "llama-anything": "You said: hi",
+    "mock": "Mock reply for your prompt:hi",
+    "chatgpt": "2 messages; last=hi",
+    "gpt-1337-turbo-pro-max": f"{ECHO}hi",
+}
+STREAMED: Final = {
+    **WHOLE,
+    "gpt-1337-turbo-pro-max": f"{ECHO}hi ",  # the article's server puts a space behind each word
+}
+
+# The records, whatever they are asked.
+RECORDED_STREAMED: Final = {
+    "autodev_chatglm_stream": "[chatglm2-6b_streaming] 1 turns; you said: What did I just say?",
+    "autodev_chatglm_1msg": "[chatglm2-6b_streaming] 0 turns; you said: hi",
+    "autodev_chatglm_ping": "[m] 0 turns; you said: hi",
+    "autodev_proxy_stream": f"{ECHO}What did I just say? ",
+    "tds_stream": f"{ECHO}Say this is a test ",
+    "llmapi_ask_ok": "Mock reply for your prompt:hello",
+    "llmapi_ask_utf8": "Mock reply for your prompt:你好",
+}
+RECORDED_WHOLE: Final = {
+    **{name: text for name, text in RECORDED_STREAMED.items() if name != "tds_stream"},
+    "tds_nonstream": f"{ECHO}Say this is a test",
+    "llmapi_ask_sensitive": "输入中包含敏感内容",
+}
