@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from bridge.errors import BridgeError, Kind, RequestError, UpstreamError
+from bridge.accounts import Account
+from bridge.errors import BridgeError, Kind, UpstreamError
 from bridge.exchange.exchange import Exchange
+from bridge.gates import Gate
 from bridge.logs import log
-from bridge.metrics import Observed
+from bridge.sessions import Sessions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from aiohttp import web
 
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Carrier"]
 
-_SMALL = 2**20  # bytes of the answer of a call beside the main one
 _LEFT_OVER = 0.2  # seconds for the end of a stream behind its last word
 
 
@@ -42,8 +43,10 @@ class Carrier:
         self._upstream = upstream
         self._metrics = metrics
         self._turn = 0
-        self._gates: dict[str, _Gate] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._gates: dict[str, Gate] = {}
+        self._sessions = Sessions(upstream, metrics)
+        self._running: set[asyncio.Task[Any]] = set()
+        self._interrupted = False
 
     async def carry(
         self,
@@ -57,7 +60,7 @@ class Carrier:
         authorization: str | None,
     ) -> web.StreamResponse:
         """Answer one request on its route; `model` is the table's word for what the client asked for."""
-        account = _Account(route, endpoint, model, reply, self._metrics)
+        account = Account(route, endpoint, model, reply, self._metrics)
         try:
             exchange = Exchange(
                 route, endpoint, body, data, id=uuid4().hex, now=time.time(), authorization=authorization
@@ -66,14 +69,18 @@ class Carrier:
             reply.headers["X-Bridge-Route"] = _printable(route.name)
             if exchange.dropped:
                 reply.headers["X-Bridge-Dropped"] = ", ".join(map(_printable, exchange.dropped))
-            async with self._gate(route).place():
-                response = await self._run(exchange, reply, account)
-            account.over(exchange.error)
-            return response
+            with self._known():
+                async with self._gate(route).place():
+                    return await self._run(exchange, reply, account)
         except BridgeError as error:
             account.over(error, status=error.status)
             return await reply.failed(error)
-        except (asyncio.CancelledError, ConnectionResetError):
+        except asyncio.CancelledError:
+            if not self._interrupted:
+                account.left()
+                raise
+            return await self._end(account, reply)
+        except ConnectionResetError:
             account.left()
             raise
         except Exception as error:
@@ -84,12 +91,39 @@ class Carrier:
         finally:
             account.close()
 
+    def interrupt(self) -> None:
+        """End every exchange: the time for those in flight at shutdown is over."""
+        self._interrupted = True
+        for task in self._running:
+            task.cancel()
+
+    @contextmanager
+    def _known(self) -> Iterator[None]:
+        """While an exchange is carried, its task can be interrupted."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            yield
+        finally:
+            self._running.discard(task)
+
+    async def _end(self, account: Account, reply: Reply) -> web.StreamResponse:
+        """The honest end of an exchange that was interrupted."""
+        error = BridgeError(503, "the bridge is shutting down", code="shutting_down")
+        exchange = account.exchange
+        out = exchange.interrupt(error) if exchange else b""
+        account.over(error, status=reply.status or error.status)
+        if not reply.status or exchange is None:
+            return await reply.failed(error)
+        await reply.write(out, exchange.content_type)
+        return await reply.end()
+
     async def close(self) -> None:
         """Wait for the calls that close sessions."""
-        if self._closing:
-            await asyncio.wait(self._closing)
+        await self._sessions.finish()
 
-    async def _run(self, exchange: Exchange, reply: Reply, account: _Account) -> web.StreamResponse:
+    async def _run(self, exchange: Exchange, reply: Reply, account: Account) -> web.StreamResponse:
         sink = _Sink(exchange, reply, account)
         match exchange.legs:
             case (leg,):
@@ -113,11 +147,10 @@ class Carrier:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run_leg(self, exchange: Exchange, leg: Leg, sink: _Sink) -> None:
-        transport, limits = exchange.route.transport, exchange.route.limits
+        route = exchange.route
         try:
-            if opening := leg.opening():
-                leg.opened(*await self._upstream.fetch(opening, transport, min(limits.answer, _SMALL)))
-            async with self._sent(exchange.route, leg.request()) as response:
+            await self._sessions.open(leg, route)
+            async with self._sent(route, leg.request()) as response:
                 exchange.start(leg, response.status, response.headers)
                 async for data in response:
                     out = exchange.feed(leg, data)
@@ -132,8 +165,8 @@ class Carrier:
         except UpstreamError as error:
             await sink.write(exchange.cut(leg, error))
         finally:
-            if closing := leg.closing():
-                self._close_session(closing, exchange.route)
+            if route.session is not None:
+                self._sessions.close(leg, route)
 
     @asynccontextmanager
     async def _sent(self, route: Route, request: UpstreamRequest) -> AsyncIterator[Response]:
@@ -161,65 +194,17 @@ class Carrier:
         sent = self._upstream.send(request, route.transport, replica=self._turn + attempts)
         return await stack.enter_async_context(sent)
 
-    def _close_session(self, closing: UpstreamRequest, route: Route) -> None:
-        """Send the call that closes a session, whatever becomes of the request that opened it."""
-
-        async def send() -> None:
-            try:
-                status, _, _ = await self._upstream.fetch(closing, route.transport, _SMALL)
-                if status >= 400:
-                    log("session not closed", 30, route=route.name, status=status)
-            except UpstreamError as error:
-                self._metrics.failed(route.name, error.kind)
-                log("session not closed", 30, route=route.name, error=error.message)
-
-        task = asyncio.ensure_future(send())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
-    def _gate(self, route: Route) -> _Gate:
+    def _gate(self, route: Route) -> Gate:
         gate = self._gates.get(route.name)
         if gate is None or gate.limits is not route.limits:
-            gate = self._gates[route.name] = _Gate(route)
+            gate = self._gates[route.name] = Gate(route)
         return gate
-
-
-class _Gate:
-    """Lets so many requests of a route through at once, and so many wait."""
-
-    def __init__(self, route: Route) -> None:
-        self.limits = route.limits
-        self._free = asyncio.Semaphore(route.limits.concurrency)
-        self._waiting = 0
-
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """A place among those let through. Raises RequestError (429) when too many wait already."""
-        if not self.limits.concurrency:
-            yield
-            return
-        if self._free.locked() and self._waiting >= self.limits.queue:
-            raise RequestError(
-                429,
-                "too many requests are waiting for this model",
-                code="rate_limit_exceeded",
-                retry_after="1",
-            )
-        self._waiting += 1
-        try:
-            await self._free.acquire()
-        finally:
-            self._waiting -= 1
-        try:
-            yield
-        finally:
-            self._free.release()
 
 
 class _Sink:
     """Where the bytes of an exchange go: on at once, or into one body."""
 
-    def __init__(self, exchange: Exchange, reply: Reply, account: _Account) -> None:
+    def __init__(self, exchange: Exchange, reply: Reply, account: Account) -> None:
         self._exchange = exchange
         self._reply = reply
         self._account = account
@@ -246,81 +231,8 @@ class _Sink:
                 self._response = await reply.failed(exchange.error)
             else:
                 self._response = await reply.whole(200, self._body, exchange.content_type)
+            self._account.over(exchange.error)
         return self._response
-
-
-class _Account:
-    """What is told of one request: metrics and a log line."""
-
-    def __init__(self, route: Route, endpoint: Endpoint, model: str, reply: Reply, metrics: Metrics) -> None:
-        self._route = route
-        self._endpoint = endpoint
-        self._model = model
-        self._reply = reply
-        self._metrics = metrics
-        self._begun = time.perf_counter()
-        self._first: float | None = None
-        self.exchange: Exchange | None = None
-        metrics.began(route.name)
-
-    def output(self) -> None:
-        """Bytes are about to leave for the client."""
-        if self._first is None:
-            self._first = time.perf_counter() - self._begun
-
-    def over(self, error: BridgeError | None, *, status: int | None = None) -> None:
-        """The reply is over."""
-        kind = ""
-        if isinstance(error, UpstreamError):
-            kind = str(error.kind)
-            self._metrics.failed(self._route.name, kind)
-        elif error is not None:
-            kind = str(error.status)
-        self._tell(status or self._reply.status or 200, kind, error)
-
-    def left(self) -> None:
-        """The client left before it was."""
-        self._metrics.left(self._route.name)
-        self._tell(499, "client_disconnect", None)
-
-    def close(self) -> None:
-        """In any case."""
-        self._metrics.ended(self._route.name)
-
-    def _tell(self, status: int, kind: str, error: BridgeError | None) -> None:
-        exchange, duration = self.exchange, time.perf_counter() - self._begun
-        usage = exchange.usage if exchange else None
-        dropped = exchange.dropped if exchange else ()
-        streams = bool(exchange and exchange.streams)
-        self._metrics.dropped(self._route.name, dropped)
-        self._metrics.observe(
-            Observed(
-                route=self._route.name,
-                endpoint=self._endpoint.name,
-                operation=self._endpoint.operation,
-                model=self._model,
-                code=status,
-                error=kind,
-                duration=duration,
-                first=self._first if streams else None,
-                usage=usage,
-            )
-        )
-        log(
-            "request",
-            id=self._reply.id,
-            route=self._route.name,
-            endpoint=self._endpoint.name,
-            status=status,
-            stream=streams,
-            ms=round(duration * 1000, 1),
-            first_ms=round(self._first * 1000, 1) if self._first is not None and streams else None,
-            prompt_tokens=usage.prompt_tokens if usage else None,
-            completion_tokens=usage.completion_tokens if usage else None,
-            dropped=len(dropped) or None,
-            error=kind or None,
-            code=error.code if error else None,
-        )
 
 
 def _broken(error: Exception) -> BridgeError:

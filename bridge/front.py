@@ -8,11 +8,13 @@ begun, an error event at its honest end.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 from uuid import uuid4
+
+from aiohttp import ClientPayloadError, web
 
 from bridge import json
 from bridge.carrying import Carrier
@@ -25,14 +27,14 @@ from bridge.replying import Reply
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aiohttp import web
-
     from bridge.metrics import Metrics
     from bridge.openai.endpoints import Endpoint
     from bridge.routes.table import Table
     from bridge.upstream import Upstream
 
 __all__ = ["Front", "State"]
+
+_PATIENCE = 60.0  # seconds between two pieces of a client's body
 
 _ENDPOINTS: Mapping[str, Endpoint] = {f"/{endpoint.path}": endpoint for endpoint in (CHAT, COMPLETIONS)}
 
@@ -69,7 +71,7 @@ class Front:
                 return await self._answer(request, endpoint, reply)
             if path == "/models" or path.startswith("/models/"):
                 _check_method(request, "GET", "HEAD")
-                return await reply.whole(200, json.dumps(self._models(unquote(path[len("/models/") :]))))
+                return await reply.whole(200, json.dumps(self._models(path[len("/models/") :])))
             raise RequestError(404, f"there is no {request.method} {request.path}", code="unknown_url")
         except BridgeError as error:
             self._metrics.refused(endpoint.name if endpoint else "", error.status)
@@ -147,15 +149,28 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes:
     """The body, of at most so many bytes. Raises RequestError (413)."""
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise RequestError(
+            415, "compressed bodies are not taken: send it as it is", code="unsupported_encoding"
+        )
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
     pieces, size = [], 0
-    while data := await request.content.readany():
-        pieces.append(data)
-        size += len(data)
-        if size > limit:
-            raise _too_large(limit)
+    try:
+        while data := await asyncio.wait_for(request.content.readany(), _PATIENCE):
+            pieces.append(data)
+            size += len(data)
+            if size > limit:
+                raise _too_large(limit)
+    except TimeoutError:
+        raise RequestError(
+            408, f"no more of the body came in {_PATIENCE:g} s", code="request_timeout"
+        ) from None
+    except (web.RequestPayloadError, ClientPayloadError) as error:
+        raise RequestError(
+            400, "the body broke off, or is not what its head says", code="bad_request"
+        ) from error
     return b"".join(pieces)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-__all__ = ["dumps", "loads", "pretty"]
+__all__ = ["dumps", "loads", "loads_strictly", "pretty"]
 
 
 def loads(data: bytes | bytearray | str) -> Any:
@@ -20,6 +20,11 @@ def loads(data: bytes | bytearray | str) -> Any:
         return orjson.loads(data)
     except ValueError:
         return _loads_leniently(data)
+
+
+def loads_strictly(data: bytes | bytearray | str) -> Any:
+    """Read one JSON value that any reader takes. Raises ValueError when it is none."""
+    return orjson.loads(data)
 
 
 def dumps(value: Any) -> bytes:
@@ -45,6 +50,7 @@ def pretty(value: Any) -> str:
 def _loads_leniently(data: bytes | bytearray | str) -> Any:
     text = data if isinstance(data, str) else data.decode("utf-8", "replace")
     try:
-        return _standard.loads(text, strict=False)
+        # What is not a number has no place in JSON, and no way out of here.
+        return _standard.loads(text, strict=False, parse_constant=lambda name: None)
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None

@@ -23,6 +23,7 @@ from bridge.front import Front, State
 from bridge.loading import load_file
 from bridge.logs import log
 from bridge.metrics import Metrics
+from bridge.protocol import make_server
 from bridge.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "bind", "serve", "serving", "url_of"]
 
 _LOOK = 1.0  # seconds between two looks at the file
+_LAST_WORDS = 5.0  # seconds for the ends of the answers that outlast the drain
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,8 @@ async def serving(settings: Settings) -> AsyncIterator[asyncio.Event]:
         if settings.admin is not None:
             admin = web.AppRunner(make_admin(state, metrics), access_log=None)
             await _start(stack, admin, settings.admin)
-        # A client that leaves must end its upstream's work: aiohttp cancels a handler only if told to.
-        server = web.Server(front.handle, access_log=None, handler_cancellation=True)
-        runner = web.ServerRunner(server, shutdown_timeout=settings.table.server.drain)
+        drain = settings.table.server.drain
+        runner = web.ServerRunner(make_server(front.handle), shutdown_timeout=drain + _LAST_WORDS)
         await _start(stack, runner, settings.front)
         watcher = asyncio.ensure_future(_watch(settings, state, metrics, reload))
         stack.callback(watcher.cancel)
@@ -103,6 +104,7 @@ async def serving(settings: Settings) -> AsyncIterator[asyncio.Event]:
             yield reload
         finally:
             state.draining = True
+            asyncio.get_running_loop().call_later(drain, front.carrier.interrupt)
 
 
 async def _start(stack: AsyncExitStack, runner: web.BaseRunner, listening: socket.socket) -> None:

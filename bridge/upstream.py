@@ -214,6 +214,12 @@ def _make_context(spec: TLSSpec) -> ssl.SSLContext | bool:
     return context
 
 
+def _reason(error: BaseException) -> str:
+    """What went wrong, without the URL that aiohttp's exceptions write into their texts."""
+    message = getattr(error, "message", None)
+    return " ".join(str(message or type(error).__name__).split())[:200]
+
+
 def _ours(error: BaseException, url: str, timeouts: TimeoutsSpec) -> UpstreamError:
     """The one place where foreign exceptions become ours. The URL's path and query may hold secrets."""
     where = urlsplit(url).netloc.rpartition("@")[2]
@@ -234,5 +240,5 @@ def _ours(error: BaseException, url: str, timeouts: TimeoutsSpec) -> UpstreamErr
         case _:
             return UpstreamError(
                 Kind.GARBLED,
-                f"the upstream {where} does not speak HTTP: {type(error).__name__}: {error}"[:300],
+                f"the upstream {where} does not speak HTTP: {_reason(error)}",
             )

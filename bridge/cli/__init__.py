@@ -36,7 +36,7 @@ file. SIGTERM ends it once the answers in flight are over, SIGHUP reads the file
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. 0: all is well, 1: the file or an address is not, 2: a wrong call."""
-    called = _parser().parse_args(arguments)
+    called = _parse(arguments)
     try:
         return int(called.run(called))
     except ConfigError as error:
@@ -47,6 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"bridge: {error}", file=sys.stderr)
         return 1
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse a call: argparse does not find the last argument of `explain FILE --model M BODY` itself."""
+    parser = _parser()
+    called, rest = parser.parse_known_args(arguments)
+    late = len(rest) == 1 and (rest[0] == "-" or not rest[0].startswith("-"))
+    if late and getattr(called, "request", "") is None:
+        called.request = rest[0]
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return called
 
 
 def _parser() -> argparse.ArgumentParser:

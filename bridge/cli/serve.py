@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 import tempfile
+import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +82,11 @@ def _several(called: argparse.Namespace, server: ServerSpec, workers: int) -> in
         number = running.pop(worker, 0)
         if not ending:
             print(f"bridge: worker {number} ended with status {status}, another takes over", file=sys.stderr)
+            time.sleep(1)  # one that cannot start must not be started without end
             running[_fork(called, front, admin if number == 0 else None)] = number
+    for listening in (front, admin):
+        if listening is not None:
+            listening.close()
     return 0
 
 
@@ -90,8 +96,10 @@ def _fork(called: argparse.Namespace, front: socket.socket, admin: socket.socket
         return child
     try:
         _run(_work(called, front, admin, lambda: None))
-    finally:
-        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
 
 
 async def _work(

@@ -26,6 +26,7 @@ __all__ = ["Node", "Scalar", "parse"]
 
 Scalar = str | int | float | bool | None
 
+_DEEPEST = 100  # what walks the tree does so by recursion
 _MOST_NODES = 100_000  # an alias of aliases must not grow without bound
 
 
@@ -135,6 +136,10 @@ class _Converter:
         if id(tree) in self._open or self._count > _MOST_NODES:
             if self._count <= _MOST_NODES + 1:  # said once
                 self._problems.add(place, path, "an alias inside itself, or too many values in the file")
+            return node
+        if len(self._open) > _DEEPEST:
+            self._problems.add(place, path, f"more than {_DEEPEST} levels, one in the other")
+            self._problems.settle(place)
             return node
         self._open.add(id(tree))
         match tree:

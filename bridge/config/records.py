@@ -69,14 +69,13 @@ class Record(Shape):
         return INVALID if INVALID in values.values() else self.of(**values)
 
     def respelled(self, node: Node) -> Node:
-        """The same with every key as it is declared, so that another mapping can be laid over it."""
         if not isinstance(node.value, dict):
             return node
         members = {}
         for word, item in node.value.items():
             name = self._by_spelling.get(word, word)
             shape = self.fields[name].metadata["shape"] if name in self.fields else None
-            below = shape.respelled(item) if isinstance(shape, Record) else item
+            below = shape.respelled(item) if shape is not None else item
             members[word if name in node.value else name] = below
         return replace(node, value=members)
 

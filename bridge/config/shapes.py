@@ -7,7 +7,6 @@ Shape.expected              -> "a duration, such as 5s or 500ms"
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from bridge.config.problems import Problems
 
 __all__ = [
-    "ANY", "DURATION", "FLAG", "INVALID", "SIZE", "TEXT", "Choice", "Deferred", "Either", "ListOf", "MapOf",
+    "ANY", "FLAG", "INVALID", "TEXT", "Choice", "Deferred", "Either", "ListOf", "MapOf",
     "OneOrMany", "Placed", "Shape", "Text", "Whole",
 ]  # fmt: skip
 
@@ -50,6 +49,10 @@ class Shape:
     def schema(self) -> dict[str, Any]:
         """The JSON Schema (2020-12) of it."""
         return {}
+
+    def respelled(self, node: Node) -> Node:
+        """The same in its one full spelling, so that another tree can be laid over it."""
+        return node
 
     def check(self, node: Node, problems: Problems) -> Any:
         """The value, or INVALID with the fault reported."""
@@ -123,37 +126,6 @@ class Whole(Shape):
 
     def schema(self) -> dict[str, Any]:
         return {"type": "integer", "minimum": self.least} | ({"maximum": self.most} if self.most else {})
-
-
-@dataclass(frozen=True)
-class Amount(Shape):
-    """A number with a unit, given in the unit whose factor is 1."""
-
-    units: tuple[tuple[str, float], ...]
-    whole: bool
-    expected: str = "an amount"
-
-    def takes(self, node: Node) -> bool:
-        return self._value(node) is not None
-
-    def read(self, node: Node, problems: Problems) -> float | int | None:
-        return self._value(node)
-
-    def _value(self, node: Node) -> float | int | None:
-        if isinstance(node.value, bool) or not isinstance(node.value, int | float | str):
-            return None
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", str(node.value))
-        factor = dict(self.units).get(match[2]) if match else None
-        if match is None or factor is None:
-            return None
-        amount = float(match[1]) * factor
-        if amount == math.inf:
-            return None
-        return int(amount) if self.whole else amount
-
-    def schema(self) -> dict[str, Any]:
-        names = "|".join(name for name, _ in self.units if name)
-        return {"type": ["string", "number"], "pattern": rf"^\d+(\.\d+)?\s*({names})?$", "minimum": 0}
 
 
 class Choice(Shape):
@@ -307,6 +279,9 @@ class Either(Shape):
     def read(self, node: Node, problems: Problems) -> Any:
         return next(shape for shape in self.shapes if shape.takes(node)).read(node, problems)
 
+    def respelled(self, node: Node) -> Node:
+        return next((shape.respelled(node) for shape in self.shapes if shape.takes(node)), node)
+
     def schema(self) -> dict[str, Any]:
         return {"anyOf": [shape.schema() for shape in self.shapes]}
 
@@ -319,16 +294,3 @@ def _outside(node: Node) -> str:
 TEXT = Text()
 FLAG = Flag()
 ANY = Anything()
-DURATION = Amount(
-    (("", 1), ("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600)),
-    whole=False,
-    expected="a duration, such as 5s, 500ms or 2m",
-)
-SIZE = Amount(
-    (
-        ("", 1), ("B", 1), ("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30),
-        ("kB", 1e3), ("KB", 1e3), ("MB", 1e6), ("GB", 1e9),
-    ),
-    whole=True,
-    expected="a size, such as 65536 or 32MiB",
-)  # fmt: skip

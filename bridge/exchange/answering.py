@@ -11,16 +11,16 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bridge import json
 from bridge.deltas import MISSING, Delta
 from bridge.errors import Kind, UpstreamError
+from bridge.exchange.documents import BROKEN, document, frame_text, is_literal, parsed
 from bridge.exchange.reading import Reading
 from bridge.framing import FRAMINGS
 from bridge.openai.failures import has_error, shorten
 from bridge.rules.scope import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from bridge.exchange.reading import Manner
     from bridge.frames import Frame
@@ -113,16 +113,20 @@ class Answering:
         deltas: list[Delta] = []
         match self._state:
             case _State.FAILURE:
-                self._fail(self._refused())
+                deltas = self._taken(map(self._refused, [b"".join(self._body)]))
             case _State.WHOLE:
                 deltas = self._taken(map(self._whole, [b"".join(self._body)]))
             case _State.STREAM:
-                assert self._framer is not None
-                deltas = self._taken(map(self._read, self._framer.close()))
-                if not self.finished:
-                    deltas += self._end()
+                deltas = self._taken(self._rest())
         self.finished = True
         return deltas
+
+    def _rest(self) -> Iterator[list[Delta]]:
+        """What the end of a stream brings."""
+        assert self._framer is not None
+        yield from map(self._read, self._framer.close())
+        if not self.finished:
+            yield self._end()
 
     def cut(self, error: UpstreamError) -> None:
         """The connection failed before the body was over."""
@@ -153,23 +157,25 @@ class Answering:
         assert rule is not None
         if frame.bare:
             return self._bare(frame)
-        if _is_literal(frame, rule.done_literal):
+        if is_literal(frame, rule.done_literal):
             return self._end(done=True)
-        doc = _document(frame, as_text=rule.text_data)
-        scope = Scope(MISSING if doc is _BROKEN else doc, fields=frame.fields, headers=self._headers)
+        doc, data = document(frame, as_text=rule.text_data)
+        scope = Scope(MISSING if doc is BROKEN else doc, fields=frame.fields, headers=self._headers)
         self._check(scope, frame)
         if (rule.only and not rule.only(scope)) or (rule.skip and rule.skip(scope)):
             return []
-        if doc is _BROKEN:
+        if doc is BROKEN:
+            if rule.done and rule.done(scope):
+                return self._end(done=True)
             raise UpstreamError(
-                Kind.GARBLED, f"the upstream sent a frame that is not JSON: {shorten(_text(frame), 200)}"
+                Kind.GARBLED, f"the upstream sent a frame that is not JSON: {shorten(frame_text(frame), 200)}"
             )
         self._frames += doc is not MISSING
         self._latest = doc
-        deltas = self.reading.read(scope, frame.data)
+        deltas = self.reading.read(scope, data)
         if rule.replace is not None and isinstance(instead := rule.replace.read(scope), str):
-            deltas.append(self.reading.replace(instead))
-            return deltas + self._end(done=True)
+            self.finished = True  # what is held back is superseded too
+            return [*deltas, self.reading.replace(instead)]
         if self.reading.ended or (rule.done and rule.done(scope)):
             deltas += self._end(done=True)
         return deltas
@@ -179,10 +185,10 @@ class Answering:
         failing = self._expected.failing
         rule = failing.seen(scope)
         if rule is None:
-            common = has_error(scope.doc) or scope.fields.get("event") == "error"
-            if not common or self.reading.has_text(scope):
+            common = has_error(scope.doc) and not self.reading.has_text(scope)
+            if not common and scope.fields.get("event") != "error":
                 return
-        raise failing.error(_UNDER_200, scope, _text(frame), rule)
+        raise failing.error(_UNDER_200, scope, frame_text(frame), rule)
 
     def _end(self, *, done: bool = False) -> list[Delta]:
         """The stream is over: was anything said?"""
@@ -209,17 +215,17 @@ class Answering:
 
     def _bare(self, frame: Frame) -> list[Delta]:
         """JSON outside of any event: an error, or a whole answer where a stream was promised."""
-        doc = _document(frame, as_text=False)
-        if doc is _BROKEN:
+        doc, _ = document(frame, as_text=False)
+        if doc is BROKEN:
             raise UpstreamError(
                 Kind.GARBLED,
                 "the upstream sent JSON that is neither an event nor a whole answer (is it ndjson?): "
-                + shorten(_text(frame), 200),
+                + shorten(frame_text(frame), 200),
             )
         if self._frames:
             self._check(Scope(doc, headers=self._headers), frame)
             raise UpstreamError(
-                Kind.GARBLED, f"the upstream sent JSON between its events: {shorten(_text(frame), 200)}"
+                Kind.GARBLED, f"the upstream sent JSON between its events: {shorten(frame_text(frame), 200)}"
             )
         rule = self._expected.whole or self._expected.stream.answer  # type: ignore[union-attr]
         self.reading = Reading(rule, self._expected.manner)
@@ -229,7 +235,7 @@ class Answering:
         """A whole answer."""
         self.finished = True
         text = body.decode("utf-8", "replace")
-        doc = self._whole_document(body, text)
+        doc, data = self._whole_document(body, text)
         scope = Scope(doc, headers=self._headers)
         failing = self._expected.failing
         failed = failing.seen(scope)
@@ -237,7 +243,7 @@ class Answering:
             raise failing.error(self._status, scope, text, failed)
         if self._is_the_text and not isinstance(doc, str):
             scope.doc = text
-        deltas = self.reading.read(scope, body) + self.reading.close()
+        deltas = self.reading.read(scope, data) + self.reading.close()
         if not self.reading.found:
             raise UpstreamError(Kind.EMPTY, self.reading.complaint())
         return deltas
@@ -248,64 +254,29 @@ class Answering:
         rule = self._expected.whole
         return rule is not None and rule.text is not None and rule.text.slot.whole
 
-    def _whole_document(self, body: bytes, text: str) -> Any:
-        if not body.strip():
+    def _whole_document(self, body: bytes, text: str) -> tuple[Any, bytes | None]:
+        doc, data = parsed(body)
+        if doc is MISSING:
             raise UpstreamError(Kind.EMPTY, f"the upstream answered {self._status} with an empty body")
-        try:
-            return json.loads(body)
-        except ValueError:
-            if self._is_the_text:
-                return text
-            kind = self._headers.get("content-type", "no content type")
-            raise UpstreamError(
-                Kind.GARBLED,
-                f"the upstream answered {self._status} with {kind} that is not JSON: {shorten(text, 200)}",
-            ) from None
+        if doc is not BROKEN:
+            return doc, data
+        if self._is_the_text:
+            return text, None
+        kind = self._headers.get("content-type", "no content type")
+        raise UpstreamError(
+            Kind.GARBLED,
+            f"the upstream answered {self._status} with {kind} that is not JSON: {shorten(text, 200)}",
+        )
 
-    def _refused(self) -> UpstreamError:
-        """Why the server answered with a status that is no success."""
-        body = b"".join(self._body)
-        doc: Any = MISSING
-        try:
-            doc = json.loads(body)
-        except ValueError:
-            if body.startswith(b"data:"):  # some servers keep to SSE even here
-                frame = next(iter(FRAMINGS["sse"](_MOST_OF_A_FAILURE).feed(body + b"\n\n")), None)
-                doc = _document(frame, as_text=False) if frame else MISSING
-        scope = Scope(MISSING if doc is _BROKEN else doc, headers=self._headers)
-        return self._expected.failing.error(self._status, scope, body.decode("utf-8", "replace"))
+    def _refused(self, body: bytes) -> list[Delta]:
+        """Raise why the server answered with a status that is no success."""
+        doc, _ = parsed(body)
+        if doc is BROKEN and body.startswith(b"data:"):  # some servers keep to SSE even here
+            frame = next(iter(FRAMINGS["sse"](_MOST_OF_A_FAILURE).feed(body + b"\n\n")), None)
+            doc, _ = document(frame, as_text=False) if frame else (MISSING, None)
+        scope = Scope(MISSING if doc is BROKEN else doc, headers=self._headers)
+        raise self._expected.failing.error(self._status, scope, body.decode("utf-8", "replace"))
 
 
 _UNDER_200 = 200
 _MOST_OF_A_FAILURE = 2**20
-_BROKEN = object()
-
-
-def _document(frame: Frame, *, as_text: bool) -> Any:
-    """What a frame carries: MISSING where it carries nothing, _BROKEN where it should be JSON."""
-    data = frame.data
-    if data is None:
-        return MISSING
-    if isinstance(data, str):
-        return data
-    if as_text:
-        return data.decode("utf-8", "replace")
-    try:
-        return json.loads(data)
-    except ValueError:
-        return _BROKEN if data.strip() else MISSING
-
-
-def _is_literal(frame: Frame, literal: str) -> bool:
-    """Whether a frame is the word for the end, perhaps in quotes (Coze)."""
-    data = frame.data
-    return (
-        isinstance(data, bytes)
-        and len(data) <= len(literal) * 4 + 8
-        and data.strip().strip(b'"') == literal.encode()
-    )
-
-
-def _text(frame: Frame) -> str:
-    data = frame.data or b""
-    return data if isinstance(data, str) else data.decode("utf-8", "replace")

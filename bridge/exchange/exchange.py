@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bridge.deltas import add_usages
+from bridge.errors import Kind, UpstreamError
 from bridge.exchange.answering import Answering
 from bridge.exchange.legs import Leg
 from bridge.exchange.passing import ChunkPassing, CompletionPassing, PassedStream, PassedWhole
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bridge.deltas import Delta, Usage
-    from bridge.errors import BridgeError, UpstreamError
+    from bridge.errors import BridgeError
     from bridge.openai.endpoints import Endpoint
     from bridge.routes.route import Route
 
@@ -105,6 +106,11 @@ class Exchange:
         leg.answering.cut(error)
         return self._settle(leg, [])
 
+    def interrupt(self, error: BridgeError) -> bytes:
+        """The bridge itself ends the exchange: the honest end of a reply that has begun."""
+        self.error = error
+        return self._reply.fail(error) if self._reply is not None and self._reply.started else b""
+
     def finished(self, leg: Leg) -> bool:
         """Whether nothing more of this call's answer need be read."""
         return self.error is not None or leg.answering.finished
@@ -127,6 +133,13 @@ class Exchange:
         """Write what was read; end the reply with the last call, or with the first that fails."""
         if leg.settled or self.error is not None:
             return b""
+        try:
+            return self._write(leg, deltas)
+        except (RecursionError, ValueError):  # what can be read may be nested too deeply to be written
+            self.error = UpstreamError(Kind.GARBLED, "the upstream sent JSON that is nested too deeply")
+            return self._reply.fail(self.error) if self._reply and self.started else b""
+
+    def _write(self, leg: Leg, deltas: list[Delta]) -> bytes:
         answering = leg.answering
         if not deltas and not answering.finished:
             return b""

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bridge.deltas import Delta
-
     from bridge.exchange.requests import Asking
     from bridge.routes.route import UpstreamRequest
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from bridge import json
 from bridge.exchange.reading import Reading
-from bridge.openai.mending import ChunkMender, finish_word, mend_completion
+from bridge.openai.completing import mend_completion
+from bridge.openai.mending import ChunkMender
+from bridge.openai.pieces import finish_word, identical, mend_usage
 from bridge.openai.replies import DONE, StreamReply, WholeReply, event, usage_object
 
 if TYPE_CHECKING:
@@ -41,8 +43,8 @@ class CompletionPassing(Reading):
         self.found = self.found or _may_be_silent(scope.doc)
         if not self.found:
             return []
-        mended = mend_completion(scope.doc, self._head)
-        return [data if mended is scope.doc else json.dumps(mended)]
+        mended = mend_completion(scope.doc, self._head, self.usage)
+        return [data if mended is scope.doc and data is not None else json.dumps(mended)]
 
     def close(self) -> list[Any]:
         """Nothing is held back."""
@@ -52,16 +54,18 @@ class CompletionPassing(Reading):
 class ChunkPassing(Reading):
     """A stream: its chunks as they come, unless something in them has to be mended.
 
-    Chunks that say nothing yet are held, so that a failure right behind them keeps its status.
+    Chunks that say nothing yet are held, so that a failure right behind them keeps its status; so is one
+    that ends a choice as it speaks, until the next one shows whether the server means it.
     """
 
-    __slots__ = ("_held", "mender", "usage_chunk")
+    __slots__ = ("_ending", "_held", "_usage", "mender")
 
     def __init__(self, rule: AnswerRule, manner: Manner, head: Head) -> None:
         super().__init__(rule, manner)
         self.mender = ChunkMender(head)
         self._held: list[bytes] = []
-        self.usage_chunk: dict[str, Any] | None = None
+        self._ending: tuple[dict[str, Any], bytes] | None = None
+        self._usage: tuple[dict[str, Any], bytes] | None = None
 
     @property
     def finish_seen(self) -> bool:
@@ -74,11 +78,7 @@ class ChunkPassing(Reading):
         if type(chunk) is not dict:
             super().read(scope)
             return []
-        choices = chunk.get("choices")
-        if chunk.get("usage") or (choices and type(choices[0]) is dict and choices[0].get("usage")):
-            self.count(scope)
-            if not choices:
-                self.usage_chunk = chunk
+        self._count_of(scope, chunk, data)
         mended = self.mender.mend(chunk)
         self.found = self.mender.found
         if mended is None:
@@ -86,15 +86,46 @@ class ChunkPassing(Reading):
                 super().read(scope)  # remembered, to say where the text would have been
                 self.found = False
             return []
-        as_it_came = mended is chunk and type(data) is bytes and b"\n" not in data
-        out = b"data: " + data + b"\n\n" if as_it_came else event(mended)  # type: ignore[operator]
-        if self.mender.said and not self._held:
+        out = _event(mended, data if mended is chunk else None)
+        if self._ending is None and not self._held and self.mender.said and not self.mender.ending:
             return [out]
-        self._held.append(out)
-        return self.close() if self.mender.said else []
+        self._release()
+        if self.mender.ending:
+            self._ending = (mended, out)
+        else:
+            self._held.append(out)
+        return self._given() if self.mender.said else []
 
     def close(self) -> list[Any]:
         """What was held."""
+        self.mender.resumed = frozenset()
+        self._release()
+        return self._given()
+
+    def usage_event(self, usage: Usage) -> bytes:
+        """The last chunk, with the token counts: as the server sent it, where it did."""
+        told, data = self._usage or ({}, None)
+        chunk = self.mender.frame(told) | {"choices": [], "usage": mend_usage(told.get("usage"), usage)}
+        if self._usage is None:
+            chunk["usage"] = usage_object(usage)
+        return _event(chunk, data if identical(chunk, told) else None)
+
+    def _count_of(self, scope: Scope, chunk: dict[str, Any], data: bytes | str | None) -> None:
+        choices = chunk.get("choices")
+        first = choices[0] if isinstance(choices, list) and choices else None
+        if chunk.get("usage") or (type(first) is dict and first.get("usage")):
+            self.count(scope)
+            if first is None and type(chunk.get("usage")) is dict:
+                self._usage = (chunk, data if type(data) is bytes else b"")
+
+    def _release(self) -> None:
+        """The chunk that ended a choice goes on, as it is or, where the choice does too, without that."""
+        if self._ending is not None:
+            chunk, out = self._ending
+            self._held.append(event(self.mender.reopened(chunk)) if self.mender.resumed else out)
+            self._ending = None
+
+    def _given(self) -> list[Any]:
         held, self._held = self._held, []
         return held
 
@@ -147,14 +178,19 @@ class PassedStream:
         mender = self._reading.mender
         out = [event(chunk) for chunk in mender.finish()]
         if usage is not None and self._include_usage:
-            told = self._reading.usage_chunk or {"usage": usage_object(usage)}
-            counts = {**told["usage"], **usage_object(usage)}
-            out.append(event(mender.frame(told) | {"choices": [], "usage": counts}))
+            out.append(self._reading.usage_event(usage))
         return b"".join([*out, DONE])
 
     def fail(self, error: BridgeError) -> bytes:
         """The end of a stream that failed on the way."""
         return event(error.envelope)
+
+
+def _event(chunk: dict[str, Any], data: bytes | str | None) -> bytes:
+    """An event: of the data that came, where it may go on as it is."""
+    if type(data) is bytes and data and b"\n" not in data:
+        return b"data: " + data + b"\n\n"
+    return event(chunk)
 
 
 def _may_be_silent(doc: Any) -> bool:
@@ -168,6 +204,8 @@ def _may_be_silent(doc: Any) -> bool:
 def _has_reason(choice: dict[str, Any]) -> bool:
     message = choice.get("message")
     said = message if isinstance(message, dict) else {}
+    if isinstance(said.get("content"), list):
+        return True  # in parts, as Mistral's models answer that think
     return finish_word(choice.get("finish_reason")) in ("length", "content_filter", "tool_calls") or any(
         said.get(name) is not None for name in ("refusal", "audio", "function_call")
     )

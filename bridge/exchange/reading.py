@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bridge import json
 from bridge.deltas import MISSING, Delta, Usage
 from bridge.exchange.texts import Cumulative, Echo, Stop, Trim, Whole
+from bridge.openai.tools import ToolCalls
 from bridge.rules.adjustments import convert
 from bridge.rules.paths import text_paths
 
@@ -42,15 +43,13 @@ class _Choice:
 
     __slots__ = ("calls", "ended", "stages", "stop")
 
-    def __init__(self, slot: TextSlot | None, manner: Manner, *, cumulative: bool) -> None:
+    def __init__(self, slot: TextSlot | None, manner: Manner, call_id: str, *, cumulative: bool) -> None:
         self.ended = False
-        self.calls: dict[int, str] = {}
+        self.calls = ToolCalls(call_id)
         self.stop = Stop(manner.stop) if manner.stop else None
         prompt = manner.prompt if slot and slot.strip_prompt else ""
-        self.stages: list[Stage] = [Whole()]
-        if cumulative:
-            self.stages.append(Cumulative(prompt))
-        elif prompt:
+        self.stages: list[Stage] = [Cumulative(prompt) if cumulative else Whole()]
+        if prompt and not cumulative:
             self.stages.append(Echo(prompt))
         if slot and slot.trim:
             self.stages.append(Trim())
@@ -150,12 +149,13 @@ class Reading:
         return Delta(text, finish_reason="content_filter", instead=True)
 
     def has_text(self, scope: Scope) -> bool:
-        """Whether the text slot finds something in a frame."""
+        """Whether the text slot finds more than nothing in a frame."""
         rule = self._rule
         items = (
             [scope] if rule.choices is None else [scope.at(item) for item in _items(rule.choices.find(scope))]
         )
-        return any(rule.text is not None and rule.text.slot.read(at) is not MISSING for at in items)
+        # Beside an error, an empty text is none (OpenRouter).
+        return any(rule.text is not None and rule.text.slot.read(at) not in (MISSING, "") for at in items)
 
     def complaint(self) -> str:
         """What to say of an answer in which no text was found."""
@@ -199,7 +199,9 @@ class Reading:
         return [delta] if said or any(delta[2:]) else []
 
     def _open(self, number: int) -> _Choice:
-        choice = _Choice(self._rule.text, self._manner, cumulative=self._cumulative)
+        first = self._manner.call_id
+        call_id = f"{first}_{number}" if number else first
+        choice = _Choice(self._rule.text, self._manner, call_id, cumulative=self._cumulative)
         self._choices[number] = choice
         return choice
 
@@ -224,26 +226,10 @@ class Reading:
 
     def _calls(self, choice: _Choice, found: Any) -> list[dict[str, Any]] | None:
         """Calls of tools in OpenAI's delta form: by index, id and name once, arguments as text."""
-        deltas = [self._call(choice, call) for call in _items(found) if isinstance(call, dict)]
+        deltas = [choice.calls.delta(call) for call in _items(found) if isinstance(call, dict)]
         if deltas:
             self.found = True
         return deltas or None
-
-    def _call(self, choice: _Choice, call: dict[str, Any]) -> dict[str, Any]:
-        index, name = call.get("index"), call.get("id")
-        inner = call.get("function")
-        function = inner if isinstance(inner, dict) else call
-        if type(index) is not int:
-            known = [number for number, said in choice.calls.items() if name and said == name]
-            going_on = not name and not function.get("name")
-            index = known[0] if known else max(len(choice.calls) - going_on, 0)
-        arguments = function.get("arguments")
-        delta: dict[str, Any] = {"index": index, "function": {"arguments": _arguments(arguments)}}
-        if index not in choice.calls:
-            choice.calls[index] = str(name or f"{self._manner.call_id}_{index}")
-            delta |= {"id": choice.calls[index], "type": "function"}
-            delta["function"] = {"name": str(function.get("name") or "")} | delta["function"]
-        return delta
 
     def _count(self, name: str, found: Any, *, total: bool) -> None:
         if found is MISSING or isinstance(found, bool):
@@ -268,12 +254,6 @@ def _plain(value: Any) -> Any:
             return convert(value, "string")
         case _:
             return MISSING
-
-
-def _arguments(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return "" if value is None else json.dumps(value).decode()
 
 
 def _word(found: Any) -> str | None:

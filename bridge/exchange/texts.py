@@ -1,6 +1,6 @@
 """What happens to the text of one choice on its way: stages that hold back what is not decided yet.
 
-    Whole ─▶ Cumulative or Echo ─▶ Trim ─▶ Stop        each: feed(text) -> text, close() -> text
+    Cumulative, or Whole ─▶ Echo ─▶ Trim ─▶ Stop        each: feed(text) -> text, close() -> text
 
 What a stage lets out never depends on how the text was cut, only how soon it does.
 """
@@ -48,7 +48,8 @@ class Whole:
 class Cumulative:
     """Each piece repeats all text so far, perhaps behind the prompt: what is new in it goes on.
 
-    A trailing U+FFFD is half a character that the next piece replaces (FastChat's worker), so it waits.
+    A trailing U+FFFD is half a character that the next piece replaces (FastChat's worker), so it waits; half
+    a surrogate pair becomes one.
     What a server changes in text that was let out already is lost: a stream cannot retract.
     """
 
@@ -60,6 +61,8 @@ class Cumulative:
         self._latest = ""
 
     def feed(self, text: str) -> str:
+        if not _is_whole(text):
+            text = _join_pairs(text)
         if self._prompt:
             text = "" if self._prompt.startswith(text) else text.removeprefix(self._prompt)
         self._latest = text

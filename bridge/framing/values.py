@@ -132,7 +132,7 @@ class ArrayFramer(ValueFramer):
 
     def _skip(self, data: bytes, position: int) -> int:
         position = super()._skip(data, position)
-        if not self._opened and data[position : position + 1] == b"[":
+        if not (self._opened or self._closed) and data[position : position + 1] == b"[":
             self._opened = True
             position = super()._skip(data, position + 1)
         while data[position : position + 1] == b"]":

@@ -57,7 +57,7 @@ class StreamReply:
         out: list[bytes] = []
         for delta in deltas:
             around = self._around.get(delta.choice) or self._open(delta, out)
-            if delta.reasoning:
+            if delta.reasoning and self._head.endpoint is CHAT:
                 out.append(self._chunk(delta.choice, {"reasoning_content": delta.reasoning}))
             if delta.logprobs is not None:
                 out.append(self._chunk(delta.choice, {"content": delta.text}, logprobs=delta.logprobs))
@@ -105,7 +105,8 @@ class StreamReply:
             one = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         else:
             text = delta.get("content", "")
-            one = {"text": text, "index": choice, "logprobs": logprobs, "finish_reason": finish}
+            reason = text_finish_reason(finish) if finish else None
+            one = {"text": text, "index": choice, "logprobs": logprobs, "finish_reason": reason}
         return event(self._object([one]))
 
     def _object(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
@@ -205,7 +206,7 @@ class WholeReply:
             "text": "".join(choice.text),
             "index": number,
             "logprobs": choice.logprobs,
-            "finish_reason": finish_reason(choice.finish, tools=False),
+            "finish_reason": text_finish_reason(finish_reason(choice.finish, tools=False)),
         }
 
 
@@ -214,6 +215,11 @@ def finish_reason(found: str | None, *, tools: bool) -> str:
     if tools and found in (None, "stop"):
         return "tool_calls"
     return found or "stop"
+
+
+def text_finish_reason(found: str) -> str:
+    """The same of a legacy completion, which knows no calls of tools."""
+    return "stop" if found in ("tool_calls", "function_call") else found
 
 
 def fold_tool_call(calls: dict[int, dict[str, Any]], delta: dict[str, Any]) -> None:

@@ -105,9 +105,14 @@ class AnswerRule:
     choices: Path | None = None
 
     def over(self, inherited: AnswerRule | None, said: frozenset[str]) -> AnswerRule:
-        """This rule where it `said` something, the inherited one elsewhere."""
+        """This rule where it `said` something, the inherited one elsewhere.
+
+        A text of its own that is not read with `$item` is one answer: there are no choices to inherit.
+        """
         if inherited is None:
             return self
+        if "text" in said and not (self.text and any(path.on_item for path in self.text.slot.paths)):
+            said |= {"choices"}
         return replace(inherited, **{name: getattr(self, name) for name in said})
 
 

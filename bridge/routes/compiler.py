@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -167,8 +168,8 @@ class _Compiler:
         """The request with what `stream.request` lays over it."""
         top = self._at("stream", "request")
         base = self._node.value.get("request")
-        if base is None:
-            return self._spec.stream.request
+        if base is None or ("body" in base.value) is not ("body" in top.value):
+            return self._spec.stream.request  # edits and a body built from nothing cannot be mixed
         merged = _REQUEST.check(overlay(_REQUEST.respelled(base), _REQUEST.respelled(top)), self._problems)
         return None if merged is INVALID else merged
 
@@ -213,14 +214,15 @@ class _Compiler:
     def _secrets(self) -> list[str]:
         """What came from outside into keys, headers and queries, and keys in any case."""
         found = []
-        for name in ("auth", "headers", "customHeaders", "query"):
-            if name not in self._node.value:
-                continue
-            for below in self._node.value[name].walk():
-                if isinstance(below.value, Interpolated):
-                    found += [value for value in below.value.values if value]
-                elif name == "auth" and isinstance(below.value, str) and below.path.endswith(_KEYS):
-                    found.append(below.value)
+        for below in self._node.walk():
+            text, steps = below.value, set(re.split(r"[.\[\]]", below.path))
+            if isinstance(text, Interpolated):
+                # Of a URL only what is behind its host: an address is no secret.
+                behind = text.partition("?")[2] if "://" in text else text
+                kept = steps & _SECRET_PARTS or "://" in text
+                found += [value for value in text.values if value and kept and value in behind]
+            elif isinstance(text, str) and "auth" in steps and below.path.endswith(_KEYS):
+                found.append(text)
         return found
 
     def _at(self, *steps: str) -> Node:
@@ -232,6 +234,7 @@ class _Compiler:
 
 
 _REQUEST = Record(RequestSpec)
+_SECRET_PARTS = {"auth", "headers", "customHeaders", "query"}
 _KEYS = (".bearer", ".value", ".password")
 
 

@@ -168,7 +168,7 @@ def _over_preset(node: Node, surroundings: Surroundings, problems: Problems) -> 
     if base is None:
         return node
     interpolate(base, surroundings.environment, surroundings.read_file, problems)
-    return overlay(base, ROUTE.respelled(node))
+    return overlay(ROUTE.respelled(base), ROUTE.respelled(node))
 
 
 def _is_glob(model: str) -> bool:

@@ -143,7 +143,9 @@ class _Compiler:
         find = self._path(value["$path"], faults.below("$path"), passes=not altering)
         adjust = compile_adjustments(value, faults)
         holds = self._when(value, faults)
+        passing = set(self.passes)
         default = self.compile(value["default"], faults.below("default")) if "default" in value else None
+        self.passes = passing  # what only may be sent does not count
 
         def build(scope: Scope) -> Any:
             found = find(scope) if holds is None or holds(scope) else MISSING

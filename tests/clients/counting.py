@@ -1,8 +1,9 @@
-"""llmapi-server with its sessions counted, and a question that it never answers.
+"""llmapi-server with its sessions counted, a question that it never answers, and a start that takes its time.
 
 opened, closed      how often a session was
 settled(n)          waits until n were opened and none is open any more
-asked               set when somebody asks for what never comes
+asked               set when somebody asks for what never comes, or starts slowly
+go                  lets the slow start, its session open already, be answered
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from bridge.demo import LLMAPI
 if TYPE_CHECKING:
     from aiohttp import web
 
-__all__ = ["NEVER", "Counting"]
+__all__ = ["NEVER", "SLOWLY", "Counting"]
 
 NEVER = "what never comes"
+SLOWLY = "start slowly"
 
 _PATIENCE = 30.0  # seconds
 
@@ -30,12 +32,13 @@ class Counting(LLMAPI):
         super().__init__()
         self.opened = self.closed = 0
         self.asked = Event()
+        self.go = Event()
         self._changed = Condition()
 
-    def settled(self, opened: int) -> bool:
+    def settled(self, opened: int, patience: float = _PATIENCE) -> bool:
         with self._changed:
             return self._changed.wait_for(
-                lambda: (self.opened, self.closed, self.open_sessions) == (opened, opened, 0), _PATIENCE
+                lambda: (self.opened, self.closed, self.open_sessions) == (opened, opened, 0), patience
             )
 
     async def _start(self, request: web.Request, body: Any) -> web.Response:
@@ -43,6 +46,9 @@ class Counting(LLMAPI):
         response = await super()._start(request, body)
         with self._changed:
             self.opened += self.open_sessions - before
+        if body.get("settings", {}).get("system") == SLOWLY:
+            self.asked.set()
+            await asyncio.to_thread(self.go.wait, _PATIENCE)
         return response
 
     async def _ask(self, request: web.Request, body: Any) -> web.Response:

@@ -9,9 +9,11 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from tests.clients.replaying import events, whole
+from tests.clients.running import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from openai.types.chat import ChatCompletionMessageParam
 
@@ -70,6 +72,14 @@ def test_a_body_that_is_wrong(recorded: Bridge, body: bytes, code: str) -> None:
     assert (answer.status, answer.error["code"]) == (400, code)
     assert answer.error["message"]
     assert answer.headers["x-request-id"]
+
+
+def test_a_compressed_body_is_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "routes.yaml"
+    file.write_text("routes: [{models: m, upstream: http://127.0.0.1:9}]")
+    with running(file) as bridge:
+        answer = bridge.send("POST", "/v1/chat/completions", b"{}", **{"Content-Encoding": "gzip"})
+        assert (answer.status, answer.error["code"]) == (415, "unsupported_encoding")
 
 
 def test_a_picture_for_a_server_that_takes_text(client: OpenAI) -> None:
@@ -206,6 +216,24 @@ def test_the_status_of_a_failure(recorded: Bridge, upstream: Upstream, given: in
     upstream.answer("/made/failing", whole(given, {"msg": "no more"}, location="/made/usage"))
     answer = recorded.ask("made/failing")
     assert (answer.status, answer.error["message"]) == (status, "no more")
+
+
+@pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n"])
+def test_no_failure_tells_the_key_of_the_server(upstream: Upstream, tmp_path: Path, said: bytes) -> None:
+    file = tmp_path / "routes.yaml"
+    file.write_text(
+        """
+        routes:
+          - models: m
+            upstream: "${UPSTREAM}/made/no-http"
+            auth: {query: key, value: "${KEY}"}
+        """
+    )
+    upstream.answer("/made/no-http?key=sk-secret", said)
+    with running(file, variables={"UPSTREAM": upstream.url, "KEY": "sk-secret"}) as bridge:
+        answer = bridge.ask("m")
+    assert (answer.status, answer.error["code"]) == (502, "upstream_garbled")
+    assert b"sk-secret" not in answer.body
 
 
 @pytest.mark.parametrize(

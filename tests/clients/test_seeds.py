@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from bridge.demo import serving
-from tests.clients.counting import NEVER, Counting
+from tests.clients.counting import NEVER, SLOWLY, Counting
 from tests.clients.expected import ECHO
 from tests.clients.replaying import events, in_background, whole
 from tests.clients.running import running
@@ -216,11 +216,27 @@ def test_sessions_are_closed_when_the_bridge_ends(tmp_path: Path, llmapi: tuple[
     assert server.settled(before + 1)
 
 
-def leaving(bridge: Bridge, *, stream: bool) -> HTTPConnection:
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_session_that_opens_while_the_client_leaves_is_closed(*, stream: bool) -> None:
+    server = Counting()
+    with (
+        in_background(serving(server.application())) as url,
+        running(FILE, variables={"UPSTREAM": url, "LLMAPI": url}) as bridge,
+    ):
+        connection = leaving(bridge, SLOWLY, stream=stream)
+        assert server.asked.wait(30)
+        connection.close()
+        assert bridge.ask("mock").status == 200  # by now the bridge has heard of it
+        server.go.set()
+        assert server.settled(2, patience=5)
+
+
+def leaving(bridge: Bridge, system: str = "", *, stream: bool) -> HTTPConnection:
     """A client that asks for what never comes."""
     at = urlsplit(bridge.url)
     connection = HTTPConnection(str(at.hostname), at.port)
-    body = {"model": "mock", "stream": stream, "messages": [{"role": "user", "content": NEVER}]}
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": NEVER}]
+    body = {"model": "mock", "stream": stream, "messages": messages}
     connection.request("POST", "/v1/chat/completions", json.dumps(body))
     return connection
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import fastchat.conversation as fastchat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,8 +19,6 @@ from bridge.prompts import PROMPTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-fastchat = pytest.importorskip("fastchat.conversation", reason="fschat==0.2.36, without its dependencies")
 
 # Where we differ from FastChat on purpose, or must not meet one of its quirks. Everywhere:
 # - an empty text would open an answer there, so all texts have something in them;

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from bridge.config.amounts import DURATION
 from bridge.config.records import Record, key
 from bridge.config.shapes import (
     ANY,
-    DURATION,
     FLAG,
     TEXT,
     Choice,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.config.records import Record, key
@@ -85,14 +85,14 @@ class ErrorSpec:
 
 
 class _Short(Shape):
-    """A path, short for a mapping with this `text`."""
+    """A path or a list of sources, short for a mapping with this `text`."""
 
     def __init__(self, record: Record) -> None:
         self._record = record
         self.expected = "a path, such as $.answer, or a mapping of slots"
 
     def takes(self, node: Node) -> bool:
-        return isinstance(node.value, str | dict)
+        return isinstance(node.value, str | list | dict)
 
     def read(self, node: Node, problems: Problems) -> Any:
         if isinstance(node.value, dict):
@@ -100,8 +100,13 @@ class _Short(Shape):
         text = TEXT_SLOT.read(node, problems)
         return INVALID if text is INVALID else self._record.of(text=text)
 
+    def respelled(self, node: Node) -> Node:
+        return self._record.respelled(
+            node if isinstance(node.value, dict) else replace(node, value={"text": node})
+        )
+
     def schema(self) -> dict[str, Any]:
-        return {"anyOf": [{"type": "string"}, self._record.schema()]}
+        return {"anyOf": [{"type": ["string", "array"]}, self._record.schema()]}
 
 
 RESPONSE = _Short(Record(ResponseSpec))

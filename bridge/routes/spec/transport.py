@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bridge.config.amounts import DURATION, SIZE
 from bridge.config.records import Record, key
-from bridge.config.shapes import DURATION, FLAG, SIZE, TEXT, Choice, ListOf, Text, Whole
+from bridge.config.shapes import FLAG, TEXT, Choice, ListOf, Text, Whole
 
 __all__ = ["METHOD", "URL", "AuthSpec", "LimitsSpec", "RetrySpec", "TLSSpec", "TimeoutsSpec", "TransportSpec"]
 

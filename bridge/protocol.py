@@ -1,0 +1,72 @@
+"""What aiohttp's server does by itself, in the bridge's manner: requests that are no HTTP get an envelope."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from aiohttp import web
+
+from bridge import json
+from bridge.errors import BridgeError, RequestError
+from bridge.logs import log
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["make_server"]
+
+
+class _Handler(web.RequestHandler):
+    """One connection of a client."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what aiohttp could not read, or what broke on its way to our handler."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("part of an answer was sent already")
+        if status < 500:
+            said = "the request is not HTTP as it should be"
+            error: BridgeError = RequestError(status, said, code="bad_request")
+        else:
+            error = BridgeError(500, "the bridge failed to carry this request out", code="internal_error")
+            log("internal error", logging.ERROR, error=type(exc).__name__)
+        name = f"req_{uuid4().hex}"
+        log("refused", id=name, status=status, error=error.code)
+        response = web.Response(
+            status=status,
+            body=json.dumps(error.envelope),
+            headers={"Content-Type": "application/json", "X-Request-Id": name, "Server": "bridge"},
+        )
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    """Makes a handler for each connection."""
+
+    def __call__(self) -> web.RequestHandler:
+        return _Handler(self, loop=self._loop, **self._kwargs)
+
+
+def make_server(handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> web.Server:
+    """The server of the front."""
+    quiet = logging.getLogger("bridge.http")  # what clients do wrong is told in our own lines
+    quiet.setLevel(logging.CRITICAL + 1)
+    return _Server(
+        handle,
+        access_log=None,
+        logger=quiet,
+        # A client that leaves must end its upstream's work: aiohttp cancels a handler only if told to.
+        handler_cancellation=True,
+        # Bodies are taken as they are; one that is compressed is refused by name.
+        auto_decompress=False,
+    )

@@ -1,0 +1,159 @@
+"""Server-Sent Events as the WHATWG standard says and as servers really write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.frames import Frame
+from bridge.framing import FRAMINGS
+from tests.framing.cutting import frames, run
+
+ENDS = [b"\n", b"\r\n", b"\r"]
+
+STREAM = [
+    b"event: add",
+    b"id: 7",
+    b'data: {"a":1}',
+    b"",
+    b": a comment",
+    b'data:{"a":2}',
+    b"",
+    b"data: one",
+    b"data:two",
+    b"data:  three ",
+    b"",
+    b"meta: x: y",
+    b"retry",
+    b"",
+    b"event: finish",
+    b"",
+    b"data: [DONE]",
+    b"",
+]
+EVENTS = [
+    Frame(b'{"a":1}', {"event": "add", "id": "7"}),
+    Frame(b'{"a":2}'),
+    Frame(b"one\ntwo\n three "),
+    Frame(None, {"meta": "x: y", "retry": ""}),
+    Frame(None, {"event": "finish"}),
+    Frame(b"[DONE]"),
+]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_stream_with_each_end_of_line(end: bytes) -> None:
+    body = end.join(STREAM) + end
+    assert frames("sse", body) == EVENTS
+    assert frames("sse", b"\xef\xbb\xbf" + body) == EVENTS
+
+
+@pytest.mark.parametrize("shift", range(3))
+def test_a_stream_with_ends_of_line_mixed(shift: int) -> None:
+    # A CR before a blank line ended by LF would be one CRLF, so that pair is left out.
+    ends = [ENDS[(number + shift) % 2] for number in range(len(STREAM))]
+    assert frames("sse", b"".join(line + end for line, end in zip(STREAM, ends, strict=True))) == EVENTS
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"data: a\n\r\ndata: b\r\n\ndata: c\r\r", [b"a", b"b", b"c"]),
+        (b"data: a\r\n\rdata: b\n\r", [b"a", b"b"]),
+        (b"\r\n\r\n\n\r\rdata: a\n\n\n\n\n\ndata: b\n\n", [b"a", b"b"]),
+        (b"data: a\r\n", [b"a"]),
+    ],
+)
+def test_ends_of_line_of_more_than_one_kind(body: bytes, expected: list[bytes]) -> None:
+    assert [frame.data for frame in frames("sse", body)] == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        # the space behind the colon is one, and may be missing
+        (b"data:a\n\n", [Frame(b"a")]),
+        (b"data:  a\n\n", [Frame(b" a")]),
+        (b"data: a \n\n", [Frame(b"a ")]),
+        (b"data:\ta\n\n", [Frame(b"\ta")]),
+        # data lines
+        (b"data\n\n", [Frame(b"")]),
+        (b"data:\n\n", [Frame(b"")]),
+        (b"data: \n\n", [Frame(b"")]),
+        (b"data: a\ndata\ndata: b\n\n", [Frame(b"a\n\nb")]),
+        (b"data: a: b:c\n\n", [Frame(b"a: b:c")]),
+        (b"data: {\ndata: }\n\n", [Frame(b"{\n}")]),
+        # comments
+        (b": ping\n\n", []),
+        (b":\n\n:\n\ndata: a\n\n", [Frame(b"a")]),
+        (b": x\ndata: a\n: y\n\n", [Frame(b"a")]),
+        (b": x\n: y\n: z\n", []),
+        # fields, known and unknown
+        (b"event: e\ndata: a\nid\n\n", [Frame(b"a", {"event": "e", "id": ""})]),
+        (b"event: e\nevent: f\ndata: a\n\n", [Frame(b"a", {"event": "f"})]),
+        (b"meta: {}\nDATA: x\n\n", [Frame(None, {"meta": "{}", "DATA": "x"})]),
+        (b"no colon at all\n\n", [Frame(None, {"no colon at all": ""})]),
+        (b"event: \xc3\xa9\xff\ndata: a\n\n", [Frame(b"a", {"event": "é\ufffd"})]),
+        # the end of the body without a blank line, or without any
+        (b"data: a\n\ndata: b", [Frame(b"a"), Frame(b"b")]),
+        (b"data: a\n\ndata: b\n", [Frame(b"a"), Frame(b"b")]),
+        (b"event: e\ndata: b\r", [Frame(b"b", {"event": "e"})]),
+        # what only looks like an end of line
+        (
+            b"data: a\xe2\x80\xa8b\xc2\x85c\x0bd\x0c\x1ce\n\n",
+            [Frame(b"a\xe2\x80\xa8b\xc2\x85c\x0bd\x0c\x1ce")],
+        ),
+        # a BOM, at the beginning only
+        (b"\xef\xbb\xbfdata: a\n\n", [Frame(b"a")]),
+        (b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\n", [Frame(None, {"\ufeffdata": "a"})]),
+        (b"\xef\xbb\xbf", []),
+        (b"data: a\n\n\xef\xbb\xbfdata: b\n\n", [Frame(b"a"), Frame(None, {"\ufeffdata": "b"})]),
+        # blank lines ahead
+        (b"\n\n\r\ndata: a\n\n", [Frame(b"a")]),
+    ],
+)
+def test_events(body: bytes, expected: list[Frame]) -> None:
+    assert frames("sse", body) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error": "x"}',
+        b'\xef\xbb\xbf \r\n{"error": "x"}',
+        b'{\n  "text": "a",\n\n  "b": [\n\n]\n}',
+        b'[{"error": "data: x"}]',
+        b'{"a": "data: x\\n\\ndata: y"}',
+        b"{not json",
+    ],
+)
+def test_one_whole_json_body_where_a_stream_was_promised(body: bytes) -> None:
+    (frame,) = frames("sse", body)
+    assert frame == Frame(body.removeprefix(b"\xef\xbb\xbf").lstrip(), bare=True)
+
+
+def test_bare_json_between_events() -> None:
+    body = b'data: a\n\n{"error": {"message": "gone"}}\n\ndata: b\n\n'
+    assert frames("sse", body) == [
+        Frame(b"a"),
+        Frame(b'{"error": {"message": "gone"}}', bare=True),
+        Frame(b"b"),
+    ]
+
+
+def test_bare_json_behind_the_last_event() -> None:
+    assert frames("sse", b'data: a\n\n{"error": 1}')[1:] == [Frame(b'{"error": 1}', bare=True)]
+    assert frames("sse", b'data: a\r\n\r\n{"error": 1}\r\n')[1:] == [Frame(b'{"error": 1}', bare=True)]
+
+
+def test_the_two_halves_of_a_crlf_are_one_end_of_line() -> None:
+    pieces = [b"data: a\r", b"\ndata: b\r", b"\n\r", b"\ndata: c\r", b"\n", b"\r", b"\n"]
+    assert run("sse", pieces).frames == [Frame(b"a\nb"), Frame(b"c")]
+
+
+def test_a_frame_leaves_as_soon_as_its_blank_line_is_there() -> None:
+    framer = FRAMINGS["sse"](100)
+    assert list(framer.feed(b"data: a\n")) == []
+    assert list(framer.feed(b"\n")) == [Frame(b"a")]
+    assert list(framer.feed(b"data: b\r\n\r")) == [Frame(b"b")]
+    assert list(framer.feed(b"\ndata: c\n\ndata: d")) == [Frame(b"c")]
+    assert list(framer.close()) == [Frame(b"d")]

@@ -1,0 +1,100 @@
+"""Broken routes files beside what must be said of them: NAME.yaml and NAME.txt.
+
+    3:5: routes[0].respones: unknown key        line, column, path, the beginning of the message
+      did you mean `response`?                  further words that must be in the message
+
+Every fault is told at once and each one once, with a caret under its column.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from bridge.errors import ConfigError
+from bridge.routes.table import Surroundings, load
+
+HERE = Path(__file__).parent
+NAMES = sorted(path.stem for path in HERE.glob("*.yaml"))
+
+PRESET = "path: /generate\nrequest: {body: {prompt: [$.prompt]}}\nresponse: {text: '$.data[0]'}\n"
+
+
+class Expected(NamedTuple):
+    """A problem as its file has it."""
+
+    head: str
+    parts: list[str]
+
+    @property
+    def place(self) -> tuple[int, int]:
+        line, column, _ = self.head.split(":", 2)
+        return int(line), int(column)
+
+
+def _read_file(name: str) -> str:
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+
+
+SURROUNDINGS = Surroundings({"KEY": "secret"}, _read_file, {"litellm": PRESET, "tgi": PRESET})
+
+
+def _expected(name: str) -> list[Expected]:
+    expected: list[Expected] = []
+    for line in (HERE / f"{name}.txt").read_text().splitlines():
+        if line.startswith("  "):
+            expected[-1].parts.append(line.strip())
+        else:
+            expected.append(Expected(line, []))
+    return expected
+
+
+def _problems(name: str) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        load((HERE / f"{name}.yaml").read_text(), "routes.yaml", SURROUNDINGS)
+    return [str(problem) for problem in raised.value.problems]
+
+
+def _place(problem: str) -> tuple[int, int]:
+    name, line, column, _ = problem.split(":", 3)
+    assert name == "routes.yaml"
+    return int(line), int(column)
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len(NAMES) >= 25
+    assert sorted(path.stem for path in HERE.glob("*.txt")) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_fault_is_told_at_once(name: str) -> None:
+    problems = _problems(name)
+    expected = _expected(name)
+    assert [_place(problem) for problem in problems] == [one.place for one in expected], "\n".join(problems)
+    for problem, one in zip(problems, expected, strict=True):
+        head = problem.split("\n")[0].removeprefix("routes.yaml:")
+        assert head.startswith(one.head), problem
+        for part in one.parts:
+            assert part in problem
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_caret_is_under_the_column(name: str) -> None:
+    lines = (HERE / f"{name}.yaml").read_text().split("\n")
+    for problem in _problems(name):
+        line, column = _place(problem)
+        _, excerpt, caret, *_ = problem.split("\n")
+        assert caret.strip() == "^"
+        shown = excerpt[caret.index("^") :]
+        assert len(excerpt) <= 114
+        assert lines[line - 1][column - 1 :].replace("\t", " ").startswith(shown)
+        assert shown or column > len(lines[line - 1])
+
+
+def test_no_fault_is_told_of_a_good_file() -> None:
+    text = "routes: [{models: m, preset: tgi, upstream: 'http://127.0.0.1:8000', auth: {bearer: '${KEY}'}}]"
+    assert load(text, "routes.yaml", SURROUNDINGS).models == ["m"]
