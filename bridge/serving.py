@@ -55,7 +55,7 @@ class Settings:
 def bind(address: str) -> socket.socket:
     """A socket that listens on HOST:PORT; port 0 takes a free one. Raises OSError and ValueError."""
     host, _, port = address.rpartition(":")
-    if not port.isdecimal():
+    if not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"`{address}` is no address: expected HOST:PORT")
     host = host.strip("[]") or "0.0.0.0"  # noqa: S104 - `:8080` asks for every interface
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

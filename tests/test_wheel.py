@@ -6,11 +6,14 @@ import subprocess
 import sys
 import zipfile
 from configparser import ConfigParser
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.clients.running import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
