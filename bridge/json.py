@@ -14,17 +14,16 @@ import orjson
 __all__ = ["dumps", "loads", "loads_strictly", "pretty"]
 
 
+loads_strictly = orjson.loads
+"""Reads one JSON value that any reader takes. Raises ValueError when it is none."""
+
+
 def loads(data: bytes | bytearray | str) -> Any:
     """Read one JSON value. Raises ValueError when it is none."""
     try:
         return orjson.loads(data)
     except ValueError:
         return _loads_leniently(data)
-
-
-def loads_strictly(data: bytes | bytearray | str) -> Any:
-    """Read one JSON value that any reader takes. Raises ValueError when it is none."""
-    return orjson.loads(data)
 
 
 def dumps(value: Any) -> bytes:

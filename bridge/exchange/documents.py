@@ -19,13 +19,11 @@ BROKEN: Final = object()
 def document(frame: Frame, *, as_text: bool) -> tuple[Any, bytes | None]:
     """The document of a frame, MISSING where it carries nothing, and its bytes if any client can read it."""
     data = frame.data
+    if isinstance(data, bytes) and not as_text:
+        return parsed(data)
     if data is None:
         return MISSING, None
-    if isinstance(data, str):
-        return data, None
-    if as_text:
-        return data.decode("utf-8", "replace"), None
-    return parsed(data)
+    return data if isinstance(data, str) else data.decode("utf-8", "replace"), None
 
 
 def parsed(data: bytes) -> tuple[Any, bytes | None]:

@@ -57,7 +57,7 @@ def plan(
             body=as_seen,
             data=data if as_seen == body else None,
             raw=body,
-            messages=as_seen.get("messages") or [],
+            messages=body["messages"] if endpoint is CHAT else as_chat(text or ""),
             text=text,
             stream=stream,
             now=now,
@@ -71,10 +71,13 @@ def plan(
 
 def _by_prompt(route: Route, endpoint: Endpoint, body: Body) -> Iterator[tuple[Body, str | None]]:
     """The body for each prompt: a legacy one goes out as a chat, unless the server speaks OpenAI itself."""
-    if endpoint is CHAT or route.plain:
+    if endpoint is CHAT:
         yield body, None
         return
     prompt = body["prompt"]
+    if route.plain:
+        yield body, prompt if isinstance(prompt, str) else None
+        return
     for text in prompt if isinstance(prompt, list) else [prompt]:
         if not isinstance(text, str):
             raise RequestError(

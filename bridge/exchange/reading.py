@@ -73,8 +73,8 @@ class Reading:
     """The answer of one upstream call, as it is read by one rule."""
 
     __slots__ = (
-        "_choices", "_counts", "_cumulative", "_finish_seen", "_manner", "_rule", "_textless", "found", "id",
-        "role",
+        "_begun", "_choices", "_counts", "_cumulative", "_finish_seen", "_manner", "_rule", "_textless",
+        "found", "id", "role",
     )  # fmt: skip
 
     def __init__(self, rule: AnswerRule, manner: Manner, *, cumulative: bool = False) -> None:
@@ -84,6 +84,7 @@ class Reading:
         self._choices: dict[int, _Choice] = {}
         self._counts: dict[str, int] = {}
         self._textless: list[Any] = []
+        self._begun = False
         self._finish_seen = False
         self.found = False
         self.id: str | None = None
@@ -116,9 +117,10 @@ class Reading:
     def read(self, scope: Scope, data: bytes | str | None = None) -> list[Delta]:
         """What one frame adds; `data` are its own bytes."""
         rule = self._rule
-        if self.id is None and rule.id is not None:
+        # With the first delta the reply begins, under the id and role that are known by then.
+        if self.id is None and rule.id is not None and not self._begun:
             self.id = _word(rule.id.read(scope))
-        if self.role is None and rule.role is not None:
+        if self.role is None and rule.role is not None and not self._begun:
             self.role = _word(rule.role.read(scope))
         if rule.usage:
             self.count(scope)
@@ -126,6 +128,7 @@ class Reading:
             deltas = self._read_choice(0, scope)
         else:
             deltas = self._read_choices(rule.choices.find(scope), scope)
+        self._begun = self._begun or bool(deltas)
         if not self.found and len(self._textless) < _MOST_KEPT and scope.doc is not MISSING:
             self._textless.append(scope.doc)
         return deltas

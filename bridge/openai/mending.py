@@ -42,7 +42,8 @@ class ChunkMender:
     """
 
     __slots__ = (
-        "_calls", "_head", "_known", "_roles", "_seen", "ending", "finished", "found", "resumed", "said",
+        "_calls", "_head", "_known", "_roles", "_seen", "_speaks", "ending", "finished", "found",
+        "resumed", "said",
     )  # fmt: skip
 
     def __init__(self, head: Head) -> None:
@@ -50,6 +51,7 @@ class ChunkMender:
         self._known = False
         self._roles: set[int] = set()
         self._seen: set[int] = set()
+        self._speaks = False  # the choice that is read, in this chunk
         self._calls: dict[int, ToolCalls] = {}
         self.finished: set[int] = set()
         self.ending = _NONE
@@ -130,12 +132,13 @@ class ChunkMender:
             return None
         index = index_of(number, choice)
         key = "delta" if self._head.endpoint is CHAT else "text"
+        self._speaks = False
         said = self._delta(index, choice) if key == "delta" else self._text(choice)
         raw = choice.get("finish_reason")
-        finish = finish_word(raw, self._head.endpoint)
+        finish = None if raw is None else finish_word(raw, self._head.endpoint)
         if said is None and finish is None:
             return None  # an annotation, such as Azure's content filter sends
-        if not self._goes_on(index, said, finish, ended):
+        if not self._goes_on(index, finish, ended):
             return None
         if said is None:
             said = self._delta(index, {"delta": {}}) if key == "delta" else ""
@@ -144,20 +147,17 @@ class ChunkMender:
             return choice
         return {**without(choice, *_TEXTS), "index": index, key: said, "finish_reason": finish}
 
-    def _goes_on(
-        self, index: int, said: Body | str | None, finish: str | None, ended: frozenset[int]
-    ) -> bool:
+    def _goes_on(self, index: int, finish: str | None, ended: _Choices) -> bool:
         """Whether a choice still has something to say: nothing follows its finish."""
         self._seen.add(index)
-        speaks = any(said.get(name) for name in _SAID) if isinstance(said, dict) else bool(said)
         if index in self.finished:
-            if not speaks or index not in ended:
+            if not self._speaks or index not in ended:
                 return False
             self.finished.discard(index)
             self.resumed |= {index}
         if finish is not None:
             self.finished.add(index)
-            self.ending |= {index} if speaks else _NONE
+            self.ending |= {index} if self._speaks else _NONE
             # Cut short or filtered, an answer may well have no text; one that ended well has some.
             self.found = self.found or finish != "stop"
             self.said = self.said or self.found
@@ -166,7 +166,8 @@ class ChunkMender:
     def _text(self, choice: Body) -> str | None:
         text = said_text(choice)
         self.found = self.found or text is not None
-        self.said = self.said or bool(text)
+        self._speaks = bool(text)
+        self.said = self.said or self._speaks
         return text
 
     def _delta(self, index: int, choice: Body) -> Body | None:
@@ -179,9 +180,7 @@ class ChunkMender:
             delta = {"content": text} if isinstance(text, str) else None
         if delta is None:
             return None
-        self.found = self.found or any(delta.get(name) is not None for name in _SAID)
-        self.said = self.said or any(delta.get(name) for name in _SAID)
-        mended = with_texts(delta)
+        mended = self._heard(delta)
         if index not in self._roles:
             self._roles.add(index)
             if delta.get("role") != "assistant":
@@ -195,7 +194,21 @@ class ChunkMender:
                 mended = {**mended, "tool_calls": calls}
         return mended
 
+    def _heard(self, delta: Body) -> Body:
+        """The delta with its texts as texts, noted what it says."""
+        mended = delta
+        for name, value in delta.items():
+            if name in _SAID and value is not None:
+                self.found = True
+                self._speaks = self._speaks or bool(value)
+                if type(value) is not str:
+                    mended = with_texts(delta)
+        self.said = self.said or self._speaks
+        return mended
+
 
 _NONE: _Choices = frozenset()
 _TEXTS = ("delta", "text", "message")
-_SAID = ("content", "tool_calls", "function_call", "reasoning_content", "reasoning", "refusal", "audio")
+_SAID = frozenset(
+    {"content", "tool_calls", "function_call", "reasoning_content", "reasoning", "refusal", "audio"}
+)

@@ -136,4 +136,4 @@ def _percent_encoded(value: Any) -> str:
     text = "" if value is None else str(value)
     if any(segment in (".", "..") for segment in text.split("/")):
         raise RequestError(400, f"`{text}` cannot be part of a URL", param="model", code="invalid_value")
-    return quote(text, safe="/:@" if isinstance(value, PathText) else "")
+    return quote(text, safe="/:@" if isinstance(value, PathText) else "", errors="replace")

@@ -1,0 +1,184 @@
+"""Whatever JSON a client sends: requests to the server, or an error that is the client's own."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bridge.errors import RequestError
+from bridge.exchange.exchange import Exchange
+from bridge.openai.endpoints import ENDPOINTS
+from bridge.openai.requests import read_request
+from bridge.prompts import PROMPTS
+from tests.exchange.anything import json_values
+from tests.exchange.bench import ID, NOW, table
+
+if TYPE_CHECKING:
+    from bridge.routes.route import UpstreamRequest
+    from bridge.routes.table import Table
+
+bounded = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+BUILT = """
+    model: "org/{{ model }}"
+    upstream: "http://server/{{ model | path }}/{{ endpoint }}/{{ user }}"
+    headers: {X-Model: "{{ model }}"}
+    query: {user: "{{ user }}"}
+    request:
+      body:
+        all: [$.prompt, $.system, $.last, $.history, $.turns, $.stop, $.max_tokens, $.endpoint, $.raw]
+        deep: ["$..text", "$.messages[*].content", "$.tools[?(@.type == 'function')].function.name"]
+        map: {$path: $.temperature, map: {1: one, x: y}, default: none}
+        number: {$path: $.top_p, scale: 2, offset: 1, min: 0, max: 9, as: float}
+        range: {$path: $.seed, above: 0, below: 100, as: int}
+        text: {$path: $.stop, join: ", ", as: string}
+        took: {$path: $.logit_bias, take: last, as: json}
+        flag: {$path: $.store, as: bool, when: {$.user: {matches: "^a"}}}
+        each:
+          $each: $.messages
+          $as: {role: {$path: $item.role, map: {assistant: bot}}, text: "{{ item.content }}", raw: $item}
+          when: {$item.content: {exists: true}}
+          merge: role
+          skip: [system]
+        choice: {$when: {$.tools: {exists: true}}, $then: $.tools, $else: {$path: $.n, default: null}}
+        jinja: "{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %} {{ stop }} {{ temperature }}"
+    response: $.a
+    stream: {text: $.b, query: {seed: "{{ seed }}"}}
+    session: {open: {path: /s, body: {u: $.user}, id: $.id}, close: {path: /e}}
+"""
+ROUTES = {
+    "none": "serves: [chat, completions]",
+    "keep": "request: {keep: [messages, max_tokens], rename: {max_tokens: n}}",
+    "edited": """
+        request:
+          drop: [user]
+          rename: {max_tokens: n, messages: chat}
+          message_keys: {role: who, content: text}
+          roles: {assistant: bot}
+          fields: {user: $.last, x: "{{ system }}", messages: no, h: $.history}
+        response: $.a
+    """,
+    "built": BUILT,
+    "strict": "unsupported: error\nrequest: {body: {p: $.prompt}}\nresponse: $.a\n"
+    "emulate: {n: false, stop: false}",
+    "streams only": "request: {body: {p: $.prompt}}\nresponse: false\nstream: $.a",
+    "template": "prompt: {template: '{% for m in messages %}{{ m.role }}{{ m.content }}{% endfor %}'}\n"
+    "request: {body: {p: $.prompt}}\nresponse: $.a",
+} | {
+    name: f"prompt: {name}\nrequest: {{body: {{p: $.prompt, s: $.stop}}}}\nresponse: $.a" for name in PROMPTS
+}
+
+
+TEXTS = st.text(st.characters(), max_size=5) | st.sampled_from(
+    ["\ud800", "..", "a\r\nb", "a/../b", "%2e", "{{ 1 }}", "<|im_end|>"]
+)
+PART = st.fixed_dictionaries({"type": st.just("text"), "text": TEXTS})
+MESSAGE = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "user", "assistant", "system", "developer", "tool", "\ud800"])},
+    optional={
+        "content": TEXTS | TEXTS | st.none() | st.lists(PART, max_size=3),
+        "tool_calls": json_values(),
+        "name": TEXTS,
+    },
+)
+ODD_PART = st.fixed_dictionaries({}, optional={"type": TEXTS | json_values(), "text": json_values()})
+ODD_MESSAGE = st.fixed_dictionaries(
+    {},
+    optional={
+        "role": TEXTS | json_values(),
+        "content": st.lists(ODD_PART | json_values(), max_size=2) | json_values(),
+    },
+)
+GOOD = st.fixed_dictionaries(
+    {
+        "model": st.just("m"),
+        "messages": st.lists(MESSAGE, min_size=1, max_size=4),
+        "prompt": TEXTS
+        | st.lists(TEXTS, min_size=1, max_size=3)
+        | st.lists(st.integers(), min_size=1, max_size=3),
+    },
+    optional={
+        "stream": st.booleans(),
+        "stream_options": st.just({"include_usage": True}),
+        "n": st.integers(1, 3),
+        "stop": TEXTS | st.lists(TEXTS, max_size=3),
+        "max_tokens": st.integers(),
+        "max_completion_tokens": st.integers(),
+        "temperature": st.floats(),
+        "top_p": st.floats(),
+        "seed": st.integers(),
+        "user": TEXTS,
+        "tools": st.lists(json_values(), max_size=2),
+        "logit_bias": st.dictionaries(TEXTS, st.integers(), max_size=2),
+        "store": json_values(),
+        "x": json_values(),
+    },
+)
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> dict[str, Any]:
+    """A client's body, good but for a member or two, perhaps."""
+    body = draw(GOOD)
+    for name in (
+        draw(st.lists(st.sampled_from([*body, "messages"]), max_size=2)) if draw(st.booleans()) else []
+    ):
+        match draw(st.integers(0, 2)):
+            case 0:
+                body.pop(name, None)
+            case 1:
+                body[name] = draw(json_values())
+            case _:
+                body["messages"] = [*draw(st.lists(MESSAGE, max_size=1)), draw(ODD_MESSAGE | json_values())]
+    return body
+
+
+@pytest.mark.parametrize("name", ROUTES)
+@bounded
+@given(endpoint=st.sampled_from(list(ENDPOINTS)), body=bodies() | bodies() | bodies() | json_values())
+def test_any_json_is_refused_or_sent(name: str, endpoint: str, body: Any) -> None:
+    hold(table(ROUTES[name]), endpoint, json.dumps(body).encode())
+
+
+@bounded
+@given(
+    endpoint=st.sampled_from(list(ENDPOINTS)),
+    data=st.binary(max_size=60) | st.text(st.characters(exclude_categories=["Cs"])).map(str.encode),
+)
+def test_any_bytes_are_refused(endpoint: str, data: bytes) -> None:
+    hold(table(ROUTES["none"]), endpoint, data)
+
+
+def hold(routes: Table, endpoint: str, data: bytes) -> None:
+    """The requests are fit to be sent, or the error is the client's."""
+    error = None
+    try:
+        made = sent(routes, endpoint, data)
+    except RequestError as raised:
+        error = raised
+    if error is not None:
+        assert 400 <= error.status < 500
+        assert error.envelope["error"]["message"]
+        return
+    assert made
+    for one in made:
+        for text in (*one.urls, *one.headers, *one.headers.values()):
+            assert not set(text.encode()) & set(b"\r\n\0")
+        if one.body is not None:
+            json.loads(one.body)
+
+
+def sent(routes: Table, endpoint: str, data: bytes) -> list[UpstreamRequest]:
+    """All that is sent of a request."""
+    called = ENDPOINTS[endpoint]
+    body = read_request(called, data)
+    route, _ = routes.find(body["model"], called)
+    exchange = Exchange(route, called, body, data, id=ID, now=NOW)
+    made = [call for leg in exchange.legs for call in (leg.opening(), leg.request(), leg.closing())]
+    return [one for one in made if one is not None]
