@@ -58,7 +58,7 @@ def list_routes(called: argparse.Namespace) -> int:
         (
             route.name,
             ", ".join(route.models),
-            route.transport.url or ", ".join(route.transport.replicas),
+            route.masked(route.transport.url or ", ".join(route.transport.replicas)),
             ", ".join(sorted(route.serves)),
             _ways(route),
         )
@@ -99,14 +99,14 @@ def _print_route(route: Route, name: str, exchange: Exchange) -> None:
 
 
 def _print_request(title: str, request: UpstreamRequest, route: Route) -> None:
-    print(f"{title}\n  {request.method} {_masked(request.urls[0], route)}")
+    print(f"{title}\n  {request.method} {route.masked(request.urls[0])}")
     for other in request.urls[1:]:
-        print(f"  or at {_masked(other, route)}")
+        print(f"  or at {route.masked(other)}")
     for name, value in request.headers.items():
-        print(f"  {name}: {'***' if name.lower() in _SECRET_HEADERS else _masked(value, route)}")
+        print(f"  {name}: {'***' if name.lower() in _SECRET_HEADERS else route.masked(value)}")
     if request.body is not None:
         text = json.pretty(json.loads(request.body))
-        print("  " + _masked(text, route).replace("\n", "\n  "))
+        print("  " + route.masked(text).replace("\n", "\n  "))
 
 
 def _print_reading(route: Route, exchange: Exchange) -> None:
@@ -138,9 +138,3 @@ def _print_answer(exchange: Exchange, received: bytes) -> None:
         print(f"answers  a stream\n{out.decode()}", end="")
     else:
         print(f"answers\n{json.pretty(json.loads(out))}")
-
-
-def _masked(text: str, route: Route) -> str:
-    for secret in sorted(route.secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text

@@ -31,12 +31,20 @@ def serve(called: argparse.Namespace) -> int:
     """Bind, then serve in this process or in workers. Raises ConfigError, OSError, ValueError."""
     called.file = _file(called.file, demo=called.demo)
     server = load_file(called.file).server
-    workers = int(called.workers or os.environ.get("BRIDGE_WORKERS") or server.workers)
+    workers = called.workers or _workers(os.environ.get("BRIDGE_WORKERS", "")) or server.workers
     if workers == 1:
         return _one(called, server)
     with tempfile.TemporaryDirectory(prefix="bridge-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         return _several(called, server, workers)
+
+
+def _workers(text: str) -> int | None:
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"BRIDGE_WORKERS is `{text}`: expected a whole number of at least 1")
+    return int(text)
 
 
 def _file(named: str | None, *, demo: bool) -> str:
@@ -62,14 +70,23 @@ def _one(called: argparse.Namespace, server: ServerSpec) -> int:
 
 def _several(called: argparse.Namespace, server: ServerSpec, workers: int) -> int:
     """Workers that share the sockets. One that dies is replaced; the signals go to all."""
+    from prometheus_client.multiprocess import mark_process_dead
+
     front, admin = _bind(called, server)
     ending = False
 
     def pass_on(number: int, frame: object) -> None:
         nonlocal ending
-        ending = ending or number != signal.SIGHUP
+        if number != signal.SIGHUP:
+            ending = True
+            close()  # or new connections would wait here for workers that take none
         for worker in running:
             os.kill(worker, number)
+
+    def close() -> None:
+        for listening in (front, admin):
+            if listening is not None:
+                listening.close()
 
     running: dict[int, int] = {}
     for number in range(workers):
@@ -80,13 +97,11 @@ def _several(called: argparse.Namespace, server: ServerSpec, workers: int) -> in
     while running:
         worker, status = os.wait()
         number = running.pop(worker, 0)
+        mark_process_dead(worker)  # type: ignore[no-untyped-call]
         if not ending:
             print(f"bridge: worker {number} ended with status {status}, another takes over", file=sys.stderr)
             time.sleep(1)  # one that cannot start must not be started without end
             running[_fork(called, front, admin if number == 0 else None)] = number
-    for listening in (front, admin):
-        if listening is not None:
-            listening.close()
     return 0
 
 

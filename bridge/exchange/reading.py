@@ -41,11 +41,12 @@ class Manner(NamedTuple):
 class _Choice:
     """What is remembered of one choice."""
 
-    __slots__ = ("calls", "ended", "stages", "stop")
+    __slots__ = ("calls", "ended", "stages", "stop", "thought")
 
     def __init__(self, slot: TextSlot | None, manner: Manner, call_id: str, *, cumulative: bool) -> None:
         self.ended = False
         self.calls = ToolCalls(call_id)
+        self.thought = Whole()
         self.stop = Stop(manner.stop) if manner.stop else None
         prompt = manner.prompt if slot and slot.strip_prompt else ""
         self.stages: list[Stage] = [Cumulative(prompt) if cumulative else Whole()]
@@ -135,11 +136,11 @@ class Reading:
 
     def close(self) -> list[Delta]:
         """What was held back."""
-        return [
-            Delta(text, number)
+        deltas = [
+            Delta("" if choice.ended else choice.close(), number, reasoning=choice.thought.close())
             for number, choice in self._choices.items()
-            if not choice.ended and (text := choice.close())
         ]
+        return [delta for delta in deltas if delta.text or delta.reasoning]
 
     def count(self, scope: Scope) -> None:
         """Note the token counts of a frame."""
@@ -198,7 +199,8 @@ class Reading:
         if choice.stop and choice.stop.hit:
             choice.ended = True
             finish = "stop"
-        delta = Delta(said, number, finish, reasoning or "", self._calls(choice, calls), logprobs)
+        thought = choice.thought.feed(reasoning) if reasoning else ""
+        delta = Delta(said, number, finish, thought, self._calls(choice, calls), logprobs)
         return [delta] if said or any(delta[2:]) else []
 
     def _open(self, number: int) -> _Choice:

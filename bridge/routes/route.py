@@ -30,6 +30,9 @@ class UpstreamRequest(NamedTuple):
     body: bytes | None
 
 
+_SHORTEST_SECRET = 4  # characters; a shorter text occurs everywhere
+
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """How a request is made: templates of its parts over the request document."""
@@ -86,3 +89,10 @@ class Route:
     transport: TransportSpec
     samples: tuple[tuple[Node, SampleSpec], ...] = ()
     secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    def masked(self, text: str) -> str:
+        """A text for people, without the keys of this route."""
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            if len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, "***")
+        return text

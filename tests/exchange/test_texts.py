@@ -100,6 +100,8 @@ def test_halves_of_a_surrogate_pair_that_come_apart_are_joined() -> None:
     assert of_stream("text: $.t", {"t": "a\ud83d"}, {"t": "\ude00b"}).said.text == "a😀b"
     assert of_stream("text: $.t", {"t": "a\ud83d"}, {"t": "b"}).said.text == "a\ufffdb"
     assert of_stream("text: $.t", {"t": "a\ud83d"}).said.text == "a\ufffd"
+    thoughts = of_stream("text: $.t, reasoning: $.r", {"r": "a\ud83d"}, {"r": "\ude00b\ud83d"}, {"t": "x"})
+    assert thoughts.said.reasoning == "a😀b\ufffd"
 
 
 def test_replace_ends_with_content_filter() -> None:
