@@ -1,7 +1,7 @@
 """JSON as bytes in and bytes out: the one file that knows the JSON library.
 
-orjson is strict: it refuses NaN, halves of surrogate pairs and broken UTF-8, all of which real model
-servers send. What it refuses, the standard library reads; what neither reads is a `ValueError`.
+orjson is strict: it refuses byte order marks, NaN, halves of surrogate pairs and broken UTF-8, all of which
+real model servers send. What it refuses, the standard library reads; what neither reads is a `ValueError`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def pretty(value: Any) -> str:
 
 
 def _loads_leniently(data: bytes | bytearray | str) -> Any:
-    text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+    text = data if isinstance(data, str) else data.decode("utf-8-sig", "replace")
     try:
         # What is not a number has no place in JSON, and no way out of here.
         return _standard.loads(text, strict=False, parse_constant=lambda name: None)

@@ -130,6 +130,9 @@ async def _watch(settings: Settings, state: State, metrics: Metrics, reload: asy
         except ConfigError as error:
             metrics.reloaded("rejected")
             log("reload rejected, the last good table is kept", 40, file=settings.file, problems=str(error))
+        except Exception as error:  # whatever it was, the next change must be seen
+            metrics.reloaded("rejected")
+            log("reload failed, the last good table is kept", 40, file=settings.file, error=repr(error)[:500])
         else:
             metrics.reloaded("ok")
             log("reloaded", file=settings.file, routes=len(state.table.routes))

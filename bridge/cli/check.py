@@ -76,6 +76,11 @@ def _check_request(exchange: Exchange, sample: SampleSpec) -> Iterator[tuple[str
 def _check_answer(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str]]:
     data = sample.receives.encode() if isinstance(sample.receives, str) else json.dumps(sample.receives)
     whole, answer = _answer(route, sample, [data])
+    failed = isinstance(answer, dict) and answer.get("error")
+    if failed and not (isinstance(sample.answers, dict) and "error" in sample.answers):
+        member = "receives" if sample.answers is ABSENT else "answers"
+        yield member, f"the answer is an error: {failed['message']}"
+        return
     if sample.answers is not ABSENT:
         wanted = (
             sample.answers if isinstance(sample.answers, dict) else _with_text(sample, str(sample.answers))

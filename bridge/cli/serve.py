@@ -109,6 +109,7 @@ def _fork(called: argparse.Namespace, front: socket.socket, admin: socket.socket
     child = os.fork()
     if child:
         return child
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the worker can read the file again
     try:
         _run(_work(called, front, admin, lambda: None))
     except BaseException:

@@ -82,7 +82,8 @@ class ChunkMender:
             one is other for one, other in zip(kept, choices, strict=True)
         )
         # Counts that were asked for come at the end, once: a client may add up what it gets.
-        early = self._head.include_usage and isinstance(chunk.get("usage"), dict)
+        usage = chunk.get("usage")
+        early = usage is not None and (self._head.include_usage or type(usage) is not dict)
         if unchanged and not early and self._agrees(chunk):
             return chunk
         return self.frame(chunk) | {"choices": kept} | ({"usage": None} if early else {})

@@ -15,6 +15,7 @@ from tests.openai.spoken import (
     event,
     events,
     mended,
+    passed,
     standard,
 )
 
@@ -121,6 +122,14 @@ def test_usage_in_chunks_that_have_choices() -> None:
     assert mended(events(*chunks)).usage == {**USAGE, "completion_tokens": len(chunks) - 1}
     inside = {**chunk(), "choices": [choice({}, "stop", usage=USAGE)]}
     assert mended(events(*standard()[:-1], inside)).usage == USAGE
+
+
+@pytest.mark.parametrize("usage", [True, [], "none", 5])
+@pytest.mark.parametrize("asked", [True, False])
+def test_usage_that_is_none_in_chunks_that_have_choices(usage: Any, asked: bool) -> None:
+    stream = mended(events(*({**one, "usage": usage} for one in standard())), usage=asked)
+    assert (stream.said.text, stream.usage) == (TEXT, None)
+    assert b'"usage":null' in passed(event({**chunk({"content": "a"}, "stop"), "usage": usage}), stream=True)
 
 
 def test_usage_nobody_asked_for() -> None:
