@@ -194,7 +194,8 @@ def _message(choice: Body) -> Said:
         _has(call, id=str, type=str, function=dict)
         _has(call["function"], name=str, arguments=str)
         said.tool_calls.append({"id": call["id"], **call["function"]})
-    assert isinstance(message["content"], str) or said.tool_calls, f"no text: {message}"
+    refused = isinstance(message.get("refusal"), str)
+    assert isinstance(message["content"], str) or said.tool_calls or refused, f"no text: {message}"
     said.chunks += [message["content"]] if message["content"] else []
     return said
 

@@ -163,7 +163,8 @@ class Answering:
         scope = Scope(MISSING if doc is BROKEN else doc, fields=frame.fields, headers=self._headers)
         self._check(scope, frame)
         if (rule.only and not rule.only(scope)) or (rule.skip and rule.skip(scope)):
-            return []
+            # Passed over, its slots are not read; that the server is done can be said here all the same.
+            return self._end(done=True) if rule.done and rule.done(scope) else []
         if doc is BROKEN:
             if rule.done and rule.done(scope):
                 return self._end(done=True)

@@ -221,7 +221,7 @@ class Reading:
             except ValueError:
                 return MISSING
         if isinstance(found, list):
-            texts = [_plain(item) for item in found]
+            texts = [_plain(_part(item)) for item in found]
             found = MISSING if not texts or MISSING in texts else slot.glue.join(texts)
         else:
             found = _plain(found)
@@ -248,6 +248,11 @@ def _items(found: Any) -> list[Any]:
     if found is MISSING or found is None:
         return []
     return found if isinstance(found, list) else [found]
+
+
+def _part(item: Any) -> Any:
+    """The text of a content part, which is how many servers say what is said in pieces."""
+    return item["text"] if isinstance(item, dict) and isinstance(item.get("text"), str) else item
 
 
 def _plain(value: Any) -> Any:

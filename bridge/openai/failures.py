@@ -34,6 +34,8 @@ def read_failure(doc: Any, text: str, status: int) -> Failure:
                 message, _word(inner.get("type")), _word(inner.get("code")), _word(inner.get("param"))
             )
     said = shorten(_strip_html(text))
+    if 200 <= status < 300:
+        return Failure("the upstream reported a failure" + (f": {said}" if said else " without a word of it"))
     return Failure(f"the upstream answered {status}" + (f": {said}" if said else " with an empty body"))
 
 

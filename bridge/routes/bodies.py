@@ -48,7 +48,7 @@ class AsIs:
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """The client's body, edited. `fields` is a template of a mapping."""
+    """The client's body, edited. `fields` is a template of a mapping, whose members are `sets`."""
 
     keep: frozenset[str] | None = None
     drop: frozenset[str] = frozenset()
@@ -56,6 +56,7 @@ class Edited:
     message_keys: Mapping[str, str] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
     fields: Builder | None = None
+    sets: frozenset[str] = frozenset()
 
     @property
     def reads(self) -> frozenset[str | None]:
@@ -77,8 +78,8 @@ class Edited:
         return name not in self.drop and (self.keep is None or name in self.keep)
 
     def passes(self, name: str) -> bool:
-        """Whether it does so whole."""
-        return self.sends(name)
+        """Whether it does so whole, and no field of the route takes its place."""
+        return self.sends(name) and name not in self.sets
 
     def _renamable(self, body: Body) -> list[tuple[str, Any]]:
         """The members; newer clients' `max_completion_tokens` stands for `max_tokens` where that is meant."""

@@ -88,6 +88,7 @@ def compile_body_rule(spec: RequestSpec | None, node: Node, problems: Problems) 
         message_keys=spec.message_keys or {},
         roles=spec.roles or {},
         fields=spec.fields,
+        sets=frozenset(_members(node, "fields") | _members(node, "customFields")),
     )
 
 
@@ -99,6 +100,12 @@ def compile_call(call: CallSpec, bases: list[tuple[str, Node]], node: Node, prob
     body = None if call.body is ABSENT else Built(call.body)
     method = call.method or ("POST" if body else "GET")
     return Outgoing(method, urls, call.headers or {}, call.query or {}, body)
+
+
+def _members(node: Node, name: str) -> set[str]:
+    """The names in a mapping below, where there is one."""
+    below = node.value.get(name)
+    return {str(key) for key in below.value} if below and isinstance(below.value, dict) else set()
 
 
 def _constant(text: str) -> Builder:
