@@ -33,6 +33,7 @@ def load_file(name: str, extra: Mapping[str, str] | None = None) -> Table:
         environment={**os.environ, **(extra or {})},
         read_file=partial(_read_beside, path.parent),
         presets=_presets(),
+        locate=lambda named: str((path.parent / named).resolve()),
     )
     return load(text, name, surroundings)
 

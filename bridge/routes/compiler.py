@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from bridge import json
@@ -24,36 +24,34 @@ from bridge.routes.spec.transport import TransportSpec
 from bridge.templating import Interpolated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bridge.config.nodes import Node
     from bridge.config.problems import Problems
     from bridge.prompts import Prompt
     from bridge.routes.bodies import BodyRule
     from bridge.routes.spec import RouteSpec
     from bridge.routes.spec.answers import ErrorSpec
+    from bridge.routes.spec.transport import TLSSpec
+    from bridge.routes.table import Surroundings
 
 __all__ = ["compile_route"]
 
 
 def compile_route(
-    spec: RouteSpec, node: Node, read_file: Callable[[str], str], problems: Problems
+    spec: RouteSpec, node: Node, surroundings: Surroundings, problems: Problems
 ) -> Route | None:
     """The route of a checked spec; None where further problems were found."""
     before = len(problems)
-    route = _Compiler(spec, node, read_file, problems).route()
+    route = _Compiler(spec, node, surroundings, problems).route()
     return route if len(problems) == before else None
 
 
 class _Compiler:
     """Compiles one route."""
 
-    def __init__(
-        self, spec: RouteSpec, node: Node, read_file: Callable[[str], str], problems: Problems
-    ) -> None:
+    def __init__(self, spec: RouteSpec, node: Node, surroundings: Surroundings, problems: Problems) -> None:
         self._spec = spec
         self._node = node
-        self._read_file = read_file
+        self._surroundings = surroundings
         self._problems = problems
         upstream = spec.upstream
         self._transport: TransportSpec = (
@@ -90,7 +88,7 @@ class _Compiler:
             emulate=spec.emulate,
             refuses_unsupported=spec.unsupported == "error",
             limits=spec.limits,
-            transport=self._transport,
+            transport=replace(self._transport, tls=self._tls()),
             samples=spec.samples,
             secrets=tuple(self._secrets()),
         )
@@ -173,6 +171,23 @@ class _Compiler:
         merged = _REQUEST.check(overlay(_REQUEST.respelled(base), _REQUEST.respelled(top)), self._problems)
         return None if merged is INVALID else merged
 
+    def _tls(self) -> TLSSpec:
+        """Its files, under names that can be opened from anywhere."""
+        tls = self._transport.tls
+        located: dict[str, Any] = {}
+        for word, name in (("ca", "ca"), ("cert", "cert"), ("key", "private_key")):
+            file = getattr(tls, name)
+            if file is None:
+                continue
+            try:
+                self._surroundings.read_file(file)
+            except (OSError, ValueError) as error:
+                at = self._at("upstream", "tls", word)
+                reason = getattr(error, "strerror", None) or error
+                self._problems.add(at.place, at.path, f"cannot read {file}: {reason}")
+            located[name] = self._surroundings.locate(file)
+        return replace(tls, **located)
+
     def _session(self) -> Session | None:
         spec = self._spec.session
         if spec is None:
@@ -199,7 +214,7 @@ class _Compiler:
         try:
             if spec.template is not None:
                 return template_prompt(spec.template)
-            text = self._read_file(spec.file)
+            text = self._surroundings.read_file(spec.file)
             config = json.loads(text) if spec.file.endswith(".json") else {"chat_template": text}
             return tokenizer_prompt(config if isinstance(config, dict) else {})
         except (OSError, ValueError) as error:

@@ -31,11 +31,13 @@ class Surroundings:
     """What a file may reach outside of itself.
 
     `read_file` gives the text of a file named in it and raises OSError; `presets` are texts by name.
+    `locate` makes such a name one that can be opened from anywhere.
     """
 
     environment: Mapping[str, str]
     read_file: Callable[[str], str]
     presets: Mapping[str, str]
+    locate: Callable[[str], str] = str
 
 
 class Table:
@@ -126,9 +128,9 @@ def _check_routes(
         if spec is INVALID:
             problems.settle(node.place)  # what is missing there may only have been left out
             node = _faultless(node)
-            compile_route(ROUTE.check(node, Problems()), node, surroundings.read_file, problems)
+            compile_route(ROUTE.check(node, Problems()), node, surroundings, problems)
             continue
-        route = compile_route(spec, node, surroundings.read_file, problems)
+        route = compile_route(spec, node, surroundings, problems)
         if route is not None and route.name in seen:
             at = node.find(("name",))
             problems.add(
