@@ -13,6 +13,7 @@ times.
 
 from __future__ import annotations
 
+import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -39,12 +40,20 @@ async def running() -> AsyncIterator[dict[str, str]]:
         }
 
 
+def _quiet() -> logging.Logger:
+    """A client that leaves at once is no news here: aiohttp would write a traceback for each."""
+    logger = logging.getLogger("bridge.demo")
+    logger.setLevel(logging.CRITICAL + 1)
+    return logger
+
+
 @asynccontextmanager
 async def serving(application: web.Application) -> AsyncIterator[str]:
     """Serve one application on a free loopback port; give its URL, without a slash at its end."""
     runner = web.AppRunner(
         application,
         access_log=None,
+        logger=_quiet(),
         handler_cancellation=True,  # a stream ends when its client leaves
         shutdown_timeout=0.1,  # seconds: nothing here is worth waiting for
     )
