@@ -61,7 +61,7 @@ def is_template(text: str) -> bool:
 class Template:
     """A compiled template. `variables`: the names it reads. Raises ValueError when it is no Jinja."""
 
-    __slots__ = ("_render", "single", "variables")
+    __slots__ = ("_render", "variables")
 
     def __init__(self, text: str, *, finalize: Callable[[Any], Any] | None = None) -> None:
         environment = _environment(finalize)
@@ -70,7 +70,6 @@ class Template:
             if isinstance(text, Interpolated):
                 _fill(tree, text)
             self.variables = frozenset(find_undeclared_variables(tree) - environment.globals.keys())
-            self.single = _is_single_expression(tree)
             self._render = environment.from_string(tree).render
         except TemplateError as error:
             line = getattr(error, "lineno", None)
@@ -98,14 +97,6 @@ def _fill(tree: nodes.Template, text: Interpolated) -> None:
     for const in tree.find_all(nodes.Const):
         if isinstance(const.value, str):
             const.value = text.fill(const.value)
-
-
-def _is_single_expression(tree: nodes.Template) -> bool:
-    match tree.body:
-        case [nodes.Output(nodes=[node])]:
-            return not isinstance(node, nodes.TemplateData)
-        case _:
-            return False
 
 
 def _environment(finalize: Callable[[Any], Any] | None) -> ImmutableSandboxedEnvironment:

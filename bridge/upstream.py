@@ -195,7 +195,10 @@ async def _note_progress(session: Any, context: Any, parameters: Any) -> None:
 
 
 def _answered(error: BaseException) -> bool:
-    """Whether part of an answer had come when the server closed."""
+    """Whether part of an answer had come when the server closed.
+
+    aiohttp then gives what it had parsed of the head as the error's message, and a text otherwise.
+    """
     message = getattr(error, "message", None)
     return message is not None and not isinstance(message, str)
 

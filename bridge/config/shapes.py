@@ -179,22 +179,12 @@ class Deferred(Shape):
         return self.shape.schema()
 
 
-class Placed(Shape):
+class Placed(Deferred):
     """A value together with its node, for what is told of it later."""
-
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
-        self.expected = shape.expected
-
-    def takes(self, node: Node) -> bool:
-        return self.shape.takes(node)
 
     def read(self, node: Node, problems: Problems) -> Any:
         value = self.shape.read(node, problems)
         return INVALID if value is INVALID else (node, value)
-
-    def schema(self) -> dict[str, Any]:
-        return self.shape.schema()
 
 
 @dataclass(frozen=True)

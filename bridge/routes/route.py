@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class UpstreamRequest(NamedTuple):
 _SHORTEST_SECRET = 4  # characters; a shorter text occurs everywhere
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outgoing:
     """How a request is made: templates of its parts over the request document."""
 
@@ -43,7 +44,7 @@ class Outgoing:
     query: Mapping[str, Builder]
     body: BodyRule | None
 
-    @property
+    @cached_property
     def reads(self) -> frozenset[str | None]:
         """The members of the request document that any part looks at."""
         parts = [*self.urls, *self.headers.values(), *self.query.values()]

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from bridge.rules.scope import Faults
 
-    Read = Callable[[Scope], Any]
-
 __all__ = ["Slot", "compile_slot"]
 
 SOURCES = ("path", "header", "field", "const")
