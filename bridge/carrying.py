@@ -84,10 +84,11 @@ class Carrier:
             account.left()
             raise
         except Exception as error:
-            account.over(_broken(error), status=500)
+            broken = _broken(error)
+            account.over(broken, status=500)
             if reply.status:
                 raise
-            return await reply.failed(_broken(error))
+            return await reply.failed(broken)
         finally:
             account.close()
 
