@@ -186,8 +186,8 @@ def test_each_of_several_answers_has_a_session(
     body = {"model": "mock", "prompt": ["hi", "please fail", "ho"], "n": 2, "stream": stream}
     answer = bridge.send("POST", "/v1/completions", json.dumps(body).encode())
     assert b"Reply timeout" in answer.body
-    assert server.settled(server.opened)
-    assert server.opened <= before + 6
+    # All six calls begin at once; those that the failure ends still open their sessions, and close them.
+    assert server.settled(before + 6)
 
 
 @pytest.mark.parametrize("stream", [False, True])
