@@ -15,7 +15,7 @@ from bridge.deltas import MISSING, Delta
 from bridge.errors import Kind, UpstreamError
 from bridge.exchange.documents import BROKEN, document, frame_text, is_literal, parsed
 from bridge.exchange.reading import Reading
-from bridge.framing import FRAMINGS
+from bridge.framing import FRAMINGS, framer
 from bridge.openai.failures import has_error, shorten
 from bridge.rules.scope import Scope
 
@@ -83,9 +83,9 @@ class Answering:
         self._headers = headers
         if not 200 <= status < 300:
             self._state = _State.FAILURE
-        elif self._expected.stream is not None:
+        elif (rule := self._expected.stream) is not None:
             self._state = _State.STREAM
-            self._framer = FRAMINGS[self._expected.stream.framing](self._expected.frame_limit)
+            self._framer = framer(rule.framing, rule.inner, self._expected.frame_limit)
 
     def feed(self, data: bytes) -> list[Delta]:
         """Some of the body has come."""

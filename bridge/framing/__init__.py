@@ -9,29 +9,32 @@ Both raise UpstreamError after the last good frame: a frame over the limit, a bo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final
 
+from bridge.framing.cutting import Framer
+from bridge.framing.inner import Base64Framer, NestedFramer
 from bridge.framing.lines import LineFramer
+from bridge.framing.messages import EventStreamFramer, MessageFramer
 from bridge.framing.sse import SSEFramer
 from bridge.framing.text import TextFramer
 from bridge.framing.values import ArrayFramer, ValueFramer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    from bridge.frames import Frame
-
-__all__ = ["FRAMINGS", "Framer"]
+__all__ = ["FRAMINGS", "INNER", "MESSAGES", "Framer", "framer"]
 
 
-class Framer(Protocol):
-    """What cuts one body into frames."""
-
-    def feed(self, data: bytes) -> Iterable[Frame]:
-        """Take what has arrived."""
-
-    def close(self) -> Iterable[Frame]:
-        """The body is over."""
+def framer(framing: str, inner: str, limit: int) -> Framer:
+    """What cuts a body into frames of at most `limit` bytes; its messages may carry an `inner` framing."""
+    outer = FRAMINGS[framing](limit)
+    match inner:
+        case "json":
+            return outer
+        case "base64":
+            return Base64Framer(outer)
+        case _:
+            return NestedFramer(outer, FRAMINGS[inner](limit))
 
 
 FRAMINGS: dict[str, Callable[[int], Framer]] = {
@@ -42,5 +45,13 @@ FRAMINGS: dict[str, Callable[[int], Framer]] = {
     "json-array": ArrayFramer,
     "json": ValueFramer,
     "text": TextFramer,
+    "websocket": MessageFramer,
+    "eventstream": EventStreamFramer,
 }
 """By the framing's name: makes a framer whose frames have at most so many bytes."""
+
+MESSAGES: Final = ("websocket", "eventstream")
+"""The framings whose frames are messages, which may carry another framing."""
+
+INNER: Final = ("json", "base64", *(name for name in FRAMINGS if name not in MESSAGES and name != "json"))
+"""What such a message may carry; `json` is one value a message."""

@@ -126,6 +126,7 @@ class StreamRule:
 
     answer: AnswerRule
     framing: str = "sse"
+    inner: str = "json"
     cumulative: bool = False
     text_data: bool = False
     only: Callable[[Scope], bool] | None = None

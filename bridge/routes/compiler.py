@@ -115,6 +115,7 @@ class _Compiler:
         return StreamRule(
             answer=rule.over(inherited, _said(spec)),
             framing=spec.framing,
+            inner=spec.inner,
             cumulative=spec.mode == "cumulative",
             text_data=spec.data == "text",
             only=spec.only,

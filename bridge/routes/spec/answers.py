@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.config.records import Record, key
 from bridge.config.shapes import INVALID, TEXT, Choice, Shape
-from bridge.framing import FRAMINGS
+from bridge.framing import FRAMINGS, INNER
 from bridge.routes.shapes import (
     CHOICES,
     CONDITION,
@@ -56,6 +56,9 @@ class ResponseSpec:
 @dataclass(frozen=True)
 class StreamSpec(ResponseSpec):
     framing: str = key(Choice(FRAMINGS), "how the bytes are cut into frames", default="sse")
+    inner: str = key(
+        Choice(INNER), "what the messages of a websocket or an event stream carry", default="json"
+    )
     url: str | None = key(URL, "the URL when streaming", default=None)
     path: str | None = key(TEXT, "the path when streaming", default=None)
     method: str | None = key(METHOD, "the HTTP method when streaming", default=None)
