@@ -1,0 +1,67 @@
+-- OpenAI's chat completions in front of LiteLLM's custom format, as one would write it for nginx.
+local cjson = require "cjson.safe"
+local M = {}
+
+function M.request()
+  ngx.req.read_body()
+  local asked = cjson.decode(ngx.req.get_body_data() or "")
+  if not asked then return ngx.exit(400) end
+  local said = {}
+  for i, message in ipairs(asked.messages) do said[i] = message.content end
+  ngx.ctx.model = asked.model
+  ngx.ctx.stream = asked.stream
+  ngx.ctx.held = ""
+  ngx.req.set_body_data(cjson.encode({
+    model = asked.model,
+    stream = asked.stream,
+    params = { prompt = { table.concat(said, " ") }, max_tokens = asked.max_tokens, temperature = asked.temperature },
+  }))
+end
+
+function M.head()
+  ngx.header.content_length = nil
+  ngx.header.content_type = ngx.ctx.stream and "text/event-stream" or "application/json"
+end
+
+local function chunk(delta, finish)
+  return "data: " .. cjson.encode({
+    id = "chatcmpl-" .. ngx.var.connection, object = "chat.completion.chunk", created = ngx.time(), model = ngx.ctx.model,
+    choices = { { index = 0, delta = delta, finish_reason = finish } },
+  }) .. "\n\n"
+end
+
+local function whole()
+  local answer = cjson.decode(ngx.ctx.held)
+  local text = answer and answer.data and answer.data[1] and answer.data[1].output[1]
+  if not text then return '{"error":{"message":"no answer"}}' end
+  return cjson.encode({
+    id = "chatcmpl-" .. ngx.var.connection, object = "chat.completion", created = ngx.time(), model = ngx.ctx.model,
+    choices = { { index = 0, message = { role = "assistant", content = text }, finish_reason = "stop" } },
+  })
+end
+
+function M.body()
+  local ctx = ngx.ctx
+  local data, last = ngx.arg[1], ngx.arg[2]
+  ctx.held = ctx.held .. data
+  if not ctx.stream then
+    ngx.arg[1] = last and whole() or nil
+    return
+  end
+  local out = {}
+  while true do
+    local at = ctx.held:find("\n\n", 1, true)
+    if not at then break end
+    local line = ctx.held:sub(7, at - 1)
+    ctx.held = ctx.held:sub(at + 2)
+    if line == "[DONE]" then
+      out[#out + 1] = chunk({}, "stop") .. "data: [DONE]\n\n"
+    else
+      local frame = cjson.decode(line)
+      if frame then out[#out + 1] = chunk({ content = frame.text }) end
+    end
+  end
+  ngx.arg[1] = table.concat(out)
+end
+
+return M
