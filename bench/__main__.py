@@ -86,7 +86,8 @@ def _shown(name: str, value: float) -> str:
 
 _TITLES = {
     "cpu": "CPU, µs each", "rate": "a second", "p50": "p50, ms", "p99": "p99, ms",
-    "first_p50": "first, p50, ms", "first_p99": "first, p99, ms", "each": "KiB each", "resident": "resident before, MiB",
+    "first_p50": "first, p50, ms", "first_p99": "first, p99, ms",
+    "each": "KiB each", "resident": "resident before, MiB",
 }  # fmt: skip
 
 

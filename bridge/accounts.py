@@ -97,6 +97,7 @@ class Account:
             first_ms=round(self._first * 1000, 1) if self._first is not None and streams else None,
             prompt_tokens=usage.prompt_tokens if usage else None,
             completion_tokens=usage.completion_tokens if usage else None,
+            estimated=usage.estimated or None if usage else None,
             dropped=len(dropped) or None,
             error=kind or None,
             code=error.code if error else None,

@@ -8,31 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from bridge.accounts import Account
-from bridge.errors import BridgeError, Kind, UpstreamError
+from bridge.calls import Calls
+from bridge.errors import BridgeError, UpstreamError
 from bridge.exchange.exchange import Exchange
 from bridge.gates import Gate
+from bridge.keeping import Sessions
 from bridge.logs import log
-from bridge.sessions import Sessions
+from bridge.sending import Sender
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
     from aiohttp import web
 
     from bridge.exchange.legs import Leg
+    from bridge.exchange.steps import Heard
     from bridge.metrics import Metrics
     from bridge.openai.endpoints import Endpoint
     from bridge.replying import Reply
-    from bridge.routes.route import Route, UpstreamRequest
-    from bridge.upstream import Response, Upstream
+    from bridge.routes.route import Route
+    from bridge.upstream import Upstream
 
 __all__ = ["Carrier"]
 
+_AT_ONCE = 8  # calls of one client's request: a list of inputs must not be a flood
 _LEFT_OVER = 0.2  # seconds for the end of a stream behind its last word
 
 
@@ -40,11 +45,11 @@ class Carrier:
     """Carries exchanges out."""
 
     def __init__(self, upstream: Upstream, metrics: Metrics) -> None:
-        self._upstream = upstream
         self._metrics = metrics
-        self._turn = 0
         self._gates: dict[str, Gate] = {}
+        self._sender = Sender(upstream, metrics)
         self._sessions = Sessions(upstream, metrics)
+        self._calls = Calls(self._sender, self._sessions, metrics)
         self._running: set[asyncio.Task[Any]] = set()
         self._interrupted = False
 
@@ -58,12 +63,20 @@ class Carrier:
         *,
         model: str,
         authorization: str | None,
+        conversation: str | None = None,
     ) -> web.StreamResponse:
         """Answer one request on its route; `model` is the table's word for what the client asked for."""
         account = Account(route, endpoint, model, reply, self._metrics)
         try:
             exchange = Exchange(
-                route, endpoint, body, data, id=uuid4().hex, now=time.time(), authorization=authorization
+                route,
+                endpoint,
+                body,
+                data,
+                id=uuid4().hex,
+                now=time.time(),
+                authorization=authorization,
+                conversation=conversation,
             )
             account.exchange = exchange
             reply.headers["X-Bridge-Route"] = _printable(route.name)
@@ -121,8 +134,9 @@ class Carrier:
         return await reply.end()
 
     async def close(self) -> None:
-        """Wait for the calls that close sessions."""
-        await self._sessions.finish()
+        """Wait for the calls that are still to be made, and close the sessions that were kept."""
+        await self._calls.finish()
+        await self._sessions.close()
 
     async def _run(self, exchange: Exchange, reply: Reply, account: Account) -> web.StreamResponse:
         sink = _Sink(exchange, reply, account)
@@ -134,8 +148,16 @@ class Carrier:
         return await sink.end()
 
     async def _run_legs(self, exchange: Exchange, legs: tuple[Leg, ...], sink: _Sink) -> None:
-        """All calls at once; the first that fails ends the others."""
-        tasks = [asyncio.ensure_future(self._run_leg(exchange, leg, sink)) for leg in legs]
+        """A few calls at once; the first that fails ends the others."""
+        waiting = iter(legs)
+
+        async def run() -> None:
+            for leg in waiting:
+                await self._run_leg(exchange, leg, sink)
+                if exchange.error is not None:
+                    return
+
+        tasks = [asyncio.ensure_future(run()) for _ in legs[:_AT_ONCE]]
         try:
             pending: set[asyncio.Future[None]] = set(tasks)
             while pending and exchange.error is None:
@@ -148,52 +170,40 @@ class Carrier:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run_leg(self, exchange: Exchange, leg: Leg, sink: _Sink) -> None:
-        route = exchange.route
         try:
-            await self._sessions.open(leg, route)
-            async with self._sent(route, leg.request()) as response:
+            if await self._calls.before(leg, partial(self._take, exchange, leg, sink)):
+                await self._give(exchange, leg, sink, exchange.close(leg))
+                return
+            async with self._sender.sent(leg, leg.request()) as response:
                 exchange.start(leg, response.status, response.headers)
+                rest = b""
                 async for data in response:
                     out = exchange.feed(leg, data)
+                    if exchange.finished(leg):
+                        rest = out
+                        break
                     if out:
                         await sink.write(out)
-                    if exchange.finished(leg):
-                        break
-                await sink.write(exchange.close(leg))
+                await self._give(exchange, leg, sink, rest + exchange.close(leg))
                 if exchange.streams and len(exchange.legs) == 1 and leg.whole_read:
                     await sink.end()  # the client need not wait for what follows
                     await response.drain(_LEFT_OVER)
         except UpstreamError as error:
             await sink.write(exchange.cut(leg, error))
         finally:
-            if route.session is not None:
-                self._sessions.close(leg, route)
+            self._calls.after(leg)
 
-    @asynccontextmanager
-    async def _sent(self, route: Route, request: UpstreamRequest) -> AsyncIterator[Response]:
-        """The answer of the first replica that gives one worth having, as `retry` says."""
-        async with AsyncExitStack() as stack:
-            yield await self._chosen(route, request, stack)
+    async def _take(self, exchange: Exchange, leg: Leg, sink: _Sink, heard: Heard) -> None:
+        """Read what was polled, or the next piece of it."""
+        if not leg.answering.started:
+            exchange.start(leg, heard.status, heard.headers)
+        await self._give(exchange, leg, sink, exchange.feed(leg, heard.body))
 
-    async def _chosen(self, route: Route, request: UpstreamRequest, stack: AsyncExitStack) -> Response:
-        retry = route.transport.retry
-        attempts = retry.attempts if retry else len(request.urls) - 1
-        self._turn += 1
-        for attempt in range(attempts):
-            sent = self._upstream.send(request, route.transport, replica=self._turn + attempt)
-            try:
-                response = await stack.enter_async_context(sent)
-                if retry is None or str(response.status) not in retry.on:
-                    return response
-                await stack.aclose()
-            except UpstreamError as error:
-                if error.kind not in (retry.on if retry else (Kind.CONNECT,)):
-                    raise
-                self._metrics.failed(route.name, error.kind)
-            if retry is not None:
-                await asyncio.sleep(retry.backoff * 2**attempt)
-        sent = self._upstream.send(request, route.transport, replica=self._turn + attempts)
-        return await stack.enter_async_context(sent)
+    async def _give(self, exchange: Exchange, leg: Leg, sink: _Sink, out: bytes) -> None:
+        """Bytes for the client. Its end may bring the next turn: what that looks for is kept before."""
+        if exchange.finished(leg):
+            await self._calls.keep(leg)
+        await sink.write(out)
 
     def _gate(self, route: Route) -> Gate:
         gate = self._gates.get(route.name)

@@ -9,12 +9,23 @@ kinds of reply, and neither side knows the other.
 from __future__ import annotations
 
 from enum import Enum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["FINISH_REASONS", "MISSING", "Delta", "Missing", "Usage", "add_usages"]
+__all__ = [
+    "FINISH_REASONS",
+    "MISSING",
+    "CallPiece",
+    "Delta",
+    "Image",
+    "Missing",
+    "Usage",
+    "Vector",
+    "add_usages",
+]
 
 
 class _Missing(Enum):
@@ -36,13 +47,32 @@ FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls", "content_filt
 
 
 class Usage(NamedTuple):
-    """Token counts of an answer, as OpenAI names them."""
+    """Token counts of an answer, as OpenAI names them. `estimated`: nobody counted, the bridge reckoned."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     total_tokens: int = 0
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+    estimated: bool = False
+
+
+class CallPiece(NamedTuple):
+    """A piece of a call of a tool, as a server's own format tells it.
+
+    `at` is what the server tells its calls apart by while they stream; None of a call that is whole. A piece
+    with a `name`, be it empty, begins a call; `arguments` are JSON as text, or the next of it, and
+    `otherwise` what they are if none come. `ended`: nothing more comes of it. `more` goes to the client as it
+    is.
+    """
+
+    at: int | None = None
+    id: str = ""
+    name: str | None = None
+    arguments: str = ""
+    otherwise: str = "{}"
+    ended: bool = False
+    more: Mapping[str, Any] = MappingProxyType({})
 
 
 class Delta(NamedTuple):
@@ -61,10 +91,26 @@ class Delta(NamedTuple):
     instead: bool = False
 
 
+class Vector(NamedTuple):
+    """An embedding: finite numbers. `choice`: which of the client's inputs it is of."""
+
+    numbers: list[float]
+    choice: int = 0
+
+
+class Image(NamedTuple):
+    """A generated image: where it is, or its bytes in base64, at least one of them."""
+
+    url: str | None = None
+    b64_json: str | None = None
+    revised_prompt: str | None = None
+    choice: int = 0
+
+
 def add_usages(counts: Sequence[Usage]) -> Usage:
-    """The sum of at least one; a detail that none tells stays untold."""
+    """The sum of at least one; a detail that none tells stays untold, and an estimate stays one."""
     first, *others = counts
     for other in others:
         parts = [one if two is None else two + (one or 0) for one, two in zip(first, other, strict=True)]
-        first = Usage._make(parts)
+        first = Usage._make(parts)._replace(estimated=first.estimated or other.estimated)
     return first

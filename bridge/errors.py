@@ -28,6 +28,7 @@ class Kind(StrEnum):
     EMPTY = "empty"  # an answer in which the rule finds nothing to pass on
     REFUSED = "refused"  # the server reported a failure itself
     LIMIT = "limit"  # more than `limits` allow
+    TOKEN = "token"  # nothing to show the server: the credential could not be had  # noqa: S105
 
 
 class ConfigError(Exception):

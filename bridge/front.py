@@ -20,7 +20,7 @@ from bridge import json
 from bridge.carrying import Carrier
 from bridge.errors import BridgeError, RequestError
 from bridge.logs import log
-from bridge.openai.endpoints import CHAT, COMPLETIONS
+from bridge.openai.endpoints import ENDPOINTS
 from bridge.openai.requests import read_request
 from bridge.replying import Reply
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from bridge.metrics import Metrics
     from bridge.openai.endpoints import Endpoint
+    from bridge.routes.route import Route
     from bridge.routes.table import Table
     from bridge.upstream import Upstream
 
@@ -36,7 +37,7 @@ __all__ = ["Front", "State"]
 
 _PATIENCE = 60.0  # seconds between two pieces of a client's body
 
-_ENDPOINTS: Mapping[str, Endpoint] = {f"/{endpoint.path}": endpoint for endpoint in (CHAT, COMPLETIONS)}
+_ENDPOINTS: Mapping[str, Endpoint] = {f"/{endpoint.path}": endpoint for endpoint in ENDPOINTS.values()}
 
 
 @dataclass(slots=True)
@@ -93,6 +94,7 @@ class Front:
             reply,
             model=model,
             authorization=request.headers.get("Authorization"),
+            conversation=_conversation(route, request),
         )
 
     def _check_key(self, request: web.BaseRequest) -> None:
@@ -134,6 +136,12 @@ class Front:
         return origin if origin in allowed or "*" in allowed else None
 
 
+def _conversation(route: Route, request: web.BaseRequest) -> str | None:
+    """What the client calls its conversation, where the route finds it by a header."""
+    header = route.session.header if route.session else None
+    return request.headers.get(header) if header else None
+
+
 def _check_method(request: web.BaseRequest, *allowed: str) -> None:
     if request.method not in allowed:
         error = RequestError(
@@ -156,6 +164,11 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes:
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
+    if request.content.is_eof() and request.content.exception() is None:
+        data = request.content.read_nowait()  # it has come with the head, as most do
+        if len(data) > limit:
+            raise _too_large(limit)
+        return data
     pieces, size = [], 0
     try:
         while data := await asyncio.wait_for(request.content.readany(), _PATIENCE):

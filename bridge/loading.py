@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from functools import partial
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bridge.routes.table import Table
 
-__all__ = ["load_file"]
+__all__ = ["load_file", "read_presets"]
 
 
 def load_file(name: str, extra: Mapping[str, str] | None = None) -> Table:
@@ -32,7 +32,7 @@ def load_file(name: str, extra: Mapping[str, str] | None = None) -> Table:
     surroundings = Surroundings(
         environment={**os.environ, **(extra or {})},
         read_file=partial(_read_beside, path.parent),
-        presets=_presets(),
+        presets=read_presets(),
         locate=lambda named: str((path.parent / named).resolve()),
     )
     return load(text, name, surroundings)
@@ -43,12 +43,12 @@ def _read_beside(folder: Path, name: str) -> str:
     return (folder / name).read_text(encoding="utf-8")
 
 
-def _presets() -> dict[str, str]:
+@cache
+def read_presets() -> Mapping[str, str]:
+    """The shipped presets: the text of each by its name, in the order of names."""
     folder = files("bridge") / "presets"
-    if not folder.is_dir():
-        return {}
-    found = [entry for entry in folder.iterdir() if entry.name.endswith(".yaml")]
-    return {entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8") for entry in found}
+    names = [entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+    return {name: (folder / f"{name}.yaml").read_text(encoding="utf-8") for name in sorted(names)}
 
 
 def _unreadable(name: str, reason: str) -> Problem:

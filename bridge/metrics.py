@@ -6,18 +6,21 @@ Names and buckets of `gen_ai_*` are OpenTelemetry's semantic conventions for gen
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from bridge.openai.endpoints import EMBEDDINGS
 from bridge.openai.requests import PARAMETERS
 
 if TYPE_CHECKING:
     from bridge.deltas import Usage
 
 __all__ = ["Metrics", "Observed"]
+
+T = TypeVar("T", Counter, Gauge, Histogram)
 
 _DURATIONS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _FIRST_TOKENS = (
@@ -58,100 +61,150 @@ class Observed:
         self.usage = usage
 
 
+class _Bound(Generic[T]):
+    """The children of one instrument: each is looked up under the instrument's lock once only."""
+
+    __slots__ = ("_children", "_instrument")
+
+    def __init__(self, instrument: T) -> None:
+        self._instrument: T = instrument
+        self._children: dict[tuple[str, ...], T] = {}
+
+    def __call__(self, *labels: str) -> T:
+        """The child of these labels, whose number the table of routes bounds."""
+        child = self._children.get(labels)
+        if child is None:
+            child = self._children[labels] = self._instrument.labels(*labels)
+        return child
+
+
 class Metrics:
     """The instruments of one process."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each counter, which nobody asks for
         self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "bridge_requests", "Requests answered.", ("route", "endpoint", "code"), registry=registry
+        self._requests = _Bound(
+            Counter("bridge_requests", "Requests answered.", ("route", "endpoint", "code"), registry=registry)
         )
-        self._in_progress = Gauge(
-            "bridge_requests_in_progress",
-            "Requests being answered.",
-            ("route",),
-            registry=registry,
-            multiprocess_mode="livesum",
+        self._in_progress = _Bound(
+            Gauge(
+                "bridge_requests_in_progress",
+                "Requests being answered.",
+                ("route",),
+                registry=registry,
+                multiprocess_mode="livesum",
+            )
         )
-        self._errors = Counter(
-            "bridge_upstream_errors", "Failures of model servers.", ("route", "kind"), registry=registry
+        self._errors = _Bound(
+            Counter(
+                "bridge_upstream_errors", "Failures of model servers.", ("route", "kind"), registry=registry
+            )
         )
-        self._disconnects = Counter(
-            "bridge_client_disconnects",
-            "Clients that left before their answer was over.",
-            ("route",),
-            registry=registry,
+        self._disconnects = _Bound(
+            Counter(
+                "bridge_client_disconnects",
+                "Clients that left before their answer was over.",
+                ("route",),
+                registry=registry,
+            )
         )
-        self._dropped = Counter(
-            "bridge_dropped_parameters",
-            "Parameters that reached neither the server nor an emulation.",
-            ("route", "parameter"),
-            registry=registry,
+        self._dropped = _Bound(
+            Counter(
+                "bridge_dropped_parameters",
+                "Parameters that reached neither the server nor an emulation.",
+                ("route", "parameter"),
+                registry=registry,
+            )
         )
-        self._reloads = Counter("bridge_reloads", "Reloads of the table.", ("result",), registry=registry)
-        self._duration = Histogram(
+        self._estimated = _Bound(
+            Counter(
+                "bridge_estimated_tokens",
+                "Tokens that no server counted, by a rule of thumb (emulate.usage: estimate).",
+                ("route", "gen_ai_token_type"),
+                registry=registry,
+            )
+        )
+        self._stores = _Bound(
+            Counter(
+                "bridge_session_store_failures",
+                "Times the store of kept sessions could not be reached.",
+                ("route",),
+                registry=registry,
+            )
+        )
+        self._reloads = _Bound(
+            Counter("bridge_reloads", "Reloads of the table.", ("result",), registry=registry)
+        )
+        self._duration = _Bound(Histogram(
             "gen_ai_server_request_duration_seconds", "From the request to the end of its answer.",
             _GEN_AI, buckets=_DURATIONS, registry=registry,
-        )  # fmt: skip
-        self._first = Histogram(
+        ))  # fmt: skip
+        self._first = _Bound(Histogram(
             "gen_ai_server_time_to_first_token_seconds", "From the request to the first output of a stream.",
             _GEN_AI, buckets=_FIRST_TOKENS, registry=registry,
-        )  # fmt: skip
-        self._per_token = Histogram(
+        ))  # fmt: skip
+        self._per_token = _Bound(Histogram(
             "gen_ai_server_time_per_output_token_seconds", "Between two tokens of a stream after the first.",
             _GEN_AI, buckets=_PER_TOKEN, registry=registry,
-        )  # fmt: skip
-        self._tokens = Histogram(
+        ))  # fmt: skip
+        self._tokens = _Bound(Histogram(
             "gen_ai_client_token_usage", "Tokens, as the servers count them.",
             (*_GEN_AI, "gen_ai_token_type"), buckets=_TOKENS, registry=registry,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def began(self, route: str) -> None:
         """A request is being answered."""
-        self._in_progress.labels(route).inc()
+        self._in_progress(route).inc()
 
     def ended(self, route: str) -> None:
         """It no longer is."""
-        self._in_progress.labels(route).dec()
+        self._in_progress(route).dec()
 
     def refused(self, endpoint: str, code: int) -> None:
         """A request was answered without a route."""
-        self._requests.labels("", endpoint, str(code)).inc()
+        self._requests("", endpoint, str(code)).inc()
 
     def left(self, route: str) -> None:
         """A client left."""
-        self._disconnects.labels(route).inc()
+        self._disconnects(route).inc()
 
     def failed(self, route: str, kind: str) -> None:
         """A model server failed."""
-        self._errors.labels(route, kind).inc()
+        self._errors(route, kind).inc()
 
     def dropped(self, route: str, parameters: tuple[str, ...]) -> None:
         """Parameters were dropped; one that OpenAI does not document is `other`."""
         for parameter in parameters:
-            self._dropped.labels(route, parameter if parameter in PARAMETERS else "other").inc()
+            self._dropped(route, parameter if parameter in PARAMETERS else "other").inc()
+
+    def store_failed(self, route: str) -> None:
+        """The store of kept sessions could not be reached."""
+        self._stores(route).inc()
 
     def reloaded(self, result: str) -> None:
         """The file was read again: `ok` or `rejected`."""
-        self._reloads.labels(result).inc()
+        self._reloads(result).inc()
 
     def observe(self, seen: Observed) -> None:
         """An answer is over."""
-        self._requests.labels(seen.route, seen.endpoint, str(seen.code)).inc()
+        self._requests(seen.route, seen.endpoint, str(seen.code)).inc()
         labels = (seen.operation, seen.model, seen.error, seen.route)
-        self._duration.labels(*labels).observe(seen.duration)
+        self._duration(*labels).observe(seen.duration)
         usage = seen.usage
+        if usage is not None and usage.estimated:
+            self._estimated(seen.route, "input").inc(usage.prompt_tokens)
+            self._estimated(seen.route, "output").inc(usage.completion_tokens)
+            usage = None  # true counts are never mixed with these
         if usage is not None:
-            self._tokens.labels(*labels, "input").observe(usage.prompt_tokens)
-            self._tokens.labels(*labels, "output").observe(usage.completion_tokens)
+            self._tokens(*labels, "input").observe(usage.prompt_tokens)
+            if seen.operation != EMBEDDINGS.operation:
+                self._tokens(*labels, "output").observe(usage.completion_tokens)
         if seen.first is None:
             return
-        self._first.labels(*labels).observe(seen.first)
+        self._first(*labels).observe(seen.first)
         if usage is not None and usage.completion_tokens > 1:
-            self._per_token.labels(*labels).observe(
-                (seen.duration - seen.first) / (usage.completion_tokens - 1)
-            )
+            self._per_token(*labels).observe((seen.duration - seen.first) / (usage.completion_tokens - 1))
 
     def exposition(self) -> bytes:
         """The text that Prometheus reads: of all workers where there are several."""

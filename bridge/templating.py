@@ -8,6 +8,7 @@ a template; what came from outside is put into the parsed template as text, so n
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import ChainableUndefined, TemplateError, nodes
@@ -111,6 +112,7 @@ def _environment(finalize: Callable[[Any], Any] | None) -> ImmutableSandboxedEnv
     environment.globals["raise_exception"] = _raise_exception
     environment.filters["tojson"] = _tojson
     environment.filters["path"] = PathText
+    environment.filters["base64"] = _base64
     return environment
 
 
@@ -118,6 +120,10 @@ class PathText(str):
     """What `| path` gives: text for a URL's path, whose `/ : @` stay as they are."""
 
     __slots__ = ()
+
+
+def _base64(value: Any) -> str:
+    return b64encode(str(value).encode("utf-8", "surrogateescape")).decode()
 
 
 def _raise_exception(message: str) -> None:

@@ -1,10 +1,13 @@
 """The conversations in `cases/`: how a client, the bridge and a model server speak, as files.
 
-cases/CASE/route.yaml   one route, as a user would write it for this server
+cases/CASE/route.yaml   one route, as a user would write it for this server: over its preset
 cases/CASE/NAME.json    what the client asks, what must reach the server, how it answers, what comes of it
 cases/CASE/NAME.bin     the body of the server's answer, byte by byte
 
-The members of `NAME.json` are those of `Conversation`; `answers` has those of `Success` or of `Failure`.
+The members of `NAME.json` are those of `Conversation`; `answers` has those of `Success`, of `Failure` or, of
+embeddings, of `Embedded`. `calls` are what is sent and answered ahead of the last answer, in order: of a
+route that polls, the earlier answers too. The messages of a websocket stand in `NAME.bin` as the framing
+`websocket` takes them, each behind its length.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.exchange.exchange import Exchange
+from bridge.loading import read_presets
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.openai.requests import read_request
 from bridge.routes.table import Surroundings, load
@@ -25,7 +29,10 @@ if TYPE_CHECKING:
     from bridge.routes.route import Route
     from bridge.routes.table import Table
 
-__all__ = ["CASES", "ID", "NAMES", "NOW", "Conversation", "Failure", "Sends", "Success", "read", "table"]
+__all__ = [
+    "CASES", "EMBEDDED", "ID", "NAMES", "NOW", "Call", "Conversation", "Embedded", "Failure", "Sends",
+    "Success", "read", "table",
+]  # fmt: skip
 
 Body = dict[str, Any]
 
@@ -45,6 +52,26 @@ class Sends:
 
 
 @dataclass(frozen=True)
+class Call:
+    """A request ahead of the last one, and its answer."""
+
+    sends: Sends
+    receives: Any
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def data(self) -> bytes:
+        """The body of the answer."""
+        return json.dumps(self.receives, ensure_ascii=False).encode()
+
+    @property
+    def lower_headers(self) -> dict[str, str]:
+        """Its headers as the exchange wants them."""
+        return {name.lower(): value for name, value in self.headers.items()}
+
+
+@dataclass(frozen=True)
 class Success:
     """The answer of the first choice. `chunks`: the texts of a stream, without empty ones.
 
@@ -58,6 +85,14 @@ class Success:
     chunks: list[str] | None = None
     reasoning: str = ""
     tool_calls: list[Body] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The vectors of an answer, in whichever format, and the counts to hold, null: there are none."""
+
+    vectors: list[list[float]]
+    usage: dict[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,10 +119,11 @@ class Conversation:
     data: bytes
     request: Body
     sends: Sends
-    answers: Success | Failure
+    answers: Success | Failure | Embedded
     endpoint: str = "chat"
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+    calls: tuple[Call, ...] = ()
 
     @property
     def streams(self) -> bool:
@@ -122,9 +158,9 @@ class Conversation:
 
 @cache
 def table(case: str) -> Table:
-    """The routes of a case. They stand alone: no environment, no presets, no files."""
+    """The routes of a case, over the shipped presets. They have no environment and no files."""
     path = CASES / case / "route.yaml"
-    return load(path.read_text(encoding="utf-8"), path.name, Surroundings({}, _no_file, {}))
+    return load(path.read_text(encoding="utf-8"), path.name, Surroundings({}, _no_file, read_presets()))
 
 
 @cache
@@ -133,15 +169,21 @@ def read(case: str, name: str) -> Conversation:
     path = CASES / case / f"{name}.json"
     told = json.loads(path.read_text(encoding="utf-8"))
     answers = told.pop("answers")
-    kind = Failure if "error" in answers else Success
+    kind = Failure if "error" in answers else Embedded if "vectors" in answers else Success
     return Conversation(
         case=case,
         name=name,
         data=path.with_suffix(".bin").read_bytes(),
         sends=_made(Sends, told.pop("sends"), path),
+        calls=tuple(_call(call, path) for call in told.pop("calls", [])),
         answers=_made(kind, answers, path),
         **_known(Conversation, told, path),
     )
+
+
+def _call(told: Body, path: Path) -> Call:
+    made: Call = _made(Call, {**told, "sends": _made(Sends, told["sends"], path)}, path)
+    return made
 
 
 def _made(kind: type[Any], members: Body, path: Path) -> Any:
@@ -158,4 +200,12 @@ def _no_file(name: str) -> str:
     raise FileNotFoundError(name)
 
 
-NAMES = [(path.parent.name, path.stem) for path in sorted(CASES.glob("*/*.json"))]
+def _named(*endpoints: str) -> list[tuple[str, str]]:
+    found = [(path.parent.name, path.stem) for path in sorted(CASES.glob("*/*.json"))]
+    return [name for name in found if read(*name).endpoint in endpoints]
+
+
+NAMES = _named("chat", "completions")
+"""The conversations in which something is said."""
+
+EMBEDDED = _named("embeddings")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from itertools import cycle
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.exchange.rehearsal import rehearse
 from tests.client import read_completion, read_stream
-from tests.conversations import CASES, NAMES, Conversation, Failure, Success, read
+from tests.conversations import CASES, NAMES, Conversation, Failure, Sends, Success, read
+from tests.playing import Outcome, carry_out, requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,22 +25,14 @@ RANDOM_CUTS = 30
 every_conversation = pytest.mark.parametrize("of", [pytest.param(name, id="-".join(name)) for name in NAMES])
 
 
-class Outcome(NamedTuple):
-    """What the client gets: the bytes, and the failure if there was one."""
-
-    out: bytes
-    status: int
-    error: str
-    retry_after: str | None
-
-
 @every_conversation
-def test_the_server_gets_the_request(of: tuple[str, str]) -> None:
+def test_the_server_gets_the_requests(of: tuple[str, str]) -> None:
     conversation = read(*of)
-    legs = conversation.exchange().legs
-    assert legs
-    for leg in legs:
-        hold_request(leg.request(), conversation)
+    sent = requests(conversation)
+    wanted = [*(call.sends for call in conversation.calls), conversation.sends]
+    assert len(sent) == len(wanted) * len(conversation.exchange().legs) > 0
+    for request, sends in zip(sent, cycle(wanted), strict=False):
+        hold_request(request, sends)
 
 
 @every_conversation
@@ -51,6 +44,7 @@ def test_the_client_gets_the_answer(of: tuple[str, str]) -> None:
         hold_failure(exchange, outcome, conversation, conversation.answers)
     else:
         assert exchange.error is None, exchange.error
+        assert isinstance(conversation.answers, Success)
         hold_success(exchange, outcome, conversation, conversation.answers)
 
 
@@ -84,20 +78,10 @@ def cuts(data: bytes, seed: str) -> Iterable[list[bytes]]:
         yield [data[:one], data[one:two], data[two:]]
 
 
-def carry_out(exchange: Exchange, conversation: Conversation, pieces: Iterable[bytes]) -> Outcome:
-    """The exchange on this answer, its bytes cut into these pieces."""
-    out = rehearse(exchange, pieces, status=conversation.status, headers=conversation.lower_headers)
-    error = exchange.error
-    status = error.status if error is not None and not exchange.started else 200
-    envelope = json.dumps(error.envelope) if error is not None else ""
-    return Outcome(out, status, envelope, error.retry_after if error is not None else None)
-
-
-def hold_request(request: UpstreamRequest, conversation: Conversation) -> None:
+def hold_request(request: UpstreamRequest, sends: Sends) -> None:
     """Hold what is sent against what must reach the server."""
-    sends = conversation.sends
     assert request.urls == (sends.url,)
-    assert request.method == sends.method
+    assert (request.method if request.websocket is None else "GET") == sends.method
     assert (None if request.body is None else json.loads(request.body)) == sends.body
     sent = {name.lower(): value for name, value in request.headers.items()}
     assert len(sent) == len(request.headers), "a header twice"

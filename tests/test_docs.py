@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from bridge.cli.check import check_sample
+from bridge.cli.presets import markdown
 from bridge.cli.reference import reference
+from bridge.loading import read_presets
 from bridge.routes.table import Surroundings, load
 from tests.clients.running import ROOT, running
 
@@ -38,7 +40,7 @@ def tables() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(("name", "text"), [pytest.param(name, text, id=name) for name, text in tables()])
 def test_tables_load_and_their_samples_hold(name: str, text: str) -> None:
-    table = load(text, name, Surroundings({}, lambda path: "", {}))
+    table = load(text, name, Surroundings({}, lambda path: "", read_presets()))
     faults = [
         fault
         for route in table.routes
@@ -61,6 +63,12 @@ def test_the_shipped_table_holds() -> None:
 
 def test_the_reference_is_what_the_declarations_say() -> None:
     assert (ROOT / "docs/reference.md").read_text(encoding="utf-8") == reference()
+
+
+def test_the_readme_lists_the_presets() -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Servers it knows")[2]
+    table = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("|")]
+    assert table == markdown().splitlines()
 
 
 def test_what_the_readme_says_to_try() -> None:

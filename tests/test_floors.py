@@ -3,8 +3,8 @@
     4  the door           cli
     3  the world          all that is not named here: server, admin, upstream, metrics, demo, …
     2  the conversation   exchange, routes
-    1  four strangers     config, rules, framing, openai, prompts: they never import one another
-    0  the ground         errors, deltas, frames, json, templating
+    1  six strangers      config, rules, framing, openai, prompts, tools: they never import one another
+    0  the ground         errors, deltas, frames, json, templating, tokens
 
 The first three know no sockets, clocks, chance or files. One module alone knows each library.
 """
@@ -21,8 +21,8 @@ ROOT = Path(__file__).parent.parent / "bridge"
 FLOORS = {
     "cli": 4,
     "exchange": 2, "routes": 2,
-    "config": 1, "rules": 1, "framing": 1, "openai": 1, "prompts": 1,
-    "errors": 0, "deltas": 0, "frames": 0, "json": 0, "templating": 0,
+    "config": 1, "rules": 1, "framing": 1, "openai": 1, "prompts": 1, "tools": 1,
+    "errors": 0, "deltas": 0, "frames": 0, "json": 0, "templating": 0, "tokens": 0,
 }  # fmt: skip
 WORLD = 3
 
@@ -38,6 +38,9 @@ KEEPERS = {
     "jinja2": "bridge.templating",
     "yaml": "bridge.config",
     "jsonpath_ng": "bridge.rules.paths",
+    "jwt": "bridge.tokens",
+    "botocore": "bridge.credentials.aws",
+    "redis": "bridge.keeping.redis",
 }
 
 

@@ -1,4 +1,4 @@
-"""The wheel: it installs the command `bridge`, and carries the embedded servers and their table."""
+"""The wheel: it installs the command `bridge`, and carries presets, embedded servers and their table."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bridge.loading import read_presets
 from tests.clients.running import ROOT
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def test_it_holds_what_it_needs_and_no_more(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {"bridge/demo/routes.yaml", "bridge/demo/autodev.py", "bridge/cli/__init__.py"} <= names
+    assert {f"bridge/presets/{name}.yaml" for name in read_presets()} <= names
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"bridge"}
 

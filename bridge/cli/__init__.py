@@ -1,4 +1,4 @@
-"""The command `bridge`: serve, check, explain, routes, schema, reference."""
+"""The command `bridge`: serve, check, explain, routes, presets, schema, reference."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bridge import __version__
 from bridge.cli.check import check
 from bridge.cli.explain import explain, list_routes
+from bridge.cli.presets import print_presets
 from bridge.cli.reference import print_reference, print_schema
 from bridge.errors import ConfigError
 from bridge.openai.endpoints import ENDPOINTS
@@ -26,6 +27,7 @@ An OpenAI front before any model server, by rules in YAML.
   bridge check routes.yaml            every fault of the file at once, then its samples
   bridge explain routes.yaml --model llama request.json
                                       the request that would go upstream, and what comes of an answer
+  bridge presets [NAME]               the shipped routes for known servers, or one of them
 """
 
 _SETTINGS = """\
@@ -93,6 +95,11 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("routes", help="list the routes of a file")
     command.add_argument("file", help="the file of routes")
     command.set_defaults(run=list_routes)
+
+    command = commands.add_parser("presets", help="list the shipped routes for known servers, or print one")
+    command.add_argument("name", nargs="?", help="the preset to print")
+    command.add_argument("--markdown", action="store_true", help="list them as a table in Markdown")
+    command.set_defaults(run=print_presets)
 
     command = commands.add_parser("schema", help="print the JSON Schema of such files, for editors")
     command.set_defaults(run=print_schema)

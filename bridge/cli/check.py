@@ -9,7 +9,7 @@ from bridge.cli.folding import fold
 from bridge.config.problems import Problem
 from bridge.errors import BridgeError, ConfigError
 from bridge.exchange.exchange import Exchange
-from bridge.exchange.rehearsal import rehearse
+from bridge.exchange.rehearsal import as_sent, rehearse, stand_in
 from bridge.loading import load_file
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.routes.spec import ABSENT
@@ -58,9 +58,10 @@ def check_sample(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str]]:
 
 def _check_request(exchange: Exchange, sample: SampleSpec) -> Iterator[tuple[str, str]]:
     leg = exchange.legs[0]
-    if leg.asking.route.session is not None:
-        leg.opened(200, {}, b'{"session": "SESSION", "id": "SESSION"}')
-    request = leg.request()
+    stand_in(leg)
+    route = exchange.route
+    # The request that asks for the answer: where it is only polled, the call that began it.
+    request = leg.request() if route.asks else leg.asking.call(route.calls[0])
     if sample.sends is not ABSENT:
         sent = json.loads(request.body) if request.body else None
         for fault in differences(sample.sends, sent, exact=True):
@@ -74,7 +75,7 @@ def _check_request(exchange: Exchange, sample: SampleSpec) -> Iterator[tuple[str
 
 
 def _check_answer(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str]]:
-    data = sample.receives.encode() if isinstance(sample.receives, str) else json.dumps(sample.receives)
+    data = as_sent(_exchange(route, sample), sample.receives)
     whole, answer = _answer(route, sample, [data])
     failed = isinstance(answer, dict) and answer.get("error")
     if failed and not (isinstance(sample.answers, dict) and "error" in sample.answers):
@@ -82,9 +83,7 @@ def _check_answer(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str]]
         yield member, f"the answer is an error: {failed['message']}"
         return
     if sample.answers is not ABSENT:
-        wanted = (
-            sample.answers if isinstance(sample.answers, dict) else _with_text(sample, str(sample.answers))
-        )
+        wanted = sample.answers if isinstance(sample.answers, dict) else _short(sample)
         for fault in differences(wanted, answer):
             yield "answers", fault
     for cut in range(1, len(data)):
@@ -109,9 +108,18 @@ def _exchange(route: Route, sample: SampleSpec) -> Exchange:
     return Exchange(route, ENDPOINTS[sample.endpoint], body, json.dumps(body), id="sample", now=0.0)
 
 
-def _with_text(sample: SampleSpec, text: str) -> dict[str, Any]:
-    choice = {"message": {"content": text}} if sample.endpoint == "chat" else {"text": text}
-    return {"choices": [choice]}
+def _short(sample: SampleSpec) -> dict[str, Any]:
+    """The answer that a sample means which gives its text alone, its vector, or the URL of its image."""
+    said = sample.answers
+    match sample.endpoint:
+        case "embeddings":
+            return {"data": [{"embedding": said}]}
+        case "images":
+            return {"data": [{"url": str(said)}]}
+        case "chat":
+            return {"choices": [{"message": {"content": str(said)}}]}
+        case _:
+            return {"choices": [{"text": str(said)}]}
 
 
 def differences(wanted: Any, found: Any, at: str = "$", *, exact: bool = False) -> Iterator[str]:

@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge import json
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, UpstreamError
 from bridge.exchange.exchange import Exchange
-from bridge.exchange.rehearsal import rehearse
+from bridge.exchange.rehearsal import as_sent, rehearse, stand_in
 from bridge.loading import load_file
-from bridge.openai.endpoints import CHAT, ENDPOINTS
+from bridge.openai.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, ENDPOINTS, IMAGES
 from bridge.openai.requests import read_request
+from bridge.rules.scope import Scope
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
+    from bridge.exchange.legs import Leg
     from bridge.routes.answers import AnswerRule
-    from bridge.routes.route import Route, UpstreamRequest
+    from bridge.routes.route import Call, Route, UpstreamRequest
 
 __all__ = ["explain", "list_routes"]
 
@@ -36,12 +39,9 @@ def explain(called: argparse.Namespace) -> int:
         exchange = Exchange(route, endpoint, body, data, id="explained", now=0.0)
         _print_route(route, name, exchange)
         for number, leg in enumerate(exchange.legs):
-            if (opening := leg.opening()) is not None:
-                _print_request("opens a session", opening, route)
-                leg.asking.document["session"] = "SESSION"
-            _print_request(
-                "sends" if len(exchange.legs) == 1 else f"sends, call {number + 1}", leg.request(), route
-            )
+            stand_in(leg)
+            first = "" if len(exchange.legs) == 1 else f", call {number + 1}"
+            _print_calls(leg, first)
         _print_reading(route, exchange)
         if called.receives:
             _print_answer(exchange, Path(called.receives).read_bytes())
@@ -78,16 +78,20 @@ def _ways(route: Route) -> str:
 
 def _request_data(called: argparse.Namespace) -> bytes:
     if called.request is None:
-        said: dict[str, Any] = (
-            {"messages": [{"role": "user", "content": "Hello!"}]}
-            if ENDPOINTS[called.endpoint] is CHAT
-            else {"prompt": "Hello!"}
-        )
-        return json.dumps({"model": called.model, **said})
+        return json.dumps({"model": called.model, **_ASKED[called.endpoint]})
     data = sys.stdin.buffer.read() if called.request == "-" else Path(called.request).read_bytes()
     body = json.loads(data)
     # The flag names the model, whatever the example was written for.
     return json.dumps({**body, "model": called.model}) if isinstance(body, dict) else data
+
+
+_ASKED: dict[str, dict[str, Any]] = {
+    CHAT.name: {"messages": [{"role": "user", "content": "Hello!"}]},
+    COMPLETIONS.name: {"prompt": "Hello!"},
+    EMBEDDINGS.name: {"input": "Hello!"},
+    IMAGES.name: {"prompt": "Hello!"},
+}
+"""What is asked where no request is given."""
 
 
 def _print_route(route: Route, name: str, exchange: Exchange) -> None:
@@ -98,12 +102,38 @@ def _print_route(route: Route, name: str, exchange: Exchange) -> None:
               else "         the client wants a whole answer, the server streams")  # fmt: skip
 
 
+def _print_calls(leg: Leg, number: str) -> None:
+    """The requests around one answer and its own, in the order in which they are sent."""
+    route = leg.asking.route
+    session = route.session
+    titles = [("opens a session", session.open if session else None)]
+    titles += [(f"calls, as {call.at} says", call) for call in route.calls]
+    _print_each(leg, titles)
+    if route.asks:
+        _print_request(f"sends{number}", leg.request(), route)
+    rest = [("asks for the answer until it is there", route.poll), ("cancels, if nobody waits", route.cancel)]
+    _print_each(leg, [*rest, ("closes the session", session.close if session else None)])
+
+
+def _print_each(leg: Leg, titles: list[tuple[str, Call | None]]) -> None:
+    for title, call in titles:
+        if call is None or (call.when and not call.when.holds(Scope(leg.asking.document))):
+            continue
+        try:
+            _print_request(title, leg.asking.call(call), leg.asking.route)
+        except UpstreamError:
+            print(f"{title}\n  {call.outgoing.method} the URL that an answer names")
+
+
 def _print_request(title: str, request: UpstreamRequest, route: Route) -> None:
-    print(f"{title}\n  {request.method} {route.masked(request.urls[0])}")
+    method = request.method if request.websocket is None else "a message to"
+    print(f"{title}\n  {method} {route.masked(request.urls[0])}")
     for other in request.urls[1:]:
         print(f"  or at {route.masked(other)}")
     for name, value in request.headers.items():
         print(f"  {name}: {'***' if name.lower() in _SECRET_HEADERS else route.masked(value)}")
+    for shown in request.auth.shows if request.auth else ():
+        print(f"  {shown}  (made when it is sent)")
     if request.body is not None:
         text = json.pretty(json.loads(request.body))
         print("  " + route.masked(text).replace("\n", "\n  "))
@@ -113,25 +143,42 @@ def _print_reading(route: Route, exchange: Exchange) -> None:
     stream = exchange.legs[0].expected.stream
     print(f"reads    {'a stream, ' + stream.framing if stream else 'a whole answer'}")
     rule = stream.answer if stream else route.whole
-    for name, where in _slots(rule) if rule else []:
-        print(f"  {name.ljust(18)} {where}")
+    for name, where in _SLOTS[exchange.endpoint.finds](rule) if rule else []:
+        if where:
+            print(f"  {name.ljust(18)} {where}")
     print(f"drops    {', '.join(exchange.dropped) or 'nothing'}")
 
 
 def _slots(rule: AnswerRule) -> list[tuple[str, str]]:
-    found = [
+    return [
         ("choices", rule.choices.text if rule.choices else ""),
         ("text", str(rule.text.slot) if rule.text else ""),
         ("reasoning", str(rule.reasoning.slot) if rule.reasoning else ""),
         ("finish_reason", str(rule.finish_reason.slot) if rule.finish_reason else ""),
         ("tool_calls", str(rule.tool_calls or "")),
-        *((name, str(part.slot)) for name, part in rule.usage),
+        *_counts(rule),
     ]
-    return [(name, where) for name, where in found if where]
+
+
+def _image_slots(rule: AnswerRule) -> list[tuple[str, str]]:
+    parts = ("url", "b64_json", "revised_prompt")
+    found = [(name, str(getattr(rule, name) or "")) for name in parts]
+    return [("images", rule.images.text if rule.images else ""), *found, *_counts(rule)]
+
+
+def _counts(rule: AnswerRule) -> list[tuple[str, str]]:
+    return [(name, str(part.slot)) for name, part in rule.usage]
+
+
+_SLOTS: dict[str, Callable[[AnswerRule], list[tuple[str, str]]]] = {
+    "text": _slots,
+    "embeddings": lambda rule: [("embeddings", str(rule.embeddings or "")), *_counts(rule)],
+    "images": _image_slots,
+}
 
 
 def _print_answer(exchange: Exchange, received: bytes) -> None:
-    out = rehearse(exchange, [received])
+    out = rehearse(exchange, [as_sent(exchange, received)])
     if exchange.error is not None and not exchange.started:
         print(f"answers  {exchange.error.status}\n{json.pretty(exchange.error.envelope)}")
     elif exchange.streams:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bridge.config.nodes import Node
     from bridge.config.problems import Problems
 
-__all__ = ["Record", "key", "spelling"]
+__all__ = ["Record", "Short", "key", "spelling"]
 
 
 def key(
@@ -99,6 +99,35 @@ class Record(Shape):
             "patternProperties": {"^x-": {}},
             "additionalProperties": False,
         } | ({"required": required} if required else {})
+
+
+class Short(Shape):
+    """One member's value, short for a mapping that holds it and nothing else."""
+
+    def __init__(self, record: Record, name: str, shape: Shape, expected: str) -> None:
+        self._record = record
+        self._name = name
+        self._shape = shape
+        self.expected = expected
+
+    def takes(self, node: Node) -> bool:
+        return self._record.takes(node) or self._shape.takes(node)
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        if self._record.takes(node):
+            return self._record.read(node, problems)
+        value = self._shape.read(node, problems)
+        return INVALID if value is INVALID else self._record.of(**{self._name: value})
+
+    def respelled(self, node: Node) -> Node:
+        full = node if self._record.takes(node) else replace(node, value={self._name: node})
+        return self._record.respelled(full)
+
+    def schema(self) -> dict[str, Any]:
+        short = self._shape.schema()
+        if isinstance(kinds := short.get("type"), list):
+            short["type"] = [kind for kind in kinds if kind != "object"]  # a mapping is the record
+        return {"anyOf": [short, self._record.schema()]}
 
 
 def spelling(entry: Field[Any]) -> str:

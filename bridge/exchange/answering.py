@@ -9,44 +9,26 @@ A whole answer is a stream of one frame. What failed is read whole as well, to s
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from bridge.deltas import MISSING, Delta
 from bridge.errors import Kind, UpstreamError
 from bridge.exchange.documents import BROKEN, document, frame_text, is_literal, parsed
 from bridge.exchange.reading import Reading
 from bridge.framing import FRAMINGS, framer
+from bridge.framing.lines import LineFramer
+from bridge.framing.sse import SSEFramer
 from bridge.openai.failures import has_error, shorten
 from bridge.rules.scope import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from bridge.exchange.reading import Manner
+    from bridge.exchange.kinds import Expected
     from bridge.frames import Frame
     from bridge.framing import Framer
-    from bridge.routes.answers import AnswerRule, StreamRule
-    from bridge.routes.failing import Failing
 
-__all__ = ["Answering", "Expected"]
-
-
-class Expected(NamedTuple):
-    """What a call's answer should look like. `stream` None: it was asked to answer whole."""
-
-    whole: AnswerRule | None
-    stream: StreamRule | None
-    failing: Failing
-    manner: Manner
-    frame_limit: int
-    answer_limit: int
-
-    def reading(self) -> Reading:
-        """What reads it."""
-        if self.stream is not None:
-            return Reading(self.stream.answer, self.manner, cumulative=self.stream.cumulative)
-        assert self.whole is not None
-        return Reading(self.whole, self.manner)
+__all__ = ["Answering"]
 
 
 class _State(Enum):
@@ -56,11 +38,14 @@ class _State(Enum):
 
 
 class Answering:
-    """Reads one answer. `finished`: nothing more need be read from the upstream."""
+    """Reads one answer. `finished`: nothing more need be read from the upstream.
+
+    `newest`: the latest frame, if it was read to a text and nothing else.
+    """
 
     __slots__ = (
         "_body", "_expected", "_framer", "_frames", "_headers", "_latest", "_size", "_state", "_status",
-        "error", "finished", "reading",
+        "error", "finished", "newest", "reading", "session",
     )  # fmt: skip
 
     def __init__(self, expected: Expected, reading: Reading | None = None) -> None:
@@ -74,8 +59,15 @@ class Answering:
         self._frames = 0
         self._latest: Any = MISSING
         self.reading = reading or expected.reading()
+        self.session: Any = MISSING
         self.error: UpstreamError | None = None
         self.finished = False
+        self.newest: bytes | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether the head has come."""
+        return self._status != 0
 
     def start(self, status: int, headers: Mapping[str, str]) -> None:
         """The head has come. `headers` are keyed in lower case."""
@@ -86,6 +78,20 @@ class Answering:
         elif (rule := self._expected.stream) is not None:
             self._state = _State.STREAM
             self._framer = framer(rule.framing, rule.inner, self._expected.frame_limit)
+
+    def skips(self, size: int) -> bool:
+        """Whether frames of so many bytes need not be read, if they hold a text and nothing else."""
+        return (
+            not self.finished
+            and isinstance(self._framer, SSEFramer | LineFramer)
+            and self._framer.idle
+            and self._size + size <= self._expected.answer_limit
+            and self.reading.open
+        )
+
+    def skip(self, size: int) -> None:
+        """They were read elsewhere."""
+        self._size += size
 
     def feed(self, data: bytes) -> list[Delta]:
         """Some of the body has come."""
@@ -162,6 +168,7 @@ class Answering:
         doc, data = document(frame, as_text=rule.text_data)
         scope = Scope(MISSING if doc is BROKEN else doc, fields=frame.fields, headers=self._headers)
         self._check(scope, frame)
+        self._note_session(scope)
         if (rule.only and not rule.only(scope)) or (rule.skip and rule.skip(scope)):
             # Passed over, its slots are not read; that the server is done can be said here all the same.
             return self._end(done=True) if rule.done and rule.done(scope) else []
@@ -174,12 +181,17 @@ class Answering:
         self._frames += doc is not MISSING
         self._latest = doc
         deltas = self.reading.read(scope, data)
+        self.newest = data if not frame.fields and self.reading.is_text(deltas, data) else None
         if rule.replace is not None and isinstance(instead := rule.replace.read(scope), str):
             self.finished = True  # what is held back is superseded too
             return [*deltas, self.reading.replace(instead)]
         if self.reading.ended or (rule.done and rule.done(scope)):
             deltas += self._end(done=True)
         return deltas
+
+    def _note_session(self, scope: Scope) -> None:
+        if self._expected.session is not None and self.session is MISSING:
+            self.session = self._expected.session.read(scope)
 
     def _check(self, scope: Scope, frame: Frame) -> None:
         """Raise the failure that a frame reports under HTTP 200."""
@@ -244,6 +256,7 @@ class Answering:
             raise failing.error(self._status, scope, text, failed)
         if self._is_the_text and not isinstance(doc, str):
             scope.doc = text
+        self._note_session(scope)
         deltas = self.reading.read(scope, data) + self.reading.close()
         if not self.reading.found:
             raise UpstreamError(Kind.EMPTY, self.reading.complaint())
@@ -252,7 +265,7 @@ class Answering:
     @property
     def _is_the_text(self) -> bool:
         """Whether the body itself is the answer, so that it need not be JSON."""
-        rule = self._expected.whole
+        rule = self._expected.whole if self._expected.finds == "text" else None
         return rule is not None and rule.text is not None and rule.text.slot.whole
 
     def _whole_document(self, body: bytes, text: str) -> tuple[Any, bytes | None]:

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.deltas import MISSING
 from bridge.errors import RequestError
+from bridge.openai.endpoints import EMBEDDINGS
 from bridge.openai.requests import content_text
+from bridge.tools import in_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bridge.openai.endpoints import Endpoint
     from bridge.prompts import Prompt
+    from bridge.tools import ToolFormat
 
 __all__ = ["as_chat", "request_document", "stop_strings"]
 
@@ -32,24 +36,33 @@ def request_document(
     text: str | None,
     raw: Body,
     prompt: Prompt,
+    tools: ToolFormat | None,
     stream: bool,
     now: float,
     reads: Iterable[str | None],
 ) -> Body:
     """The document for one upstream request.
 
-    `body` has the upstream's model, `text` is the prompt of a legacy completion, `raw` the client's own
-    body. `stream` is what is wanted of the server, `now` in Unix seconds, `reads` are the members to
-    compute. Raises RequestError where a text is needed of messages that hold more than text, or where the
-    prompt refuses them.
+    `body` has the upstream's model, `text` is the one text of a call that is no chat, which has no
+    `messages` where it has several; `raw` is the client's own body. `stream` is what is wanted of the server,
+    `now` in Unix seconds, `reads` are the members to compute. With `tools`, tools, their choice, messages and
+    turns are written in that format; texts and the prompt are of the client's own. Raises RequestError where
+    a text is needed of messages that hold more than text, where the prompt refuses them, or where the format
+    cannot say what is asked.
     """
     named = {str(name) for name in reads}
+    own = messages
     messages = [_flattened(message) for message in messages]
     document = {name: value for name, value in body.items() if value is not None}
     document |= {"messages": messages, "endpoint": endpoint.path, "stream": stream, "now": now, "raw": raw}
+    if endpoint is EMBEDDINGS:
+        given = body["input"]
+        document["inputs"] = given if isinstance(given, list) else [given]
     if "max_tokens" not in document and "max_completion_tokens" in document:
         document["max_tokens"] = document["max_completion_tokens"]
-    renders = "prompt" in named and text is None
+    renders = "prompt" in named and text is None and bool(messages)
+    if renders:
+        named |= prompt.variables
     stops = stop_strings(body)
     if renders:
         # A template's turn markers end the answer as the client's own stop strings do.
@@ -57,15 +70,20 @@ def request_document(
     document.pop("stop", None)
     if stops:
         document["stop"] = list(stops)
-    if named & _OF_TEXT:
-        _check_text(messages)
+    if of_text := named & _OF_TEXT:
+        # A format of tools writes images too: beside it, only what is made text here must be.
+        some = tools is not None and of_text == {"system"}
+        _check_text([{} if some and not _is_system(message) else message for message in messages])
     document["turns"] = [message for message in messages if not _is_system(message)]
     document |= _texts(messages, named)
     if text is not None:
         document["prompt"] = text
     elif renders:
         document["prompt"] = prompt.render(document)
-    return document
+    if tools is None:
+        return document
+    document |= in_format(tools, body, own, frozenset(reads))
+    return {name: value for name, value in document.items() if value is not MISSING}
 
 
 def as_chat(prompt: str) -> Messages:

@@ -2,11 +2,11 @@
 
     exchange = Exchange(route, endpoint, body, …)          raises RequestError
     for leg in exchange.legs:                              one upstream call each, most often one
-        leg.opening() ─▶ send ─▶ leg.opened(…)             the session, where the route has one
+        leg.around.before() ─▶ steps                       its session, calls ahead of it, polling
         leg.request() ─▶ send ─▶ exchange.start(leg, …)
         exchange.feed(leg, data) ─▶ bytes for the client
         exchange.close(leg)      ─▶ bytes                  or cut(leg, error), where the connection failed
-        leg.closing() ─▶ send                              on every way out
+        leg.around.after() ─▶ steps                        on every way out
 
 `error` is set when it failed. While nothing has been written (`started`) the client can still be given
 the error's own HTTP status; later the honest end was among the bytes.
@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 from bridge.deltas import add_usages
 from bridge.errors import Kind, UpstreamError
 from bridge.exchange.answering import Answering
+from bridge.exchange.casting import Casting
+from bridge.exchange.kinds import KINDS, Passing, Whole
 from bridge.exchange.legs import Leg
-from bridge.exchange.passing import ChunkPassing, CompletionPassing, PassedStream, PassedWhole
+from bridge.exchange.passing import ChunkPassing, PassedStream, PassedWhole
 from bridge.exchange.planning import plan
 from bridge.openai.replies import Head, StreamReply, WholeReply
 
@@ -34,13 +36,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange"]
 
-Reply = StreamReply | WholeReply | PassedStream | PassedWhole
+Reply = StreamReply | Whole | PassedStream | PassedWhole
 
 
 class Exchange:
     """One request on one route. `id` is what its reply is called, `now` in Unix seconds."""
 
-    __slots__ = ("_head", "_reply", "_unsettled", "dropped", "endpoint", "error", "legs", "route",
+    __slots__ = ("_casting", "_head", "_reply", "_unsettled", "dropped", "endpoint", "error", "legs", "route",
                  "streams")  # fmt: skip
 
     def __init__(
@@ -53,13 +55,16 @@ class Exchange:
         id: str,  # noqa: A002
         now: float,
         authorization: str | None = None,
+        conversation: str | None = None,
     ) -> None:
         askings, self.dropped = plan(route, endpoint, body, data, now=now, authorization=authorization)
         self.route = route
         self.endpoint = endpoint
-        self.streams = body.get("stream") is True
+        self.streams = endpoint.finds == "text" and body.get("stream") is True
         self.error: BridgeError | None = None
-        self.legs = tuple(Leg(asking, number, f"call_{id}") for number, asking in enumerate(askings))
+        self.legs = tuple(
+            Leg(asking, number, f"call_{id}", conversation) for number, asking in enumerate(askings)
+        )
         self._unsettled = len(self.legs)
         self._reply: Reply | None = None
         options = body.get("stream_options") or {}
@@ -69,9 +74,12 @@ class Exchange:
             int(now),
             body["model"],
             include_usage=options.get("include_usage") is True,
+            asked=body,
         )
         if passing := self._passing():
             self.legs[0].answering = Answering(self.legs[0].expected, passing)
+        # What is gathered or goes among other answers is read frame by frame.
+        self._casting = Casting.of(self.legs[0]) if self.streams and len(self.legs) == 1 else None
 
     @property
     def started(self) -> bool:
@@ -95,7 +103,14 @@ class Exchange:
 
     def feed(self, leg: Leg, data: bytes) -> bytes:
         """Some of an answer's body has come: what the client gets of it."""
-        return self._settle(leg, leg.answering.feed(data))
+        casting = self._casting
+        if casting is None:
+            return self._settle(leg, leg.answering.feed(data))
+        out, rest = casting.feed(data)
+        if rest:
+            out += self._settle(leg, leg.answering.feed(rest))
+            casting.learn(rest, self._reply)
+        return out
 
     def close(self, leg: Leg) -> bytes:
         """An answer's body is over."""
@@ -115,11 +130,11 @@ class Exchange:
         """Whether nothing more of this call's answer need be read."""
         return self.error is not None or leg.answering.finished
 
-    def _passing(self) -> ChunkPassing | CompletionPassing | None:
+    def _passing(self) -> ChunkPassing | Passing | None:
         """What passes an OpenAI-speaking server's answer on, where nothing has to be cut out of it."""
         leg, *others = self.legs
         expected, stream = leg.expected, leg.expected.stream
-        if others or leg.cuts or leg.asking.stream is not self.streams:
+        if others or leg.cuts or leg.keeps_session or leg.asking.stream is not self.streams:
             return None
         if stream is not None:
             return (
@@ -127,7 +142,7 @@ class Exchange:
             )
         if expected.whole is None or not self.route.openai_whole:
             return None
-        return CompletionPassing(expected.whole, expected.manner, self._head)
+        return KINDS[self.endpoint.finds].passing(expected.whole, expected.manner, self._head)
 
     def _settle(self, leg: Leg, deltas: list[Delta]) -> bytes:
         """Write what was read; end the reply with the last call, or with the first that fails."""
@@ -135,6 +150,9 @@ class Exchange:
             return b""
         try:
             return self._write(leg, deltas)
+        except UpstreamError as error:  # the answers of several calls do not go together
+            self.error = error
+            return b""
         except (RecursionError, ValueError):  # what can be read may be nested too deeply to be written
             self.error = UpstreamError(Kind.GARBLED, "the upstream sent JSON that is nested too deeply")
             return self._reply.fail(self.error) if self._reply and self.started else b""
@@ -146,6 +164,8 @@ class Exchange:
         if self._reply is None:
             self._reply = self._begin(leg)
         reply = self._reply
+        if leg.around is not None and leg.keeps_session:
+            leg.around.heard(deltas)
         if len(self.legs) > 1:  # these are always read, never passed on, so these are deltas
             deltas = leg.placed(deltas)
         out = reply.write(deltas)
@@ -170,10 +190,9 @@ class Exchange:
     def _begin(self, leg: Leg) -> Reply:
         """Make the reply, now that its id and role can be known."""
         reading = leg.answering.reading
-        match reading:
-            case ChunkPassing():
-                return PassedStream(reading, include_usage=self._head.include_usage)
-            case CompletionPassing():
-                return PassedWhole()
+        if isinstance(reading, ChunkPassing):
+            return PassedStream(reading, include_usage=self._head.include_usage)
+        if isinstance(reading, Passing):
+            return PassedWhole()
         head = self._head._replace(id=reading.id or self._head.id, role=reading.role or self._head.role)
-        return StreamReply(head) if self.streams else WholeReply(head)
+        return StreamReply(head) if self.streams else KINDS[self.endpoint.finds].reply(head)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge import json
-from bridge.deltas import MISSING
-from bridge.errors import Kind, UpstreamError
-from bridge.exchange.answering import Answering, Expected
-from bridge.exchange.reading import Manner
-from bridge.openai.failures import has_error, shorten
-from bridge.rules.scope import Scope
+from bridge.errors import Kind
+from bridge.exchange.answering import Answering
+from bridge.exchange.around import Around
+from bridge.exchange.choices import Manner
+from bridge.exchange.kinds import Expected
+from bridge.exchange.transcripts import new_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from bridge.deltas import Delta
     from bridge.exchange.requests import Asking
@@ -25,37 +24,72 @@ __all__ = ["Leg"]
 class Leg:
     """One call: the one of this number. `first` is the index of its first choice in the reply."""
 
-    __slots__ = ("_session", "answering", "asking", "choices", "cuts", "expected", "first", "settled")
+    __slots__ = (
+        "_call_id", "answering", "around", "asking", "choices", "cuts", "expected", "first", "replica",
+        "settled",
+    )  # fmt: skip
 
-    def __init__(self, asking: Asking, number: int, call_id: str) -> None:
+    def __init__(self, asking: Asking, number: int, call_id: str, conversation: str | None = None) -> None:
         route = asking.route
-        session = route.session
-        calls = [session.open, session.close] if session else []
-        asking.make_document(*(call for call in calls if call))
         self.asking = asking
-        stream = route.stream if asking.stream else None
-        rule = stream.answer if stream else route.whole
-        several = rule is not None and rule.choices is not None
-        self.choices = int(asking.body.get("n") or 1) if several else 1
-        self.first = number * self.choices
+        self.choices = asking.answers
+        self.first = asking.first
         self.settled = False
+        self.replica: int | None = None
+        self.around = Around(self, conversation) if route.around or route.session else None
+        self._call_id = call_id if number == 0 else f"{call_id}_{number}"
+        self._expect()
+
+    def _expect(self) -> None:
+        """Decide what is sent, and how its answer is read."""
+        asking = self.asking
+        route = asking.route
+        asking.make_document()
         self.cuts = asking.cuts
-        self._session: object = MISSING
-        manner = Manner(
-            prompt=str(asking.document.get("prompt", "")),
-            stop=self.cuts,
-            choices=self.choices,
-            call_id=call_id if number == 0 else f"{call_id}_{number}",
-        )
         self.expected = Expected(
             whole=route.whole,
-            stream=stream,
+            stream=route.stream if asking.stream else None,
             failing=route.failing,
-            manner=manner,
+            manner=Manner(
+                prompt=str(asking.document.get("prompt", "")),
+                stop=self.cuts,
+                choices=self.choices,
+                call_id=self._call_id,
+                prompt_tokens=asking.estimate(),
+            ),
+            session=route.session.id if route.session else None,
             frame_limit=route.limits.frame,
             answer_limit=route.limits.answer,
+            finds=asking.endpoint.finds,
         )
         self.answering = Answering(self.expected)
+
+    def resume(self) -> None:
+        """The server knows what was said before: only the new turn is sent."""
+        asking = self.asking
+        asking.messages = [*new_turn(asking.messages)]
+        if "messages" in asking.body:
+            asking.body = {**asking.body, "messages": asking.messages}
+        asking.data = None
+        self._expect()
+
+    @property
+    def keeps_session(self) -> bool:
+        """Whether the session is kept for the next turn."""
+        session = self.asking.route.session
+        return session is not None and session.conversation and self.asking.endpoint.finds == "text"
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether the server's answer was read to its end, and all of it written."""
+        answering = self.answering
+        return self.settled and answering.error is None and not answering.reading.ended
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server reported a failure itself."""
+        error = self.answering.error
+        return error is not None and error.kind is Kind.REFUSED
 
     @property
     def whole_read(self) -> bool:
@@ -70,41 +104,6 @@ class Leg:
             if delta.choice < self.choices
         ]
 
-    def opening(self) -> UpstreamRequest | None:
-        """The call that opens the session, where the route has one."""
-        session = self.asking.route.session
-        return self.asking.call(session.open) if session else None
-
-    def opened(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Its answer: the session is a member of the document from now on. Raises UpstreamError."""
-        session = self.asking.route.session
-        assert session is not None
-        failing = self.asking.route.failing
-        text = body.decode("utf-8", "replace")
-        try:
-            doc = json.loads(body)
-        except ValueError:
-            doc = MISSING
-        scope = Scope(doc, headers=headers)
-        rule = failing.seen(scope)
-        if rule or not 200 <= status < 300 or has_error(doc):
-            raise failing.error(status, scope, text, rule)
-        found = session.id.read(scope)
-        if found is MISSING:
-            raise UpstreamError(
-                Kind.EMPTY, f"`{session.id}` found no session in the upstream's answer: {shorten(text, 200)}"
-            )
-        self._session = found
-        self.asking.document["session"] = found
-
     def request(self) -> UpstreamRequest:
         """The request whose answer is the client's."""
         return self.asking.main()
-
-    def closing(self) -> UpstreamRequest | None:
-        """The call that closes the session, where one is open."""
-        session = self.asking.route.session
-        if session is None or session.close is None or self._session is MISSING:
-            return None
-        self._session = MISSING
-        return self.asking.call(session.close)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bridge.deltas import Usage
     from bridge.errors import BridgeError
-    from bridge.exchange.reading import Manner
+    from bridge.exchange.choices import Manner
     from bridge.openai.replies import Head
     from bridge.routes.answers import AnswerRule
     from bridge.rules.scope import Scope
@@ -72,6 +72,17 @@ class ChunkPassing(Reading):
         """Whether a choice has had its finish."""
         return bool(self.mender.finished)
 
+    @property
+    def open(self) -> bool:
+        """Whether a chunk that only speaks would go on as it is."""
+        mender = self.mender
+        held = self._held or mender.ending or 0 in mender.finished
+        return mender.said and not held and self._tally is None
+
+    def is_text(self, deltas: list[Any], data: bytes | None) -> bool:
+        """Whether a chunk went on as it was; what it holds is for others to see."""
+        return data is not None and deltas == [_event({}, data)]
+
     def read(self, scope: Scope, data: bytes | str | None = None) -> list[Any]:
         """The event of one chunk; nothing for what must not go on."""
         chunk = scope.doc
@@ -79,10 +90,12 @@ class ChunkPassing(Reading):
             super().read(scope)
             return []
         self._count_of(scope, chunk, data)
+        if self._tally is not None:
+            super().read(scope)  # to count what is said
         mended = self.mender.mend(chunk)
         self.found = self.mender.found
         if mended is None:
-            if not self.found:
+            if not self.found and self._tally is None:
                 super().read(scope)  # remembered, to say where the text would have been
                 self.found = False
             return []

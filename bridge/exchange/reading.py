@@ -6,84 +6,40 @@ close()     ─▶ [Delta, …]        what the stages held back
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from bridge import json
 from bridge.deltas import MISSING, Delta, Usage
-from bridge.exchange.texts import Cumulative, Echo, Stop, Trim, Whole
-from bridge.openai.tools import ToolCalls
+from bridge.exchange.choices import Choice
+from bridge.openai.estimating import Tally
 from bridge.rules.adjustments import convert
 from bridge.rules.paths import text_paths
 
 if TYPE_CHECKING:
-    from bridge.exchange.texts import Stage
+    from bridge.exchange.choices import Manner
     from bridge.routes.answers import AnswerRule, TextSlot
     from bridge.rules.scope import Scope
 
-__all__ = ["Manner", "Reading"]
+__all__ = ["Reading", "items_of"]
 
 _MOST_KEPT = 4  # documents without text, kept to say where text would have been
-
-
-class Manner(NamedTuple):
-    """What this request asks of the reading, besides the rule.
-
-    `prompt` is what the server may repeat, `stop` what is cut here, `choices` how many are awaited.
-    `call_id` begins the ids of tool calls that the server left without one.
-    """
-
-    prompt: str = ""
-    stop: tuple[str, ...] = ()
-    choices: int = 1
-    call_id: str = "call"
-
-
-class _Choice:
-    """What is remembered of one choice."""
-
-    __slots__ = ("calls", "ended", "stages", "stop", "thought")
-
-    def __init__(self, slot: TextSlot | None, manner: Manner, call_id: str, *, cumulative: bool) -> None:
-        self.ended = False
-        self.calls = ToolCalls(call_id)
-        self.thought = Whole()
-        self.stop = Stop(manner.stop) if manner.stop else None
-        prompt = manner.prompt if slot and slot.strip_prompt else ""
-        self.stages: list[Stage] = [Cumulative(prompt) if cumulative else Whole()]
-        if prompt and not cumulative:
-            self.stages.append(Echo(prompt))
-        if slot and slot.trim:
-            self.stages.append(Trim())
-        if self.stop:
-            self.stages.append(self.stop)
-
-    def feed(self, text: str) -> str:
-        for stage in self.stages:
-            text = stage.feed(text)
-        return text
-
-    def close(self) -> str:
-        """Each stage's rest goes through the stages behind it."""
-        text = ""
-        for stage in self.stages:
-            text = (stage.feed(text) if text else "") + stage.close()
-        return text
 
 
 class Reading:
     """The answer of one upstream call, as it is read by one rule."""
 
     __slots__ = (
-        "_begun", "_choices", "_counts", "_cumulative", "_finish_seen", "_manner", "_rule", "_textless",
-        "found", "id", "role",
+        "_begun", "_choices", "_counts", "_cumulative", "_finish_seen", "_manner", "_rule", "_tally",
+        "_textless", "found", "id", "role",
     )  # fmt: skip
 
     def __init__(self, rule: AnswerRule, manner: Manner, *, cumulative: bool = False) -> None:
         self._rule = rule
         self._manner = manner
         self._cumulative = cumulative
-        self._choices: dict[int, _Choice] = {}
+        self._choices: dict[int, Choice] = {}
         self._counts: dict[str, int] = {}
+        self._tally = None if manner.prompt_tokens is None else Tally()
         self._textless: list[Any] = []
         self._begun = False
         self._finish_seen = False
@@ -103,17 +59,27 @@ class Reading:
 
     @property
     def usage(self) -> Usage | None:
-        """The token counts found; None where there were none."""
+        """The token counts found, or reckoned where the route wants that; None where there are none."""
         if not self._counts:
-            return None
+            return self._estimate()
         counts = {"prompt_tokens": 0, "completion_tokens": 0, **self._counts}
         counts.setdefault("total_tokens", counts["prompt_tokens"] + counts["completion_tokens"])
-        return Usage(**counts)
+        return Usage(**counts)  # type: ignore[arg-type]
 
     @property
     def finish_seen(self) -> bool:
         """Whether a reason for the end was read."""
         return self._finish_seen
+
+    @property
+    def open(self) -> bool:
+        """Whether a text that comes now would go on as it is."""
+        choice = self._choices.get(0)
+        return choice is not None and choice.open and self._tally is None
+
+    def is_text(self, deltas: list[Any], data: bytes | None) -> bool:
+        """Whether a frame was read to a text and nothing else."""
+        return len(deltas) == 1 and deltas[0] == Delta(deltas[0].text)
 
     def read(self, scope: Scope, data: bytes | str | None = None) -> list[Delta]:
         """What one frame adds; `data` are its own bytes."""
@@ -129,6 +95,7 @@ class Reading:
             deltas = self._read_choice(0, scope)
         else:
             deltas = self._read_choices(rule.choices.find(scope), scope)
+        self._add_up(deltas)
         self._begun = self._begun or bool(deltas)
         if not self.found and len(self._textless) < _MOST_KEPT and scope.doc is not MISSING:
             self._textless.append(scope.doc)
@@ -137,10 +104,14 @@ class Reading:
     def close(self) -> list[Delta]:
         """What was held back."""
         deltas = [
-            Delta("" if choice.ended else choice.close(), number, reasoning=choice.thought.close())
-            for number, choice in self._choices.items()
+            Delta(
+                "" if choice.ended else choice.close(), n, None, choice.thought.close(), choice.calls.close()
+            )
+            for n, choice in self._choices.items()
         ]
-        return [delta for delta in deltas if delta.text or delta.reasoning]
+        deltas = [delta for delta in deltas if delta.text or delta.reasoning or delta.tool_calls]
+        self._add_up(deltas)
+        return deltas
 
     def count(self, scope: Scope) -> None:
         """Note the token counts of a frame."""
@@ -156,7 +127,9 @@ class Reading:
         """Whether the text slot finds more than nothing in a frame."""
         rule = self._rule
         items = (
-            [scope] if rule.choices is None else [scope.at(item) for item in _items(rule.choices.find(scope))]
+            [scope]
+            if rule.choices is None
+            else [scope.at(item) for item in items_of(rule.choices.find(scope))]
         )
         # Beside an error, an empty text is none (OpenRouter).
         return any(rule.text is not None and rule.text.slot.read(at) not in (MISSING, "") for at in items)
@@ -173,9 +146,22 @@ class Reading:
             f"text is at {where}" if where else "there is no text in it at all"
         )
 
+    def _add_up(self, deltas: list[Delta]) -> None:
+        if self._tally is not None:
+            for delta in deltas:
+                self._tally.add(delta)
+
+    def _estimate(self) -> Usage | None:
+        """The counts of an answer whose server told none."""
+        asked = self._manner.prompt_tokens
+        if asked is None or self._tally is None or not self.found:
+            return None
+        said = self._tally.tokens
+        return Usage(asked, said, asked + said, estimated=True)
+
     def _read_choices(self, found: Any, scope: Scope) -> list[Delta]:
         deltas = []
-        for number, item in enumerate(_items(found)):
+        for number, item in enumerate(items_of(found)):
             index = item.get("index") if isinstance(item, dict) else None
             at = index if type(index) is int and 0 <= index < 128 else number
             deltas += self._read_choice(at, scope.at(item))
@@ -203,10 +189,10 @@ class Reading:
         delta = Delta(said, number, finish, thought, self._calls(choice, calls), logprobs)
         return [delta] if said or any(delta[2:]) else []
 
-    def _open(self, number: int) -> _Choice:
+    def _open(self, number: int) -> Choice:
         first = self._manner.call_id
         call_id = f"{first}_{number}" if number else first
-        choice = _Choice(self._rule.text, self._manner, call_id, cumulative=self._cumulative)
+        choice = Choice(self._rule.text, self._manner, call_id, cumulative=self._cumulative)
         self._choices[number] = choice
         return choice
 
@@ -229,9 +215,9 @@ class Reading:
             self.found = True
         return found
 
-    def _calls(self, choice: _Choice, found: Any) -> list[dict[str, Any]] | None:
+    def _calls(self, choice: Choice, found: Any) -> list[dict[str, Any]] | None:
         """Calls of tools in OpenAI's delta form: by index, id and name once, arguments as text."""
-        deltas = [choice.calls.delta(call) for call in _items(found) if isinstance(call, dict)]
+        deltas = choice.calls.read(items_of(found))
         if deltas:
             self.found = True
         return deltas or None
@@ -244,7 +230,8 @@ class Reading:
             self._counts[name] = count + (self._counts.get(name, 0) if total else 0)
 
 
-def _items(found: Any) -> list[Any]:
+def items_of(found: Any) -> list[Any]:
+    """What a path found as a list of items."""
     if found is MISSING or found is None:
         return []
     return found if isinstance(found, list) else [found]

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from bridge import json
 from bridge.errors import Kind, UpstreamError
+from bridge.framing.messages import message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bridge.exchange.exchange import Exchange
+    from bridge.exchange.legs import Leg
 
-__all__ = ["rehearse"]
+__all__ = ["as_sent", "rehearse", "stand_in"]
+
+
+def stand_in(leg: Leg) -> None:
+    """Fill in what the calls ahead of an answer would bring: each value is its own name in capitals."""
+    for call in leg.asking.route.around:
+        for name, _ in call.values:
+            leg.asking.document[name] = name.upper()
+
+
+def as_sent(exchange: Exchange, said: Any) -> bytes:
+    """The bytes of an answer that a person wrote down: JSON, raw text, the bytes of a file.
+
+    Of a websocket it is the list of its messages; in a file each has a line.
+    """
+    stream = exchange.legs[0].expected.stream
+    if stream is None or stream.framing != "websocket":
+        return _written(said)
+    messages = said.split(b"\n") if isinstance(said, bytes) else said if isinstance(said, list) else [said]
+    return b"".join(message(_written(one)) for one in messages)
+
+
+def _written(said: Any) -> bytes:
+    if isinstance(said, bytes):
+        return said
+    return said.encode() if isinstance(said, str) else json.dumps(said)
 
 
 def rehearse(

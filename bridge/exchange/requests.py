@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from bridge import json
-from bridge.errors import RequestError
+from bridge.deltas import MISSING
+from bridge.errors import Kind, RequestError, UpstreamError
 from bridge.exchange.document import request_document
+from bridge.openai.endpoints import IMAGES
+from bridge.openai.estimating import prompt_tokens
+from bridge.openai.failures import shorten
 from bridge.routes.bodies import AsIs, Built
-from bridge.routes.route import UpstreamRequest
+from bridge.routes.route import UpstreamRequest, origin
 from bridge.rules.scope import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bridge.openai.endpoints import Endpoint
-    from bridge.routes.route import Outgoing, Route
+    from bridge.routes.route import Call, Outgoing, Route
 
-__all__ = ["Asking", "make_request"]
+__all__ = ["Asking", "make_call", "make_request"]
 
 Body = dict[str, Any]
 
@@ -31,6 +36,7 @@ class Asking:
     `body` is the client's as this server is to see it, `data` its bytes where nothing was changed in it,
     `raw` the client's own. `messages` and, of a legacy completion, `text` are what the rules read.
     `stream`: the server is asked to stream. `authorization`: the client's header, for routes that pass it.
+    `answers` are awaited (choices, vectors, images), the `first` of them at that place in the reply.
     """
 
     route: Route
@@ -43,6 +49,8 @@ class Asking:
     stream: bool
     now: float
     authorization: str | None
+    answers: int = 1
+    first: int = 0
     document: Body = field(default_factory=dict)
 
     @property
@@ -63,9 +71,15 @@ class Asking:
             string for string in own if string.strip() in prompt
         )
 
-    def make_document(self, *calls: Outgoing) -> None:
+    def estimate(self) -> int | None:
+        """About how many tokens are asked, where the route wants that of a server that tells none."""
+        if self.route.emulate.usage != "estimate" or self.endpoint is IMAGES:
+            return None
+        return prompt_tokens(self.endpoint, self.body, self.messages)
+
+    def make_document(self) -> None:
         """Compute what the request and the calls around it look at."""
-        reads = frozenset[str | None]().union(*(call.reads for call in (self.outgoing, *calls)))
+        reads = self.outgoing.reads.union(*(call.reads for call in self.route.around))
         self.document = request_document(
             self.endpoint,
             self.body,
@@ -73,16 +87,21 @@ class Asking:
             text=self.text,
             raw=self.raw,
             prompt=self.route.prompt,
+            tools=self.route.tools,
             stream=self.stream,
             now=self.now,
             reads=reads,
         )
+        # What a call is to find is never what a client says it would: it may be where a request goes.
+        for name in self.route.finds:
+            self.document.pop(name, None)
 
-    def call(self, outgoing: Outgoing) -> UpstreamRequest:
-        """The request of a call beside the main one."""
-        scope = Scope(self.document)
-        body = outgoing.body.build(scope, self.body) if outgoing.body else None
-        return make_request(outgoing, scope, None if outgoing.body is None else json.dumps(body), self._own())
+    def call(self, call: Call, newest: Any = MISSING) -> UpstreamRequest:
+        """The request of a call around the main one; `newest` is the answer that may hold its URL.
+
+        Raises UpstreamError where a server's answer gave no URL.
+        """
+        return make_call(call, self.document, self.body, self._own(), newest)
 
     def main(self) -> UpstreamRequest:
         """The request whose answer is the client's."""
@@ -109,23 +128,57 @@ class Asking:
         return {}
 
 
-def make_request(
-    outgoing: Outgoing, scope: Scope, body: bytes | None, headers: Mapping[str, str]
+def make_call(
+    call: Call, document: Body, body: Body, own: Mapping[str, str], newest: Any = MISSING
 ) -> UpstreamRequest:
-    """Fill the templates of a request. Raises RequestError where a value cannot be part of a header."""
+    """The request of a call around an answer. `own`: headers with the client's own key.
+
+    Raises UpstreamError where a server's answer gave no URL.
+    """
+    outgoing, scope = call.outgoing, Scope(document)
+    data = json.dumps(outgoing.body.build(scope, body)) if outgoing.body else None
+    if outgoing.origins is None:
+        return make_request(outgoing, scope, data, own)
+    found = call.url.read(Scope(newest)) if call.url else outgoing.urls[0](scope)
+    if not isinstance(found, str) or not _URL.fullmatch(found) or origin(found) is None:
+        shown = "nothing" if found is MISSING else shorten(json.dumps(found).decode(), 100)
+        raise UpstreamError(Kind.GARBLED, f"`{call.at}.url` found no URL in an answer but {shown}")
+    return make_request(outgoing, scope, data, own if outgoing.shows_keys(found) else {}, url=found)
+
+
+def make_request(
+    outgoing: Outgoing,
+    scope: Scope,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    *,
+    url: str | None = None,
+) -> UpstreamRequest:
+    """Fill the templates of a request, or take the `url` that a server gave.
+
+    Raises RequestError where a value cannot be part of a header.
+    """
+    urls = (url,) if url is not None else tuple(str(one(scope)) for one in outgoing.urls)
+    shown = url is None or outgoing.shows_keys(url)
     given = {"Accept-Encoding": "identity"} | dict(headers)
     if body is not None:
         given["Content-Type"] = "application/json"
     names = {name.lower(): name for name in given}
-    for name, value in outgoing.headers.items():
+    for name, value in [*(outgoing.keys.items() if shown else ()), *outgoing.headers.items()]:
         given.pop(names.get(name.lower(), name), None)
+        names[name.lower()] = name
         given[name] = _header(name, str(value(scope)))
     query = "&".join(
         f"{quote(name, safe='')}={quote(str(value(scope)), safe='', errors='replace')}"
-        for name, value in outgoing.query.items()
+        for name, value in [*(outgoing.key_query.items() if shown else ()), *outgoing.query.items()]
     )
-    urls = tuple(_with_query(str(url(scope)), query) for url in outgoing.urls)
-    return UpstreamRequest(outgoing.method, urls, given, body)
+    filled = tuple(_with_query(one, query) for one in urls)
+    auth = outgoing.auth if shown else None
+    return UpstreamRequest(outgoing.method, filled, given, body, auth, outgoing.websocket)
+
+
+# What a request line can hold, sent to where a bridge may be sent by a server.
+_URL = re.compile(r"https?://[!-~]+")
 
 
 def _with_query(url: str, query: str) -> str:

@@ -33,6 +33,11 @@ class Whole:
     def __init__(self) -> None:
         self._half = ""
 
+    @property
+    def between(self) -> bool:
+        """Whether no half waits for its other one."""
+        return not self._half
+
     def feed(self, text: str) -> str:
         if not self._half and _is_whole(text):
             return text

@@ -65,7 +65,7 @@ def _decoded(frame: Frame) -> Frame:
     if frame.data is None or frame.fields.get("event") == "error":
         return frame
     try:
-        return frame._replace(data=a2b_base64(json.loads(frame.data)["bytes"], strict_mode=True))
+        return frame._replace(data=a2b_base64(json.loads(frame.data)["bytes"], strict_mode=True) or None)
     except (ValueError, TypeError, KeyError, NoBase64):
         raise UpstreamError(
             Kind.GARBLED, 'the upstream sent a message without base64 in it, expected {"bytes": "…"}'

@@ -23,6 +23,11 @@ class LineFramer:
         self._separator = separator
         self._tail = Tail(limit)
 
+    @property
+    def idle(self) -> bool:
+        """Whether a frame could begin with the next byte, and nothing is held of one."""
+        return not self._tail.size
+
     def feed(self, data: bytes) -> Iterator[Frame]:
         if self._separator != b"\n":
             data = data.replace(self._separator, b"\n")

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
+from bridge import json
 from bridge.errors import Kind, UpstreamError
 from bridge.frames import NO_FIELDS, Frame
 from bridge.framing.tail import too_large
@@ -67,9 +68,8 @@ class MessageFramer:
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         for whole in self._cutter.feed(data):
-            payload = whole[_LENGTH:]
-            if payload and not payload.isspace():
-                yield Frame(payload)
+            if len(whole) > _LENGTH:
+                yield Frame(whole[_LENGTH:])
 
     def close(self) -> Iterator[Frame]:
         self._cutter.close()
@@ -96,8 +96,8 @@ class EventStreamFramer:
             if _number(whole[-_CRC:]) != crc32(whole[:-_CRC]):
                 raise _garbled("its checksum does not hold")
             behind = _PRELUDE + _number(whole[4:8])
-            payload = whole[behind:-_CRC]
-            yield Frame(payload or None, _fields(whole[_PRELUDE:behind]))
+            fields = _fields(whole[_PRELUDE:behind])
+            yield Frame(whole[behind:-_CRC] or _reported(fields), fields)
 
     def close(self) -> Iterator[Frame]:
         self._cutter.close()
@@ -115,7 +115,7 @@ class EventStreamFramer:
 
 
 def _fields(data: bytes) -> Mapping[str, str]:
-    """The headers: name and value each, of which texts and numbers are kept."""
+    """The headers: name and value each, of which texts are kept."""
     fields: dict[str, str] = {}
     at = 0
     try:
@@ -123,7 +123,7 @@ def _fields(data: bytes) -> Mapping[str, str]:
             behind = at + 1 + data[at]
             name = data[at + 1 : behind].decode()
             kind, at = data[behind], behind + 1
-            size = _SIZES.get(kind)
+            size = _SIZES[kind]
             if size is None:
                 size = int.from_bytes(data[at : at + 2], "big")
                 at += 2
@@ -132,13 +132,20 @@ def _fields(data: bytes) -> Mapping[str, str]:
             if kind == _TEXT:
                 fields[name] = data[at : at + size].decode()
             at += size
-    except (IndexError, UnicodeDecodeError):
+    except (IndexError, KeyError, UnicodeDecodeError):
         raise _garbled("its headers cannot be read") from None
     if not fields:
         return NO_FIELDS
     failed = fields.get(":message-type") in ("exception", "error")
     event = "error" if failed else fields.get(":event-type")
     return fields if event is None else {**fields, "event": event}
+
+
+def _reported(fields: Mapping[str, str]) -> bytes | None:
+    """An error that no service has a model of has its code and message in headers, and no payload."""
+    if fields.get(":message-type") != "error":
+        return None
+    return json.dumps({"message": fields.get(":error-message"), "code": fields.get(":error-code")})
 
 
 def _number(data: bytes) -> int:
@@ -150,6 +157,6 @@ def _garbled(why: str) -> UpstreamError:
 
 
 _TEXT: Final = 7
-# Bytes of the value by its type: true, false, byte, short, integer, long, then a timestamp and a UUID. Bytes
-# (6) and text (7) say their own length.
-_SIZES: Final = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
+# Bytes of the value by its type: true, false, byte, short, integer, long, bytes and text, which say their own
+# length, a timestamp, a UUID.
+_SIZES: Final = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 6: None, _TEXT: None, 8: 8, 9: 16}

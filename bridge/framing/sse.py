@@ -38,6 +38,11 @@ class SSEFramer:
         self._after_cr = False
         self._bare = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether an event could begin with the next byte, and nothing is held of one."""
+        return self._started and not (self._tail.size or self._after_cr or self._bare)
+
     def feed(self, data: bytes) -> Iterator[Frame]:
         if not self._started:
             data = self._start(data)

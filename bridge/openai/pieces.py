@@ -45,7 +45,8 @@ def mend_usage(told: Any, usage: Usage) -> Body:
     """Token counts as they were told, with those that were understood."""
     mended: Body = _integers(told) if isinstance(told, dict) else {}
     counts = ("prompt_tokens", "completion_tokens", "total_tokens")
-    return mended | {name: getattr(usage, name) for name in counts}
+    mended |= {name: getattr(usage, name) for name in counts}
+    return mended | ({"estimated": True} if usage.estimated else {})
 
 
 def index_of(number: int, choice: Body) -> int:
@@ -84,6 +85,8 @@ def without(body: Body, *names: str) -> Body:
 
 def identical(one: Any, other: Any) -> bool:
     """Equal, and of equal types: 1 is not 1.0 here."""
+    if one is other:
+        return True
     match one, other:
         case dict(), dict():
             return one.keys() == other.keys() and all(identical(one[name], other[name]) for name in one)

@@ -10,13 +10,14 @@ Within it only the text changes, so a chunk is encoded once with a hole, and the
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge import json
 from bridge.openai.endpoints import CHAT, Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bridge.deltas import Delta, Usage
     from bridge.errors import BridgeError
@@ -28,7 +29,7 @@ _HOLE = "\ue000"
 
 
 class Head(NamedTuple):
-    """What is the same in a whole reply. `created` is in Unix seconds."""
+    """What is the same in a whole reply. `created` is in Unix seconds, `asked` the client's body."""
 
     endpoint: Endpoint
     id: str
@@ -36,6 +37,7 @@ class Head(NamedTuple):
     model: str
     role: str = "assistant"
     include_usage: bool = False
+    asked: Mapping[str, Any] = MappingProxyType({})
 
 
 class StreamReply:
@@ -69,6 +71,10 @@ class StreamReply:
             if delta.finish_reason:
                 self._finish[delta.choice] = delta.finish_reason
         return b"".join(out)
+
+    def around(self, choice: int) -> tuple[bytes, bytes] | None:
+        """What stands around the literal of a text, once the choice has begun."""
+        return self._around.get(choice)
 
     def close(self, usage: Usage | None, choices: int) -> bytes:
         """The end of a stream of at least so many choices."""
@@ -231,6 +237,7 @@ def fold_tool_call(calls: dict[int, dict[str, Any]], delta: dict[str, Any]) -> N
     call["id"] = call["id"] or delta.get("id")
     call["function"]["name"] = call["function"]["name"] or function.get("name") or ""
     call["function"]["arguments"] += function.get("arguments") or ""
+    call |= {name: value for name, value in delta.items() if name not in ("index", *call)}
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:
@@ -244,6 +251,8 @@ def usage_object(usage: Usage) -> dict[str, Any]:
         body["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
     if usage.reasoning_tokens is not None:
         body["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    if usage.estimated:
+        body["estimated"] = True
     return body
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge import json
 from bridge.errors import RequestError
-from bridge.openai.endpoints import CHAT, Endpoint
+from bridge.openai.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, IMAGES, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,15 +28,18 @@ def read_request(endpoint: Endpoint, data: bytes) -> dict[str, Any]:
         raise RequestError(400, f"the body is not JSON: {error}", code="invalid_json") from None
     if not isinstance(body, dict):
         raise RequestError(400, f"the body must be a JSON object, not {_kind(body)}", code="invalid_json")
+    own, check_own = _OWN[endpoint.name]
     if "model" not in body:
-        raise _missing("model")
+        if endpoint is not IMAGES:
+            raise _missing("model")
+        body["model"] = _IMAGE_MODEL
     for name, value in body.items():
-        check = _CHECKS.get(name)
+        check = own.get(name) or _CHECKS.get(name)
         if check is not None and value is not None and not check[1](value):
             raise _wrong(name, check[0], value)
     if not body["model"]:
         raise RequestError(400, "`model` must not be empty", param="model", code="invalid_value")
-    (_check_messages if endpoint is CHAT else _check_prompt)(body)
+    check_own(body)
     return body
 
 
@@ -103,6 +106,32 @@ def _check_prompt(body: dict[str, Any]) -> None:
         raise _missing("prompt")
     if isinstance(prompt, list) and not prompt:
         raise RequestError(400, "`prompt` must not be empty", param="prompt", code="empty_array")
+
+
+def _check_input(body: dict[str, Any]) -> None:
+    given = body.get("input")
+    if given is None:
+        raise _missing("input")
+    parts = given if isinstance(given, list) else []
+    if given in ("", []) or "" in parts or [] in parts:
+        raise RequestError(
+            400, "`input` must not be empty, nor any part of it", param="input", code="invalid_value"
+        )
+    if body.get("stream"):
+        raise _no_stream("embeddings")
+
+
+def _check_image(body: dict[str, Any]) -> None:
+    if not body.get("prompt"):
+        raise _missing("prompt")
+    if body.get("stream"):
+        raise _no_stream("images")
+
+
+def _no_stream(what: str) -> RequestError:
+    return RequestError(
+        400, f"{what} are not streamed here: leave `stream` out", param="stream", code="unsupported_value"
+    )
 
 
 def _is_prompt(value: Any) -> bool:
@@ -196,12 +225,36 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "user": ("a string", _is(str)),
 }
 
-STRUCTURE = frozenset({"model", "messages", "prompt", "stream", "stream_options"})
+_EMBEDDING_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "input": ("a string, an array of strings, of tokens or of arrays of tokens", _is_prompt),
+    "encoding_format": ("`float` or `base64`", lambda value: value in ("float", "base64")),
+    "dimensions": ("an integer of at least 1", lambda value: _is_integer(value) and value >= 1),
+}
+
+_IMAGE_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "prompt": ("a string", _is(str)),
+    "size": ("a string", _is(str)),
+    "quality": ("a string", _is(str)),
+    "response_format": ("`url` or `b64_json`", lambda value: value in ("url", "b64_json")),
+}
+
+_OWN: dict[str, tuple[dict[str, tuple[str, Callable[[Any], bool]]], Callable[[dict[str, Any]], None]]] = {
+    CHAT.name: ({}, _check_messages),
+    COMPLETIONS.name: ({}, _check_prompt),
+    EMBEDDINGS.name: (_EMBEDDING_CHECKS, _check_input),
+    IMAGES.name: (_IMAGE_CHECKS, _check_image),
+}
+"""What is checked of each endpoint besides."""
+
+_IMAGE_MODEL = "dall-e-2"  # what OpenAI takes where none is named
+
+STRUCTURE = frozenset({"model", "messages", "prompt", "input", "stream", "stream_options"})
 """Members that make the request what it is; the others are parameters that a server may lack."""
 
-PARAMETERS = frozenset(_CHECKS) - STRUCTURE | {
-    "audio", "best_of", "echo", "function_call", "functions", "metadata", "modalities", "parallel_tool_calls",
-    "prediction", "prompt_cache_key", "prompt_cache_retention", "reasoning_effort", "safety_identifier",
-    "service_tier", "store", "suffix", "top_k", "verbosity", "web_search_options",
+PARAMETERS = (_CHECKS.keys() | _EMBEDDING_CHECKS.keys() | _IMAGE_CHECKS.keys()) - STRUCTURE | {
+    "audio", "background", "best_of", "echo", "function_call", "functions", "metadata", "modalities",
+    "moderation", "output_compression", "output_format", "parallel_tool_calls", "prediction",
+    "prompt_cache_key", "prompt_cache_retention", "reasoning_effort", "safety_identifier", "service_tier",
+    "store", "style", "suffix", "top_k", "verbosity", "web_search_options",
 }  # fmt: skip
 """The parameters OpenAI documents: a bounded set of names for metrics (and `top_k`, which many send)."""

@@ -11,16 +11,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.deltas import FINISH_REASONS, MISSING
+from bridge.openai.endpoints import ENDPOINTS
 from bridge.rules.conditions import compile_when, same
 from bridge.rules.paths import Path, compile_path, is_path
 from bridge.rules.slots import Slot, compile_slot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from bridge.rules.scope import Faults, Scope
+    from bridge.tools import ToolFormat
 
-__all__ = ["OFF", "AnswerRule", "ErrorRule", "FinishSlot", "StreamRule", "TextSlot", "UsagePart"]
+__all__ = ["OFF", "AnswerRule", "ErrorRule", "FinishSlot", "StreamRule", "TextSlot", "UsagePart", "unread"]
 
 OFF = None
 """A slot that is turned off with null, where leaving it out would inherit the response's."""
@@ -103,6 +105,22 @@ class AnswerRule:
     id: Slot | None = None
     logprobs: Slot | None = None
     choices: Path | None = None
+    embeddings: Slot | None = None
+    images: Path | None = None
+    url: Slot | None = None
+    b64_json: Slot | None = None
+    revised_prompt: Slot | None = None
+
+    def calling(self, tools: ToolFormat | None, said: frozenset[str]) -> AnswerRule:
+        """This rule with calls of tools read in a format, unless it `said` where they are, or null."""
+        if tools is None or self.tool_calls is not None or "tool_calls" in said:
+            return self
+        read, on_item = tools.calls, self.choices is not None
+
+        def calls(scope: Scope) -> Any:
+            return list(read(scope.item if on_item else scope.doc)) or MISSING
+
+        return replace(self, tool_calls=Slot(calls, ()))
 
     def over(self, inherited: AnswerRule | None, said: frozenset[str]) -> AnswerRule:
         """This rule where it `said` something, the inherited one elsewhere.
@@ -148,6 +166,13 @@ class ErrorRule:
     code: Slot | None = None
     status: Slot | None = None
     retry_after: Slot | None = None
+
+
+def unread(whole: AnswerRule | None, serves: Iterable[str]) -> Iterator[str]:
+    """The slots beside `text` that served endpoints ask for, and that a rule of whole answers lacks."""
+    for finds in dict.fromkeys(ENDPOINTS[name].finds for name in serves):
+        if finds != "text" and (whole is None or getattr(whole, finds) is None):
+            yield finds
 
 
 def compile_word(value: Any, faults: Faults) -> Slot:

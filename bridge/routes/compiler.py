@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bridge import json
 from bridge.config.overlay import overlay
 from bridge.config.records import Record
 from bridge.config.shapes import INVALID
+from bridge.framing import MESSAGES
 from bridge.prompts import PROMPTS, template_prompt, tokenizer_prompt
-from bridge.routes.answers import AnswerRule, ErrorRule, StreamRule
-from bridge.routes.bodies import AsIs
+from bridge.routes.alone import text_alone
+from bridge.routes.answer_rules import compile_errors, compile_stream, compile_whole
+from bridge.routes.answers import unread
+from bridge.routes.auth import compile_auth, compile_made
+from bridge.routes.bodies import AsIs, Built
+from bridge.routes.calls import CallCompiler
 from bridge.routes.failing import Failing
-from bridge.routes.openai import OPENAI_STREAM, OPENAI_WHOLE
-from bridge.routes.outgoing import compile_auth, compile_body_rule, compile_call, compile_urls
-from bridge.routes.route import Outgoing, Route, Session
+from bridge.routes.openai import OPENAI_STREAM
+from bridge.routes.outgoing import compile_body_rule, compile_tls, compile_urls
+from bridge.routes.route import Outgoing, Route
 from bridge.routes.spec import ABSENT
-from bridge.routes.spec.answers import ResponseSpec, StreamSpec
+from bridge.routes.spec.answers import StreamSpec
 from bridge.routes.spec.requests import RequestSpec
 from bridge.routes.spec.transport import TransportSpec
 from bridge.templating import Interpolated
+from bridge.tools import TOOLS
 
 if TYPE_CHECKING:
     from bridge.config.nodes import Node
     from bridge.config.problems import Problems
     from bridge.prompts import Prompt
-    from bridge.routes.bodies import BodyRule
+    from bridge.routes.answers import StreamRule
     from bridge.routes.spec import RouteSpec
-    from bridge.routes.spec.answers import ErrorSpec
-    from bridge.routes.spec.transport import TLSSpec
     from bridge.routes.table import Surroundings
 
 __all__ = ["compile_route"]
@@ -53,21 +57,27 @@ class _Compiler:
         self._node = node
         self._surroundings = surroundings
         self._problems = problems
-        upstream = spec.upstream
-        self._transport: TransportSpec = (
-            TransportSpec(url=upstream) if isinstance(upstream, str) else upstream or TransportSpec()
-        )
+        self._transport: TransportSpec = spec.upstream or TransportSpec()
+        self._tools = TOOLS[spec.tools] if spec.tools else None
 
     def route(self) -> Route:
         spec = self._spec
-        whole, stream = self._whole(), self._stream()
+        whole, stream = compile_whole(spec, self._tools), compile_stream(spec, self._tools)
         if whole is None and stream is None:
             self._problem(
                 "response", "the server answers neither whole nor streamed", "`response` or `stream`"
             )
-        headers, query = compile_auth(spec.auth, self._at("auth"), self._problems)
-        body = compile_body_rule(spec.request, self._at("request"), self._problems)
-        outgoing = self._outgoing(body, headers, query)
+        for finds in unread(whole, spec.serves):
+            self._problem(
+                "response", f"nothing here reads `{finds}`, which the route serves", f"`{finds}`, a slot"
+            )
+        outgoing = self._outgoing(stream if whole is None else None)
+        streaming = self._streaming(outgoing, stream)
+        body = outgoing.body
+        if self._tools and not all(isinstance(one.body, Built) for one in (outgoing, streaming)):
+            self._problem("tools", "`tools` beside the client's own body", "`request.body`, with $.tools")
+        calls = CallCompiler(spec, self._node, self._bases(), outgoing, self._problems)
+        session = calls.session()
         openai_whole, openai_stream = spec.response is ABSENT, stream is OPENAI_STREAM
         return Route(
             name=str(spec.name or spec.models[0]),
@@ -75,92 +85,90 @@ class _Compiler:
             model=spec.model,
             serves=frozenset(spec.serves),
             prompt=self._prompt(),
+            tools=self._tools,
             outgoing=outgoing,
-            streaming=self._streaming(outgoing),
+            streaming=streaming,
             whole=whole,
             stream=stream,
             openai_whole=openai_whole,
             openai_stream=openai_stream,
+            alone=text_alone(stream, self._node),
             plain=isinstance(body, AsIs) and openai_whole and openai_stream,
-            failing=Failing(tuple(map(_error_rule, spec.error)), own_key=spec.auth == "client"),
-            session=self._session(),
+            failing=Failing(compile_errors(spec), own_key=spec.auth == "client"),
+            session=session,
+            calls=calls.calls(),
+            poll=calls.poll(),
+            asks=calls.asks,
+            cancel=calls.cancel(),
             pass_key=spec.auth == "client",
             emulate=spec.emulate,
             refuses_unsupported=spec.unsupported == "error",
             limits=spec.limits,
-            transport=replace(self._transport, tls=self._tls()),
+            transport=replace(
+                self._transport,
+                tls=compile_tls(
+                    self._transport.tls, self._at("upstream", "tls"), self._surroundings, self._problems
+                ),
+            ),
             samples=spec.samples,
             secrets=tuple(self._secrets()),
         )
 
-    def _whole(self) -> AnswerRule | None:
-        match self._spec.response:
-            case False:
-                return None
-            case ResponseSpec() as spec:
-                return _on_openai(spec, OPENAI_WHOLE)
-            case _:
-                return OPENAI_WHOLE
-
-    def _stream(self) -> StreamRule | None:
-        spec = self._spec.stream
-        if spec is False:
-            return None
-        if spec is ABSENT:
-            return OPENAI_STREAM if self._spec.response is ABSENT else None
-        response = self._spec.response
-        inherited = _answer_rule(response) if isinstance(response, ResponseSpec) else None
-        done = spec.done
-        rule = _on_openai(spec, OPENAI_STREAM.answer) if inherited is None else _answer_rule(spec)
-        return StreamRule(
-            answer=rule.over(inherited, _said(spec)),
-            framing=spec.framing,
-            inner=spec.inner,
-            cumulative=spec.mode == "cumulative",
-            text_data=spec.data == "text",
-            only=spec.only,
-            skip=spec.skip,
-            done=None if isinstance(done, str) else done,
-            done_literal=done if isinstance(done, str) else "[DONE]",
-            done_promised=done is not None,
-            replace=spec.replace,
-        )
-
-    def _outgoing(self, body: BodyRule, headers: dict[str, Any], query: dict[str, Any]) -> Outgoing:
+    def _outgoing(self, alone: StreamRule | None) -> Outgoing:
+        """The route's own request; `alone`: the server only streams, and so."""
         spec = self._spec
+        keys, key_query = compile_auth(spec.auth, self._at("auth"), self._problems)
         own = dict(spec.request.headers or {}) if spec.request else {}
         bases = self._bases()
-        if not bases:
+        if not bases and not (spec.poll and spec.calls):
             self._problem("upstream", "`upstream` is missing", "the URL of the model server")
         return Outgoing(
             method=self._transport.method or "POST",
-            urls=compile_urls(bases, spec.path, self._at("path"), self._problems),
+            urls=compile_urls(bases, spec.path, self._at("path"), self._problems, _schemes(alone)),
             # Header names are case-insensitive: the later of two equal ones replaces the earlier.
-            headers=_merged(headers, spec.headers or {}, own),
-            query=query | (spec.query or {}),
-            body=body,
+            headers=_merged(spec.headers or {}, own),
+            query=spec.query or {},
+            body=compile_body_rule(spec.request, self._at("request"), self._problems),
+            keys=keys,
+            key_query=key_query,
+            auth=compile_made(
+                spec.auth,
+                self._at("auth"),
+                self._surroundings,
+                self._problems,
+                proxy=self._transport.proxy,
+            ),
         )
 
-    def _streaming(self, outgoing: Outgoing) -> Outgoing:
+    def _streaming(self, outgoing: Outgoing, stream: StreamRule | None) -> Outgoing:
         """What differs when streaming."""
         spec = self._spec.stream
         if not isinstance(spec, StreamSpec):
             return outgoing
+        if spec.inner != "json" and spec.framing not in MESSAGES:
+            at = self._at("stream", "inner")
+            wanted = " or ".join(f"`framing: {one}`" for one in MESSAGES)
+            self._problems.add(
+                at.place, at.path, f"`inner` beside `framing: {spec.framing}`", expected=wanted
+            )
         urls = outgoing.urls
         if spec.url is not None or spec.path is not None:
             bases = [(spec.url, self._at("stream", "url"))] if spec.url else self._bases()
-            urls = compile_urls(bases, spec.path, self._at("stream", "path"), self._problems)
+            at = self._at("stream", "path")
+            urls = compile_urls(bases, spec.path, at, self._problems, _schemes(stream))
         body, own = outgoing.body, {}
         if spec.request is not None:
             merged = self._merged_request()
             body = compile_body_rule(merged, self._at("stream", "request"), self._problems)
             own = dict(spec.request.headers or {})
-        return Outgoing(
+        return replace(
+            outgoing,
             method=spec.method or outgoing.method,
             urls=urls,
             headers=_merged(outgoing.headers, spec.headers or {}, own),
             query={**outgoing.query, **(spec.query or {})},
             body=body,
+            websocket=self._spec.limits.frame if spec.framing == "websocket" else None,
         )
 
     def _merged_request(self) -> Any:
@@ -171,39 +179,6 @@ class _Compiler:
             return self._spec.stream.request  # edits and a body built from nothing cannot be mixed
         merged = _REQUEST.check(overlay(_REQUEST.respelled(base), _REQUEST.respelled(top)), self._problems)
         return None if merged is INVALID else merged
-
-    def _tls(self) -> TLSSpec:
-        """Its files, under names that can be opened from anywhere."""
-        tls = self._transport.tls
-        located: dict[str, Any] = {}
-        for word, name in (("ca", "ca"), ("cert", "cert"), ("key", "private_key")):
-            file = getattr(tls, name)
-            if file is None:
-                continue
-            try:
-                self._surroundings.read_file(file)
-            except (OSError, ValueError) as error:
-                at = self._at("upstream", "tls", word)
-                reason = getattr(error, "strerror", None) or error
-                self._problems.add(at.place, at.path, f"cannot read {file}: {reason}")
-            located[name] = self._surroundings.locate(file)
-        return replace(tls, **located)
-
-    def _session(self) -> Session | None:
-        spec = self._spec.session
-        if spec is None:
-            return None
-        at = self._at("session")
-        if spec.open.id is None:
-            self._problem("session", "`open.id` is missing", "the path of the session's id in the answer")
-            return None
-        opened = compile_call(spec.open, self._bases(), at.find(("open",)), self._problems)
-        closed = (
-            compile_call(spec.close, self._bases(), at.find(("close",)), self._problems)
-            if spec.close
-            else None
-        )
-        return Session(opened, spec.open.id, closed)
 
     def _prompt(self) -> Prompt:
         spec = self._spec.prompt
@@ -251,31 +226,14 @@ class _Compiler:
 
 _REQUEST = Record(RequestSpec)
 _SECRET_PARTS = {"auth", "headers", "customHeaders", "query"}
-_KEYS = (".bearer", ".value", ".password")
+_KEYS = (
+    ".bearer", ".value", ".password", ".key", ".secret", ".client_secret", ".access_key", ".secret_key",
+    ".session_token", ".refresh_token",
+)  # fmt: skip
 
 
-def _said(spec: ResponseSpec) -> frozenset[str]:
-    """The slots that a spec says something of, be it that they are off."""
-    return frozenset(entry.name for entry in fields(ResponseSpec) if getattr(spec, entry.name) is not ABSENT)
-
-
-def _answer_rule(spec: ResponseSpec) -> AnswerRule:
-    slots = {name: getattr(spec, name) for name in _said(spec)}
-    usage = slots.pop("usage", None)
-    parts = [(entry.name, getattr(usage, entry.name)) for entry in fields(usage)] if usage else []
-    return AnswerRule(**slots, usage=tuple((name, part) for name, part in parts if part is not None))
-
-
-def _on_openai(spec: ResponseSpec, openai: AnswerRule) -> AnswerRule:
-    """Slots without a `text` adjust OpenAI's own shape: a map of finish reasons, say, and nothing else."""
-    rule = _answer_rule(spec)
-    if spec.text is ABSENT and spec.choices is ABSENT:
-        return rule.over(openai, _said(spec))
-    return rule
-
-
-def _error_rule(spec: ErrorSpec) -> ErrorRule:
-    return ErrorRule(**{entry.name: getattr(spec, entry.name) for entry in fields(spec)})
+def _schemes(stream: StreamRule | None) -> tuple[str, ...]:
+    return ("ws", "wss", "http", "https") if stream and stream.framing == "websocket" else ("http", "https")
 
 
 def _merged(*mappings: Any) -> dict[str, Any]:

@@ -70,7 +70,10 @@ def _word(slot: Slot | None, scope: Scope) -> str | None:
 
 
 def _seconds(slot: Slot | None, scope: Scope) -> str | None:
-    found = convert(slot.read(scope), "float") if slot else MISSING
+    found: Any = slot.read(scope) if slot else MISSING
+    if isinstance(found, str):
+        found = found.strip().removesuffix("s")  # Google's RetryInfo says 30s
+    found = convert(found, "float") if found is not MISSING else MISSING
     return str(math.ceil(found)) if found is not MISSING and 0 <= found < 1e9 else None
 
 

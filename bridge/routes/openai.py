@@ -6,6 +6,8 @@ that nearly speak it do is read too: usage inside of the choice (Moonshot), mess
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bridge.routes.answers import AnswerRule, FinishSlot, StreamRule, TextSlot, UsagePart, compile_choices
 from bridge.rules.scope import Faults
 from bridge.rules.slots import compile_slot
@@ -42,5 +44,9 @@ def _rule(message: str, *others: str) -> AnswerRule:
     return rule
 
 
-OPENAI_WHOLE = _rule("message")
+OPENAI_WHOLE = replace(
+    _rule("message"),
+    embeddings=compile_slot("$.data", Faults()),
+    images=compile_choices("$.data", Faults()),
+)
 OPENAI_STREAM = StreamRule(_rule("delta", "$item.message.content"), done_promised=True, finish_ends=True)

@@ -1,14 +1,13 @@
-"""Compiles how requests are made: URLs, headers, queries, keys and bodies."""
+"""Compiles how requests are made: where they go, whom to trust there, and their bodies."""
 
 from __future__ import annotations
 
-from base64 import b64encode
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from bridge.errors import RequestError
 from bridge.routes.bodies import AsIs, Built, Edited
-from bridge.routes.route import Outgoing
 from bridge.routes.shapes import report
 from bridge.routes.spec.requests import ABSENT
 from bridge.rules.builder import Builder, compile_text
@@ -19,49 +18,62 @@ if TYPE_CHECKING:
     from bridge.config.nodes import Node
     from bridge.config.problems import Problems
     from bridge.routes.bodies import BodyRule
-    from bridge.routes.spec.requests import CallSpec, RequestSpec
-    from bridge.routes.spec.transport import AuthSpec
+    from bridge.routes.spec.requests import RequestSpec
+    from bridge.routes.spec.transport import TLSSpec
+    from bridge.routes.table import Surroundings
     from bridge.rules.scope import Scope
 
-__all__ = ["compile_auth", "compile_body_rule", "compile_call", "compile_urls"]
-
-Texts = dict[str, Builder]
+__all__ = ["compile_body_rule", "compile_tls", "compile_url", "compile_urls"]
 
 _EDITS = ("keep", "drop", "rename", "message_keys", "roles", "fields")
 
 
 def compile_urls(
-    bases: list[tuple[str, Node]], path: str | None, path_node: Node, problems: Problems
+    bases: list[tuple[str, Node]],
+    path: str | None,
+    path_node: Node,
+    problems: Problems,
+    schemes: tuple[str, ...] = ("http", "https"),
 ) -> tuple[Builder, ...]:
     """The URL at each replica: the base alone, used as it is written, or with a path joined to it."""
     urls = []
     for base, node in bases:
-        _check_url(base, node, problems)
-        front = _compile(base, node, problems)
-        urls.append(front if path is None else _joined(front, _compile(path, path_node, problems)))
+        _check_url(base, node, problems, schemes)
+        front = compile_url(base, node, problems)
+        urls.append(front if path is None else _joined(front, compile_url(path, path_node, problems)))
     return tuple(urls)
 
 
-def compile_auth(auth: AuthSpec | str | None, node: Node, problems: Problems) -> tuple[Texts, Texts]:
-    """The headers and query parameters that carry the server's key."""
-    if auth is None or isinstance(auth, str):
-        return {}, {}
-    ways = [name for name in ("bearer", "header", "query", "basic") if getattr(auth, name) is not None]
-    if len(ways) != 1 or (auth.value is None) is (ways[0] in ("header", "query")):
-        problems.add(
-            node.place,
-            node.path,
-            "this is no way to show a key",
-            expected="one of {bearer}, {header, value}, {query, value}, {basic: {user, password}} or client",
-        )
-        return {}, {}
-    if auth.bearer is not None:
-        return {"Authorization": _constant(f"Bearer {auth.bearer}")}, {}
-    if auth.basic is not None:
-        pair = f"{auth.basic.user}:{auth.basic.password}".encode()
-        return {"Authorization": _constant(f"Basic {b64encode(pair).decode()}")}, {}
-    key = _constant(str(auth.value))
-    return ({auth.header: key}, {}) if auth.header is not None else ({}, {str(auth.query): key})
+def compile_url(text: str, node: Node, problems: Problems) -> Builder:
+    """A URL, or a part of one: what its template fills in is percent-encoded."""
+    faults = Faults()
+    builder = compile_text(text, faults, _percent_encoded)
+    report(faults, node, problems)
+    return builder
+
+
+def _joined(front: Builder, path: Builder) -> Builder:
+    def build(scope: Scope) -> str:
+        return str(front(scope)).rstrip("/") + "/" + str(path(scope)).lstrip("/")
+
+    return Builder(build, set(front.reads | path.reads), set())
+
+
+def compile_tls(tls: TLSSpec, node: Node, surroundings: Surroundings, problems: Problems) -> TLSSpec:
+    """Whom to trust, its files under names that can be opened from anywhere."""
+    located: dict[str, Any] = {}
+    for word, name in (("ca", "ca"), ("cert", "cert"), ("key", "private_key")):
+        file = getattr(tls, name)
+        if file is None:
+            continue
+        try:
+            surroundings.read_file(file)
+        except (OSError, ValueError) as error:
+            at = node.find((word,))
+            reason = getattr(error, "strerror", None) or error
+            problems.add(at.place, at.path, f"cannot read {file}: {reason}")
+        located[name] = surroundings.locate(file)
+    return replace(tls, **located)
 
 
 def compile_body_rule(spec: RequestSpec | None, node: Node, problems: Problems) -> BodyRule:
@@ -92,50 +104,25 @@ def compile_body_rule(spec: RequestSpec | None, node: Node, problems: Problems) 
     )
 
 
-def compile_call(call: CallSpec, bases: list[tuple[str, Node]], node: Node, problems: Problems) -> Outgoing:
-    """A call beside the route's own request."""
-    if (call.url is None) is (call.path is None):
-        problems.add(node.place, node.path, "where does this call go?", expected="either `url` or `path`")
-    urls = compile_urls([(call.url, node)] if call.url else bases, call.path, node, problems)
-    body = None if call.body is ABSENT else Built(call.body)
-    method = call.method or ("POST" if body else "GET")
-    return Outgoing(method, urls, call.headers or {}, call.query or {}, body)
-
-
 def _members(node: Node, name: str) -> set[str]:
     """The names in a mapping below, where there is one."""
     below = node.value.get(name)
     return {str(key) for key in below.value} if below and isinstance(below.value, dict) else set()
 
 
-def _constant(text: str) -> Builder:
-    return Builder(lambda scope: text, set(), set())
-
-
-def _compile(text: str, node: Node, problems: Problems) -> Builder:
-    faults = Faults()
-    builder = compile_text(text, faults, _percent_encoded)
-    report(faults, node, problems)
-    return builder
-
-
-def _joined(front: Builder, path: Builder) -> Builder:
-    def build(scope: Scope) -> str:
-        return str(front(scope)).rstrip("/") + "/" + str(path(scope)).lstrip("/")
-
-    return Builder(build, set(front.reads | path.reads), set())
-
-
-def _check_url(url: str, node: Node, problems: Problems) -> None:
+def _check_url(url: str, node: Node, problems: Problems, schemes: tuple[str, ...]) -> None:
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.netloc)
+        good = parts.scheme in schemes and bool(parts.netloc)
     except ValueError:
         good = False
-    if not good and not (is_template(url) and url.startswith(("http://", "https://"))):
-        problems.add(
-            node.place, node.path, f"`{url}` is no URL", expected="http://HOST:PORT/PATH or https://…"
-        )
+    if not good and not (is_template(url) and url.startswith(tuple(f"{scheme}://" for scheme in schemes))):
+        wanted = f"{schemes[0]}://HOST:PORT/PATH or {schemes[1]}://…"
+        message = f"`{url}` is no URL"
+        if url.startswith(("ws://", "wss://")) and "ws" not in schemes:
+            message = f"`{url}` leads to a websocket, which only a stream with `framing: websocket` reads"
+            wanted += "; where a server has nothing but such a stream, `response: false` says so"
+        problems.add(node.place, node.path, message, expected=wanted)
 
 
 def _percent_encoded(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.config.shapes import INVALID, Shape
 from bridge.routes.answers import FinishSlot, TextSlot, UsagePart, compile_choices, compile_done, compile_word
-from bridge.rules.builder import compile_body, compile_text
+from bridge.rules.builder import compile_asked, compile_body, compile_text
 from bridge.rules.conditions import compile_when
 from bridge.rules.scope import Faults
 from bridge.rules.slots import compile_slot
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from bridge.config.problems import Problems
 
 __all__ = [
-    "BODY", "CHOICES", "CONDITION", "DONE", "FINISH", "OFF_OR", "SLOT", "TEMPLATE", "TEXT_SLOT", "USAGE_PART",
-    "WORD", "Constant", "Language", "report",
+    "ASKED", "BODY", "CHOICES", "CONDITION", "DONE", "FINISH", "OFF_OR", "SLOT", "TEMPLATE", "TEXT_SLOT",
+    "USAGE_PART", "WORD", "Constant", "Language", "report",
 ]  # fmt: skip
 
 
@@ -113,6 +113,7 @@ CHOICES = Language(compile_choices, "the path of a list, such as $.results[*]", 
 CONDITION = Language(
     compile_when, "a mapping of path to match, such as {$.code: {not: 0}}, or a list of such", (dict, list)
 )
+ASKED = Language(compile_asked, CONDITION.expected, (dict, list))
 DONE = Language(compile_done, "a literal, such as [DONE], or a mapping of path to match")
 TEMPLATE = Language(
     lambda value, faults: compile_text(_text(value), faults),

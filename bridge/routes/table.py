@@ -154,24 +154,54 @@ def _faultless(node: Node) -> Node:
 
 def _over_preset(node: Node, surroundings: Surroundings, problems: Problems) -> Node:
     named = node.value.get("preset") if isinstance(node.value, dict) else None
-    if named is None:
+    if named is None or not isinstance(named.value, str):
         return node
-    text = surroundings.presets.get(named.value) if isinstance(named.value, str) else None
+    text = surroundings.presets.get(named.value)
     if text is None:
         problems.add(
             named.place,
             named.path,
             f"there is no preset `{named.value}`",
             known=surroundings.presets or ["none is shipped"],
-            word=str(named.value),
+            word=named.value,
         )
         return node
     base = parse(text, f"preset {named.value}", problems)
     if base is None:
         return node
+    # Its examples are of the preset as it stands: what a route changes in it need not agree with them.
+    base.value.pop("samples", None)
+    _settle_key(base, node, named, problems)
     interpolate(base, surroundings.environment, surroundings.read_file, problems)
     return overlay(ROUTE.respelled(base), ROUTE.respelled(node))
 
 
+def _settle_key(base: Node, node: Node, named: Node, problems: Problems) -> None:
+    """A preset may say how the key is shown, never the key: the route adds it, or has a way of its own."""
+    way, own = base.value.get("auth"), node.value.get("auth")
+    if way is None:
+        return
+    added = own.value.keys() if own is not None and isinstance(own.value, dict) else None
+    if added == way.value.keys() or (added == {"value"} and way.value.keys() <= {"header", "query"}):
+        return
+    del base.value["auth"]
+    if own is None:
+        problems.add(
+            named.place,
+            named.path,
+            f"the server of `{named.value}` wants a key",
+            expected=f"the key, such as auth: {_KEYS.get(next(iter(way.value)), _VALUE)}",
+        )
+
+
 def _is_glob(model: str) -> bool:
     return any(character in model for character in "*?[")
+
+
+_VALUE = '{value: "${KEY}"}'
+_KEYS = {  # what a route adds, by the way in which the key is shown
+    "jwt": '{jwt: {key: "${KEY}"}}',
+    "hmac": '{hmac: {key: "${KEY}", secret: "${SECRET}"}}',
+    "oauth2": '{oauth2: {client_id: "${KEY}", client_secret: "${SECRET}"}}',
+    "aws": "{aws: {region: us-east-1}}",
+}

@@ -8,7 +8,7 @@ mapping around it stays. A mapping with a `$` key is an instruction: `$path`, `$
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.deltas import MISSING
 from bridge.rules.adjustments import ADJUSTMENTS, compile_adjustments, unmapped
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Build = Callable[[Scope], Any]
 
-__all__ = ["Builder", "compile_body", "compile_text"]
+__all__ = ["Asked", "Builder", "compile_asked", "compile_body", "compile_text"]
 
 
 class Builder:
@@ -43,6 +43,20 @@ class Builder:
     def __call__(self, scope: Scope) -> Any:
         """Build the value; MISSING where nothing was found for it."""
         return self._build(scope)
+
+
+class Asked(NamedTuple):
+    """A condition on the request document. `reads`: the members it looks at."""
+
+    holds: Callable[[Scope], bool]
+    reads: frozenset[str | None]
+
+
+def compile_asked(value: Any, faults: Faults) -> Asked:
+    """Compile a `when` over the request document."""
+    compiler = _Compiler()
+    holds = compiler.when(value, faults)
+    return Asked(holds, frozenset(compiler.reads))
 
 
 def compile_body(value: Any, faults: Faults) -> Builder:
@@ -188,25 +202,24 @@ class _Compiler:
         return build
 
     def when_instruction(self, value: dict[Any, Any], faults: Faults) -> Build:
-        holds = self._when({"when": value["$when"]}, faults, "$when")
+        holds = self.when(value["$when"], faults.below("$when"))
         passing = set(self.passes)
         then = self.compile(value.get("$then"), faults.below("$then"))
         if "$then" not in value:
             faults.add("`$then` is missing", expected="$when, $then and perhaps $else")
         other = self.compile(value["$else"], faults.below("$else")) if "$else" in value else lambda _: MISSING
         self.passes = passing  # what only may be sent does not count
-        return lambda scope: then(scope) if holds is None or holds(scope) else other(scope)
+        return lambda scope: then(scope) if holds(scope) else other(scope)
 
-    def _when(
-        self, value: dict[Any, Any], faults: Faults, name: str = "when"
-    ) -> Callable[[Scope], bool] | None:
-        if "when" not in value:
-            return None
-        for mapping in value["when"] if isinstance(value["when"], list) else [value["when"]]:
+    def when(self, value: Any, faults: Faults) -> Callable[[Scope], bool]:
+        for mapping in value if isinstance(value, list) else [value]:
             for key in mapping if isinstance(mapping, dict) else []:
                 if is_path(key):
                     self._path(key, type(faults)(), passes=False)  # noted as read; faults come below
-        return compile_when(value["when"], faults.below(name), fields=False)
+        return compile_when(value, faults, fields=False)
+
+    def _when(self, value: dict[Any, Any], faults: Faults) -> Callable[[Scope], bool] | None:
+        return self.when(value["when"], faults.below("when")) if "when" in value else None
 
 
 def merge_neighbours(items: list[Any], key: str) -> list[Any]:

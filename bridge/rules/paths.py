@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from bridge.rules.scope import Scope
 
-__all__ = ["Path", "compile_path", "is_path", "text_paths"]
+__all__ = ["Path", "compile_path", "is_path", "text_paths", "vector_paths"]
 
 Step = str | int
 
@@ -38,7 +38,7 @@ _SIMPLE = re.compile(
     re.VERBOSE,
 )
 # By name: jsonpath-ng 1.16 deprecates two of them, older ones lack one.
-_MANY = {"Descendants", "Filter", "Intersect", "Slice", "Union", "Where", "WhereNot", "Wildcard"}
+_MANY = {"Descendants", "Filter", "Slice", "Union", "Where", "WhereNot", "Wildcard"}
 _DOWN = {
     "Root",
     "Child",
@@ -151,6 +151,8 @@ def _parse_extended(path: str, text: str) -> Any:
         for node in _nodes(tree):
             if isinstance(node, Expression) and node.op == "=~":
                 re.compile(node.value)
+            if type(node).__name__.lstrip("_") == "Intersect":  # parsed by the library, and not done by it
+                raise ValueError("`&` joins no paths here")
         return tree
     except _FOREIGN as error:
         raise ValueError(f"`{text}` is no path: {' '.join(str(error).split())}") from None
@@ -208,6 +210,24 @@ def text_paths(docs: Iterable[Any], wanted: str = "", most: int = 6) -> list[str
     """The paths of some documents that hold strings, those most like the `wanted` one first."""
     found = dict.fromkeys(path for doc in docs for path in _text_paths(doc, "$", 0))
     return sorted(found, key=lambda path: -SequenceMatcher(None, path, wanted).ratio())[:most]
+
+
+def vector_paths(docs: Iterable[Any], wanted: str = "", most: int = 6) -> list[str]:
+    """The paths of some documents that hold lists of numbers, those most like the `wanted` one first."""
+    found = dict.fromkeys(path for doc in docs for path in _vector_paths(doc, "$", 0))
+    return sorted(found, key=lambda path: -SequenceMatcher(None, path, wanted).ratio())[:most]
+
+
+def _vector_paths(value: Any, path: str, depth: int) -> Iterator[str]:
+    match value:
+        case [int() | float(), *_]:
+            yield path
+        case dict() if depth < 12:
+            for name, below in value.items():
+                yield from _vector_paths(below, path + _step_text(name), depth + 1)
+        case list() if depth < 12:
+            for index, below in enumerate(value[:3]):
+                yield from _vector_paths(below, f"{path}[{index}]", depth + 1)
 
 
 def _text_paths(value: Any, path: str, depth: int) -> Iterator[str]:

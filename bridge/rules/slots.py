@@ -31,11 +31,13 @@ SOURCES = ("path", "header", "field", "const")
 class Slot(NamedTuple):
     """A compiled slot: `read(scope)` gives a value, not null, or MISSING.
 
-    `paths` are those it looks at, for messages. `whole`: it reads the whole document, `$`.
+    `paths` are those it looks at, for messages. `plain`: it is one path and nothing else. `whole`: it reads
+    the whole document, `$`.
     """
 
     read: Callable[[Scope], Any]
     paths: tuple[Path, ...]
+    plain: bool = False
 
     @property
     def whole(self) -> bool:
@@ -74,7 +76,7 @@ def _path_slot(text: str, faults: Faults) -> Slot:
         found = find(scope)
         return MISSING if found is None else found
 
-    return Slot(read, (path,))
+    return Slot(read, (path,), plain=True)
 
 
 def _first(slots: list[Slot]) -> Slot:

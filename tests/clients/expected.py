@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ECHO", "RECORDED_STREAMED", "RECORDED_WHOLE", "ROUTES", "STREAMED", "WHOLE"]
+__all__ = ["ECHO", "IMAGE", "RECORDED_STREAMED", "RECORDED_WHOLE", "ROUTES", "STREAMED", "VECTOR", "WHOLE"]
 
 ECHO: Final = "As a mock AI Assitant, I can only echo your last message:"
+
+# What the sessions' server says of services that are not here, as it was recorded.
+VECTOR: Final = [0.002306425478309393, -0.009327292442321777, -0.0028842221945524216]
+IMAGE: Final = (
+    "https://oaidalleapiprodscus.blob.core.windows.net/private/img-abc.png?st=2023&se=2023&sig=xx%3D"
+)
 
 # The shipped routes, asked "hi".
 ROUTES: Final = {
@@ -15,6 +21,10 @@ ROUTES: Final = {
     "llama-anything": "litellm",
     "mock": "llmapi",
     "chatgpt": "llmapi",
+    "gpt3": "llmapi",
+    "welm": "llmapi",
+    "gpt-embedding": "llmapi",
+    "dall-e": "llmapi",
     "gpt-1337-turbo-pro-max": "article",
 }
 WHOLE: Final = {
@@ -23,6 +33,10 @@ WHOLE: Final = {
     "llama-anything": "You said: hi",
     "mock": "Mock reply for your prompt:hi",
     "chatgpt": "2 messages; last=hi",
+    "gpt3": "\n\ncompletion of hi",
+    "welm": "\n\ncompletion of hi",
+    "gpt-embedding": f"{VECTOR}",
+    "dall-e": IMAGE,
     "gpt-1337-turbo-pro-max": f"{ECHO}hi",
 }
 STREAMED: Final = {

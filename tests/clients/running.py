@@ -5,7 +5,7 @@
         bridge.send("POST", "/v1/…", b"…")  one request, by no client's leave
 
 Ready is when both addresses are printed. At the end it must leave with 0, and its stderr must hold nothing
-but the log lines of requests.
+but the log lines of requests and those that were expected.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 __all__ = ["ROOT", "Answer", "Bridge", "running"]
 
@@ -75,8 +75,13 @@ class Bridge(NamedTuple):
 
 
 @contextmanager
-def running(file: Path, *flags: str, variables: Mapping[str, str] | None = None) -> Iterator[Bridge]:
-    """Run `python bridge.py serve FILE FLAGS` on free ports; `variables` are what the file reads."""
+def running(
+    file: Path, *flags: str, variables: Mapping[str, str] | None = None, warns: Collection[str] = ()
+) -> Iterator[Bridge]:
+    """Run `python bridge.py serve FILE FLAGS` on free ports; `variables` are what the file reads.
+
+    `warns`: what it must warn of in its log, each at least once.
+    """
     command = [sys.executable, str(ROOT / "bridge.py"), "serve", str(file), *_PORTS, *flags]
     with (
         tempfile.TemporaryFile() as errors,
@@ -95,8 +100,8 @@ def running(file: Path, *flags: str, variables: Mapping[str, str] | None = None)
                 rest = process.stdout.read()
                 code = process.wait()
         assert (code, rest) == (0, b""), _read(errors)
-        for line in _read(errors).splitlines():
-            _check_line(line)
+        told = {_event(line, warns) for line in _read(errors).splitlines()}
+        assert told >= set(warns)
 
 
 @contextmanager
@@ -128,11 +133,13 @@ def _read(errors: IO[bytes]) -> str:
     return errors.read().decode()
 
 
-def _check_line(line: str) -> None:
+def _event(line: str, warns: Collection[str]) -> str:
     assert line.startswith("{"), f"no log line: {line}"
     told = json.loads(line)
-    assert told["level"] == "info", line
-    assert told["event"] in _EXPECTED, line
+    event: str = told["event"]
+    assert event in warns or event in _EXPECTED, line
+    assert told["level"] == ("warning" if event in warns else "info"), line
+    return event
 
 
 _PORTS: Final = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")

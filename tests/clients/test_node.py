@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.clients.expected import RECORDED_STREAMED, STREAMED, WHOLE
+from tests.clients.expected import IMAGE, RECORDED_STREAMED, STREAMED, VECTOR, WHOLE
 from tests.clients.replaying import events, whole
 
 if TYPE_CHECKING:
@@ -81,6 +82,16 @@ def test_models(given: dict[str, Any]) -> None:
 
 def test_headers(given: dict[str, Any]) -> None:
     assert given["headers"] == ["from-node", "litellm", "seed", "application/json"]
+
+
+def test_embeddings(given: dict[str, Any]) -> None:
+    narrow = list(struct.unpack("<3f", struct.pack("<3f", *VECTOR)))  # base64, unless it is told
+    assert given["embedded"] == [[[0, narrow], [1, narrow]], None]
+    assert given["embeddedExactly"] == [[[0, VECTOR]], None]
+
+
+def test_images(given: dict[str, Any]) -> None:
+    assert given["pictured"] == [IMAGE, IMAGE]
 
 
 def test_usage_comes_once_and_last_or_not_at_all(given: dict[str, Any]) -> None:

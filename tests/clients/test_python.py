@@ -179,7 +179,7 @@ def test_a_conversation_reaches_the_server(client: OpenAI) -> None:
     assert said == "You said: I'm Nihillum. OK What did I just say?"
 
 
-@pytest.mark.parametrize("model", TEXTUAL)
+@pytest.mark.parametrize("model", [model for model in TEXTUAL if WHOLE[model].endswith("hi")])
 def test_content_parts_are_text_where_the_server_takes_text(client: OpenAI, model: str) -> None:
     messages: list[ChatCompletionMessageParam] = [
         {"role": "user", "content": [{"type": "text", "text": "你好"}, {"type": "text", "text": "hi"}]}

@@ -166,7 +166,7 @@ routes:
 """
     route = _load(text, {"A": "{{ last }}"})
     assert route.prompt.render({"last": "hi", "messages": []}) == "{{ last }} hi"
-    assert route.outgoing.headers["Authorization"](Scope({})) == "Bearer {{ last }}"
+    assert route.outgoing.keys["Authorization"](Scope({})) == "Bearer {{ last }}"
 
 
 def test_nor_in_slots() -> None:

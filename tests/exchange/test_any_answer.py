@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.client import read_completion, read_stream
 from tests.conversations import NAMES, read
 from tests.exchange.anything import ROUTES, STATUSES, bytes_of, carried, cuts, requests
-from tests.test_cases import carry_out
+from tests.playing import carry_out
 
 bounded = settings(
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

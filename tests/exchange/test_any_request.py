@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from bridge.errors import RequestError
 from bridge.exchange.exchange import Exchange
+from bridge.exchange.steps import Send
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.openai.requests import read_request
 from bridge.prompts import PROMPTS
 from tests.exchange.anything import json_values
 from tests.exchange.bench import ID, NOW, table
+from tests.exchange.stepping import after, before, heard
 
 if TYPE_CHECKING:
     from bridge.routes.route import UpstreamRequest
@@ -180,5 +182,8 @@ def sent(routes: Table, endpoint: str, data: bytes) -> list[UpstreamRequest]:
     body = read_request(called, data)
     route, _ = routes.find(body["model"], called)
     exchange = Exchange(route, called, body, data, id=ID, now=NOW)
-    made = [call for leg in exchange.legs for call in (leg.opening(), leg.request(), leg.closing())]
-    return [one for one in made if one is not None]
+    made = []
+    for leg in exchange.legs:
+        around = [*before(leg, heard({"id": "s"})), *after(leg)] if leg.around else []
+        made += [leg.request(), *(step.request for step in around if isinstance(step, Send))]
+    return made

@@ -115,6 +115,11 @@ def test_a_prompt_template_reads_the_document() -> None:
     assert found("$.prompt", template, messages=TALK[1:3]) == "m|chat/completions|Hello;Hi.;"
 
 
+def test_a_prompt_template_reads_what_is_computed() -> None:
+    template = "prompt: {template: '{{ system }}|{{ last }}|{{ history | length }}|{{ turns | length }}'}"
+    assert found("$.prompt", template, messages=TALK) == "Be brief.\n\nBe kind.|Which colour?|1|3"
+
+
 def test_system_joins_system_and_developer_messages() -> None:
     assert found("$.system", messages=TALK) == "Be brief.\n\nBe kind."
     assert found("$.system") == "nothing"

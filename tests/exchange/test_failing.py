@@ -95,6 +95,13 @@ def test_rules_hold_under_http_200() -> None:
     assert error.retry_after == "2"
 
 
+@pytest.mark.parametrize(
+    ("wait", "seconds"), [("30s", "30"), ("0.5s", "1"), (7, "7"), ("soon", None), (-1, None), (None, None)]
+)
+def test_the_time_to_wait_is_whole_seconds(wait: Any, seconds: str | None) -> None:
+    assert failed(RULES, {"code": 17, "msg": "busy", "wait": wait}).retry_after == seconds
+
+
 @pytest.mark.parametrize(("code", "status"), [(-4, 404), (-5, 404), (-6, 504), (-7, 502), ("x", 502)])
 def test_rules_are_tried_in_order_and_map_statuses(code: Any, status: int) -> None:
     assert failed(RULES, {"code": code, "msg": "no"}).status == status

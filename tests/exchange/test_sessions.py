@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.errors import RequestError, UpstreamError
+from bridge.errors import Kind, RequestError, UpstreamError
+from bridge.exchange.steps import Send
 from tests.exchange.bench import ask, request
+from tests.exchange.stepping import after, answered, before, body_of, heard, lost, places
 
 if TYPE_CHECKING:
     from bridge.exchange.legs import Leg
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 RULES = """
     upstream: http://server/v1/
     path: /v1/chat/answer
+    headers: {X-Team: a}
     auth: {bearer: k}
     session:
       open:
@@ -35,87 +38,104 @@ def leg_of(rules: str = RULES, **members: Any) -> Leg:
     return leg
 
 
-def body_of(made: Any) -> Any:
-    return json.loads(made.body)
+def body(leg: Leg) -> Any:
+    return json.loads(leg.request().body or b"null")
 
 
 def test_a_route_without_one_makes_no_calls() -> None:
-    leg = leg_of("response: $.a")
-    assert leg.opening() is None
-    assert leg.closing() is None
+    assert leg_of("response: $.a").around is None
 
 
 def test_the_call_that_opens_it_reads_the_request() -> None:
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
-    opening = leg_of(messages=messages).opening()
-    assert opening is not None
-    assert (opening.method, opening.urls) == ("POST", ("http://server/v1/chat/start",))
+    [opening] = before(leg_of(messages=messages))
+    assert places([opening]) == ["POST http://server/v1/chat/start"]
     assert body_of(opening) == {"bot_type": "m", "settings": {"system": "Be brief."}}
-    assert opening.headers["X-Open"] == "m"
+    assert opening.begins
+
+
+def test_calls_carry_the_keys_and_headers_of_the_route() -> None:
+    leg = leg_of()
+    [opening, _] = before(leg, heard({"session": "s"}))
+    [closing] = after(leg)
+    assert isinstance(closing, Send)
+    for one in (opening.request, leg.request(), closing.request):
+        assert (one.headers["Authorization"], one.headers["X-Team"]) == ("Bearer k", "a")
+    assert opening.request.headers["X-Open"] == "m"
 
 
 def test_its_id_is_a_member_of_the_request() -> None:
     leg = leg_of()
-    leg.opened(200, {}, b'{"code": 0, "session": {"a": 7}}')
-    assert body_of(leg.request()) == {"session": {"a": 7}, "ask": "hi"}
+    [_, taken] = before(leg, heard({"code": 0, "session": {"a": 7}}))
+    assert taken is False
+    assert body(leg) == {"session": {"a": 7}, "ask": "hi"}
 
 
 def test_it_is_closed_once() -> None:
     leg = leg_of()
-    assert leg.closing() is None  # nothing is open yet
-    leg.opened(200, {}, b'{"session": "s/1"}')
-    closing = leg.closing()
-    assert closing is not None
-    assert closing.urls == ("http://server/v1/chat/end/s%2F1?s=s%2F1",)
-    assert body_of(closing) == {"session": "s/1"}
-    assert leg.closing() is None
+    assert after(leg) == []  # nothing is open yet
+    before(leg, heard({"session": "s/1"}))
+    closing = after(leg)
+    assert places(closing) == ["POST http://server/v1/chat/end/s%2F1?s=s%2F1"]
+    assert body_of(closing[0]) == {"session": "s/1"}
+    assert after(leg) == []
 
 
 def test_a_call_without_a_body_is_a_get() -> None:
     rules = """
-        session: {open: {url: 'http://other/start', id: {header: x-session}}, close: {url: 'http://other/end', method: POST}}
+        session:
+          open: {url: 'http://other/start', id: {header: x-session}}
+          close: {url: 'http://other/end', method: DELETE}
         response: $.a
-    """  # noqa: E501
+    """
     leg = leg_of(rules)
-    opening = leg.opening()
-    assert opening is not None
-    assert (opening.method, opening.body, opening.urls) == ("GET", None, ("http://other/start",))
-    leg.opened(200, {"x-session": "h"}, b"")
-    closing = leg.closing()
-    assert closing is not None
-    assert (closing.method, closing.body) == ("POST", None)
+    [opening, _] = before(leg, heard({}, headers={"x-session": "h"}))
+    assert (opening.request.method, opening.request.body) == ("GET", None)
+    assert opening.request.urls == ("http://other/start",)
+    [closing] = after(leg)
+    assert (places([closing]), body_of(closing)) == (["DELETE http://other/end"], None)
 
 
 def test_a_session_of_each_call() -> None:
     exchange = ask(RULES, request(n=2))
     for number, leg in enumerate(exchange.legs):
-        leg.opened(200, {}, b'{"session": %d}' % number)
-    assert [body_of(leg.request())["session"] for leg in exchange.legs] == [0, 1]
+        before(leg, heard({"session": number}))
+    assert [body(leg)["session"] for leg in exchange.legs] == [0, 1]
+    assert [body_of(after(leg)[0])["session"] for leg in exchange.legs] == [0, 1]
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "expected"),
+    ("status", "answer", "expected"),
     [
-        (200, b'{"code": 9, "msg": "full"}', (503, "full")),
-        (500, b'{"code": 9, "msg": "full"}', (503, "full")),
-        (429, b'{"error": "slow down"}', (429, "slow down")),
-        (200, b'{"error": "no"}', (502, "no")),
-        (302, b"", (502, None)),
-        (200, b'{"code": 0, "session": null}', (502, None)),
-        (200, b"{}", (502, None)),
-        (200, b"no json", (502, None)),
-        (200, b"\xff\xfe", (502, None)),
+        (200, {"code": 9, "msg": "full"}, (503, Kind.REFUSED, "full")),
+        (500, {"code": 9, "msg": "full"}, (503, Kind.REFUSED, "full")),
+        (429, {"error": "slow down"}, (429, Kind.REFUSED, "slow down")),
+        (200, {"error": "no"}, (502, Kind.REFUSED, "no")),
+        (302, b"", (502, Kind.REFUSED, None)),
+        (200, {"code": 0, "session": None}, (502, Kind.EMPTY, None)),
+        (200, {}, (502, Kind.EMPTY, None)),
+        (200, b"no json", (502, Kind.EMPTY, None)),
+        (200, b"\xff\xfe", (502, Kind.EMPTY, None)),
+        (200, b"", (502, Kind.EMPTY, None)),
+        (200, b'{"session":' + b"[" * 5000 + b"]" * 5000 + b"}", (502, Kind.EMPTY, None)),
     ],
 )
 def test_failures_of_the_opening_are_failures(
-    status: int, body: bytes, expected: tuple[int, str | None]
+    status: int, answer: Any, expected: tuple[int, Kind, str | None]
 ) -> None:
     leg = leg_of()
     with pytest.raises(UpstreamError) as raised:
-        leg.opened(status, {}, body)
-    assert raised.value.status == expected[0]
-    assert expected[1] in (None, raised.value.message)
-    assert leg.closing() is None
+        before(leg, heard(answer, status))
+    assert (raised.value.status, raised.value.kind) == expected[:2]
+    assert expected[2] in (None, raised.value.message)
+    assert after(leg) == []
+
+
+def test_a_connection_that_fails_when_it_is_opened_is_a_failure() -> None:
+    leg = leg_of()
+    with pytest.raises(UpstreamError):
+        before(leg, lost(Kind.CONNECT))
+    assert after(leg) == []
 
 
 def test_images_are_refused_before_anything_is_opened() -> None:
@@ -124,11 +144,37 @@ def test_images_are_refused_before_anything_is_opened() -> None:
         leg_of(messages=[image])
 
 
-def test_the_session_is_closed_after_a_failure_too() -> None:
+@pytest.mark.parametrize("status", [200, 500])
+def test_it_is_closed_after_any_answer(status: int) -> None:
     exchange = ask(RULES)
     [leg] = exchange.legs
-    leg.opened(200, {}, b'{"session": "s"}')
-    exchange.start(leg, 500, {})
-    exchange.close(leg)
-    assert exchange.error is not None
-    assert leg.closing() is not None
+    before(leg, heard({"session": "s"}))
+    answered(exchange, {"code": 0, "answer": "ho"}, status=status)
+    assert (exchange.error is None) is (status == 200)
+    assert places(after(leg)) == ["POST http://server/v1/chat/end/s?s=s"]
+
+
+def test_a_clients_own_member_is_no_session() -> None:
+    leg = leg_of(session="stolen")
+    [opening] = before(leg)
+    assert body(leg) == {"ask": "hi"}
+    assert after(leg) == []
+    assert body_of(opening) == {"bot_type": "m", "settings": {}}
+
+
+def test_requests_for_which_it_is_not_opened() -> None:
+    rules = RULES.replace("path: /chat/start", "path: /chat/start\n        when: {$.user: {exists: false}}")
+    leg = leg_of(rules, user="u")
+    assert before(leg) == [False]
+    assert after(leg) == []
+
+
+def test_what_a_session_alone_reads_is_not_dropped() -> None:
+    rules = """
+        session:
+          open: {path: /start, body: {heat: $.temperature}, id: $.s}
+          close: {path: "/end/{{ user }}"}
+        request: {body: {ask: $.last}}
+        response: $.a
+    """
+    assert ask(rules, request(temperature=0.5, user="u", top_p=1)).dropped == ("top_p",)

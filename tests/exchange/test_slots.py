@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -44,6 +45,21 @@ def test_values_outside_of_the_choices_can_be_read_too() -> None:
     whole = completed(rules, {"c": [{"t": "a"}, {"t": "b"}], "why": "length", "p": 1})
     assert [said.finish_reason for said in whole.choices.values()] == ["length", "length"]
     assert whole.usage is not None
+
+
+ADJUSTED = "response: {finish_reason: {path: $item.finish_reason, map: {sensitive: content_filter}}}"
+CENSORED = {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "sensitive"}]}
+
+
+def test_slots_that_adjust_openais_shape_adjust_its_streams() -> None:
+    stream = streamed(ADJUSTED, b"data: " + json.dumps(CENSORED).encode() + b"\n\ndata: [DONE]\n\n")
+    assert (stream.said.text, stream.said.finish_reason) == ("a", "content_filter")
+
+
+def test_a_stream_adjusts_what_the_response_has_adjusted() -> None:
+    rules = ADJUSTED + "\nstream: {framing: ndjson}"
+    stream = streamed(rules, json.dumps(CENSORED).encode() + b"\n")
+    assert (stream.said.text, stream.said.finish_reason) == ("a", "content_filter")
 
 
 def counts(*numbers: int) -> dict[str, int]:
@@ -159,7 +175,7 @@ def test_tool_calls_in_pieces() -> None:
     assert [(call["name"], call["arguments"]) for call in stream.said.tool_calls] == [
         ("pick", '{"c":"teal"}'),
         ("mix", '{"n":2}'),
-        ("stir", ""),
+        ("stir", "{}"),  # clients parse what a call without arguments has
     ]
     assert len({call["id"] for call in stream.said.tool_calls}) == 3
     assert stream.said.finish_reason == "tool_calls"

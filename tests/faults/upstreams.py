@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from ssl import SSLContext
 
 __all__ = ["Behaviour", "Peer", "Request", "Server", "answering", "chunk", "head", "upstream", "whole"]
 
@@ -81,6 +82,13 @@ class Peer:
         self._server.changed.set()
         return request
 
+    async def read(self, size: int) -> bytes:
+        """So many bytes that the client sent; fewer where it has closed."""
+        try:
+            return await self._reader.readexactly(size)
+        except asyncio.IncompleteReadError as error:
+            return error.partial
+
     async def send(self, data: bytes) -> None:
         """Bytes, as they are."""
         self._writer.write(data)
@@ -102,8 +110,10 @@ Behaviour = "Callable[[Peer], Awaitable[None]]"
 
 
 @asynccontextmanager
-async def upstream(behave: Callable[[Peer], Awaitable[None]]) -> AsyncIterator[Server]:
-    """Run a server on a free port."""
+async def upstream(
+    behave: Callable[[Peer], Awaitable[None]], *, tls: SSLContext | None = None
+) -> AsyncIterator[Server]:
+    """Run a server on a free port. Its URL is of http in any case."""
     server = Server()
     running: set[asyncio.Task[None]] = set()
 
@@ -121,7 +131,7 @@ async def upstream(behave: Callable[[Peer], Awaitable[None]]) -> AsyncIterator[S
             writer.close()
             server.changed.set()
 
-    listening = await asyncio.start_server(connected, "127.0.0.1", 0)
+    listening = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
     host, port = listening.sockets[0].getsockname()
     server.url = f"http://{host}:{port}"
     try:

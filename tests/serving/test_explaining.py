@@ -113,3 +113,34 @@ def test_what_is_short_is_no_secret(run: Run) -> None:
     text = ROUTES.replace("two\n", "two\n    headers: {X-Tenant: '${TENANT:-t}'}\n")
     result = run("explain", "routes.yaml", "--model", "other", text=text)
     assert "POST http://127.0.0.1:2" in result.out
+
+
+SOCKET = """
+routes:
+  - models: m
+    upstream: ws://127.0.0.1:1/chat
+    request: {body: {say: $.last}}
+    response: false
+    stream: {framing: websocket, text: $.text, done: {$.end: true}}
+"""
+
+
+def test_explain_takes_the_messages_of_a_websocket_as_lines(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "socket.yaml").write_text(SOCKET)
+    (tmp_path / "said.ndjson").write_text('{"text":"hel"}\n{"text":"lo"}\n\n{"end":true}\n')
+    result = run("explain", "socket.yaml", "--model", "m", "--receives", "said.ndjson")
+    assert result.code == 0
+    assert "a message to ws://127.0.0.1:1/chat" in result.out
+    assert "a stream, websocket" in result.out
+    assert '"content": "hello"' in result.out
+
+
+@pytest.mark.parametrize(
+    ("receives", "code"), [("[{text: hel}, {text: lo}, {end: true}]", 0), ("[{text: no}]", 1)]
+)
+def test_check_takes_the_messages_of_a_websocket_as_a_list(
+    receives: str, code: int, run: Run, tmp_path: Path
+) -> None:
+    sample = f"    samples: [{{request: {{messages: []}}, receives: {receives}, answers: hello}}]\n"
+    (tmp_path / "socket.yaml").write_text(SOCKET + sample.replace("[]", "[{role: user, content: hi}]"))
+    assert run("check", "socket.yaml").code == code

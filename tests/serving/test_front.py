@@ -46,7 +46,7 @@ async def test_chat_is_found(path: str, running: Running) -> None:
 
 
 NOWHERE = [
-    "/", "/v1", "/v1/", "/v1/embeddings", "/v2/chat/completions", "/v1chat/completions", "/metrics",
+    "/", "/v1", "/v1/", "/v1/audio/speech", "/v2/chat/completions", "/v1chat/completions", "/metrics",
     "/healthz", "/v1/chat/completions/x", "//", "/%00", "/%ff", "/..%2f", "/v1/" + "x" * 4000,
 ]  # fmt: skip
 

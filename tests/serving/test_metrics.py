@@ -28,6 +28,7 @@ NAMES = {
     "bridge_upstream_errors": "counter",
     "bridge_client_disconnects": "counter",
     "bridge_dropped_parameters": "counter",
+    "bridge_estimated_tokens": "counter",
     "bridge_reloads": "counter",
     "gen_ai_server_request_duration_seconds": "histogram",
     "gen_ai_server_time_to_first_token_seconds": "histogram",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.config.amounts import DURATION
-from bridge.config.records import Record, key
+from bridge.config.records import Record, Short, key
 from bridge.config.shapes import (
     ANY,
     FLAG,
@@ -29,8 +29,11 @@ from bridge.openai.endpoints import ENDPOINTS
 from bridge.prompts import PROMPTS
 from bridge.routes.shapes import TEMPLATE, Constant
 from bridge.routes.spec.answers import RESPONSE, STREAM, ErrorSpec
-from bridge.routes.spec.requests import ABSENT, HEADERS, PromptSpec, RequestSpec, SessionSpec
-from bridge.routes.spec.transport import URL, AuthSpec, LimitsSpec, TransportSpec
+from bridge.routes.spec.auth import AuthSpec
+from bridge.routes.spec.calls import CallSpec, PollSpec, SessionSpec, ValuesSpec
+from bridge.routes.spec.requests import ABSENT, HEADERS, PromptSpec, RequestSpec
+from bridge.routes.spec.transport import URL, LimitsSpec, TransportSpec
+from bridge.tools import TOOLS
 
 if TYPE_CHECKING:
     from bridge.config.nodes import Node
@@ -45,7 +48,14 @@ _ADDRESS_OR_OFF = Text("HOST:PORT, or off", pattern=r".*:\d{1,5}|off")
 class EmulateSpec:
     stop: bool = key(FLAG, "cut at stop strings that were not sent", default=True)
     n: bool = key(FLAG, "as many upstream calls as answers are wanted", default=True)
-    usage: str = key(Choice(("off",)), "token counts that the server does not tell", default="off")
+    batch: int | None = key(
+        Whole(1), "inputs of embeddings that one call takes; absent: all of them", default=None
+    )
+    usage: str = key(
+        Choice(("off", "estimate")),
+        "token counts that the server does not tell: none, or a rule of thumb, marked as one",
+        default="off",
+    )
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,11 @@ class SampleSpec:
     sends: Any = key(ANY, "the body that must reach the server", default=ABSENT)
     url: str | None = key(TEXT, "the URL it must reach", default=None)
     headers: dict[str, str] = key(MapOf(Text(lenient=True)), "headers it must carry", default=None)
-    receives: Any = key(ANY, "what the server answers: JSON, or the raw text of a stream", default=ABSENT)
+    receives: Any = key(
+        ANY,
+        "what the server answers: JSON, the raw text of a stream, or the list of a websocket's messages",
+        default=ABSENT,
+    )
     status: int = key(Whole(100, 599), "the HTTP status of that", default=200)
     response_headers: dict[str, str] = key(MapOf(Text(lenient=True)), "headers of that", default=None)
     answers: Any = key(ANY, "the text, or a mapping to hold against the OpenAI answer", default=ABSENT)
@@ -71,7 +85,9 @@ class RouteSpec:
     )
     preset: str | None = key(TEXT, "a shipped route to build on", default=None)
     upstream: Any = key(
-        Either(URL, Record(TransportSpec)), "the model server: a URL, or more about it", default=None
+        Short(Record(TransportSpec), "url", URL, f"{URL.expected}, or a mapping"),
+        "the model server: a URL, or more about it",
+        default=None,
     )
     path: str | None = key(TEXT, "joined to the upstream, which is a base then", default=None)
     headers: dict[str, Any] = key(HEADERS, "headers to send", default=None, aliases=["customHeaders"])
@@ -83,6 +99,9 @@ class RouteSpec:
     )
     prompt: Any = key(
         Either(Choice(PROMPTS), Record(PromptSpec)), "how messages become one string", default="plain"
+    )
+    tools: str | None = key(
+        Choice(TOOLS), "the server's own shape of tools and calls; else OpenAI's", default=None
     )
     request: RequestSpec | None = key(
         Record(RequestSpec), "how the upstream's body is made; else the client's, passed on", default=None
@@ -101,6 +120,15 @@ class RouteSpec:
         OneOrMany(Record(ErrorSpec)), "how the server reports failure; a list is tried in order", default=()
     )
     session: SessionSpec | None = key(Record(SessionSpec), "calls around each answer", default=None)
+    calls: dict[str, ValuesSpec] = key(
+        MapOf(Record(ValuesSpec)),
+        "calls ahead of the answer, in order; it may use their values",
+        default=None,
+    )
+    poll: PollSpec | None = key(Record(PollSpec), "the answer is asked for until it is there", default=None)
+    cancel: CallSpec | None = key(
+        Record(CallSpec), "sent when nobody waits for the answer any more", default=None
+    )
     emulate: EmulateSpec = key(
         Record(EmulateSpec), "what the bridge does for the server", default=EmulateSpec()
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
-from bridge.config.records import Record, key
-from bridge.config.shapes import INVALID, TEXT, Choice, Shape
+from bridge.config.records import Record, Short, key
+from bridge.config.shapes import TEXT, Choice
 from bridge.framing import FRAMINGS, INNER
 from bridge.routes.shapes import (
     CHOICES,
@@ -22,11 +22,7 @@ from bridge.routes.shapes import (
 from bridge.routes.spec.requests import ABSENT, HEADERS, RequestSpec
 from bridge.routes.spec.transport import METHOD, URL
 
-if TYPE_CHECKING:
-    from bridge.config.nodes import Node
-    from bridge.config.problems import Problems
-
-__all__ = ["RESPONSE", "STREAM", "ErrorSpec", "ResponseSpec", "StreamSpec", "UsageSpec"]
+__all__ = ["RESPONSE", "STREAM", "AnswerSpec", "ErrorSpec", "ResponseSpec", "StreamSpec", "UsageSpec"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class UsageSpec:
 
 
 @dataclass(frozen=True)
-class ResponseSpec:
+class AnswerSpec:
     text: Any = key(OFF_OR(TEXT_SLOT), "what the model says", default=ABSENT)
     reasoning: Any = key(OFF_OR(TEXT_SLOT), "what it thinks before", default=ABSENT)
     role: Any = key(OFF_OR(SLOT), "who speaks; else `assistant`", default=ABSENT)
@@ -54,7 +50,26 @@ class ResponseSpec:
 
 
 @dataclass(frozen=True)
-class StreamSpec(ResponseSpec):
+class ResponseSpec(AnswerSpec):
+    embeddings: Any = key(
+        OFF_OR(SLOT),
+        "the vectors: one or a list of them, of numbers, JSON or base64, bare or as OpenAI has them",
+        default=ABSENT,
+    )
+    images: Any = key(
+        OFF_OR(CHOICES), "the list of generated images, whose parts are read with `$item`", default=ABSENT
+    )
+    url: Any = key(
+        OFF_OR(SLOT),
+        "an image's URL; without it and `b64_json` what the item itself looks like",
+        default=ABSENT,
+    )
+    b64_json: Any = key(OFF_OR(SLOT), "an image's bytes in base64", default=ABSENT)
+    revised_prompt: Any = key(OFF_OR(SLOT), "the prompt that an image was made of", default=ABSENT)
+
+
+@dataclass(frozen=True)
+class StreamSpec(AnswerSpec):
     framing: str = key(Choice(FRAMINGS), "how the bytes are cut into frames", default="sse")
     inner: str = key(
         Choice(INNER), "what the messages of a websocket or an event stream carry", default="json"
@@ -87,30 +102,6 @@ class ErrorSpec:
     retry_after: Any = key(SLOT, "seconds until another try makes sense", default=None)
 
 
-class _Short(Shape):
-    """A path or a list of sources, short for a mapping with this `text`."""
-
-    def __init__(self, record: Record) -> None:
-        self._record = record
-        self.expected = "a path, such as $.answer, or a mapping of slots"
-
-    def takes(self, node: Node) -> bool:
-        return isinstance(node.value, str | list | dict)
-
-    def read(self, node: Node, problems: Problems) -> Any:
-        if isinstance(node.value, dict):
-            return self._record.read(node, problems)
-        text = TEXT_SLOT.read(node, problems)
-        return INVALID if text is INVALID else self._record.of(text=text)
-
-    def respelled(self, node: Node) -> Node:
-        return self._record.respelled(
-            node if isinstance(node.value, dict) else replace(node, value={"text": node})
-        )
-
-    def schema(self) -> dict[str, Any]:
-        return {"anyOf": [{"type": ["string", "array"]}, self._record.schema()]}
-
-
-RESPONSE = _Short(Record(ResponseSpec))
-STREAM = _Short(Record(StreamSpec))
+_A_TEXT = "a path, such as $.answer, or a mapping of slots"
+RESPONSE = Short(Record(ResponseSpec), "text", TEXT_SLOT, _A_TEXT)
+STREAM = Short(Record(StreamSpec), "text", TEXT_SLOT, _A_TEXT)

@@ -1,16 +1,15 @@
-"""How requests are made: the body, and the calls around an answer."""
+"""How requests are made."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.config.records import Record, key
-from bridge.config.shapes import TEXT, Choice, ListOf, MapOf
-from bridge.routes.shapes import BODY, SLOT, TEMPLATE
-from bridge.routes.spec.transport import METHOD, URL
+from bridge.config.records import key
+from bridge.config.shapes import TEXT, ListOf, MapOf
+from bridge.routes.shapes import BODY, TEMPLATE
 
-__all__ = ["ABSENT", "HEADERS", "CallSpec", "OpenSpec", "PromptSpec", "RequestSpec", "SessionSpec"]
+__all__ = ["ABSENT", "HEADERS", "PromptSpec", "RequestSpec"]
 
 ABSENT = "absent"
 """The default of what may be inherited or turned off, and of bodies, which may be null."""
@@ -42,27 +41,3 @@ class PromptSpec:
     file: str | None = key(
         TEXT, "a file: a Jinja template, or a Hugging Face tokenizer_config.json", default=None
     )
-
-
-@dataclass(frozen=True)
-class CallSpec:
-    url: str | None = key(URL, "the whole URL", default=None)
-    path: str | None = key(TEXT, "a path on the route's upstream", default=None)
-    method: str | None = key(METHOD, "the HTTP method; else POST with a body, GET without", default=None)
-    headers: dict[str, Any] = key(HEADERS, "headers", default=None)
-    query: dict[str, Any] = key(HEADERS, "query parameters", default=None)
-    body: Any = key(BODY, "the body, a template", default=ABSENT)
-
-
-@dataclass(frozen=True)
-class OpenSpec(CallSpec):
-    id: Any = key(
-        SLOT, "where the session's id is in the answer; the member `session` from then on", default=None
-    )
-
-
-@dataclass(frozen=True)
-class SessionSpec:
-    open: OpenSpec = key(Record(OpenSpec), "the call that opens a session")
-    close: CallSpec | None = key(Record(CallSpec), "the call that closes it", default=None)
-    keep: str = key(Choice(("request",)), "how long: opened and closed around each answer", default="request")

@@ -1,4 +1,4 @@
-"""How an upstream is reached: its URL, patience, trust, keys and bounds."""
+"""How an upstream is reached: its URL, patience, trust and bounds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from bridge.config.amounts import DURATION, SIZE
 from bridge.config.records import Record, key
 from bridge.config.shapes import FLAG, TEXT, Choice, ListOf, Text, Whole
 
-__all__ = ["METHOD", "URL", "AuthSpec", "LimitsSpec", "RetrySpec", "TLSSpec", "TimeoutsSpec", "TransportSpec"]
+__all__ = ["METHOD", "URL", "LimitsSpec", "RetrySpec", "TLSSpec", "TimeoutsSpec", "TransportSpec"]
 
-METHOD = Choice(("GET", "POST", "PUT", "PATCH"))
+METHOD = Choice(("GET", "POST", "PUT", "PATCH", "DELETE"))
 URL = Text("a URL, such as http://127.0.0.1:8000/api/chat")
 
 
@@ -61,21 +61,6 @@ class TransportSpec:
     replicas: tuple[str, ...] = key(
         ListOf(URL, least=1), "further URLs of the same server, used in turn", default=()
     )
-
-
-@dataclass(frozen=True)
-class BasicSpec:
-    user: str = key(TEXT, "the user's name")
-    password: str = key(TEXT, "the password")
-
-
-@dataclass(frozen=True)
-class AuthSpec:
-    bearer: str | None = key(TEXT, "Authorization: Bearer …", default=None)
-    header: str | None = key(TEXT, "the name of a header for `value`", default=None)
-    query: str | None = key(TEXT, "the name of a query parameter for `value`", default=None)
-    value: str | None = key(TEXT, "the key itself", default=None)
-    basic: BasicSpec | None = key(Record(BasicSpec), "Authorization: Basic …", default=None)
 
 
 @dataclass(frozen=True)

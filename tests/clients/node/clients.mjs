@@ -11,7 +11,10 @@ const [demo, recorded] = [demoURL, recordedURL].map(
 const bare = new OpenAI({ baseURL: demoURL, apiKey: "none", maxRetries: 0 });
 const messages = [{ role: "user", content: "hi" }];
 
-const MODELS = ["chatglm2-6b", "llama-2-13b", "llama-anything", "mock", "chatgpt", "gpt-1337-turbo-pro-max"];
+const MODELS = [
+  "chatglm2-6b", "llama-2-13b", "llama-anything", "mock", "chatgpt", "gpt3", "welm", "gpt-embedding", "dall-e",
+  "gpt-1337-turbo-pro-max",
+];
 const RECORDED = ["7/autodev_chatglm_stream", "1/autodev_chatglm_ping", "7/autodev_proxy_stream", "7/tds_stream"];
 
 async function whole(client, model) {
@@ -63,6 +66,11 @@ async function counted(client, model) {
     if (chunk.usage) usages.push([chunk.choices.length, chunk.usage.total_tokens]);
   }
   return usages;
+}
+
+async function embedded(client, parameters) {
+  const answer = await client.embeddings.create({ model: "gpt-embedding", ...parameters });
+  return [answer.data.map((one) => [one.index, one.embedding]), answer.usage ?? null];
 }
 
 async function headers() {
@@ -124,6 +132,9 @@ console.log(
     models: (await demo.models.list()).data.map((model) => model.id),
     model: (await demo.models.retrieve("llama-anything")).id,
     headers: await headers(),
+    embedded: await embedded(demo, { input: ["one", "two"] }),
+    embeddedExactly: await embedded(demo, { input: "one", encoding_format: "float" }),
+    pictured: (await demo.images.generate({ model: "dall-e", prompt: "a cat", n: 2 })).data.map((one) => one.url),
     usage: await counted(recorded, "counted/node"),
     noUsage: await counted(demo, "mock"),
     aborted: await aborted(recorded, "made/node-stays"),

@@ -1,0 +1,87 @@
+"""The fast lane of a stream: what fits the mould of an earlier frame goes over without being read.
+
+    feed(data) ─▶ the reply to what fitted, and what did not      learn(piece): a mould of the newest frame
+
+A stream whose frames differ in more than their texts never makes a mould that fits, so that is not tried for
+long.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge import json
+from bridge.deltas import MISSING
+from bridge.exchange.moulds import BORDERS, Mould
+from bridge.openai.endpoints import CHAT
+from bridge.openai.replies import StreamReply
+from bridge.rules.scope import Scope
+
+if TYPE_CHECKING:
+    from bridge.exchange.legs import Leg
+
+__all__ = ["Casting"]
+
+_TRIES = 4  # moulds made
+_MISSES = 3  # in a row, until another mould is made
+
+
+class Casting:
+    """The fast lane of one call's answer."""
+
+    __slots__ = ("_leg", "_mould", "_tries")
+
+    def __init__(self, leg: Leg) -> None:
+        self._leg = leg
+        self._mould: Mould | None = None
+        self._tries = _TRIES
+
+    @classmethod
+    def of(cls, leg: Leg) -> Casting | None:
+        """The fast lane of an answer that can have one."""
+        route, stream = leg.asking.route, leg.expected.stream
+        if stream is None or route.alone is None or stream.framing not in BORDERS or stream.cumulative:
+            return None
+        if leg.cuts or leg.keeps_session or leg.expected.session is not None:
+            return None
+        return cls(leg) if leg.asking.endpoint is CHAT or not route.openai_stream else None
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """The reply to the frames that data begins with, and the rest, which is to be read."""
+        mould, answering = self._mould, self._leg.answering
+        if mould is None or not answering.skips(len(data)):
+            return b"", data
+        out, taken = mould.cast(data)
+        if taken:
+            answering.skip(taken)
+            return out, data[taken:]
+        if mould.misses > _MISSES:
+            self._mould = None
+        return b"", data
+
+    def learn(self, piece: bytes, reply: Any) -> None:
+        """Make a mould of the newest frame, which came in this piece, if it can be one."""
+        frame = self._leg.answering.newest
+        if self._mould is not None or not self._tries or frame is None:
+            return
+        stream, path = self._leg.expected.stream, self._leg.asking.route.alone
+        assert stream is not None
+        assert path is not None
+        self._tries -= 1
+        doc = json.loads(frame)
+        if any(part.slot.read(Scope(doc)) is not MISSING for _, part in stream.answer.usage):
+            return  # its counts must be noted
+        around = reply.around(0) if isinstance(reply, StreamReply) else _passed(doc, frame)
+        if around is not None:
+            limit = self._leg.expected.frame_limit
+            self._mould = Mould.of(frame, piece, stream.framing, path, around, limit)
+
+
+def _passed(doc: Any, frame: bytes) -> tuple[bytes, bytes] | None:
+    """What stands around the text of a chunk that goes on as it is, if it does nothing but speak."""
+    match doc:
+        case {"choices": [{"delta": {"content": str(text), **more}, **choice}]} if not more:
+            if choice.get("finish_reason") is None and choice.get("index") == 0:
+                front, _, back = frame.partition(json.dumps(text))
+                return b"data: " + front, back + b"\n\n"
+    return None

@@ -1,0 +1,69 @@
+"""Sends the requests of an exchange: to the replica whose turn it is, and again where `retry` says so."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from bridge.errors import Kind, UpstreamError
+from bridge.exchange.steps import Heard
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bridge.exchange.legs import Leg
+    from bridge.exchange.steps import Send
+    from bridge.metrics import Metrics
+    from bridge.routes.route import UpstreamRequest
+    from bridge.sockets import Socket
+    from bridge.upstream import Response, Upstream
+
+__all__ = ["Sender"]
+
+
+class Sender:
+    """Sends requests. A leg with calls around its answer stays with the replica that answered first."""
+
+    def __init__(self, upstream: Upstream, metrics: Metrics) -> None:
+        self._upstream = upstream
+        self._metrics = metrics
+        self._turn = 0
+
+    @asynccontextmanager
+    async def sent(self, leg: Leg, request: UpstreamRequest) -> AsyncIterator[Response | Socket]:
+        """The answer of the first replica that gives one worth having. Raises UpstreamError."""
+        async with AsyncExitStack() as stack:
+            yield await self._chosen(leg, request, stack)
+
+    async def heard(self, leg: Leg, send: Send) -> Heard:
+        """The whole answer of a call. Raises UpstreamError."""
+        async with self.sent(leg, send.request) as response:
+            body = await response.read(send.limit)
+            return Heard(response.status, response.headers, body, asyncio.get_running_loop().time())
+
+    async def _chosen(self, leg: Leg, request: UpstreamRequest, stack: AsyncExitStack) -> Response | Socket:
+        route = leg.asking.route
+        transport, retry = route.transport, route.transport.retry
+        pinned, last = leg.replica is not None, len(request.urls) - 1
+        attempts = retry.attempts if retry else 0 if pinned else last
+        if leg.replica is None:
+            self._turn += 1
+        first = self._turn if leg.replica is None else leg.replica
+        for attempt in range(attempts + 1):
+            replica = first if pinned else (first + attempt) % len(request.urls)
+            try:
+                response = await stack.enter_async_context(
+                    self._upstream.send(request, transport, replica=replica)
+                )
+                if attempt == attempts or retry is None or str(response.status) not in retry.on:
+                    leg.replica = replica if leg.around else None
+                    return response
+                await stack.aclose()
+            except UpstreamError as error:
+                if attempt == attempts or error.kind not in (retry.on if retry else (Kind.CONNECT,)):
+                    raise
+                self._metrics.failed(route.name, error.kind)
+            if retry is not None:
+                await asyncio.sleep(retry.backoff * 2**attempt)
+        raise AssertionError("the last attempt returns or raises")

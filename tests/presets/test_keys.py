@@ -1,0 +1,135 @@
+"""Keys that presets make of what a user gives: tokens that are fetched or signed, and signed requests."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import time
+from base64 import b64decode, b64encode
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import jwt
+from openai import AsyncOpenAI
+
+from tests.conversations import read
+from tests.faults.upstreams import Request, upstream, whole
+from tests.faults.websockets import asked, framed, welcome
+from tests.presets.standing import front_of, table_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.faults.upstreams import Peer
+
+SECRET = "a-secret-of-thirty-two-characters"
+HI: Any = [{"role": "user", "content": "hi"}]
+SAID = "Deep teal, mostly."
+
+
+async def test_baidu_by_the_key_of_an_app() -> None:
+    token = {"access_token": "24.token", "expires_in": 2_592_000, "scope": "public"}
+
+    async def behave(peer: Peer) -> None:
+        while request := await peer.request():
+            given = request.path.startswith("/oauth/")
+            await peer.send(whole(token if given else read("baidu_ernie", "whole").data))
+
+    auth = "{oauth2: {client_id: an-id, client_secret: a-secret, token_url: '%s/oauth/2.0/token'}}"
+    async with asking(behave, "baidu-ernie", auth) as (client, requests):
+        for _ in range(2):
+            answer = await client.chat.completions.create(model="m", messages=HI)
+            assert answer.choices[0].message.content == SAID
+    fetched, *chats = requests
+    assert parse_qs(urlsplit(fetched.path).query) == {
+        "grant_type": ["client_credentials"],
+        "client_id": ["an-id"],
+        "client_secret": ["a-secret"],
+    }
+    begin = "/rpc/2.0/ai_custom/v1/wenxinworkshop/chat/m"
+    assert [one.path for one in chats] == [f"{begin}?access_token=24.token"] * 2
+
+
+async def test_zhipu_by_the_key_alone() -> None:
+    async def behave(peer: Peer) -> None:
+        while await peer.request():
+            await peer.send(whole(read("zhipu_v3_sse", "whole").data))
+
+    async with asking(behave, "zhipu-v3", f"{{jwt: {{key: an-id.{SECRET}}}}}") as (client, requests):
+        await client.chat.completions.create(model="m", messages=HI)
+    (request,) = requests
+    token = request.headers["authorization"]
+    head = jwt.get_unverified_header(token)
+    assert {name: head[name] for name in ("alg", "sign_type")} == {"alg": "HS256", "sign_type": "SIGN"}
+    # Times are milliseconds, which no verifier of the standard's takes.
+    options = {"verify_exp": False, "verify_iat": False}
+    claims = jwt.decode(token, SECRET, algorithms=["HS256"], options=options)  # type: ignore[arg-type]
+    assert claims.keys() == {"api_key", "exp", "timestamp"}
+    assert claims["api_key"] == "an-id"
+    now = time.time() * 1000
+    assert now - 60_000 < claims["timestamp"] <= now < claims["exp"]
+
+
+async def test_spark_by_a_signed_url() -> None:
+    heard: list[tuple[int, bytes]] = []
+
+    async def behave(peer: Peer) -> None:
+        request = await peer.request()
+        assert request is not None
+        await peer.send(welcome(request))
+        heard.append(await asked(peer))
+        await peer.send(framed(read("iflytek_spark_ws", "one_message").data[4:]))
+        await peer.stay()
+
+    auth = "{hmac: {key: a-key, secret: a-secret}}, request: {body: {header: {app_id: an-app}}}"
+    async with asking(behave, "iflytek-spark", auth) as (client, requests):
+        answer = await client.chat.completions.create(model="4.0Ultra", messages=HI)
+        assert answer.choices[0].message.content == SAID
+    (request,) = requests
+    path, query = urlsplit(request.path).path, parse_qs(urlsplit(request.path).query)
+    assert path == "/v4.0/chat"
+    (host,), (date,), (shown,) = query["host"], query["date"], query["authorization"]
+    assert host == request.headers["host"]
+    text = f"host: {host}\ndate: {date}\nGET {path} HTTP/1.1"
+    signature = b64encode(hmac.digest(b"a-secret", text.encode(), "sha256")).decode()
+    told = dict(part.strip().split("=", 1) for part in b64decode(shown).decode().split(","))
+    assert told == {
+        "api_key": '"a-key"',
+        "algorithm": '"hmac-sha256"',
+        "headers": '"host date request-line"',
+        "signature": f'"{signature}"',
+    }
+    ((_, said),) = heard
+    assert json.loads(said)["header"] == {"app_id": "an-app"}
+    assert json.loads(said)["parameter"]["chat"]["domain"] == "4.0Ultra"
+
+
+async def test_bedrock_by_amazons_signature() -> None:
+    async def behave(peer: Peer) -> None:
+        while await peer.request():
+            await peer.send(whole(read("bedrock_converse", "whole").data))
+
+    auth = "{aws: {region: eu-west-1, access_key: AKIDEXAMPLE, secret_key: a-secret}}"
+    async with asking(behave, "bedrock", auth) as (client, requests):
+        await client.chat.completions.create(model="demo.model-v1:0", messages=HI)
+    (request,) = requests
+    assert request.path == "/model/demo.model-v1%3A0/converse"
+    shown = request.headers["authorization"]
+    assert shown.startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+    assert "/eu-west-1/bedrock/aws4_request, " in shown
+
+
+@asynccontextmanager
+async def asking(behave: object, preset: str, auth: str) -> AsyncIterator[tuple[AsyncOpenAI, list[Request]]]:
+    """A client before a bridge with this one route, and the requests that reach the server behind it."""
+    async with upstream(behave) as server:  # type: ignore[arg-type]
+        base = server.url.replace("http", "ws") if preset == "iflytek-spark" else server.url
+        route = (
+            f"{{preset: {preset}, models: '*', upstream: '{base}', auth: {auth.replace('%s', server.url)}}}"
+        )
+        async with (
+            front_of(table_of(f"routes: [{route}]")) as url,
+            AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=30) as client,
+        ):
+            yield client, server.requests

@@ -1,0 +1,105 @@
+"""A model server of jobs, in the shape of a prediction API: made, asked for, cancelled.
+
+POST /jobs {how}         ─▶  201, the job
+GET  /jobs/N             ─▶  the job, further each time
+POST /jobs/N/cancel
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+__all__ = ["ANSWER", "ROUTE", "Jobs"]
+
+ANSWER = "All is well."
+ROUTE = """
+  - models: ${MODEL:-m}
+    upstream: ${SERVER}
+    path: /jobs
+    auth: {bearer: a-key}
+    request: {body: {how: $.last}}
+    poll: {url: $.urls.get, every: 5ms, until: {$.status: [succeeded, failed]}, timeout: "${TIMEOUT:-20s}"}
+    cancel: {url: $.urls.cancel}
+    response: {text: $.output}
+    stream: {framing: json, mode: cumulative, text: $.output}
+    error: {when: {$.status: failed}, message: $.error}
+"""
+
+_STEPS: dict[str, list[Any]] = {
+    "succeeds": ["starting", "starting", "All ", "All is ", "All is ", "done"],
+    "is there at once": ["done"],
+    "fails": ["starting", "All ", "failed"],
+    "is busy": ["starting", 503, 429, 502, "All ", 504, 503, "broken", "done"],
+    "is too busy": ["starting", *[503] * 4, "done"],
+    "never ends": ["starting", "All "],
+    "never begins": ["starting"],
+    "vanishes": ["starting", 404],
+    "is garbled": ["starting", "garbled"],
+}
+
+
+class Jobs:
+    """The jobs of one server. `elsewhere`: where their URLs lead, if not to it."""
+
+    def __init__(self, elsewhere: str | None = None) -> None:
+        self.jobs: list[list[Any]] = []
+        self.asked: list[int] = []
+        self.cancelled: list[int] = []
+        self.keys: list[str | None] = []
+        self._elsewhere = elsewhere
+
+    def application(self) -> web.Application:
+        """What serves."""
+        app = web.Application()
+        app.router.add_post("/jobs", self._make)
+        app.router.add_get("/jobs/{job}", self._get)
+        app.router.add_post("/jobs/{job}/cancel", self._cancel)
+        return app
+
+    async def _make(self, request: web.Request) -> web.StreamResponse:
+        how = (await request.json())["how"]
+        self.jobs.append([*_STEPS[how]])
+        return await self._next(request, len(self.jobs) - 1, 201)
+
+    async def _get(self, request: web.Request) -> web.StreamResponse:
+        job = int(request.match_info["job"])
+        self.asked.append(job)
+        if job >= len(self.jobs):  # of another server
+            self.jobs += [[*_STEPS["succeeds"]] for _ in range(job + 1 - len(self.jobs))]
+        return await self._next(request, job, 200)
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        self.keys.append(request.headers.get("Authorization"))
+        self.cancelled.append(int(request.match_info["job"]))
+        return web.json_response({"status": "canceled"})
+
+    async def _next(self, request: web.Request, job: int, status: int) -> web.StreamResponse:
+        self.keys.append(request.headers.get("Authorization"))
+        left = self.jobs[job]
+        step = left.pop(0) if len(left) > 1 else left[0]
+        at = f"{self._elsewhere or f'http://{request.host}'}/jobs/{job}"
+        body: dict[str, Any] = {"urls": {"get": at, "cancel": f"{at}/cancel"}, "output": None}
+        match step:
+            case int():
+                return web.json_response({"error": "busy"}, status=step)
+            case "broken" | "garbled":
+                response = web.StreamResponse(headers={"Content-Length": "99"})
+                await response.prepare(request)
+                assert request.transport is not None
+                if step == "garbled":
+                    request.transport.write(b"HTTP")
+                    await asyncio.sleep(0)
+                request.transport.abort()
+                return response
+            case "starting":
+                body |= {"status": step}
+            case "failed":
+                body |= {"status": step, "error": "no memory"}
+            case "done":
+                body |= {"status": "succeeded", "output": ANSWER}
+            case text:
+                body |= {"status": "processing", "output": text}
+        return web.json_response(body, status=status)
