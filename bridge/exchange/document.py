@@ -39,22 +39,24 @@ def request_document(
     tools: ToolFormat | None,
     stream: bool,
     now: float,
+    timeout: float,
     reads: Iterable[str | None],
 ) -> Body:
     """The document for one upstream request.
 
     `body` has the upstream's model, `text` is the one text of a call that is no chat, which has no
     `messages` where it has several; `raw` is the client's own body. `stream` is what is wanted of the server,
-    `now` in Unix seconds, `reads` are the members to compute. With `tools`, tools, their choice, messages and
-    turns are written in that format; texts and the prompt are of the client's own. Raises RequestError where
-    a text is needed of messages that hold more than text, where the prompt refuses them, or where the format
-    cannot say what is asked.
+    `now` in Unix seconds, `timeout` how many seconds the bridge waits for an answer, `reads` are the members
+    to compute. With `tools`, tools, their choice, messages and turns are written in that format; texts and
+    the prompt are of the client's own. Raises RequestError where a text is needed of messages that hold more
+    than text, where the prompt refuses them, or where the format cannot say what is asked.
     """
     named = {str(name) for name in reads}
     own = messages
     messages = [_flattened(message) for message in messages]
     document = {name: value for name, value in body.items() if value is not None}
-    document |= {"messages": messages, "endpoint": endpoint.path, "stream": stream, "now": now, "raw": raw}
+    document |= {"messages": messages, "endpoint": endpoint.path, "stream": stream, "raw": raw}
+    document |= {"now": now, "timeout": timeout}
     if endpoint is EMBEDDINGS:
         given = body["input"]
         document["inputs"] = given if isinstance(given, list) else [given]

@@ -90,6 +90,7 @@ class Asking:
             tools=self.route.tools,
             stream=self.stream,
             now=self.now,
+            timeout=self.route.transport.timeouts.answer,
             reads=reads,
         )
         # What a call is to find is never what a client says it would: it may be where a request goes.

@@ -169,6 +169,15 @@ def test_members_can_be_part_of_url_headers_and_query() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("timeouts", "seconds"),
+    [("first_byte: 30s", 30), ("first_byte: 30s, total: 20.5", 20.5), ("total: 10m", 300), ("idle: 1s", 300)],
+)
+def test_timeout_is_how_long_the_bridge_waits(timeouts: str, seconds: float) -> None:
+    rules = f"upstream: {{url: 'http://server', timeouts: {{{timeouts}}}}}"
+    assert found("$.timeout", rules, timeout=7) == seconds
+
+
 def test_now_is_the_clock_it_was_given() -> None:
     assert found("$.now") == NOW
 

@@ -23,6 +23,12 @@ class TimeoutsSpec:
         DURATION, "from begin to end; without it an answer may go on for ever", default=None
     )
 
+    @property
+    def answer(self) -> float:
+        """How long an answer is waited for: the member `timeout` of the request document."""
+        seconds = self.first_byte if self.total is None else min(self.first_byte, self.total)
+        return int(seconds) if seconds == int(seconds) else seconds
+
 
 @dataclass(frozen=True)
 class TLSSpec:
