@@ -10,16 +10,8 @@ Source of the language: jsonpath-ng's extended syntax, near RFC 9535.
 from __future__ import annotations
 
 import re
-import warnings
-from collections import Counter
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-from jsonpath_ng.exceptions import JSONPathError
-from jsonpath_ng.ext.filter import Expression
-from jsonpath_ng.ext.parser import parse as _parse
-from jsonpath_ng.ext.string import DefintionInvalid
-from jsonpath_ng.jsonpath import Fields, Index, JSONPath
 
 from bridge.deltas import MISSING
 from bridge.templating import Interpolated
@@ -37,25 +29,6 @@ _SIMPLE = re.compile(
     r"""\.(?P<name>[\w-]+) | \[(?P<index>-?\d+)\] | \['(?P<single>[^'\\]*)'\] | \["(?P<double>[^"\\]*)"\]""",
     re.VERBOSE,
 )
-# By name: jsonpath-ng 1.16 deprecates two of them, older ones lack one.
-_MANY = {"Descendants", "Filter", "Slice", "Union", "Where", "WhereNot", "Wildcard"}
-_DOWN = {
-    "Root",
-    "Child",
-    "Fields",
-    "Index",
-    "Slice",
-    "Wildcard",
-    "Descendants",
-    "Filter",
-    "Expression",
-    "This",
-}
-# jsonpath-ng has no error of its own for all that can be wrong; these are what it was seen to raise.
-_FOREIGN = (
-    JSONPathError, DefintionInvalid, ValueError, TypeError, AttributeError, LookupError, OverflowError,
-    RecursionError, re.error,
-)  # fmt: skip
 _IS_PATH = re.compile(r"\$(?:item(?=$|[.\[])|(?=$|[.\[]))")
 
 
@@ -95,10 +68,12 @@ def compile_path(text: str) -> Path:
     if steps is not None:
         head = steps[0] if steps and isinstance(steps[0], str) else None
         return Path(text, _rooted(_walker(steps), on_item), on_item, many=False, steps=steps, head=head)
-    tree = _parse_extended("$" + rest, text)
-    many = _can_match_more(tree)
-    find = _rooted(_matcher(tree, many), on_item)
-    return Path(text, find, on_item, many=many, steps=None, head=_head(rest, tree))
+    from bridge.rules.extended import compile_extended  # its library costs start and memory, which few need
+
+    get, many, simple = compile_extended("$" + rest, text)
+    first = _SIMPLE.match(rest)
+    head = first["name"] if first and simple else None
+    return Path(text, _rooted(get, on_item), on_item, many=many, steps=None, head=head)
 
 
 def _simple_steps(rest: str) -> tuple[Step, ...] | None:
@@ -141,69 +116,6 @@ def _walker(steps: tuple[Step, ...]) -> Callable[[Any], Any]:
         return value
 
     return walk
-
-
-def _parse_extended(path: str, text: str) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = _parse(path)
-        for node in _nodes(tree):
-            if isinstance(node, Expression) and node.op == "=~":
-                re.compile(node.value)
-            if type(node).__name__.lstrip("_") == "Intersect":  # parsed by the library, and not done by it
-                raise ValueError("`&` joins no paths here")
-        return tree
-    except _FOREIGN as error:
-        raise ValueError(f"`{text}` is no path: {' '.join(str(error).split())}") from None
-
-
-def _nodes(tree: Any) -> Iterator[Any]:
-    """Every node of a parsed path, those of its filters too."""
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        for below in vars(node).values():
-            waiting += [
-                one for one in (below if isinstance(below, list) else [below]) if isinstance(one, JSONPath)
-            ]
-
-
-def _can_match_more(tree: Any) -> bool:
-    return any(_matches_more(node) for node in _nodes(tree))
-
-
-def _head(rest: str, tree: Any) -> str | None:
-    match = _SIMPLE.match(rest)
-    kinds = Counter(type(node).__name__ for node in _nodes(tree))
-    # A second root or anything that looks elsewhere than down may read every member.
-    return match["name"] if match and kinds.keys() <= _DOWN and kinds["Root"] == 1 else None
-
-
-def _matches_more(node: Any) -> bool:
-    match node:
-        case Fields():
-            return len(node.fields) != 1 or node.fields[0] == "*"
-        case Index():
-            return len(node.indices) != 1
-        case _:
-            return type(node).__name__.lstrip("_") in _MANY
-
-
-def _matcher(tree: Any, many: bool) -> Callable[[Any], Any]:  # noqa: FBT001
-    def find(value: Any) -> Any:
-        if value is MISSING:
-            return MISSING
-        try:
-            found = [match.value for match in tree.find(value)]
-        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError):
-            return MISSING  # a filter or function held against a type it was not made for
-        if not found:
-            return MISSING
-        return found if many else found[0]
-
-    return find
 
 
 def text_paths(docs: Iterable[Any], wanted: str = "", most: int = 6) -> list[str]:
