@@ -42,7 +42,9 @@ _LOST = (Kind.CONNECT, Kind.DISCONNECT, Kind.TIMEOUT)
 class Around:
     """The calls around one leg's answer. `conversation`: what the client calls it, in a header."""
 
-    __slots__ = ("_begun", "_conversation", "_leg", "_newest", "_over", "_said", "_session", "_tools")
+    __slots__ = (
+        "_begun", "_conversation", "_leg", "_newest", "_over", "_polls", "_said", "_session", "_tools",
+    )  # fmt: skip
 
     def __init__(self, leg: Leg, conversation: str | None) -> None:
         self._leg = leg
@@ -50,7 +52,8 @@ class Around:
         self._session: Any = MISSING
         self._newest: Any = MISSING  # the newest answer of a call
         self._begun = False  # a server works for us, so far as we know
-        self._over = False  # its work was waited for
+        self._polls = False
+        self._over = False  # what is polled has come to its end
         self._said: list[str] = []
         self._tools: dict[int, dict[str, Any]] = {}
 
@@ -82,7 +85,8 @@ class Around:
         """What is to be done when the answer is over, or not wanted any more."""
         route, leg = self._route, self._leg
         begun, self._begun = self._begun, False
-        if begun and route.cancel and not (self._over or leg.ended_well or leg.refused):
+        over = self._over if self._polls else leg.ended_well or leg.refused
+        if begun and route.cancel and not over:
             request = self._cancelling(route.cancel)
             if request is not None:
                 yield Send(request, _LARGEST)
@@ -149,6 +153,7 @@ class Around:
     def _polled(self, poll: Call) -> Generator[Step, Any, None]:
         """The answer, asked for until it is there. A stream takes each answer as its next piece."""
         leg, limit = self._leg, self._route.limits.answer
+        self._polls = True
         if self._route.asks and poll.outgoing is not self._route.outgoing:
             heard: Heard = yield Send(leg.request(), limit, begins=True)
         else:
@@ -156,6 +161,8 @@ class Around:
         begun, pause = heard.at, poll.every
         while True:
             self._begun = True
+            # A job that has failed need not be cancelled; one whose server is busy goes on.
+            self._over = heard.status not in _PASSING
             scope = self._judged(heard)
             there = poll.until is None or poll.until(scope)
             self._over = there
@@ -201,7 +208,6 @@ class Around:
         failing = self._route.failing
         rule = failing.seen(scope)
         if rule or not 200 <= heard.status < 300 or has_error(doc):
-            self._over = True  # there is nothing left to cancel
             raise failing.error(heard.status, scope, text, rule)
         self._newest = doc
         return scope

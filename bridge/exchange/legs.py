@@ -87,9 +87,9 @@ class Leg:
 
     @property
     def refused(self) -> bool:
-        """Whether the server reported a failure itself."""
-        error = self.answering.error
-        return error is not None and error.kind is Kind.REFUSED
+        """Whether the answer itself was a failure that the server reports."""
+        answering = self.answering
+        return answering.started and answering.error is not None and answering.error.kind is Kind.REFUSED
 
     @property
     def whole_read(self) -> bool:

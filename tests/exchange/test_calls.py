@@ -149,6 +149,15 @@ def test_what_was_begun_is_cancelled_once() -> None:
     assert after(leg) == []
 
 
+def test_what_an_earlier_call_has_begun_is_cancelled_when_a_later_one_fails() -> None:
+    exchange = ask(AWAITED + "    cancel: {path: '/made/{{ id }}/cancel'}")
+    [leg] = exchange.legs
+    with pytest.raises(UpstreamError) as raised:
+        before(leg, heard({"id": "7"}), heard({"error": "no"}, status=500))
+    exchange.cut(leg, raised.value)
+    assert places(after(leg)) == ["POST http://server/api/made/7/cancel"]
+
+
 def test_what_was_not_begun_is_not_cancelled() -> None:
     leg = leg_of()
     assert after(leg) == []
