@@ -1,6 +1,8 @@
 """The fast lane of a stream: what fits the mould of an earlier frame goes over without being read.
 
-    feed(data) ─▶ the reply to what fitted, and what did not      learn(piece): a mould of the newest frame
+    feed(data)  ─▶ the reply to what fitted, and what did not
+    next(data)  ─▶ what is to be read of that, and the rest
+    learn(some):   a mould of the newest frame
 
 A stream whose frames differ in more than their texts never makes a mould that fits, so that is not tried for
 long.
@@ -29,10 +31,11 @@ _MISSES = 3  # in a row, until another mould is made
 class Casting:
     """The fast lane of one call's answer."""
 
-    __slots__ = ("_leg", "_mould", "_tries")
+    __slots__ = ("_ends", "_leg", "_mould", "_tries")
 
-    def __init__(self, leg: Leg) -> None:
+    def __init__(self, leg: Leg, ends: tuple[bytes, ...]) -> None:
         self._leg = leg
+        self._ends = ends
         self._mould: Mould | None = None
         self._tries = _TRIES
 
@@ -44,7 +47,9 @@ class Casting:
             return None
         if leg.cuts or leg.keeps_session or leg.expected.session is not None:
             return None
-        return cls(leg) if leg.asking.endpoint is CHAT or not route.openai_stream else None
+        if route.openai_stream and leg.asking.endpoint is not CHAT:
+            return None
+        return cls(leg, BORDERS[stream.framing][1])
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """The reply to the frames that data begins with, and the rest, which is to be read."""
@@ -58,6 +63,14 @@ class Casting:
         if mould.misses > _MISSES:
             self._mould = None
         return b"", data
+
+    def next(self, data: bytes) -> tuple[bytes, bytes]:
+        """What is to be read now, and what may fit a mould behind it: all, or one frame as long as it may."""
+        if self._mould is None and not self._tries:
+            return data, b""
+        ends = [at + len(end) for end in self._ends if (at := data.find(end)) >= 0]
+        at = min(ends, default=len(data))
+        return data[:at], data[at:]
 
     def learn(self, piece: bytes, reply: Any) -> None:
         """Make a mould of the newest frame, which came in this piece, if it can be one."""

@@ -106,10 +106,14 @@ class Exchange:
         casting = self._casting
         if casting is None:
             return self._settle(leg, leg.answering.feed(data))
-        out, rest = casting.feed(data)
-        if rest:
-            out += self._settle(leg, leg.answering.feed(rest))
-            casting.learn(rest, self._reply)
+        out, data = casting.feed(data)
+        while data:
+            some, data = casting.next(data)
+            out += self._settle(leg, leg.answering.feed(some))
+            casting.learn(some, self._reply)
+            if data:
+                cast, data = casting.feed(data)
+                out += cast
         return out
 
     def close(self, leg: Leg) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.exchange.answering import Answering
 from tests.exchange.bench import ask, request
 
 MAPPED = """
@@ -181,6 +182,22 @@ def test_a_chunk_that_does_more_is_read(more: dict[str, Any]) -> None:
 def test_frames_that_differ_in_their_text_alone_are_not_read(framing: str) -> None:
     pieces = [raw(framing, json.dumps({"t": f"word {n}", "id": 7}).encode()) for n in range(50)]
     assert cast(MAPPED.format(framing=framing), pieces) >= sum(map(len, pieces[2:]))
+
+
+@pytest.mark.parametrize("framing", ENDS)
+def test_nor_if_they_come_all_at_once(framing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Any] = []
+    real = Answering._read
+
+    def noted(answering: Answering, frame: Any) -> Any:
+        read.append(frame)
+        return real(answering, frame)
+
+    monkeypatch.setattr(Answering, "_read", noted)
+    pieces = [raw(framing, json.dumps({"t": f"word {n}", "id": 7}).encode()) for n in range(50)]
+    odd = raw(framing, b'{"t":"\\u0041","id":7}')
+    outcome(MAPPED.format(framing=framing), [b"".join([*pieces, odd, *pieces])], fast=True)
+    assert len(read) < 6
 
 
 def test_nor_are_chunks_of_openai() -> None:
