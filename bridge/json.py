@@ -22,7 +22,10 @@ def loads(data: bytes | bytearray | str) -> Any:
     """Read one JSON value. Raises ValueError when it is none."""
     try:
         return orjson.loads(data)
-    except ValueError:
+    except ValueError as error:
+        if str(error).startswith("depth limit"):
+            # How deep the standard library reads depends on Python's version.
+            raise ValueError("JSON nested too deeply") from None
         return _loads_leniently(data)
 
 

@@ -243,7 +243,8 @@ def test_without_botocore_the_file_says_what_to_install() -> None:
         "import sys, importlib.util as u; find = u.find_spec\n"
         "u.find_spec = lambda name, *more: None if name == 'botocore' else find(name, *more)\n"
         "from tests.faults.clients import table_of\n"
-        f"table_of({route(9)!r}, {{}})"
+        f"try: table_of({route(9)!r}, {{}})\n"
+        "except Exception as error: print(type(error).__name__, error, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "ConfigError" in done.stderr
