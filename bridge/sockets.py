@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp import WSMsgType
 
+from bridge.bodies import joined
 from bridge.errors import Kind, UpstreamError
 from bridge.framing.messages import message
 from bridge.handshakes import Handshakes, Refusal
@@ -108,13 +109,7 @@ class Socket:
 
     async def read(self, limit: int) -> bytes:
         """All of it, of at most so many bytes. Raises UpstreamError."""
-        pieces, size = [], 0
-        async for data in self:
-            pieces.append(data)
-            size += len(data)
-            if size > limit:
-                raise UpstreamError(Kind.LIMIT, f"the upstream's answer is over {limit} bytes")
-        return b"".join(pieces)
+        return await joined(self, limit)
 
     async def drain(self, seconds: float) -> None:
         """Nothing is left behind the answer's last message that were worth waiting for."""

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from bridge.bodies import joined
 from bridge.border import ours
 from bridge.connections import Connections, Stale
 from bridge.credentials import Credentials
-from bridge.errors import Kind, UpstreamError
 from bridge.sockets import Socket, Sockets
 from bridge.trust import Contexts
 
@@ -122,13 +122,7 @@ class Response:
 
     async def read(self, limit: int) -> bytes:
         """The whole body, of at most so many bytes. Raises UpstreamError."""
-        pieces, size = [], 0
-        async for data in self:
-            pieces.append(data)
-            size += len(data)
-            if size > limit:
-                raise UpstreamError(Kind.LIMIT, f"the upstream's answer is over {limit} bytes")
-        return b"".join(pieces)
+        return await joined(self, limit)
 
     async def drain(self, seconds: float) -> None:
         """Read what little may be left, so that the connection can be used again."""
