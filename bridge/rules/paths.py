@@ -120,38 +120,35 @@ def _walker(steps: tuple[Step, ...]) -> Callable[[Any], Any]:
 
 def text_paths(docs: Iterable[Any], wanted: str = "", most: int = 6) -> list[str]:
     """The paths of some documents that hold strings, those most like the `wanted` one first."""
-    found = dict.fromkeys(path for doc in docs for path in _text_paths(doc, "$", 0))
-    return sorted(found, key=lambda path: -SequenceMatcher(None, path, wanted).ratio())[:most]
+    return _likest(docs, lambda value: isinstance(value, str), wanted, most)
 
 
 def vector_paths(docs: Iterable[Any], wanted: str = "", most: int = 6) -> list[str]:
     """The paths of some documents that hold lists of numbers, those most like the `wanted` one first."""
-    found = dict.fromkeys(path for doc in docs for path in _vector_paths(doc, "$", 0))
+    return _likest(docs, _is_vector, wanted, most)
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], int | float)
+
+
+def _likest(docs: Iterable[Any], sought: Callable[[Any], bool], wanted: str, most: int) -> list[str]:
+    found = dict.fromkeys(path for doc in docs for path in _paths(doc, sought, "$", 0))
     return sorted(found, key=lambda path: -SequenceMatcher(None, path, wanted).ratio())[:most]
 
 
-def _vector_paths(value: Any, path: str, depth: int) -> Iterator[str]:
+def _paths(value: Any, sought: Callable[[Any], bool], path: str, depth: int) -> Iterator[str]:
+    """The paths of the values that are sought, not too deep, and of the first few elements of a list."""
+    if sought(value):
+        yield path
+        return
     match value:
-        case [int() | float(), *_]:
-            yield path
         case dict() if depth < 12:
             for name, below in value.items():
-                yield from _vector_paths(below, path + _step_text(name), depth + 1)
+                yield from _paths(below, sought, path + _step_text(name), depth + 1)
         case list() if depth < 12:
             for index, below in enumerate(value[:3]):
-                yield from _vector_paths(below, f"{path}[{index}]", depth + 1)
-
-
-def _text_paths(value: Any, path: str, depth: int) -> Iterator[str]:
-    match value:
-        case str():
-            yield path
-        case dict() if depth < 12:
-            for name, below in value.items():
-                yield from _text_paths(below, path + _step_text(name), depth + 1)
-        case list() if depth < 12:
-            for index, below in enumerate(value[:3]):
-                yield from _text_paths(below, f"{path}[{index}]", depth + 1)
+                yield from _paths(below, sought, f"{path}[{index}]", depth + 1)
 
 
 def _step_text(name: str) -> str:
