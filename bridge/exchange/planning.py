@@ -155,7 +155,7 @@ def _reaches(route: Route, outgoing: Outgoing, name: str) -> bool:
 
 
 def _reads(route: Route, outgoing: Outgoing) -> frozenset[str | None]:
-    return outgoing.reads.union(*(call.reads for call in route.around))
+    return outgoing.reads | route.reads_around
 
 
 def _told_as(route: Route, name: str) -> str:

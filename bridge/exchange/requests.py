@@ -79,7 +79,7 @@ class Asking:
 
     def make_document(self) -> None:
         """Compute what the request and the calls around it look at."""
-        reads = self.outgoing.reads.union(*(call.reads for call in self.route.around))
+        reads = self.outgoing.reads | self.route.reads_around
         self.document = request_document(
             self.endpoint,
             self.body,

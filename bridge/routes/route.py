@@ -182,6 +182,11 @@ class Route:
         found = frozenset({"session"} if self.session else ())
         return found.union(*({name for name, _ in call.values} for call in self.around))
 
+    @cached_property
+    def reads_around(self) -> frozenset[str | None]:
+        """The members of the request document that they look at."""
+        return frozenset[str | None]().union(*(call.reads for call in self.around))
+
     def masked(self, text: str) -> str:
         """A text for people, without the keys of this route."""
         return mask(text, self.secrets)
