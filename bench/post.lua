@@ -1,11 +1,18 @@
--- wrk: one request over and over, and its latencies as a line of JSON.
+-- wrk: one request over and over, and its latencies as a line of JSON. Arguments: the model, whether it shall be
+-- streamed, and the size of an image in the body (0: none).
+local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
 function init(args)
-  local body = '{"model":"' .. args[1] .. '","messages":[{"role":"user","content":"' .. string.rep("x", tonumber(args[3])) ..
-    '"}],"max_tokens":64,"temperature":0.2,"stream":' .. args[2] .. '}'
+  local content = '"Name a colour of the sea."'
+  local size = tonumber(args[3])
+  if size > 0 then
+    content = '[{"type":"text","text":' .. content .. '},{"type":"image_url","image_url":{"url":"data:image/png;base64,' ..
+      string.rep(alphabet, math.floor(size / #alphabet)) .. '"}}]'
+  end
   wrk.method = "POST"
-  wrk.body = body
+  wrk.body = '{"model":"' .. args[1] .. '","messages":[{"role":"user","content":' .. content ..
+    '}],"max_tokens":64,"temperature":0.2,"stream":' .. args[2] .. '}'
   wrk.headers["Content-Type"] = "application/json"
-  wrk.headers["Authorization"] = "Bearer bench"
 end
 
 function done(summary, latency, requests)

@@ -2,15 +2,22 @@
 local cjson = require "cjson.safe"
 local M = {}
 
+-- A message's text: the custom format has no place for the other parts, such as images.
+local function text_of(content)
+  if type(content) ~= "table" then return content end
+  local texts = {}
+  for _, part in ipairs(content) do texts[#texts + 1] = part.text end
+  return table.concat(texts)
+end
+
 function M.request()
   ngx.req.read_body()
   local asked = cjson.decode(ngx.req.get_body_data() or "")
   if not asked then return ngx.exit(400) end
   local said = {}
-  for i, message in ipairs(asked.messages) do said[i] = message.content end
+  for i, message in ipairs(asked.messages) do said[i] = text_of(message.content) end
   ngx.ctx.model = asked.model
   ngx.ctx.stream = asked.stream
-  ngx.ctx.held = ""
   ngx.req.set_body_data(cjson.encode({
     model = asked.model,
     stream = asked.stream,
@@ -43,7 +50,7 @@ end
 function M.body()
   local ctx = ngx.ctx
   local data, last = ngx.arg[1], ngx.arg[2]
-  ctx.held = ctx.held .. data
+  ctx.held = (ctx.held or "") .. data
   if not ctx.stream then
     ngx.arg[1] = last and whole() or nil
     return

@@ -2,16 +2,18 @@
 
 The model's name says what is wanted, FORMAT-WAY: a format of `FORMATS`, and a way of `_WAYS`.
 
-    whole    one JSON body                        burst   100 chunks, as fast as they go
-    paced    100 chunks, one each 20 ms           idle    one chunk, and then nothing
+    whole    one JSON body                            burst   100 chunks, as fast as they go
+    paced    a chunk at once, then one each 20 ms     idle    a chunk at once, and then nothing
 
-A paced chunk's text is the time at which it was sent, in nanoseconds of the system's steady clock.
+The text of a chunk of the last two is the time at which it was written, in nanoseconds of the steady clock.
+Each is written alone, when it is due, and not at the end of the event loop's turn.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import sys
 import time
@@ -22,7 +24,8 @@ import uvloop
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CHUNKS = 100
+CHUNKS = 100  # of a burst
+PACED = 150  # chunks of a paced stream
 PERIOD = 0.02  # seconds between two paced chunks
 _SLOTS = 20  # groups of paced streams, which take turns within a period
 
@@ -121,57 +124,116 @@ def _prepared() -> dict[tuple[bytes, bytes], bytes]:
     return answers
 
 
+class _Ticker(NamedTuple):
+    """What a stream of moments is made of: a chunk with a hole for the time, and the end."""
+
+    head: bytes
+    chunk: bytes
+    end: bytes
+
+    @classmethod
+    def of(cls, form: Format) -> _Ticker:
+        # Always 19 digits, so that the chunk's length does not change.
+        chunk = _piece(form.frame(f"t{0:019}e", 0)).replace(b"%", b"%%").replace(b"0" * 19, b"%019d")
+        end = (_piece(form.end) if form.end else b"") + b"0\r\n\r\n"
+        return cls(_head(form.content_type, "Transfer-Encoding: chunked"), chunk, end)
+
+    def now(self) -> bytes:
+        return self.chunk % time.monotonic_ns()
+
+
+def _write(transport: asyncio.Transport, number: int, data: bytes) -> None:
+    """Write now, to a descriptor: uvloop would gather what one turn of the loop writes, and do it later."""
+    if not transport.get_write_buffer_size():
+        try:
+            data = data[os.write(number, data) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            return
+    if data:
+        transport.write(data)
+
+
+class _Paced:
+    """One stream of moments."""
+
+    def __init__(self, transport: asyncio.Transport, ticker: _Ticker) -> None:
+        self._transport = transport
+        self._descriptor = transport.get_extra_info("socket").fileno()
+        self._ticker = ticker
+        self._left = PACED
+
+    def begin(self) -> None:
+        """The head and the first chunk."""
+        self._left -= 1
+        _write(self._transport, self._descriptor, self._ticker.head + self._ticker.now())
+
+    def go_on(self) -> bool:
+        """One more chunk, or the end; says whether there is more to come."""
+        if self._transport.is_closing():
+            return False
+        self._left -= 1
+        _write(self._transport, self._descriptor, self._ticker.now() if self._left >= 0 else self._ticker.end)
+        return self._left >= 0
+
+
 class _Pacer:
     """Writes to all paced streams: one timer for each group of them, not for each stream."""
 
     def __init__(self) -> None:
-        self._slots: list[dict[asyncio.Transport, tuple[Format, int]]] = [{} for _ in range(_SLOTS)]
+        self._slots: list[set[_Paced]] = [set() for _ in range(_SLOTS)]
         self._next = 0
 
-    def add(self, transport: asyncio.Transport, form: Format) -> None:
-        self._slots[self._next % _SLOTS][transport] = (form, 0)
+    def add(self, stream: _Paced) -> None:
+        """Go on with a stream that has begun."""
+        self._slots[self._next % _SLOTS].add(stream)
         self._next += 1
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        begun, turn = loop.time(), 0
+        due, turn = loop.time(), 0
         while True:
             turn += 1
-            await asyncio.sleep(max(begun + turn * PERIOD / _SLOTS - loop.time(), 0))
+            # Behind its time it does not hurry: chunks would come closer together than they are said to.
+            due = max(due + PERIOD / _SLOTS, loop.time() - PERIOD / _SLOTS)
+            await asyncio.sleep(max(due - loop.time(), 0))
             slot = self._slots[turn % _SLOTS]
-            for transport, (form, number) in list(slot.items()):
-                if transport.is_closing():
-                    del slot[transport]
-                elif number < CHUNKS:
-                    transport.write(_piece(form.frame(f"t{time.monotonic_ns()}e", number)))
-                    slot[transport] = (form, number + 1)
-                else:
-                    transport.write((_piece(form.end) if form.end else b"") + b"0\r\n\r\n")
-                    del slot[transport]
+            slot.difference_update([stream for stream in slot if not stream.go_on()])
 
 
 class _Server(asyncio.Protocol):
     """One connection: requests in, prepared bytes out."""
 
-    def __init__(self, answers: dict[tuple[bytes, bytes], bytes], pacer: _Pacer) -> None:
+    def __init__(
+        self, answers: dict[tuple[bytes, bytes], bytes], tickers: dict[bytes, _Ticker], pacer: _Pacer
+    ) -> None:
         self._answers = answers
+        self._tickers = tickers
         self._pacer = pacer
-        self._held = b""
+        self._pieces: list[bytes] = []
+        self._got = self._wanted = 0
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        held = self._held + data if self._held else data
-        while (at := held.find(b"\r\n\r\n")) >= 0:
+        self._pieces.append(data)
+        self._got += len(data)
+        # Large bodies come in many pieces, which are put together once.
+        while self._got and self._got >= self._wanted:
+            held = b"".join(self._pieces)
+            at = held.find(b"\r\n\r\n")
             length = _LENGTH.search(held, 0, at + 2)
             end = at + 4 + (int(length[1]) if length else 0)
-            if len(held) < end:
+            if whole := at >= 0 and len(held) >= end:
+                self._answer(held[at:end])
+                held = held[end:]
+            self._pieces, self._got = [held], len(held)
+            self._wanted = 0 if whole or at < 0 else end
+            if not whole:
                 break
-            self._answer(held[at:end])
-            held = held[end:]
-        self._held = held
 
     def _answer(self, body: bytes) -> None:
         assert self._transport is not None
@@ -181,19 +243,19 @@ class _Server(asyncio.Protocol):
         if answer is not None:
             self._transport.write(answer)
             return
-        known = FORMATS[form.decode()]
-        head = _head(known.content_type, "Transfer-Encoding: chunked")
-        if way == b"idle":
-            self._transport.write(head + _piece(known.frame("hi", 0)))
-        else:
-            self._transport.write(head)
-            self._pacer.add(self._transport, known)
+        stream = _Paced(self._transport, self._tickers[form])
+        stream.begin()
+        if way == b"paced":
+            self._pacer.add(stream)
 
 
 async def _serve(port: int) -> None:
     answers, pacer = _prepared(), _Pacer()
+    tickers = {name.encode(): _Ticker.of(form) for name, form in FORMATS.items()}
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Server(answers, pacer), "127.0.0.1", port, backlog=4096)
+    server = await loop.create_server(
+        lambda: _Server(answers, tickers, pacer), "127.0.0.1", port, backlog=4096
+    )
     async with server:
         await pacer.run()
 
