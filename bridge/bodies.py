@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bridge.errors import Kind, UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable
+    from collections.abc import Callable
 
-__all__ = ["joined"]
+__all__ = ["Source", "joined"]
 
 
-async def joined(pieces: AsyncIterable[bytes], limit: int) -> bytes:
+class Source(Protocol):
+    """What a body comes from."""
+
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        """Hand over what arrives until `take` wants no more for now, or, True, to the end."""
+
+
+async def joined(source: Source, limit: int) -> bytes:
     """All pieces, of at most so many bytes together. Raises UpstreamError."""
-    held, size = [], 0
-    async for data in pieces:
+    held: list[bytes] = []
+    size = 0
+
+    def take(data: bytes) -> bool:
+        nonlocal size
         held.append(data)
         size += len(data)
-        if size > limit:
-            raise UpstreamError(Kind.LIMIT, f"the upstream's answer is over {limit} bytes")
+        return size <= limit
+
+    if not await source.pump(take):
+        raise UpstreamError(Kind.LIMIT, f"the upstream's answer is over {limit} bytes")
     return b"".join(held)

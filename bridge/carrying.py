@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import contextmanager
 from functools import partial
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from bridge.accounts import Account
 from bridge.calls import Calls
@@ -20,13 +19,10 @@ from bridge.exchange.exchange import Exchange
 from bridge.gates import Gate
 from bridge.keeping import Sessions
 from bridge.logs import log
+from bridge.openai.replies import StreamReply
 from bridge.sending import Sender
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from aiohttp import web
-
     from bridge.exchange.legs import Leg
     from bridge.exchange.steps import Heard
     from bridge.metrics import Metrics
@@ -64,35 +60,40 @@ class Carrier:
         model: str,
         authorization: str | None,
         conversation: str | None = None,
-    ) -> web.StreamResponse:
+    ) -> Reply:
         """Answer one request on its route; `model` is the table's word for what the client asked for."""
         account = Account(route, endpoint, model, reply, self._metrics)
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)  # while an exchange is carried, it can be interrupted
+        gate: Gate | None = None
         try:
-            exchange = Exchange(
+            exchange = account.exchange = Exchange(
                 route,
                 endpoint,
                 body,
                 data,
-                id=uuid4().hex,
+                id=token_hex(16),
                 now=time.time(),
                 authorization=authorization,
                 conversation=conversation,
             )
-            account.exchange = exchange
             reply.headers["X-Bridge-Route"] = _printable(route.name)
             if exchange.dropped:
                 reply.headers["X-Bridge-Dropped"] = ", ".join(map(_printable, exchange.dropped))
-            with self._known():
-                async with self._gate(route).place():
-                    return await self._run(exchange, reply, account)
+            if route.limits.concurrency:
+                waited_for = self._gate(route)
+                await waited_for.enter()
+                gate = waited_for
+            return await self._run(exchange, reply, account)
         except BridgeError as error:
             account.over(error, status=error.status)
-            return await reply.failed(error)
+            return reply.failed(error)
         except asyncio.CancelledError:
             if not self._interrupted:
                 account.left()
                 raise
-            return await self._end(account, reply)
+            return self._end(account, reply)
         except ConnectionResetError:
             account.left()
             raise
@@ -101,8 +102,11 @@ class Carrier:
             account.over(broken, status=500)
             if reply.status:
                 raise
-            return await reply.failed(broken)
+            return reply.failed(broken)
         finally:
+            if gate is not None:
+                gate.leave()
+            self._running.discard(task)
             account.close()
 
     def interrupt(self) -> None:
@@ -111,41 +115,29 @@ class Carrier:
         for task in self._running:
             task.cancel()
 
-    @contextmanager
-    def _known(self) -> Iterator[None]:
-        """While an exchange is carried, its task can be interrupted."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._running.add(task)
-        try:
-            yield
-        finally:
-            self._running.discard(task)
-
-    async def _end(self, account: Account, reply: Reply) -> web.StreamResponse:
+    def _end(self, account: Account, reply: Reply) -> Reply:
         """The honest end of an exchange that was interrupted."""
         error = BridgeError(503, "the bridge is shutting down", code="shutting_down")
         exchange = account.exchange
         out = exchange.interrupt(error) if exchange else b""
         account.over(error, status=reply.status or error.status)
         if not reply.status or exchange is None:
-            return await reply.failed(error)
-        await reply.write(out, exchange.content_type)
-        return await reply.end()
+            return reply.failed(error)
+        return reply.end(out)
 
     async def close(self) -> None:
         """Wait for the calls that are still to be made, and close the sessions that were kept."""
         await self._calls.finish()
         await self._sessions.close()
 
-    async def _run(self, exchange: Exchange, reply: Reply, account: Account) -> web.StreamResponse:
+    async def _run(self, exchange: Exchange, reply: Reply, account: Account) -> Reply:
         sink = _Sink(exchange, reply, account)
         match exchange.legs:
             case (leg,):
                 await self._run_leg(exchange, leg, sink)
             case legs:
                 await self._run_legs(exchange, legs, sink)
-        return await sink.end()
+        return sink.end()
 
     async def _run_legs(self, exchange: Exchange, legs: tuple[Leg, ...], sink: _Sink) -> None:
         """A few calls at once; the first that fails ends the others."""
@@ -174,22 +166,20 @@ class Carrier:
             if await self._calls.before(leg, partial(self._take, exchange, leg, sink)):
                 await self._give(exchange, leg, sink, exchange.close(leg))
                 return
-            async with self._sender.sent(leg, leg.request()) as response:
+            response = await self._sender.sent(leg, leg.request())
+            try:
                 exchange.start(leg, response.status, response.headers)
-                rest = b""
-                async for data in response:
-                    out = exchange.feed(leg, data)
-                    if exchange.finished(leg):
-                        rest = out
-                        break
-                    if out:
-                        await sink.write(out)
-                await self._give(exchange, leg, sink, rest + exchange.close(leg))
+                flow = _Flow(exchange, leg, sink)
+                while not await response.pump(flow.take) and not exchange.finished(leg):
+                    await sink.drained()
+                await self._give(exchange, leg, sink, flow.rest + exchange.close(leg))
                 if exchange.streams and len(exchange.legs) == 1 and leg.whole_read:
-                    await sink.end()  # the client need not wait for what follows
+                    sink.end()  # the client need not wait for what follows
                     await response.drain(_LEFT_OVER)
+            finally:
+                await response.close()
         except UpstreamError as error:
-            await sink.write(exchange.cut(leg, error))
+            sink.put(exchange.cut(leg, error))
         finally:
             self._calls.after(leg)
 
@@ -203,7 +193,8 @@ class Carrier:
         """Bytes for the client. Its end may bring the next turn: what that looks for is kept before."""
         if exchange.finished(leg):
             await self._calls.keep(leg)
-        await sink.write(out)
+        if not sink.put(out):
+            await sink.drained()
 
     def _gate(self, route: Route) -> Gate:
         gate = self._gates.get(route.name)
@@ -212,38 +203,70 @@ class Carrier:
         return gate
 
 
+class _Flow:
+    """What arrives of one call's answer, on its way to the client. `rest`: what its end brought."""
+
+    __slots__ = ("_exchange", "_leg", "_sink", "rest")
+
+    def __init__(self, exchange: Exchange, leg: Leg, sink: _Sink) -> None:
+        self._exchange = exchange
+        self._leg = leg
+        self._sink = sink
+        self.rest = b""
+
+    def take(self, data: bytes) -> bool:
+        """Some has arrived; whether more is wanted at once."""
+        exchange, leg = self._exchange, self._leg
+        out = exchange.feed(leg, data)
+        if leg.answering.finished or exchange.error is not None:
+            self.rest = out
+            return False
+        return self._sink.put(out) if out else True
+
+
 class _Sink:
     """Where the bytes of an exchange go: on at once, or into one body."""
+
+    __slots__ = ("_account", "_begun", "_body", "_exchange", "_over", "_reply", "_streams")
 
     def __init__(self, exchange: Exchange, reply: Reply, account: Account) -> None:
         self._exchange = exchange
         self._reply = reply
         self._account = account
-        self._body = b""
-        self._response: web.StreamResponse | None = None
+        self._body: list[bytes] = []
+        self._streams = exchange.streams
+        self._begun = False
+        self._over = False
 
-    async def write(self, data: bytes) -> None:
-        """Bytes for the client."""
+    def put(self, data: bytes) -> bool:
+        """Bytes for the client; whether it takes more at once."""
         if not data:
-            return
-        self._account.output()
-        if self._exchange.streams:
-            await self._reply.write(data, self._exchange.content_type)
-        else:
-            self._body += data
+            return True
+        if not self._begun:
+            self._begun = True
+            self._account.output()
+        if self._streams:
+            return self._reply.put(data, StreamReply.content_type)
+        self._body.append(data)
+        return True
 
-    async def end(self) -> web.StreamResponse:
+    async def drained(self) -> None:
+        """Wait until the client takes more."""
+        await self._reply.drained()
+
+    def end(self) -> Reply:
         """The reply is over, once."""
-        if self._response is None:
+        if not self._over:
+            self._over = True
             exchange, reply = self._exchange, self._reply
             if exchange.streams and reply.status:
-                self._response = await reply.end()
+                reply.end()
             elif exchange.error is not None:
-                self._response = await reply.failed(exchange.error)
+                reply.failed(exchange.error)
             else:
-                self._response = await reply.whole(200, self._body, exchange.content_type)
+                reply.whole(200, b"".join(self._body), exchange.content_type)
             self._account.over(exchange.error)
-        return self._response
+        return self._reply
 
 
 def _broken(error: Exception) -> BridgeError:

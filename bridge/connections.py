@@ -1,73 +1,160 @@
-"""One request on one connection of aiohttp's pool, driven directly.
+"""All connections to model servers, kept between answers by where they lead.
 
-    connector.connect ─▶ set_response_params ─▶ transport.write ─▶ protocol.read ─▶ the payload as it arrives
+    wire = await connections.answer(request, url, transport, begun)     an answer, whose head has come
+    connections.release(wire)                                           it is over, or not wanted any more
 
-The pool, DNS, TLS, proxies and the response parser are aiohttp's; the request is written by us, since its
-`ClientSession` costs several times what all of this does. Tested with the aiohttp that pyproject.toml names.
+aiohttp's connector makes them, with its DNS, TLS and proxies; what goes over them is ours (`wires`). Tested
+with the aiohttp that pyproject.toml names.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp.client_reqrep import ClientRequest
 from yarl import URL
 
-from bridge.patience import Patience
+from bridge.wires import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aiohttp.connector import Connection
-    from aiohttp.streams import StreamReader
-
-    from bridge.routes.route import UpstreamRequest
-    from bridge.routes.spec.transport import TLSSpec, TransportSpec
+    from bridge.routes.requests import UpstreamRequest
+    from bridge.routes.spec.transport import TransportSpec
     from bridge.trust import Contexts
 
-__all__ = ["Arriving", "Connections", "Stale"]
+__all__ = ["Connections"]
 
-_USED = "used_by_bridge"  # a mark on a connection that has answered before
-_ORIGINS = 1000  # prepared at most; more are hosts that requests name, and are prepared anew
-_LONGEST = 2**16  # bytes of a header line of an answer
-_MANY = 2**18  # bytes of a body above which it is not joined with its head
-
-
-class Stale(Exception):  # noqa: N818 - not an error: a new connection will do
-    """A connection of the pool was closed by the server before any of the answer came."""
+_PLACES = 1000  # known at most; more are URLs that requests fill in, and are looked at anew
+_HEADS = 16  # kept of each: those of routes whose headers do not differ from request to request
+_IDLE = 15.0  # seconds that a connection is kept: many servers close theirs after 20 or more
+_SWEEP = 5.0  # seconds between two looks for those that have idled too long
 
 
-class _Origin(NamedTuple):
-    """Where connections go. `prepared` is what aiohttp's pool and proxies want to know of it."""
+class _Origin:
+    """Where connections lead. `prepared` is what aiohttp's connector and proxies want to know of it."""
 
-    prepared: ClientRequest
-    host: str
-    absolute: bool  # a proxy wants the whole URL in the request line
+    __slots__ = ("idle", "prepared")
+
+    def __init__(self, prepared: ClientRequest) -> None:
+        self.prepared = prepared
+        self.idle: list[tuple[Wire, float]] = []
+
+
+class _Place:
+    """One URL as it is asked: the request line's target, and the heads of requests that were made for it."""
+
+    __slots__ = ("_absolute", "_heads", "_target", "origin", "transport")
+
+    def __init__(self, url: str, at: int, origin: _Origin, transport: TransportSpec) -> None:
+        self.origin = origin
+        self.transport = transport
+        # A proxy wants the whole URL in the request line.
+        self._absolute = transport.proxy is not None and origin.prepared.url.scheme == "http"
+        target = url if self._absolute else url[at:].partition("#")[0]
+        self._target = target if target.startswith(("/", "http")) else f"/{target}"
+        self._heads: dict[int, tuple[Mapping[str, str], str]] = {}
+
+    def head(self, request: UpstreamRequest) -> bytes:
+        """The request line and headers. Headers that are the same object as before were written before."""
+        headers = request.headers
+        known, head = self._heads.get(id(headers), (None, ""))
+        if known is not headers:
+            head = self._written(request)
+            if len(self._heads) >= _HEADS:
+                self._heads.clear()
+            self._heads[id(headers)] = (headers, head)
+        if self._absolute:  # the connector learns the proxy's key on its way
+            key = self.origin.prepared.headers.get("Proxy-Authorization")
+            head += f"Proxy-Authorization: {key}\r\n" if key else ""
+        if request.body is not None or request.method != "GET":
+            head += f"Content-Length: {len(request.body or b'')}\r\n"
+        return f"{request.method} {head}\r\n".encode()
+
+    def _written(self, request: UpstreamRequest) -> str:
+        """All but what differs from request to request. Values were checked for line breaks when made."""
+        prepared = self.origin.prepared.headers
+        own = {"Host": prepared["Host"], "User-Agent": "bridge"}
+        if key := prepared.get("Authorization"):  # of a URL such as http://user:password@host
+            own["Authorization"] = key
+        named = {name.lower() for name in request.headers}
+        headers = {name: value for name, value in own.items() if name.lower() not in named}
+        lines = [f"{name}: {value}\r\n" for name, value in (headers | dict(request.headers)).items()]
+        return f"{self._target} HTTP/1.1\r\n{''.join(lines)}"
 
 
 class Connections:
-    """All connections to all servers. `fresh`: none of them is used twice."""
+    """All connections to all servers."""
 
-    def __init__(self, contexts: Contexts, *, fresh: bool = False) -> None:
+    def __init__(self, contexts: Contexts) -> None:
         self._contexts = contexts
-        self._connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, force_close=fresh)
-        self._origins: dict[tuple[str, TLSSpec, str | None], _Origin] = {}
+        self._loop = asyncio.get_running_loop()
+        self._connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30)
+        self._origins: dict[tuple[object, ...], _Origin] = {}
+        self._places: dict[tuple[str, int], _Place] = {}
+        self._homes: dict[Wire, _Origin] = {}
+        self._sweeping: asyncio.TimerHandle | None = None
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        for wire in list(self._homes):
+            wire.close()
         await self._connector.close()
 
     async def answer(
         self, request: UpstreamRequest, url: str, transport: TransportSpec, begun: float
-    ) -> Arriving:
+    ) -> Wire:
         """Send a request; its answer, whose head has come.
 
-        Raises what aiohttp does, TimeoutError and Stale.
+        Raises what aiohttp and httptools do, UpstreamError and TimeoutError.
         """
-        at = _origin_length(url)
-        origin = self._origin(url[:at], transport)
+        place = self._places.get((url, id(transport)))
+        if place is None or place.transport is not transport:
+            place = self._placed(url, transport)
+        wire = self._kept(place.origin)
+        while True:
+            if wire is None:
+                wire = await self._connected(place.origin, transport)
+            wire.ask(place.head(request), request.body or b"", transport.timeouts, begun)
+            try:
+                await wire.head()
+            except aiohttp.ServerDisconnectedError:
+                again = not (wire.fresh or wire.heard)
+                self.release(wire)
+                if not again:
+                    raise
+                # The server closed an idle connection just as this request went out on it. Nothing of the
+                # answer was seen, so a new one is tried at once: another idle one may be as dead.
+                wire = None
+            except BaseException:
+                self.release(wire)
+                raise
+            else:
+                return wire
+
+    def release(self, wire: Wire) -> None:
+        """Take a connection back."""
+        if not wire.release():
+            self._homes.pop(wire, None)
+            return
+        self._homes[wire].idle.append((wire, self._loop.time()))
+        if self._sweeping is None:
+            self._sweeping = self._loop.call_later(_SWEEP, self._sweep)
+
+    def _kept(self, origin: _Origin) -> Wire | None:
+        """The connection that was used last: those that are not needed grow old."""
+        while origin.idle:
+            wire, _ = origin.idle.pop()
+            if wire.usable:
+                return wire
+            self._homes.pop(wire, None)
+        return None
+
+    async def _connected(self, origin: _Origin, transport: TransportSpec) -> Wire:
         patience = transport.timeouts.connect
         try:
             connection = await self._connector.connect(
@@ -75,128 +162,47 @@ class Connections:
             )
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
-        try:
-            return await self._sent(connection, request, _head(request, url, at, origin), transport, begun)
-        except BaseException:
-            connection.close()
-            raise
+        carrier, protocol = connection.transport, connection.protocol
+        if carrier is None or protocol is None or protocol.should_close or carrier.is_closing():
+            connection.close()  # it is gone, or what spoke there did not wait to be asked
+            raise aiohttp.ServerDisconnectedError
+        wire = Wire(connection, carrier)
+        self._homes[wire] = origin
+        return wire
 
-    async def _sent(
-        self,
-        connection: Connection,
-        request: UpstreamRequest,
-        head: bytes,
-        transport: TransportSpec,
-        begun: float,
-    ) -> Arriving:
-        protocol = connection.protocol
-        assert protocol is not None
-        wire = protocol.transport
-        reused = getattr(protocol, _USED, False)
-        if wire is None or wire.is_closing():
-            raise Stale
-        setattr(protocol, _USED, True)
-        protocol.set_response_params(read_until_eof=True, max_line_size=_LONGEST, max_field_size=_LONGEST)
-        body = request.body or b""
-        if len(body) < _MANY:
-            wire.write(head + body)
-        else:
-            wire.writelines((head, body))
-        patience = Patience(protocol, transport.timeouts, begun)
-        try:
-            while True:
-                message, payload = await protocol.read()
-                if not 100 <= message.code < 200:
-                    return Arriving(message.code, message.headers, payload, connection, patience)
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            patience.stop()
-            if reused and not _answered(error):
-                raise Stale from error
-            raise
-        except BaseException:
-            patience.stop()
-            raise
+    def _sweep(self) -> None:
+        """Close what has idled too long, and forget what its server has closed."""
+        oldest = self._loop.time() - _IDLE
+        for origin in self._origins.values():
+            for wire, since in origin.idle:
+                if since <= oldest or not wire.usable:
+                    wire.close()
+                    self._homes.pop(wire, None)
+            origin.idle = [(wire, since) for wire, since in origin.idle if wire in self._homes]
+        idle = any(origin.idle for origin in self._origins.values())
+        self._sweeping = self._loop.call_later(_SWEEP, self._sweep) if idle else None
 
-    def _origin(self, front: str, transport: TransportSpec) -> _Origin:
-        key = (front, transport.tls, transport.proxy)
+    def _placed(self, url: str, transport: TransportSpec) -> _Place:
+        if len(self._places) >= _PLACES:
+            self._places.clear()
+            self._origins = {key: origin for key, origin in self._origins.items() if origin.idle}
+        at = _origin_length(url)
+        key = (url[:at], transport.tls, transport.proxy)
         origin = self._origins.get(key)
         if origin is None:
-            if len(self._origins) >= _ORIGINS:
-                self._origins.clear()
-            origin = self._origins[key] = self._prepared(front, transport)
-        return origin
+            origin = self._origins[key] = _Origin(self._prepared(url[:at], transport))
+        place = self._places[url, id(transport)] = _Place(url, at, origin, transport)
+        return place
 
-    def _prepared(self, front: str, transport: TransportSpec) -> _Origin:
-        url = URL(front, encoded=True)
-        prepared = ClientRequest(
+    def _prepared(self, front: str, transport: TransportSpec) -> ClientRequest:
+        return ClientRequest(
             "POST",
-            url,
-            loop=asyncio.get_running_loop(),
+            URL(front, encoded=True),
+            loop=self._loop,
             ssl=self._contexts.of(transport.tls),
             proxy=URL(transport.proxy) if transport.proxy else None,
             server_hostname=transport.tls.server_name,
         )
-        absolute = transport.proxy is not None and url.scheme == "http"
-        return _Origin(prepared, prepared.headers["Host"], absolute)
-
-
-class Arriving:
-    """An answer whose body is arriving."""
-
-    __slots__ = ("_connection", "_patience", "_payload", "headers", "status")
-
-    def __init__(
-        self,
-        status: int,
-        headers: Mapping[str, str],
-        payload: StreamReader,
-        connection: Connection,
-        patience: Patience,
-    ) -> None:
-        self.status = status
-        self.headers = headers
-        self._payload = payload
-        self._connection = connection
-        self._patience = patience
-        patience.reads(payload)
-
-    async def some(self) -> bytes:
-        """What has arrived; nothing at the end. Raises what aiohttp does, and TimeoutError."""
-        self._patience.waits()
-        try:
-            return await self._payload.readany()
-        finally:
-            self._patience.rests()
-
-    def close(self) -> None:
-        """The connection can be used again if the answer was read to its end, and the request sent."""
-        self._patience.stop()
-        wire = self._connection.transport
-        if self._payload.at_eof() and wire is not None and not wire.get_write_buffer_size():
-            self._connection.release()
-        else:
-            self._connection.close()
-
-
-def _head(request: UpstreamRequest, url: str, at: int, origin: _Origin) -> bytes:
-    """The request line and headers. Their values were checked for line breaks when they were made."""
-    target = url if origin.absolute else url[at:].partition("#")[0]
-    if not target.startswith(("/", "http")):
-        target = "/" + target
-    lines = [f"{request.method} {target} HTTP/1.1"]
-    named = {name.lower() for name in request.headers}
-    if "host" not in named:
-        lines.append(f"Host: {origin.host}")
-    lines += [f"{name}: {value}" for name, value in request.headers.items()]
-    if "user-agent" not in named:
-        lines.append("User-Agent: bridge")
-    if (key := origin.prepared.headers.get("Authorization")) and "authorization" not in named:
-        lines.append(f"Authorization: {key}")  # of a URL such as http://user:password@host
-    if origin.absolute and (key := origin.prepared.headers.get("Proxy-Authorization")):
-        lines.append(f"Proxy-Authorization: {key}")
-    if request.body is not None or request.method != "GET":
-        lines.append(f"Content-Length: {len(request.body or b'')}")
-    return "\r\n".join([*lines, "", ""]).encode()
 
 
 def _origin_length(url: str) -> int:
@@ -204,12 +210,3 @@ def _origin_length(url: str) -> int:
     begin = url.index("://") + 3
     ends = [at for mark in "/?#" if (at := url.find(mark, begin)) >= 0]
     return min(ends, default=len(url))
-
-
-def _answered(error: BaseException) -> bool:
-    """Whether part of an answer had come when the server closed.
-
-    aiohttp then gives what it had parsed of the head as the error's message, and a text otherwise.
-    """
-    message = getattr(error, "message", None)
-    return message is not None and not isinstance(message, str)

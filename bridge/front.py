@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from aiohttp import ClientPayloadError, web
 
@@ -22,13 +22,14 @@ from bridge.errors import BridgeError, RequestError
 from bridge.logs import log
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.openai.requests import read_request
-from bridge.replying import Reply
+from bridge.replying import Dates, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bridge.metrics import Metrics
     from bridge.openai.endpoints import Endpoint
+    from bridge.requests import Request
     from bridge.routes.route import Route
     from bridge.routes.table import Table
     from bridge.upstream import Upstream
@@ -55,31 +56,32 @@ class Front:
     def __init__(self, state: State, upstream: Upstream, metrics: Metrics) -> None:
         self._state = state
         self._metrics = metrics
+        self._dates = Dates()
         self.carrier = Carrier(upstream, metrics)
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: Request) -> Reply:
         """Answer one request."""
-        reply = Reply(request, _request_id(request), self._origin(request))
+        reply = Reply(request, _request_id(request), self._origin(request), self._dates())
         endpoint: Endpoint | None = None
         try:
             path = request.path.removeprefix("/v1").rstrip("/")
             endpoint = _ENDPOINTS.get(path)
             if request.method == "OPTIONS" and reply.cors:
-                return await reply.preflight()
+                return reply.preflight()
             self._check_key(request)
             if endpoint is not None:
                 _check_method(request, "POST")
                 return await self._answer(request, endpoint, reply)
             if path == "/models" or path.startswith("/models/"):
                 _check_method(request, "GET", "HEAD")
-                return await reply.whole(200, json.dumps(self._models(path[len("/models/") :])))
+                return reply.whole(200, json.dumps(self._models(path[len("/models/") :])))
             raise RequestError(404, f"there is no {request.method} {request.path}", code="unknown_url")
         except BridgeError as error:
             self._metrics.refused(endpoint.name if endpoint else "", error.status)
             log("refused", id=reply.id, path=request.path[:200], status=error.status, error=error.code)
-            return await reply.failed(error)
+            return reply.failed(error)
 
-    async def _answer(self, request: web.BaseRequest, endpoint: Endpoint, reply: Reply) -> web.StreamResponse:
+    async def _answer(self, request: Request, endpoint: Endpoint, reply: Reply) -> Reply:
         table = self._state.table
         data = await _read(request, table.largest_body)
         body = read_request(endpoint, data)
@@ -97,14 +99,14 @@ class Front:
             conversation=_conversation(route, request),
         )
 
-    def _check_key(self, request: web.BaseRequest) -> None:
-        keys = self._state.table.server.keys
+    def _check_key(self, request: Request) -> None:
+        keys = self._state.table.keys
         if not keys:
             return
         scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
         given = shown.strip().encode(errors="replace")
         # Every key is compared, so that time tells nothing of which one was nearly right.
-        found = [hmac.compare_digest(given, key.encode()) for key in keys]
+        found = [hmac.compare_digest(given, key) for key in keys]
         if scheme.lower() != "bearer" or not any(found):
             raise RequestError(
                 401,
@@ -127,7 +129,7 @@ class Front:
     def _model(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._state.created, "owned_by": "bridge"}
 
-    def _origin(self, request: web.BaseRequest) -> str | None:
+    def _origin(self, request: Request) -> str | None:
         """The origin that may read the answer, where the file allows it."""
         allowed = self._state.table.server.cors
         origin = request.headers.get("Origin")
@@ -136,13 +138,13 @@ class Front:
         return origin if origin in allowed or "*" in allowed else None
 
 
-def _conversation(route: Route, request: web.BaseRequest) -> str | None:
+def _conversation(route: Route, request: Request) -> str | None:
     """What the client calls its conversation, where the route finds it by a header."""
     header = route.session.header if route.session else None
     return request.headers.get(header) if header else None
 
 
-def _check_method(request: web.BaseRequest, *allowed: str) -> None:
+def _check_method(request: Request, *allowed: str) -> None:
     if request.method not in allowed:
         error = RequestError(
             405,
@@ -153,17 +155,17 @@ def _check_method(request: web.BaseRequest, *allowed: str) -> None:
         raise error
 
 
-async def _read(request: web.BaseRequest, limit: int) -> bytes:
+async def _read(request: Request, limit: int) -> bytes:
     """The body, of at most so many bytes. Raises RequestError (413)."""
-    if (request.content_length or 0) > limit:
+    headers = request.headers
+    if int(headers.get("Content-Length", 0)) > limit:
         raise _too_large(limit)
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    if headers.get("Content-Encoding", "identity").lower() != "identity":
         raise RequestError(
             415, "compressed bodies are not taken: send it as it is", code="unsupported_encoding"
         )
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
+    if headers.get("Expect", "").lower() == "100-continue" and request.protocol.transport is not None:
+        request.protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     if request.content.is_eof() and request.content.exception() is None:
         data = request.content.read_nowait()  # it has come with the head, as most do
         if len(data) > limit:
@@ -191,8 +193,8 @@ def _too_large(limit: int) -> RequestError:
     return RequestError(413, f"the body is over {limit} bytes (limits.body)", code="request_too_large")
 
 
-def _request_id(request: web.BaseRequest) -> str:
+def _request_id(request: Request) -> str:
     """The client's own where it is sane, else a new one."""
     given = request.headers.get("X-Request-Id", "")
     sane = 0 < len(given) <= 128 and given.isascii() and all(c.isalnum() or c in "-_.:/+=@" for c in given)
-    return given if sane else f"req_{uuid4().hex}"
+    return given if sane else f"req_{token_hex(16)}"

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from bridge.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from bridge.routes.route import Route
 
 __all__ = ["Gate"]
@@ -24,12 +21,8 @@ class Gate:
         self._free = asyncio.Semaphore(route.limits.concurrency)
         self._waiting = 0
 
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """A place among those let through. Raises RequestError (429) when too many wait already."""
-        if not self.limits.concurrency:
-            yield
-            return
+    async def enter(self) -> None:
+        """Take a place among those let through. Raises RequestError (429) when too many wait already."""
         if self._free.locked() and self._waiting >= self.limits.queue:
             raise RequestError(
                 429,
@@ -42,7 +35,7 @@ class Gate:
             await self._free.acquire()
         finally:
             self._waiting -= 1
-        try:
-            yield
-        finally:
-            self._free.release()
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._free.release()

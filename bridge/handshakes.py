@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
     from bridge.patience import Waiting
-    from bridge.routes.route import UpstreamRequest
+    from bridge.routes.requests import UpstreamRequest
     from bridge.routes.spec.transport import TransportSpec
     from bridge.trust import Contexts
 
@@ -63,10 +63,9 @@ class Handshakes:
         await self._session.close()
 
     async def shake(
-        self, request: UpstreamRequest, transport: TransportSpec, waiting: Waiting
+        self, request: UpstreamRequest, url: str, transport: TransportSpec, waiting: Waiting
     ) -> WebSocket | Refusal:
         """A websocket, or what the server said instead. Raises UpstreamError."""
-        [url] = request.urls
         timeouts = transport.timeouts
         late = f"no websocket in {timeouts.connect:g} s (upstream.timeouts.connect)"
         try:

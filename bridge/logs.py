@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from bridge import json
@@ -18,7 +20,7 @@ _logger = logging.getLogger("bridge")
 
 def set_up(stream: TextIO = sys.stderr) -> None:
     """Send the lines to a stream, as suits it."""
-    handler = logging.StreamHandler(stream)
+    handler = _Lines(stream)
     handler.setFormatter(_ForPeople() if stream.isatty() else _ForMachines())
     _logger.handlers[:] = [handler]
     _logger.setLevel(logging.INFO)
@@ -27,11 +29,33 @@ def set_up(stream: TextIO = sys.stderr) -> None:
 
 def log(event: str, level: int = logging.INFO, /, **members: Any) -> None:
     """Write one line. Members that are None are left out."""
-    if _logger.isEnabledFor(level):
-        said = {name: value for name, value in members.items() if value is not None}
-        # Made and handled directly: who called is told nowhere, and finding it costs more than the line.
-        record = _logger.makeRecord(_logger.name, level, "", 0, event, (), None, extra={"members": said})
-        _logger.handle(record)
+    if not _logger.isEnabledFor(level):
+        return
+    said = {name: value for name, value in members.items() if value is not None}
+    match _logger.handlers:
+        case [_Lines() as lines]:
+            lines.say(event, level, said)
+        case _:  # whoever embeds the bridge sees to its lines
+            _logger.handle(_record(event, level, said))
+
+
+def _record(event: str, level: int, members: Mapping[str, Any]) -> logging.LogRecord:
+    return _logger.makeRecord(_logger.name, level, "", 0, event, (), None, extra={"members": members})
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Writes lines: ours as they are made, without a record of who called, which costs more than the line."""
+
+    def say(self, event: str, level: int, members: Mapping[str, Any]) -> None:
+        """Write one of ours."""
+        formatter = self.formatter
+        if isinstance(formatter, _ForMachines):
+            line = formatter.line(event, level, time.time(), members)
+            with suppress(OSError, ValueError):  # nobody reads it any more
+                self.stream.write(line + self.terminator)
+                self.stream.flush()
+        else:
+            self.handle(_record(event, level, members))
 
 
 class _ForMachines(logging.Formatter):
@@ -40,19 +64,24 @@ class _ForMachines(logging.Formatter):
     _second = 0
     _shown = ""
 
-    def format(self, record: logging.LogRecord) -> str:
-        second = int(record.created)
+    def line(self, event: str, level: int, now: float, members: Mapping[str, Any]) -> str:
+        """What happened, and when, in seconds of Unix time."""
+        second = int(now)
         if second != self._second:
-            self._second, self._shown = second, self.formatTime(record, "%Y-%m-%dT%H:%M:%S")
-        line = {
-            "time": f"{self._shown}.{int(record.msecs):03d}",
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            **_members(record),
+            self._second, self._shown = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(second))
+        said = {
+            "time": f"{self._shown}.{int((now - second) * 1000):03d}",
+            "level": logging.getLevelName(level).lower(),
+            "event": event,
+            **members,
         }
+        return json.dumps(said).decode()
+
+    def format(self, record: logging.LogRecord) -> str:
+        members = _members(record)
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line).decode()
+            members = {**members, "exception": self.formatException(record.exc_info)}
+        return self.line(record.getMessage(), record.levelno, record.created, members)
 
 
 class _ForPeople(logging.Formatter):

@@ -4,16 +4,14 @@
                      first_byte │      idle between two, `total` over all         Patience
     connect ─▶ asked ─▶ message ─▶ message ─▶ end                                  Waiting, of a websocket
 
-One timer a second for each answer, and nothing but a clock reading for each piece of it. aiohttp bounds
-neither a head that does not come nor a body that stalls, and waits for ever on some broken chunks though the
-server has closed.
+One timer a second for each connection that is in use, and nothing but a clock reading for each piece.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import aiohttp
 
@@ -21,9 +19,6 @@ from bridge.border import ours
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-
-    from aiohttp.client_proto import ResponseHandler
-    from aiohttp.streams import StreamReader
 
     from bridge.routes.spec.transport import TimeoutsSpec
 
@@ -34,88 +29,103 @@ T = TypeVar("T")
 _TICK = 1.0  # seconds between two looks at a stalled connection
 
 
-class Patience:
-    """Ends a read that waits too long, or for a connection that is gone.
+class Line(Protocol):
+    """A connection whose answer is awaited."""
 
-    While a slow client is being written to nobody reads, and that is no fault of the server's.
+    asked: bool
+    status: int
+    over: bool
+    error: Exception | None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether someone waits for more."""
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes of the request have not left."""
+
+    def fail(self, error: Exception) -> None:
+        """Nothing more is awaited."""
+
+
+class Patience:
+    """Ends the answer of a connection that waits too long: see `wires`.
+
+    While a slow client is being written to nobody waits, and that is no fault of the server's. The timer
+    stays when an answer is over: the next one on the same connection needs none of its own.
     """
 
-    __slots__ = (
-        "_end", "_gone", "_handle", "_loop", "_payload", "_protocol", "_since", "_timeouts", "_unsent",
-        "_waiting",
-    )  # fmt: skip
+    __slots__ = ("_at", "_end", "_handle", "_loop", "_since", "_timeouts", "_unsent", "_wire")
 
-    def __init__(self, protocol: ResponseHandler, timeouts: TimeoutsSpec, begun: float) -> None:
-        self._protocol = protocol
-        self._payload: StreamReader | None = None
-        self._timeouts = timeouts
+    _timeouts: TimeoutsSpec
+
+    def __init__(self, wire: Line) -> None:
+        self._wire = wire
         self._loop = asyncio.get_running_loop()
-        self._since = self._loop.time()
+        self._handle: asyncio.TimerHandle | None = None
+        self._at = self._end = math.inf
+        self._since = 0.0
+        self._unsent = 0
+
+    def begin(self, timeouts: TimeoutsSpec, begun: float) -> None:
+        """A request is being sent; the time for all of its answer began at `begun`."""
+        self._timeouts = timeouts
         self._end = math.inf if timeouts.total is None else begun + timeouts.total
         self._unsent = 0
-        self._waiting = True
-        self._gone = False
-        self._handle = self._later(self._since, timeouts.first_byte)
-
-    def reads(self, payload: StreamReader) -> None:
-        """The head has come, this is the body."""
-        self._payload = payload
-        self._waiting = False
-        if self._timeouts.idle < _TICK:
-            self._handle.cancel()
-            self._handle = self._later(self._loop.time(), self._timeouts.idle)
+        self._since = now = self._loop.time()
+        self._watch(now, timeouts.first_byte)
 
     def waits(self) -> None:
         """The next piece is awaited."""
-        self._since = self._loop.time()
-        self._waiting = True
+        self._since = now = self._loop.time()
+        if self._wire.status and self._timeouts.idle < _TICK:
+            self._watch(now, self._timeouts.idle)
 
-    def rests(self) -> None:
-        """It has come, and nobody waits for another yet."""
-        self._waiting = False
+    def heard(self) -> None:
+        """Something has come."""
+        self._since = self._loop.time()
 
     def stop(self) -> None:
-        """The answer is over."""
-        self._handle.cancel()
+        """The connection is closed."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
 
-    def _later(self, now: float, left: float) -> asyncio.TimerHandle:
-        return self._loop.call_later(max(min(_TICK, left, self._end - now), 0.001), self._look)
+    def _watch(self, now: float, left: float) -> None:
+        """Look again by then, at the latest."""
+        at = now + max(min(_TICK, left, self._end - now), 0.001)
+        if self._handle is not None:
+            if self._at <= at:
+                return
+            self._handle.cancel()
+        self._at = at
+        self._handle = self._loop.call_later(at - now, self._look)
 
     def _look(self) -> None:
-        now = self._loop.time()
-        timeouts, payload = self._timeouts, self._payload
-        if payload is not None and (payload.at_eof() or payload.exception() is not None):
+        self._handle = None
+        wire, timeouts = self._wire, self._timeouts
+        if not wire.asked or wire.over or wire.error is not None:
             return
-        patience = timeouts.first_byte if payload is None else timeouts.idle
-        if payload is None:
+        now = self._loop.time()
+        if not wire.status:
             self._note_progress(now)
-        waited = now - self._since if self._waiting else 0.0
+        patience = timeouts.idle if wire.status else timeouts.first_byte
+        waited = now - self._since if wire.waiting else 0.0
         if now >= self._end:
-            self._fail(TimeoutError(f"the answer took more than {timeouts.total:g} s"))
+            wire.fail(TimeoutError(f"the answer took more than {timeouts.total:g} s"))
         elif waited >= patience:
-            what = "no answer began in" if payload is None else "nothing arrived for"
-            self._fail(TimeoutError(f"{what} {patience:g} s"))
-        elif self._waiting and self._gone:
-            self._fail(aiohttp.ClientPayloadError("the connection is gone"))
+            what = "nothing arrived for" if wire.status else "no answer began in"
+            wire.fail(TimeoutError(f"{what} {patience:g} s"))
         else:
-            wire = self._protocol.transport
-            # Seen twice, since what has arrived before the end may still be on its way to the reader.
-            self._gone = self._waiting and (wire is None or wire.is_closing())
-            self._handle = self._later(now, patience - waited)
+            self._watch(now, patience - waited)
 
     def _note_progress(self, now: float) -> None:
         """The server's time begins when it has the whole request."""
-        wire = self._protocol.transport
-        unsent = wire.get_write_buffer_size() if wire is not None else 0
+        unsent = self._wire.unsent
         if unsent != self._unsent:
             self._unsent = unsent
             self._since = now
-
-    def _fail(self, error: Exception) -> None:
-        if self._payload is None:
-            self._protocol.set_exception(error)
-        else:
-            self._payload.set_exception(error)
 
 
 class Waiting:

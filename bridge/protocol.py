@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
-from uuid import uuid4
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from bridge import json
 from bridge.errors import BridgeError, RequestError
 from bridge.logs import log
+from bridge.replying import Dates, Reply
+from bridge.requests import Request
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,15 +24,19 @@ class _Handler(web.RequestHandler):
 
     __slots__ = ()
 
+    async def drained(self) -> None:
+        """Wait until the client takes more."""
+        await self._drain_helper()
+
     def handle_error(
         self,
-        request: web.BaseRequest,
+        request: Any,
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,
-    ) -> web.StreamResponse:
+    ) -> Any:
         """Answer what aiohttp could not read, or what broke on its way to our handler."""
-        if request.writer.output_size > 0:
+        if request.answered:
             raise ConnectionError("part of an answer was sent already")
         if status < 500:
             said = "the request is not HTTP as it should be"
@@ -39,15 +44,11 @@ class _Handler(web.RequestHandler):
         else:
             error = BridgeError(500, "the bridge failed to carry this request out", code="internal_error")
             log("internal error", logging.ERROR, error=type(exc).__name__)
-        name = f"req_{uuid4().hex}"
+        name = f"req_{token_hex(16)}"
         log("refused", id=name, status=status, error=error.code)
-        response = web.Response(
-            status=status,
-            body=json.dumps(error.envelope),
-            headers={"Content-Type": "application/json", "X-Request-Id": name, "Server": "bridge"},
-        )
-        response.force_close()
-        return response
+        reply = Reply(request, name, None, Dates()()).failed(error)
+        reply.keep_alive = False
+        return reply
 
 
 class _Server(web.Server):
@@ -57,12 +58,13 @@ class _Server(web.Server):
         return _Handler(self, loop=self._loop, **self._kwargs)
 
 
-def make_server(handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> web.Server:
+def make_server(handle: Callable[[Request], Awaitable[Reply]]) -> web.Server:
     """The server of the front."""
     quiet = logging.getLogger("bridge.http")  # what clients do wrong is told in our own lines
     quiet.setLevel(logging.CRITICAL + 1)
     return _Server(
-        handle,
+        handle,  # type: ignore[arg-type] # what it takes and gives is what aiohttp's own do, by their names
+        request_factory=Request,  # type: ignore[arg-type]
         access_log=None,
         logger=quiet,
         # A client that leaves must end its upstream's work: aiohttp cancels a handler only if told to.

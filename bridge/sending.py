@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from bridge.errors import Kind, UpstreamError
 from bridge.exchange.steps import Heard
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from bridge.exchange.legs import Leg
     from bridge.exchange.steps import Send
     from bridge.metrics import Metrics
-    from bridge.routes.route import UpstreamRequest
+    from bridge.routes.requests import UpstreamRequest
     from bridge.sockets import Socket
     from bridge.upstream import Response, Upstream
 
@@ -30,19 +27,25 @@ class Sender:
         self._metrics = metrics
         self._turn = 0
 
-    @asynccontextmanager
-    async def sent(self, leg: Leg, request: UpstreamRequest) -> AsyncIterator[Response | Socket]:
-        """The answer of the first replica that gives one worth having. Raises UpstreamError."""
-        async with AsyncExitStack() as stack:
-            yield await self._chosen(leg, request, stack)
+    async def sent(self, leg: Leg, request: UpstreamRequest) -> Response | Socket:
+        """The answer of the first replica that gives one worth having, to be closed. Raises UpstreamError."""
+        route = leg.asking.route
+        transport = route.transport
+        if transport.retry is None and len(request.urls) == 1:
+            leg.replica = 0 if leg.around else None
+            return await self._upstream.send(request, transport)
+        return await self._chosen(leg, request)
 
     async def heard(self, leg: Leg, send: Send) -> Heard:
         """The whole answer of a call. Raises UpstreamError."""
-        async with self.sent(leg, send.request) as response:
+        response = await self.sent(leg, send.request)
+        try:
             body = await response.read(send.limit)
             return Heard(response.status, response.headers, body, asyncio.get_running_loop().time())
+        finally:
+            await response.close()
 
-    async def _chosen(self, leg: Leg, request: UpstreamRequest, stack: AsyncExitStack) -> Response | Socket:
+    async def _chosen(self, leg: Leg, request: UpstreamRequest) -> Response | Socket:
         route = leg.asking.route
         transport, retry = route.transport, route.transport.retry
         pinned, last = leg.replica is not None, len(request.urls) - 1
@@ -53,13 +56,11 @@ class Sender:
         for attempt in range(attempts + 1):
             replica = first if pinned else (first + attempt) % len(request.urls)
             try:
-                response = await stack.enter_async_context(
-                    self._upstream.send(request, transport, replica=replica)
-                )
+                response = await self._upstream.send(request, transport, replica=replica)
                 if attempt == attempts or retry is None or str(response.status) not in retry.on:
                     leg.replica = replica if leg.around else None
                     return response
-                await stack.aclose()
+                await response.close()
             except UpstreamError as error:
                 if attempt == attempts or error.kind not in (retry.on if retry else (Kind.CONNECT,)):
                     raise

@@ -1,8 +1,9 @@
 """Model servers that answer over a websocket: the request is one message, the answer is many.
 
-    async with sockets.opened(request, transport, begun) as socket:     connected, asked, begun to answer
-        socket.status, socket.headers                                   200, or why there is no websocket
-        async for data in socket: …                                     messages, as the framing cuts them
+    socket = await sockets.open(request, url, transport, begun)   connected, asked, begun to answer
+    socket.status, socket.headers                                 200, or why there is no websocket
+    await socket.pump(take)                                       take(data): messages, as framed here
+    await socket.close()
 
 The first message is what the head is with HTTP: until it has come nothing was said, and all can be tried
 again. Every wait has a limit, and what goes wrong is an UpstreamError.
@@ -11,7 +12,7 @@ again. Every wait has a limit, and what goes wrong is an UpstreamError.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -24,10 +25,10 @@ from bridge.handshakes import Handshakes, Refusal
 from bridge.patience import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from bridge.handshakes import WebSocket
-    from bridge.routes.route import UpstreamRequest
+    from bridge.routes.requests import UpstreamRequest
     from bridge.routes.spec.transport import TransportSpec
     from bridge.trust import Contexts
 
@@ -47,27 +48,25 @@ class Sockets:
         """Close every connection."""
         await self._handshakes.close()
 
-    @asynccontextmanager
-    async def opened(
-        self, request: UpstreamRequest, transport: TransportSpec, begun: float
-    ) -> AsyncIterator[Socket]:
+    async def open(
+        self, request: UpstreamRequest, url: str, transport: TransportSpec, begun: float
+    ) -> Socket:
         """Connect, send the request as a message, and give what comes back. Raises UpstreamError."""
-        [url] = request.urls
         waiting = Waiting(transport.timeouts, url, begun)
-        websocket = await self._handshakes.shake(request, transport, waiting)
+        websocket = await self._handshakes.shake(request, url, transport, waiting)
         if isinstance(websocket, Refusal):
-            yield Socket(waiting, refusal=websocket)
-            return
+            return Socket(waiting, refusal=websocket)
         try:
-            yield await _asked(websocket, request.body or b"", waiting)
-        finally:
+            return await _asked(websocket, request.body or b"", waiting)
+        except BaseException:
             await _close(websocket)
+            raise
 
 
 class Socket:
     """The answer that a websocket brings, or, where there is none, what the server said instead."""
 
-    __slots__ = ("_first", "_refusal", "_waiting", "_websocket", "headers", "status")
+    __slots__ = ("_first", "_messages", "_refusal", "_waiting", "_websocket", "headers", "status")
 
     def __init__(
         self,
@@ -84,9 +83,19 @@ class Socket:
         self.status = refusal.status if refusal else 200
         headers = refusal.headers if refusal else {}
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in headers.items()}
+        self._messages = self._arriving()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The messages as they arrive. Raises UpstreamError where they stall or break off."""
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        """Hand messages over until `take` wants no more for now, or, True, to the end.
+
+        Raises UpstreamError where they stall or break off.
+        """
+        async for data in self._messages:
+            if not take(data):
+                return False
+        return True
+
+    async def _arriving(self) -> AsyncGenerator[bytes, None]:
         if self._websocket is None:
             if self._refusal and self._refusal.body:
                 yield self._refusal.body
@@ -113,6 +122,12 @@ class Socket:
 
     async def drain(self, seconds: float) -> None:
         """Nothing is left behind the answer's last message that were worth waiting for."""
+
+    async def close(self) -> None:
+        """Close the websocket."""
+        await self._messages.aclose()
+        if self._websocket is not None:
+            await _close(self._websocket)
 
 
 async def _asked(websocket: WebSocket, body: bytes, waiting: Waiting) -> Socket:

@@ -1,8 +1,9 @@
 """Connections to model servers: requests out, bytes in, and the border where foreign errors become ours.
 
-    async with upstream.send(request, transport) as response:    UpstreamError, of what kind ever
-        response.status, response.headers
-        async for data in response: …                            whatever has arrived, as it arrives
+    response = await upstream.send(request, transport)       UpstreamError, of what kind ever
+    response.status, response.headers
+    await response.pump(take)                                take(data): whatever has arrived, as it arrives
+    await response.close()
 
 Every wait has a limit of our own: see `patience`.
 """
@@ -10,24 +11,22 @@ Every wait has a limit of our own: see `patience`.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
-
-import aiohttp
 
 from bridge.bodies import joined
 from bridge.border import ours
-from bridge.connections import Connections, Stale
+from bridge.connections import Connections
 from bridge.credentials import Credentials
+from bridge.errors import UpstreamError
 from bridge.sockets import Socket, Sockets
 from bridge.trust import Contexts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Callable, Mapping
 
-    from bridge.connections import Arriving
-    from bridge.routes.route import UpstreamRequest
+    from bridge.routes.requests import UpstreamRequest
     from bridge.routes.spec.transport import TimeoutsSpec, TransportSpec
+    from bridge.wires import Wire
 
 __all__ = ["Response", "Upstream"]
 
@@ -37,87 +36,85 @@ class Upstream:
 
     def __init__(self) -> None:
         contexts = Contexts()
-        self._pooled = Connections(contexts)
-        self._fresh = Connections(contexts, fresh=True)
+        self._connections = Connections(contexts)
         self._sockets = Sockets(contexts)
         self._credentials = Credentials(self.fetch)
+        self._loop = asyncio.get_running_loop()
 
     async def close(self) -> None:
         """Close every connection."""
         await self._credentials.close()
         await self._sockets.close()
-        await self._pooled.close()
-        await self._fresh.close()
+        await self._connections.close()
 
-    @asynccontextmanager
     async def send(
         self, request: UpstreamRequest, transport: TransportSpec, *, replica: int = 0
-    ) -> AsyncIterator[Response | Socket]:
-        """Send a request and give its answer, whose connection is closed unless it was read to its end.
+    ) -> Response | Socket:
+        """Send a request and give its answer, which is to be closed.
 
         Raises UpstreamError: no connection, no head in time, no HTTP.
         """
         url = request.urls[replica % len(request.urls)]
-        begun = asyncio.get_running_loop().time()
+        begun = self._loop.time()
+        if request.auth is None:
+            return await self._answer(request, url, transport, begun)
         signed = await self._credentials.sign(request, url)
-        if request.websocket is not None:
-            async with self._sockets.opened(signed, transport, begun) as socket:
-                if socket.status != 401 or request.auth is None or not request.auth.renews:
-                    yield socket
-                    return
-            again = await self._credentials.sign(request, url, refused=signed)
-            async with self._sockets.opened(again, transport, begun) as socket:
-                yield socket
-            return
-        arriving = await self._answer(signed, transport, begun)
-        if arriving.status == 401 and request.auth is not None and request.auth.renews:
-            arriving.close()
-            again = await self._credentials.sign(request, url, refused=signed)
-            arriving = await self._answer(again, transport, begun)
-        try:
-            yield Response(arriving, transport.timeouts, url)
-        finally:
-            arriving.close()
+        response = await self._answer(signed, signed.urls[0], transport, begun)
+        if response.status != 401 or not request.auth.renews:
+            return response
+        await response.close()
+        again = await self._credentials.sign(request, url, refused=signed)
+        return await self._answer(again, again.urls[0], transport, begun)
 
     async def fetch(
         self, request: UpstreamRequest, transport: TransportSpec, limit: int, *, replica: int = 0
     ) -> tuple[int, Mapping[str, str], bytes]:
         """The whole answer of a small call: status, headers, body. Raises UpstreamError."""
-        async with self.send(request, transport, replica=replica) as response:
-            return response.status, response.headers, await response.read(limit)
-
-    async def _answer(self, request: UpstreamRequest, transport: TransportSpec, begun: float) -> Arriving:
-        """The head of the answer to a request that has one URL. Raises UpstreamError."""
-        (url,) = request.urls
+        response = await self.send(request, transport, replica=replica)
         try:
-            try:
-                return await self._pooled.answer(request, url, transport, begun)
-            except Stale:
-                # The server closed an idle connection just as this request went out on it. Nothing of the
-                # answer was seen, so a new connection is tried at once: another idle one may be as dead.
-                return await self._fresh.answer(request, url, transport, begun)
+            return response.status, response.headers, await response.read(limit)
+        finally:
+            await response.close()
+
+    async def _answer(
+        self, request: UpstreamRequest, url: str, transport: TransportSpec, begun: float
+    ) -> Response | Socket:
+        """The answer of one URL, whose head has come. Raises UpstreamError."""
+        if request.websocket is not None:
+            return await self._sockets.open(request, url, transport, begun)
+        try:
+            wire = await self._connections.answer(request, url, transport, begun)
+        except UpstreamError:
+            raise
         except Exception as error:
             raise ours(error, url, transport.timeouts) from error
+        return Response(wire, self._connections, transport.timeouts, url)
 
 
 class Response:
     """An answer that is arriving."""
 
-    __slots__ = ("_arriving", "_timeouts", "_url", "headers", "status")
+    __slots__ = ("_connections", "_timeouts", "_url", "_wire", "headers", "status")
 
-    def __init__(self, arriving: Arriving, timeouts: TimeoutsSpec, url: str) -> None:
-        self._arriving = arriving
+    def __init__(self, wire: Wire, connections: Connections, timeouts: TimeoutsSpec, url: str) -> None:
+        self._wire = wire
+        self._connections = connections
         self._timeouts = timeouts
         self._url = url
-        self.status = arriving.status
-        self.headers = arriving.headers
+        self.status = wire.status
+        self.headers: Mapping[str, str] = wire.headers
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises UpstreamError where it stalls or breaks."""
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        """Hand over what arrives until `take` wants no more for now, or, True, to the end.
+
+        Raises UpstreamError where it stalls or breaks, and what `take` does.
+        """
+        wire = self._wire
         try:
-            while data := await self._arriving.some():
-                yield data
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return await wire.pump(take)
+        except Exception as error:
+            if error is not wire.error or isinstance(error, UpstreamError):
+                raise
             raise ours(error, self._url, self._timeouts) from error
 
     async def read(self, limit: int) -> bytes:
@@ -126,9 +123,18 @@ class Response:
 
     async def drain(self, seconds: float) -> None:
         """Read what little may be left, so that the connection can be used again."""
+        if self._wire.over:
+            return
         try:
             async with asyncio.timeout(seconds):
-                while await self._arriving.some():
-                    pass
-        except (aiohttp.ClientError, OSError, TimeoutError):
+                await self.pump(_passed)
+        except (UpstreamError, TimeoutError):
             return
+
+    async def close(self) -> None:
+        """The connection is used again if the answer was read to its end, and the request sent."""
+        self._connections.release(self._wire)
+
+
+def _passed(data: bytes) -> bool:
+    return True

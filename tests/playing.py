@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bridge.exchange.exchange import Exchange
     from bridge.exchange.legs import Leg
-    from bridge.routes.route import UpstreamRequest
+    from bridge.routes.requests import UpstreamRequest
     from tests.conversations import Conversation
 
 __all__ = ["Outcome", "carry_out", "requests"]

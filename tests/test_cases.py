@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bridge.errors import BridgeError
     from bridge.exchange.exchange import Exchange
-    from bridge.routes.route import UpstreamRequest
+    from bridge.routes.requests import UpstreamRequest
 
 RANDOM_CUTS = 30
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from bridge.exchange.legs import Leg
     from bridge.routes.answers import AnswerRule
-    from bridge.routes.route import Call, Route, UpstreamRequest
+    from bridge.routes.requests import Call, UpstreamRequest
+    from bridge.routes.route import Route
 
 __all__ = ["explain", "list_routes"]
 
@@ -96,7 +97,7 @@ _ASKED: dict[str, dict[str, Any]] = {
 
 def _print_route(route: Route, name: str, exchange: Exchange) -> None:
     print(f"route    {route.name} (by `{name}`)")
-    streams = exchange.legs[0].asking.stream
+    streams = exchange.legs[0].course.stream is not None
     if streams is not exchange.streams:
         print("         the client wants a stream, the server answers whole" if exchange.streams
               else "         the client wants a whole answer, the server streams")  # fmt: skip
@@ -140,7 +141,7 @@ def _print_request(title: str, request: UpstreamRequest, route: Route) -> None:
 
 
 def _print_reading(route: Route, exchange: Exchange) -> None:
-    stream = exchange.legs[0].expected.stream
+    stream = exchange.legs[0].course.stream
     print(f"reads    {'a stream, ' + stream.framing if stream else 'a whole answer'}")
     rule = stream.answer if stream else route.whole
     for name, where in _SLOTS[exchange.endpoint.finds](rule) if rule else []:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.credentials.tools import Fetch
-    from bridge.routes.route import UpstreamRequest
+    from bridge.routes.requests import UpstreamRequest
 
 __all__ = ["Credentials", "Signing"]
 

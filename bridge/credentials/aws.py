@@ -19,7 +19,7 @@ from bridge.openai.failures import shorten
 
 if TYPE_CHECKING:
     from bridge.credentials.tools import Tools
-    from bridge.routes.route import UpstreamRequest
+    from bridge.routes.requests import UpstreamRequest
     from bridge.routes.signing import AWS
 
 __all__ = ["AWSSigning"]

@@ -15,7 +15,7 @@ from bridge.rules.scope import Scope
 
 if TYPE_CHECKING:
     from bridge.credentials.tools import Tools
-    from bridge.routes.route import UpstreamRequest
+    from bridge.routes.requests import UpstreamRequest
     from bridge.routes.signing import HMAC
 
 __all__ = ["HMACSigning", "host_of"]

@@ -11,7 +11,7 @@ from bridge.rules.scope import Scope
 
 if TYPE_CHECKING:
     from bridge.credentials.tools import Tools
-    from bridge.routes.route import UpstreamRequest
+    from bridge.routes.requests import UpstreamRequest
     from bridge.routes.signing import JWT
 
 __all__ = ["JWTSigning", "make_token"]

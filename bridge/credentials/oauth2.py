@@ -23,7 +23,7 @@ from bridge.credentials.tools import with_headers, with_query
 from bridge.deltas import MISSING
 from bridge.errors import Kind, UpstreamError
 from bridge.openai.failures import read_failure, shorten
-from bridge.routes.route import UpstreamRequest
+from bridge.routes.requests import UpstreamRequest
 from bridge.routes.signing import mask
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
-    from bridge.routes.route import UpstreamRequest
+    from bridge.routes.requests import UpstreamRequest
     from bridge.routes.spec.transport import TransportSpec
 
     Fetch = Callable[[UpstreamRequest, TransportSpec, int], Awaitable[tuple[int, Mapping[str, str], bytes]]]

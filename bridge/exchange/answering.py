@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.deltas import MISSING, Delta
 from bridge.errors import Kind, UpstreamError
 from bridge.exchange.documents import BROKEN, document, frame_text, is_literal, parsed
+from bridge.exchange.kinds import reading_of
 from bridge.exchange.reading import Reading
 from bridge.framing import FRAMINGS, framer
 from bridge.framing.lines import LineFramer
@@ -24,9 +25,10 @@ from bridge.rules.scope import Scope
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from bridge.exchange.kinds import Expected
+    from bridge.exchange.choices import Manner
     from bridge.frames import Frame
     from bridge.framing import Framer
+    from bridge.routes.route import Course
 
 __all__ = ["Answering"]
 
@@ -44,12 +46,13 @@ class Answering:
     """
 
     __slots__ = (
-        "_body", "_expected", "_framer", "_frames", "_headers", "_latest", "_size", "_state", "_status",
-        "error", "finished", "newest", "reading", "session",
+        "_body", "_course", "_framer", "_frames", "_headers", "_latest", "_manner", "_size", "_state",
+        "_status", "error", "finished", "newest", "reading", "session",
     )  # fmt: skip
 
-    def __init__(self, expected: Expected, reading: Reading | None = None) -> None:
-        self._expected = expected
+    def __init__(self, course: Course, manner: Manner, reading: Reading | None = None) -> None:
+        self._course = course
+        self._manner = manner
         self._state = _State.WHOLE
         self._status = 0
         self._headers: Mapping[str, str] = {}
@@ -58,7 +61,7 @@ class Answering:
         self._framer: Framer | None = None
         self._frames = 0
         self._latest: Any = MISSING
-        self.reading = reading or expected.reading()
+        self.reading = reading or reading_of(course, manner)
         self.session: Any = MISSING
         self.error: UpstreamError | None = None
         self.finished = False
@@ -75,19 +78,17 @@ class Answering:
         self._headers = headers
         if not 200 <= status < 300:
             self._state = _State.FAILURE
-        elif (rule := self._expected.stream) is not None:
+        elif (rule := self._course.stream) is not None:
             self._state = _State.STREAM
-            self._framer = framer(rule.framing, rule.inner, self._expected.frame_limit)
+            self._framer = framer(rule.framing, rule.inner, self._course.frame_limit)
 
-    def skips(self, size: int) -> bool:
-        """Whether frames of so many bytes need not be read, if they hold a text and nothing else."""
-        return (
-            not self.finished
-            and isinstance(self._framer, SSEFramer | LineFramer)
-            and self._framer.idle
-            and self._size + size <= self._expected.answer_limit
-            and self.reading.open
-        )
+    @property
+    def skippable(self) -> int:
+        """How many bytes of frames need not be read, if they hold a text and nothing else."""
+        framer = self._framer
+        if self.finished or not isinstance(framer, SSEFramer | LineFramer):
+            return 0
+        return self._course.answer_limit - self._size if framer.idle and self.reading.open else 0
 
     def skip(self, size: int) -> None:
         """They were read elsewhere."""
@@ -98,7 +99,7 @@ class Answering:
         if self.finished:
             return []
         failed = self._state is _State.FAILURE
-        limit = _MOST_OF_A_FAILURE if failed else self._expected.answer_limit
+        limit = _MOST_OF_A_FAILURE if failed else self._course.answer_limit
         # What is within the limit counts, so that it does not matter how much came at once.
         within = data[: max(limit - self._size, 0)]
         self._size += len(data)
@@ -116,7 +117,6 @@ class Answering:
         """The body is over."""
         if self.finished:
             return []
-        deltas: list[Delta] = []
         match self._state:
             case _State.FAILURE:
                 deltas = self._taken(map(self._refused, [b"".join(self._body)]))
@@ -159,7 +159,7 @@ class Answering:
 
     def _read(self, frame: Frame) -> list[Delta]:
         """One frame: held against `error`, `only` and `skip`, then read, then held against `done`."""
-        rule = self._expected.stream
+        rule = self._course.stream
         assert rule is not None
         if frame.bare:
             return self._bare(frame)
@@ -190,12 +190,12 @@ class Answering:
         return deltas
 
     def _note_session(self, scope: Scope) -> None:
-        if self._expected.session is not None and self.session is MISSING:
-            self.session = self._expected.session.read(scope)
+        if self._course.session is not None and self.session is MISSING:
+            self.session = self._course.session.read(scope)
 
     def _check(self, scope: Scope, frame: Frame) -> None:
         """Raise the failure that a frame reports under HTTP 200."""
-        failing = self._expected.failing
+        failing = self._course.failing
         rule = failing.seen(scope)
         if rule is None:
             common = has_error(scope.doc) and not self.reading.has_text(scope)
@@ -206,7 +206,7 @@ class Answering:
     def _end(self, *, done: bool = False) -> list[Delta]:
         """The stream is over: was anything said?"""
         self.finished = True
-        rule = self._expected.stream
+        rule = self._course.stream
         assert rule is not None
         deltas = self.reading.close()
         if not self.reading.found:
@@ -217,8 +217,8 @@ class Answering:
 
     def _nothing_found(self) -> list[Delta]:
         """Perhaps the one frame there was is a whole answer; else this is an error, not an empty success."""
-        if self._frames == 1 and self._expected.whole is not None:
-            reading = Reading(self._expected.whole, self._expected.manner)
+        if self._frames == 1 and self._course.whole is not None:
+            reading = Reading(self._course.whole, self._manner)
             deltas = reading.read(Scope(self._latest, headers=self._headers))
             if reading.found:
                 self.reading = reading
@@ -240,41 +240,35 @@ class Answering:
             raise UpstreamError(
                 Kind.GARBLED, f"the upstream sent JSON between its events: {shorten(frame_text(frame), 200)}"
             )
-        rule = self._expected.whole or self._expected.stream.answer  # type: ignore[union-attr]
-        self.reading = Reading(rule, self._expected.manner)
+        rule = self._course.whole or self._course.stream.answer  # type: ignore[union-attr]
+        self.reading = Reading(rule, self._manner)
         return self._whole(frame.data if isinstance(frame.data, bytes) else b"")
 
     def _whole(self, body: bytes) -> list[Delta]:
         """A whole answer."""
         self.finished = True
-        text = body.decode("utf-8", "replace")
-        doc, data = self._whole_document(body, text)
+        course, reading = self._course, self.reading
+        doc, data = self._whole_document(body)
         scope = Scope(doc, headers=self._headers)
-        failing = self._expected.failing
-        failed = failing.seen(scope)
-        if failed or (has_error(doc) and not self.reading.has_text(scope)):
-            raise failing.error(self._status, scope, text, failed)
-        if self._is_the_text and not isinstance(doc, str):
-            scope.doc = text
+        failed = course.failing.seen(scope)
+        if failed or (has_error(doc) and not reading.has_text(scope)):
+            raise course.failing.error(self._status, scope, body.decode("utf-8", "replace"), failed)
+        if course.is_text and not isinstance(doc, str):
+            scope.doc = body.decode("utf-8", "replace")
         self._note_session(scope)
-        deltas = self.reading.read(scope, data) + self.reading.close()
-        if not self.reading.found:
-            raise UpstreamError(Kind.EMPTY, self.reading.complaint())
+        deltas = reading.read(scope, data) + reading.close()
+        if not reading.found:
+            raise UpstreamError(Kind.EMPTY, reading.complaint())
         return deltas
 
-    @property
-    def _is_the_text(self) -> bool:
-        """Whether the body itself is the answer, so that it need not be JSON."""
-        rule = self._expected.whole if self._expected.finds == "text" else None
-        return rule is not None and rule.text is not None and rule.text.slot.whole
-
-    def _whole_document(self, body: bytes, text: str) -> tuple[Any, bytes | None]:
+    def _whole_document(self, body: bytes) -> tuple[Any, bytes | None]:
         doc, data = parsed(body)
         if doc is MISSING:
             raise UpstreamError(Kind.EMPTY, f"the upstream answered {self._status} with an empty body")
         if doc is not BROKEN:
             return doc, data
-        if self._is_the_text:
+        text = body.decode("utf-8", "replace")
+        if self._course.is_text:
             return text, None
         kind = self._headers.get("content-type", "no content type")
         raise UpstreamError(
@@ -289,7 +283,7 @@ class Answering:
             frame = next(iter(FRAMINGS["sse"](_MOST_OF_A_FAILURE).feed(body + b"\n\n")), None)
             doc, _ = document(frame, as_text=False) if frame else (MISSING, None)
         scope = Scope(MISSING if doc is BROKEN else doc, headers=self._headers)
-        raise self._expected.failing.error(self._status, scope, body.decode("utf-8", "replace"))
+        raise self._course.failing.error(self._status, scope, body.decode("utf-8", "replace"))
 
 
 _UNDER_200 = 200

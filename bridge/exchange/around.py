@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from bridge.deltas import Delta
     from bridge.exchange.legs import Leg
     from bridge.exchange.steps import Step
-    from bridge.routes.route import Call, Route, Session, UpstreamRequest
+    from bridge.routes.requests import Call, Session, UpstreamRequest
+    from bridge.routes.route import Route
 
 __all__ = ["Around", "closing"]
 
@@ -166,7 +167,7 @@ class Around:
             scope = self._judged(heard)
             there = poll.until is None or poll.until(scope)
             self._over = there
-            if there or leg.asking.stream:
+            if there or leg.course.stream is not None:
                 yield Take(heard)
             if there or leg.answering.finished:
                 return

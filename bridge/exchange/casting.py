@@ -31,34 +31,38 @@ _MISSES = 3  # in a row, until another mould is made
 class Casting:
     """The fast lane of one call's answer."""
 
-    __slots__ = ("_ends", "_leg", "_mould", "_tries")
+    __slots__ = ("_ends", "_left", "_leg", "_mould", "_open", "_tries")
 
     def __init__(self, leg: Leg, ends: tuple[bytes, ...]) -> None:
         self._leg = leg
         self._ends = ends
         self._mould: Mould | None = None
         self._tries = _TRIES
+        self._open = self._left = 0  # bytes that may be cast since the latest reading, and those left of them
 
     @classmethod
     def of(cls, leg: Leg) -> Casting | None:
         """The fast lane of an answer that can have one."""
-        route, stream = leg.asking.route, leg.expected.stream
+        route, stream = leg.asking.route, leg.course.stream
         if stream is None or route.alone is None or stream.framing not in BORDERS or stream.cumulative:
             return None
-        if leg.cuts or leg.keeps_session or leg.expected.session is not None:
+        if leg.cuts or leg.keeps_session or leg.course.session is not None:
             return None
-        if route.openai_stream and leg.asking.endpoint is not CHAT:
+        if route.openai_stream and leg.course.endpoint is not CHAT:
             return None
         return cls(leg, BORDERS[stream.framing][1])
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """The reply to the frames that data begins with, and the rest, which is to be read."""
-        mould, answering = self._mould, self._leg.answering
-        if mould is None or not answering.skips(len(data)):
+        mould = self._mould
+        if mould is None or len(data) > self._left:
             return b"", data
         out, taken = mould.cast(data)
+        if taken == len(data):
+            self._left -= taken
+            return out, b""
         if taken:
-            answering.skip(taken)
+            self._left -= taken
             return out, data[taken:]
         if mould.misses > _MISSES:
             self._mould = None
@@ -66,18 +70,27 @@ class Casting:
 
     def next(self, data: bytes) -> tuple[bytes, bytes]:
         """What is to be read now, and what may fit a mould behind it: all, or one frame as long as it may."""
+        self._settle()
         if self._mould is None and not self._tries:
             return data, b""
         ends = [at + len(end) for end in self._ends if (at := data.find(end)) >= 0]
         at = min(ends, default=len(data))
         return data[:at], data[at:]
 
+    def _settle(self) -> None:
+        """Account for what was cast, before something is read."""
+        if self._open != self._left:
+            self._leg.answering.skip(self._open - self._left)
+            self._open = self._left
+
     def learn(self, piece: bytes, reply: Any) -> None:
         """Make a mould of the newest frame, which came in this piece, if it can be one."""
-        frame = self._leg.answering.newest
+        answering = self._leg.answering
+        frame = answering.newest
+        self._open = self._left = answering.skippable
         if self._mould is not None or not self._tries or frame is None:
             return
-        stream, path = self._leg.expected.stream, self._leg.asking.route.alone
+        stream, path = self._leg.course.stream, self._leg.asking.route.alone
         assert stream is not None
         assert path is not None
         self._tries -= 1
@@ -86,7 +99,7 @@ class Casting:
             return  # its counts must be noted
         around = reply.around(0) if isinstance(reply, StreamReply) else _passed(doc, frame)
         if around is not None:
-            limit = self._leg.expected.frame_limit
+            limit = self._leg.course.frame_limit
             self._mould = Mould.of(frame, piece, stream.framing, path, around, limit)
 
 

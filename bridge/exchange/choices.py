@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bridge.deltas import Delta
 from bridge.exchange.texts import Cumulative, Echo, Stop, Trim, Whole
 from bridge.openai.tools import ToolCalls
 
@@ -30,14 +31,15 @@ class Manner(NamedTuple):
 
 
 class Choice:
-    """What is remembered of one choice."""
+    """What is remembered of one choice. `calls` and `thought` come to be with their first piece."""
 
-    __slots__ = ("calls", "ended", "stages", "stop", "thought")
+    __slots__ = ("_call_id", "calls", "ended", "stages", "stop", "thought")
 
     def __init__(self, slot: TextSlot | None, manner: Manner, call_id: str, *, cumulative: bool) -> None:
+        self._call_id = call_id
         self.ended = False
-        self.calls = ToolCalls(call_id)
-        self.thought = Whole()
+        self.calls: ToolCalls | None = None
+        self.thought: Whole | None = None
         self.stop = Stop(manner.stop) if manner.stop else None
         prompt = manner.prompt if slot and slot.strip_prompt else ""
         self.stages: list[Stage] = [Cumulative(prompt) if cumulative else Whole()]
@@ -60,9 +62,24 @@ class Choice:
             text = stage.feed(text)
         return text
 
-    def close(self) -> str:
-        """Each stage's rest goes through the stages behind it."""
+    def think(self, text: str) -> str:
+        """The same of what the model thinks."""
+        if self.thought is None:
+            self.thought = Whole()
+        return self.thought.feed(text)
+
+    def call(self, found: list[Any]) -> list[dict[str, Any]]:
+        """Pieces of calls of tools in OpenAI's delta form: by index, id and name once, arguments as text."""
+        if self.calls is None:
+            self.calls = ToolCalls(self._call_id)
+        return self.calls.read(found)
+
+    def close(self, number: int) -> Delta | None:
+        """What was held back: each stage's rest goes through the stages behind it."""
         text = ""
         for stage in self.stages:
             text = (stage.feed(text) if text else "") + stage.close()
-        return text
+        said = "" if self.ended else text
+        thought = self.thought.close() if self.thought else ""
+        calls = self.calls.close() if self.calls else None
+        return Delta(said, number, None, thought, calls) if said or thought or calls else None

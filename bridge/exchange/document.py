@@ -14,77 +14,66 @@ from bridge.openai.requests import content_text
 from bridge.tools import in_format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from bridge.openai.endpoints import Endpoint
-    from bridge.prompts import Prompt
-    from bridge.tools import ToolFormat
+    from bridge.routes.route import Course
 
 __all__ = ["as_chat", "request_document", "stop_strings"]
 
 Body = dict[str, Any]
 Messages = list[dict[str, Any]]
 
-_OF_TEXT = {"prompt", "system", "last", "history"}
+_OF_TEXT = frozenset({"prompt", "system", "last", "history"})
+_OF_TURNS = frozenset({"turns", "system", "last", "history", "None"})
 
 
 def request_document(
-    endpoint: Endpoint,
-    body: Body,
-    *,
-    messages: Messages,
-    text: str | None,
-    raw: Body,
-    prompt: Prompt,
-    tools: ToolFormat | None,
-    stream: bool,
-    now: float,
-    timeout: float,
-    reads: Iterable[str | None],
+    course: Course, body: Body, *, messages: Messages, text: str | None, raw: Body, now: float
 ) -> Body:
-    """The document for one upstream request.
+    """The document for one upstream request: of what is computed, the members that its course looks at.
 
     `body` has the upstream's model, `text` is the one text of a call that is no chat, which has no
-    `messages` where it has several; `raw` is the client's own body. `stream` is what is wanted of the server,
-    `now` in Unix seconds, `timeout` how many seconds the bridge waits for an answer, `reads` are the members
-    to compute. With `tools`, tools, their choice, messages and turns are written in that format; texts and
-    the prompt are of the client's own. Raises RequestError where a text is needed of messages that hold more
-    than text, where the prompt refuses them, or where the format cannot say what is asked.
+    `messages` where it has several; `raw` is the client's own body, `now` in Unix seconds. Where the route
+    has a format of tools, tools, their choice, messages and turns are written in it; texts and the prompt
+    are of the client's own. Raises RequestError where a text is needed of messages that hold more than text,
+    where the prompt refuses them, or where the format cannot say what is asked.
     """
-    named = {str(name) for name in reads}
-    own = messages
+    route, own, names = course.route, messages, course.names
+    prompt, tools = route.prompt, route.tools
     messages = [_flattened(message) for message in messages]
     document = {name: value for name, value in body.items() if value is not None}
-    document |= {"messages": messages, "endpoint": endpoint.path, "stream": stream, "raw": raw}
-    document |= {"now": now, "timeout": timeout}
-    if endpoint is EMBEDDINGS:
+    document["messages"] = messages
+    document["endpoint"] = course.endpoint.path
+    document["stream"] = course.stream is not None
+    document["raw"] = raw
+    document["now"] = now
+    document["timeout"] = route.transport.timeouts.answer
+    if course.endpoint is EMBEDDINGS:
         given = body["input"]
         document["inputs"] = given if isinstance(given, list) else [given]
     if "max_tokens" not in document and "max_completion_tokens" in document:
         document["max_tokens"] = document["max_completion_tokens"]
-    renders = "prompt" in named and text is None and bool(messages)
+    renders = text is None and "prompt" in names and bool(messages)
     if renders:
-        named |= prompt.variables
-    stops = stop_strings(body)
-    if renders:
+        names = course.prompted
+    stops = stop_strings(body) if "stop" in body else ()
+    if renders and prompt.stop:
         # A template's turn markers end the answer as the client's own stop strings do.
         stops += tuple(stop for stop in prompt.stop if stop not in stops)
     document.pop("stop", None)
     if stops:
         document["stop"] = list(stops)
-    if of_text := named & _OF_TEXT:
+    if not names.isdisjoint(_OF_TEXT):
         # A format of tools writes images too: beside it, only what is made text here must be.
-        some = tools is not None and of_text == {"system"}
+        some = tools is not None and names & _OF_TEXT == {"system"}
         _check_text([{} if some and not _is_system(message) else message for message in messages])
-    document["turns"] = [message for message in messages if not _is_system(message)]
-    document |= _texts(messages, named)
+    if not names.isdisjoint(_OF_TURNS):
+        document |= _of_turns(messages, names)
     if text is not None:
         document["prompt"] = text
     elif renders:
         document["prompt"] = prompt.render(document)
     if tools is None:
         return document
-    document |= in_format(tools, body, own, frozenset(reads))
+    document |= in_format(tools, body, own, course.reads)
     return {name: value for name, value in document.items() if value is not MISSING}
 
 
@@ -100,14 +89,14 @@ def stop_strings(body: Body) -> tuple[str, ...]:
     return tuple(string for string in listed if string)
 
 
-def _texts(messages: Messages, named: set[str]) -> Body:
-    """`system`, `last` and `history`."""
-    found: Body = {}
+def _of_turns(messages: Messages, named: frozenset[str]) -> Body:
+    """`turns`, `system`, `last` and `history`."""
+    turns = [message for message in messages if not _is_system(message)]
+    found: Body = {"turns": turns}
     if "system" in named:
         said = [text for message in messages if _is_system(message) and (text := _text(message))]
         if said:
             found["system"] = "\n\n".join(said)
-    turns = [message for message in messages if not _is_system(message)]
     last = max((n for n, message in enumerate(turns) if message["role"] == "user"), default=None)
     if last is None:
         last = len(turns) - 1

@@ -14,6 +14,7 @@ the error's own HTTP status; later the honest end was among the bytes.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bridge.deltas import add_usages
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Exchange"]
 
 Reply = StreamReply | Whole | PassedStream | PassedWhole
+
+_NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Exchange:
@@ -63,21 +66,17 @@ class Exchange:
         self.streams = endpoint.finds == "text" and body.get("stream") is True
         self.error: BridgeError | None = None
         self.legs = tuple(
-            Leg(asking, number, f"call_{id}", conversation) for number, asking in enumerate(askings)
+            [Leg(asking, number, f"call_{id}", conversation) for number, asking in enumerate(askings)]
         )
         self._unsettled = len(self.legs)
         self._reply: Reply | None = None
-        options = body.get("stream_options") or {}
-        self._head = Head(
-            endpoint,
-            endpoint.id_prefix + id,
-            int(now),
-            body["model"],
-            include_usage=options.get("include_usage") is True,
-            asked=body,
-        )
+        options = body.get("stream_options") or _NO_OPTIONS
+        usage = options.get("include_usage") is True
+        named = endpoint.id_prefix + id
+        self._head = Head(endpoint, named, int(now), body["model"], include_usage=usage, asked=body)
         if passing := self._passing():
-            self.legs[0].answering = Answering(self.legs[0].expected, passing)
+            leg = self.legs[0]
+            leg.answering = Answering(leg.course, leg.manner, passing)
         # What is gathered or goes among other answers is read frame by frame.
         self._casting = Casting.of(self.legs[0]) if self.streams and len(self.legs) == 1 else None
 
@@ -94,6 +93,8 @@ class Exchange:
     @property
     def usage(self) -> Usage | None:
         """The token counts of all calls; None where no server told any."""
+        if len(self.legs) == 1:
+            return self.legs[0].answering.reading.usage
         counts = [usage for leg in self.legs if (usage := leg.answering.reading.usage) is not None]
         return add_usages(counts) if counts else None
 
@@ -103,13 +104,14 @@ class Exchange:
 
     def feed(self, leg: Leg, data: bytes) -> bytes:
         """Some of an answer's body has come: what the client gets of it."""
-        casting = self._casting
+        casting, answering = self._casting, leg.answering
         if casting is None:
-            return self._settle(leg, leg.answering.feed(data))
+            deltas = answering.feed(data)
+            return self._settle(leg, deltas) if deltas or answering.finished else b""
         out, data = casting.feed(data)
         while data:
             some, data = casting.next(data)
-            out += self._settle(leg, leg.answering.feed(some))
+            out += self._settle(leg, answering.feed(some))
             casting.learn(some, self._reply)
             if data:
                 cast, data = casting.feed(data)
@@ -137,16 +139,17 @@ class Exchange:
     def _passing(self) -> ChunkPassing | Passing | None:
         """What passes an OpenAI-speaking server's answer on, where nothing has to be cut out of it."""
         leg, *others = self.legs
-        expected, stream = leg.expected, leg.expected.stream
-        if others or leg.cuts or leg.keeps_session or leg.asking.stream is not self.streams:
+        course, route = leg.course, self.route
+        if not (route.openai_stream or route.openai_whole):
+            return None
+        stream = course.stream
+        if others or leg.cuts or leg.keeps_session or (stream is not None) is not self.streams:
             return None
         if stream is not None:
-            return (
-                ChunkPassing(stream.answer, expected.manner, self._head) if self.route.openai_stream else None
-            )
-        if expected.whole is None or not self.route.openai_whole:
+            return ChunkPassing(stream.answer, leg.manner, self._head) if route.openai_stream else None
+        if course.whole is None or not route.openai_whole:
             return None
-        return KINDS[self.endpoint.finds].passing(expected.whole, expected.manner, self._head)
+        return KINDS[course.finds].passing(course.whole, leg.manner, self._head)
 
     def _settle(self, leg: Leg, deltas: list[Delta]) -> bytes:
         """Write what was read; end the reply with the last call, or with the first that fails."""
@@ -198,5 +201,7 @@ class Exchange:
             return PassedStream(reading, include_usage=self._head.include_usage)
         if isinstance(reading, Passing):
             return PassedWhole()
-        head = self._head._replace(id=reading.id or self._head.id, role=reading.role or self._head.role)
+        head = self._head
+        if reading.id or reading.role:
+            head = head._replace(id=reading.id or head.id, role=reading.role or head.role)
         return StreamReply(head) if self.streams else KINDS[self.endpoint.finds].reply(head)

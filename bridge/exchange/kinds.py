@@ -1,4 +1,4 @@
-"""What an answer should look like; and by what its endpoint asks for: who reads it, passes it on, replies."""
+"""Answers by what their endpoint asks for: who reads them, who passes them on, what the reply is."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bridge.exchange.choices import Manner
-    from bridge.routes.answers import AnswerRule, StreamRule
-    from bridge.routes.failing import Failing
-    from bridge.rules.slots import Slot
+    from bridge.routes.route import Course
 
-__all__ = ["KINDS", "Expected", "Kind", "Passing", "Whole"]
+__all__ = ["KINDS", "Kind", "Passing", "Whole", "reading_of"]
 
 Passing = CompletionPassing | VectorPassing | ImagePassing
 Whole = WholeReply | EmbeddingsReply | ImagesReply
@@ -34,28 +32,12 @@ class Kind(NamedTuple):
     reply: type[Whole]
 
 
-class Expected(NamedTuple):
-    """What a call's answer should look like.
-
-    `stream` None: it was asked to answer whole. `session` is where it names the session it opened. `finds` is
-    what its endpoint asks for, a word of `KINDS`.
-    """
-
-    whole: AnswerRule | None
-    stream: StreamRule | None
-    failing: Failing
-    manner: Manner
-    session: Slot | None
-    frame_limit: int
-    answer_limit: int
-    finds: str = "text"
-
-    def reading(self) -> Reading:
-        """What reads it."""
-        if self.stream is not None:
-            return Reading(self.stream.answer, self.manner, cumulative=self.stream.cumulative)
-        assert self.whole is not None
-        return KINDS[self.finds].reading(self.whole, self.manner)
+def reading_of(course: Course, manner: Manner) -> Reading:
+    """What reads the answers of a course."""
+    if course.stream is not None:
+        return Reading(course.stream.answer, manner, cumulative=course.stream.cumulative)
+    assert course.whole is not None
+    return KINDS[course.finds].reading(course.whole, manner)
 
 
 KINDS: Final[Mapping[str, Kind]] = {

@@ -8,7 +8,6 @@ from bridge.errors import Kind
 from bridge.exchange.answering import Answering
 from bridge.exchange.around import Around
 from bridge.exchange.choices import Manner
-from bridge.exchange.kinds import Expected
 from bridge.exchange.transcripts import new_turn
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from bridge.deltas import Delta
     from bridge.exchange.requests import Asking
-    from bridge.routes.route import UpstreamRequest
+    from bridge.routes.requests import UpstreamRequest
 
 __all__ = ["Leg"]
 
@@ -25,13 +24,14 @@ class Leg:
     """One call: the one of this number. `first` is the index of its first choice in the reply."""
 
     __slots__ = (
-        "_call_id", "answering", "around", "asking", "choices", "cuts", "expected", "first", "replica",
-        "settled",
+        "_call_id", "answering", "around", "asking", "choices", "course", "cuts", "first", "manner",
+        "replica", "settled",
     )  # fmt: skip
 
     def __init__(self, asking: Asking, number: int, call_id: str, conversation: str | None = None) -> None:
         route = asking.route
         self.asking = asking
+        self.course = asking.course
         self.choices = asking.answers
         self.first = asking.first
         self.settled = False
@@ -43,26 +43,11 @@ class Leg:
     def _expect(self) -> None:
         """Decide what is sent, and how its answer is read."""
         asking = self.asking
-        route = asking.route
         asking.make_document()
         self.cuts = asking.cuts
-        self.expected = Expected(
-            whole=route.whole,
-            stream=route.stream if asking.stream else None,
-            failing=route.failing,
-            manner=Manner(
-                prompt=str(asking.document.get("prompt", "")),
-                stop=self.cuts,
-                choices=self.choices,
-                call_id=self._call_id,
-                prompt_tokens=asking.estimate(),
-            ),
-            session=route.session.id if route.session else None,
-            frame_limit=route.limits.frame,
-            answer_limit=route.limits.answer,
-            finds=asking.endpoint.finds,
-        )
-        self.answering = Answering(self.expected)
+        prompt = str(asking.document.get("prompt", ""))
+        self.manner = Manner(prompt, self.cuts, self.choices, self._call_id, asking.estimate())
+        self.answering = Answering(self.course, self.manner)
 
     def resume(self) -> None:
         """The server knows what was said before: only the new turn is sent."""
@@ -77,7 +62,7 @@ class Leg:
     def keeps_session(self) -> bool:
         """Whether the session is kept for the next turn."""
         session = self.asking.route.session
-        return session is not None and session.conversation and self.asking.endpoint.finds == "text"
+        return session is not None and session.conversation and self.course.finds == "text"
 
     @property
     def ended_well(self) -> bool:

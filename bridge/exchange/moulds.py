@@ -36,12 +36,13 @@ BORDERS: dict[str, tuple[tuple[bytes, ...], tuple[bytes, ...]]] = {
 class Mould:
     """The bytes around a text, in the upstream's stream and in the reply's."""
 
-    __slots__ = ("_after", "_before", "_longest", "_match", "misses")
+    __slots__ = ("_after", "_before", "_between", "_longest", "_match", "misses")
 
     def __init__(self, pattern: bytes, before: bytes, after: bytes, longest: int) -> None:
         self._match = re.compile(pattern).match
         self._before = before
         self._after = after
+        self._between = after + before
         self._longest = longest
         self.misses = 0
 
@@ -72,20 +73,21 @@ class Mould:
 
     def cast(self, data: bytes) -> tuple[bytes, int]:
         """The reply to the frames that data begins with, and how many bytes these are."""
-        match, before, after, longest = self._match, self._before, self._after, self._longest
-        out: list[bytes] = []
+        match, longest = self._match, self._longest
+        literals: list[bytes] = []
         at = 0
         while (found := match(data, at)) is not None:
             literal = found[1]
-            if found.end() - at > longest or not (literal.isascii() or _is_utf8(literal)):
+            end = found.end()
+            if end - at > longest or not (literal.isascii() or _is_utf8(literal)):
                 break
-            out += (before, literal, after)
-            at = found.end()
-        if out:
-            self.misses = 0
-        else:
+            literals.append(literal)
+            at = end
+        if not literals:
             self.misses += 1
-        return b"".join(out), at
+            return b"", 0
+        self.misses = 0
+        return self._before + self._between.join(literals) + self._after, at
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -8,14 +8,13 @@ from bridge.errors import RequestError
 from bridge.exchange.document import as_chat
 from bridge.exchange.requests import Asking
 from bridge.openai.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, IMAGES, Endpoint
-from bridge.openai.requests import STRUCTURE
 from bridge.routes.bodies import Built, Edited
 from bridge.rules.scope import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bridge.routes.route import Outgoing, Route
+    from bridge.routes.route import Course, Route
 
 __all__ = ["Plan", "plan"]
 
@@ -33,12 +32,25 @@ def plan(
     route: Route, endpoint: Endpoint, body: Body, data: bytes, *, now: float, authorization: str | None
 ) -> Plan:
     """Plan a request: `body` is the client's, read from `data`. Raises RequestError where it cannot be."""
-    texts = endpoint.finds == "text"
-    wanted = texts and body.get("stream") is True
-    # What the server cannot do is made of what it can.
-    stream = texts and route.stream is not None and (wanted or route.whole is None)
-    outgoing = route.streaming if stream else route.outgoing
-    dropped = tuple(_dropped(route, endpoint, outgoing, body))
+    course = route.courses[endpoint.name, body.get("stream") is True]
+    dropped = course.dropped(body)
+    if dropped:
+        _check_dropped(route, dropped)
+    calls, answers = _calls(course, body) if "n" in body else (1, 1)
+    changed = _changed(course, body, calls)
+    askings, first = [], 0
+    for part in _PARTS[endpoint.name](course, changed):
+        for _ in range(calls):
+            sent = data if part.body == body else None
+            told = answers * part.inputs
+            asking = Asking(course, part.body, sent, body, part.messages, part.text, now, authorization)
+            asking.answers, asking.first = told, first
+            askings.append(asking)
+            first += told
+    return Plan(tuple(askings), dropped)
+
+
+def _check_dropped(route: Route, dropped: tuple[str, ...]) -> None:
     refused = dropped if route.refuses_unsupported else [name for name in dropped if name in _NEVER_DROPPED]
     if refused:
         raise RequestError(
@@ -47,32 +59,18 @@ def plan(
             param=refused[0],
             code="unsupported_parameter",
         )
-    calls, answers = _calls(route, endpoint, outgoing, body, stream=stream)
-    changed = {**body, "model": _upstream_model(route, body)}
+
+
+def _changed(course: Course, body: Body, calls: int) -> Body:
+    """The client's body as the server is to see it; the same object where nothing is changed."""
+    if course.route.model is not None:
+        body = {**body, "model": str(course.route.model(Scope(body)))}
     if calls > 1:
-        changed.pop("n")
-    if texts and stream is not wanted:
-        changed["stream"] = stream
-    parts = [part for part in _PARTS[endpoint.name](route, outgoing, changed) for _ in range(calls)]
-    askings, first = [], 0
-    for part in parts:
-        asking = Asking(
-            route=route,
-            endpoint=endpoint,
-            body=part.body,
-            data=data if part.body == body else None,
-            raw=body,
-            messages=part.messages,
-            text=part.text,
-            stream=stream,
-            now=now,
-            authorization=authorization,
-            answers=answers * part.inputs,
-            first=first,
-        )
-        first += asking.answers
-        askings.append(asking)
-    return Plan(tuple(askings), dropped)
+        body = {name: value for name, value in body.items() if name != "n"}
+    streams = course.stream is not None
+    if course.finds == "text" and streams is not course.wanted:
+        body = {**body, "stream": streams}
+    return body
 
 
 class _Part(NamedTuple):
@@ -84,14 +82,14 @@ class _Part(NamedTuple):
     inputs: int = 1
 
 
-def _chat(route: Route, outgoing: Outgoing, body: Body) -> Iterator[_Part]:
+def _chat(course: Course, body: Body) -> Iterator[_Part]:
     yield _Part(body, body["messages"])
 
 
-def _prompts(route: Route, outgoing: Outgoing, body: Body) -> Iterator[_Part]:
+def _prompts(course: Course, body: Body) -> Iterator[_Part]:
     """A legacy prompt goes out as a chat, each of several by itself, unless the server speaks OpenAI."""
     prompt = body["prompt"]
-    if route.plain:
+    if course.route.plain:
         text = prompt if isinstance(prompt, str) else None
         yield _Part(body, as_chat(text or ""), text)
         return
@@ -102,16 +100,16 @@ def _prompts(route: Route, outgoing: Outgoing, body: Body) -> Iterator[_Part]:
         yield _Part({**rest, "messages": as_chat(text)}, as_chat(text), text)
 
 
-def _inputs(route: Route, outgoing: Outgoing, body: Body) -> Iterator[_Part]:
+def _inputs(course: Course, body: Body) -> Iterator[_Part]:
     """What is to be embedded, as much at a time as the server takes."""
-    given, built = body["input"], isinstance(outgoing.body, Built)
+    given, built = body["input"], isinstance(course.body, Built)
     inputs = [given] if isinstance(given, str) or isinstance(given[0], int) else given
     if built and not all(isinstance(text, str) for text in inputs):
         raise _no_tokens("input")
-    if not _tells_format(route, outgoing):
+    if not _tells_format(course):
         body = {name: value for name, value in body.items() if name != "encoding_format"}
-    most = route.emulate.batch or len(inputs)
-    if isinstance(outgoing.body, Built) and not _INPUTS & outgoing.body.reads:
+    most = course.route.emulate.batch or len(inputs)
+    if isinstance(course.body, Built) and not _INPUTS & course.body.reads:
         most = 1  # it has a place for one text only
     for at in range(0, len(inputs), most):
         some = inputs[at : at + most]
@@ -120,7 +118,7 @@ def _inputs(route: Route, outgoing: Outgoing, body: Body) -> Iterator[_Part]:
         yield _Part({**body, "input": sent}, [] if text is None else as_chat(text), text, len(some))
 
 
-def _image(route: Route, outgoing: Outgoing, body: Body) -> Iterator[_Part]:
+def _image(course: Course, body: Body) -> Iterator[_Part]:
     yield _Part(body, as_chat(body["prompt"]), body["prompt"])
 
 
@@ -130,72 +128,28 @@ def _no_tokens(name: str) -> RequestError:
     )
 
 
-def _tells_format(route: Route, outgoing: Outgoing) -> bool:
+def _tells_format(course: Course) -> bool:
     """Whether the server hears of `encoding_format`, which the bridge serves itself: those of OpenAI's shape
     know it, others where the route names it."""
-    name, rule = "encoding_format", outgoing.body
+    name, rule = "encoding_format", course.body
     named = isinstance(rule, Edited) and (name in (rule.keep or ()) or name in rule.rename)
-    return route.openai_whole or named or name in outgoing.reads or isinstance(rule, Built)
+    return course.route.openai_whole or named or name in course.outgoing.reads or isinstance(rule, Built)
 
 
-def _dropped(route: Route, endpoint: Endpoint, outgoing: Outgoing, body: Body) -> Iterator[str]:
-    done_here = {name for name in ("stop", "n") if getattr(route.emulate, name)} | _DONE_HERE[endpoint.finds]
-    for name, value in body.items():
-        if name in STRUCTURE or value is None or name in done_here or (name == "n" and value == 1):
-            continue
-        if not _reaches(route, outgoing, name) and not _reaches(route, outgoing, _told_as(route, name)):
-            yield name
-
-
-def _reaches(route: Route, outgoing: Outgoing, name: str) -> bool:
-    """Whether a parameter reaches the server, in the request or in a call around it."""
-    sent = [*([outgoing] if route.asks else []), *(call.outgoing for call in route.around)]
-    bodies = [one.body for one in sent if one.method != "GET"]
-    return name in _reads(route, outgoing) or any(body is not None and body.sends(name) for body in bodies)
-
-
-def _reads(route: Route, outgoing: Outgoing) -> frozenset[str | None]:
-    return outgoing.reads | route.reads_around
-
-
-def _told_as(route: Route, name: str) -> str:
-    """The member of the request document that says the same as a parameter; else the parameter itself."""
-    if name == "parallel_tool_calls" and route.tools and route.tools.folds_parallel:
-        return "tool_choice"
-    return "max_tokens" if name == "max_completion_tokens" else name
-
-
-def _calls(
-    route: Route, endpoint: Endpoint, outgoing: Outgoing, body: Body, *, stream: bool
-) -> tuple[int, int]:
+def _calls(course: Course, body: Body) -> tuple[int, int]:
     """How many calls each prompt takes, and how many answers a call gives: `n` calls where that is one."""
-    wanted = int(body.get("n") or 1)
-    match endpoint.finds:
-        case "embeddings":
-            return 1, 1
-        case "images":
-            several = _reaches(route, outgoing, "n")
-        case _:
-            rule = route.stream.answer if stream and route.stream else route.whole
-            several = rule is not None and rule.choices is not None
-    if several:
+    wanted = int(body["n"] or 1)
+    if course.finds == "embeddings":
+        return 1, 1
+    if course.several:
         return 1, wanted
-    return (wanted if route.emulate.n else 1), 1
-
-
-def _upstream_model(route: Route, body: Body) -> str:
-    return str(body["model"]) if route.model is None else str(route.model(Scope(body)))
+    return (wanted if course.route.emulate.n else 1), 1
 
 
 _INPUTS: frozenset[str | None] = frozenset({"input", "inputs", "raw", None})
 _NEVER_DROPPED = {"dimensions"}  # vectors of another length are of no use
-_DONE_HERE: dict[str, set[str]] = {
-    "text": set(),
-    "embeddings": {"encoding_format"},
-    "images": {"response_format"},
-}
 
-_PARTS: dict[str, Callable[[Route, Outgoing, Body], Iterator[_Part]]] = {
+_PARTS: dict[str, Callable[[Course, Body], Iterator[_Part]]] = {
     CHAT.name: _chat,
     COMPLETIONS.name: _prompts,
     EMBEDDINGS.name: _inputs,

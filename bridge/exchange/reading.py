@@ -103,13 +103,7 @@ class Reading:
 
     def close(self) -> list[Delta]:
         """What was held back."""
-        deltas = [
-            Delta(
-                "" if choice.ended else choice.close(), n, None, choice.thought.close(), choice.calls.close()
-            )
-            for n, choice in self._choices.items()
-        ]
-        deltas = [delta for delta in deltas if delta.text or delta.reasoning or delta.tool_calls]
+        deltas = [delta for n, choice in self._choices.items() if (delta := choice.close(n)) is not None]
         self._add_up(deltas)
         return deltas
 
@@ -185,9 +179,11 @@ class Reading:
         if choice.stop and choice.stop.hit:
             choice.ended = True
             finish = "stop"
-        thought = choice.thought.feed(reasoning) if reasoning else ""
-        delta = Delta(said, number, finish, thought, self._calls(choice, calls), logprobs)
-        return [delta] if said or any(delta[2:]) else []
+        thought = choice.think(reasoning) if reasoning else ""
+        called = None if calls is MISSING else self._calls(choice, calls)
+        if said or finish or thought or called or logprobs:
+            return [Delta(said, number, finish, thought, called, logprobs)]
+        return []
 
     def _open(self, number: int) -> Choice:
         first = self._manner.call_id
@@ -201,6 +197,9 @@ class Reading:
         found = slot.slot.read(scope)
         if found is MISSING:
             return MISSING
+        if type(found) is str and not slot.parse:
+            self.found = True
+            return found
         if slot.parse and isinstance(found, str):
             try:
                 found = json.loads(found)
@@ -217,7 +216,7 @@ class Reading:
 
     def _calls(self, choice: Choice, found: Any) -> list[dict[str, Any]] | None:
         """Calls of tools in OpenAI's delta form: by index, id and name once, arguments as text."""
-        deltas = choice.calls.read(items_of(found))
+        deltas = choice.call(items_of(found))
         if deltas:
             self.found = True
         return deltas or None

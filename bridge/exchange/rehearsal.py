@@ -29,7 +29,7 @@ def as_sent(exchange: Exchange, said: Any) -> bytes:
 
     Of a websocket it is the list of its messages; in a file each has a line.
     """
-    stream = exchange.legs[0].expected.stream
+    stream = exchange.legs[0].course.stream
     if stream is None or stream.framing != "websocket":
         return _written(said)
     messages = said.split(b"\n") if isinstance(said, bytes) else said if isinstance(said, list) else [said]

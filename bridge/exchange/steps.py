@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.routes.route import UpstreamRequest
+    from bridge.routes.requests import UpstreamRequest
 
 __all__ = ["Find", "Heard", "Keep", "Kept", "Send", "Step", "Take", "Wait"]
 

@@ -28,15 +28,14 @@ def read_request(endpoint: Endpoint, data: bytes) -> dict[str, Any]:
         raise RequestError(400, f"the body is not JSON: {error}", code="invalid_json") from None
     if not isinstance(body, dict):
         raise RequestError(400, f"the body must be a JSON object, not {_kind(body)}", code="invalid_json")
-    own, check_own = _OWN[endpoint.name]
+    checks, check_own = _OWN[endpoint.name]
     if "model" not in body:
         if endpoint is not IMAGES:
             raise _missing("model")
         body["model"] = _IMAGE_MODEL
     for name, value in body.items():
-        check = own.get(name) or _CHECKS.get(name)
-        if check is not None and value is not None and not check[1](value):
-            raise _wrong(name, check[0], value)
+        if value is not None and name in checks and not checks[name][1](value):
+            raise _wrong(name, checks[name][0], value)
     if not body["model"]:
         raise RequestError(400, "`model` must not be empty", param="model", code="invalid_value")
     check_own(body)
@@ -78,21 +77,17 @@ def _check_messages(body: dict[str, Any]) -> None:
     if not messages:
         raise RequestError(400, "`messages` must not be empty", param="messages", code="empty_array")
     for number, message in enumerate(messages):
-        at = f"messages[{number}]"
         if not isinstance(message, dict):
-            raise _wrong(at, "an object", message)
+            raise _wrong(f"messages[{number}]", "an object", message)
         if not isinstance(message.get("role"), str):
-            raise (
-                _missing(f"{at}.role")
-                if "role" not in message
-                else _wrong(f"{at}.role", "a string", message["role"])
-            )
-        _check_content(f"{at}.content", message.get("content"))
+            at = f"messages[{number}].role"
+            raise _wrong(at, "a string", message["role"]) if "role" in message else _missing(at)
+        content = message.get("content")
+        if content is not None and not isinstance(content, str):
+            _check_content(f"messages[{number}].content", content)
 
 
 def _check_content(at: str, content: Any) -> None:
-    if content is None or isinstance(content, str):
-        return
     if not isinstance(content, list):
         raise _wrong(at, "a string or a list of content parts", content)
     for number, part in enumerate(content):
@@ -161,7 +156,7 @@ def _is_stop(value: Any) -> bool:
 
 def _is_text(value: Any) -> bool:
     """A string of whole characters: a name goes into headers, URLs and every chunk of the answer."""
-    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+    return isinstance(value, str) and (value.isascii() or _SURROGATE.search(value) is None)
 
 
 def _is(*kinds: type) -> Callable[[Any], bool]:
@@ -194,6 +189,7 @@ def _kind(value: Any) -> str:
             return "an object"
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _DEEPEST = 100  # levels; JSON writers give up between 250 and 1000
 _BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
@@ -239,12 +235,12 @@ _IMAGE_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 _OWN: dict[str, tuple[dict[str, tuple[str, Callable[[Any], bool]]], Callable[[dict[str, Any]], None]]] = {
-    CHAT.name: ({}, _check_messages),
-    COMPLETIONS.name: ({}, _check_prompt),
-    EMBEDDINGS.name: (_EMBEDDING_CHECKS, _check_input),
-    IMAGES.name: (_IMAGE_CHECKS, _check_image),
+    CHAT.name: (_CHECKS, _check_messages),
+    COMPLETIONS.name: (_CHECKS, _check_prompt),
+    EMBEDDINGS.name: (_CHECKS | _EMBEDDING_CHECKS, _check_input),
+    IMAGES.name: (_CHECKS | _IMAGE_CHECKS, _check_image),
 }
-"""What is checked of each endpoint besides."""
+"""What is checked of each endpoint: by member, and of all together."""
 
 _IMAGE_MODEL = "dall-e-2"  # what OpenAI takes where none is named
 

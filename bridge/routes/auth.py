@@ -250,7 +250,7 @@ def _spellings(secrets: Iterable[str | None]) -> set[str]:
 
 
 def _constant(text: str) -> Builder:
-    return Builder(lambda scope: text, set(), set())
+    return Builder(lambda scope: text, set(), set(), literal=True)
 
 
 _KEYS = {

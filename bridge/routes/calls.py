@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.routes.bodies import Built
 from bridge.routes.outgoing import compile_url, compile_urls
-from bridge.routes.route import Call, Outgoing, Session, origin
+from bridge.routes.requests import Call, Outgoing, Session, origin
 from bridge.routes.shapes import report
 from bridge.routes.spec.calls import FoundByHeaderSpec, PollSpec
 from bridge.routes.spec.requests import ABSENT

@@ -21,7 +21,8 @@ from bridge.routes.calls import CallCompiler
 from bridge.routes.failing import Failing
 from bridge.routes.openai import OPENAI_STREAM
 from bridge.routes.outgoing import compile_body_rule, compile_tls, compile_urls
-from bridge.routes.route import Outgoing, Route
+from bridge.routes.requests import Outgoing
+from bridge.routes.route import Route
 from bridge.routes.spec import ABSENT
 from bridge.routes.spec.answers import StreamSpec
 from bridge.routes.spec.requests import RequestSpec

@@ -56,7 +56,8 @@ def _joined(front: Builder, path: Builder) -> Builder:
     def build(scope: Scope) -> str:
         return str(front(scope)).rstrip("/") + "/" + str(path(scope)).lstrip("/")
 
-    return Builder(build, set(front.reads | path.reads), set())
+    both = front.literal and path.literal
+    return Builder(build, set(front.reads | path.reads), set(), literal=both)
 
 
 def compile_tls(tls: TLSSpec, node: Node, surroundings: Surroundings, problems: Problems) -> TLSSpec:

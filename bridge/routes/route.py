@@ -1,134 +1,39 @@
-"""A route, compiled: everything that a request on it needs, decided when the file was loaded."""
+"""A route, compiled: everything that a request on it needs, decided when the file was loaded.
+
+route.courses["chat", True] ─▶ Course    what is decided of all requests of one kind, once for them all:
+                                         how the server is asked, what its answer should look like
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
+from bridge.openai.endpoints import ENDPOINTS
+from bridge.openai.requests import PARAMETERS, STRUCTURE
+from bridge.routes.bodies import AsIs
+from bridge.routes.requests import UpstreamRequest, make_request
 from bridge.routes.signing import mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from bridge.config.nodes import Node
+    from bridge.openai.endpoints import Endpoint
     from bridge.prompts import Prompt
     from bridge.routes.answers import AnswerRule, StreamRule
     from bridge.routes.bodies import BodyRule
     from bridge.routes.failing import Failing
-    from bridge.routes.signing import Made
+    from bridge.routes.requests import Call, Outgoing, Session
     from bridge.routes.spec import EmulateSpec, SampleSpec
     from bridge.routes.spec.transport import LimitsSpec, TransportSpec
-    from bridge.rules.builder import Asked, Builder
+    from bridge.rules.builder import Builder
     from bridge.rules.paths import Path
     from bridge.rules.scope import Scope
-    from bridge.rules.slots import Slot
     from bridge.tools import ToolFormat
 
-__all__ = ["Call", "Outgoing", "Route", "Session", "UpstreamRequest", "origin"]
-
-
-class UpstreamRequest(NamedTuple):
-    """One HTTP request to send. `urls`: the same at each replica; header names as they were written.
-
-    `auth`: the credential that is made for it when it is sent. `websocket`: it is the first message on one,
-    whose messages have at most so many bytes.
-    """
-
-    method: str
-    urls: tuple[str, ...]
-    headers: Mapping[str, str]
-    body: bytes | None
-    auth: Made | None = None
-    websocket: int | None = None
-
-
-def origin(url: str) -> str | None:
-    """Scheme, host and port of a URL; None where it has none."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or _PORTS.get(parts.scheme)
-    except ValueError:
-        return None
-    return f"{parts.scheme}://{parts.hostname}:{port}" if parts.hostname and port else None
-
-
-_PORTS = {"http": 80, "https": 443}
-
-
-@dataclass(frozen=True)
-class Outgoing:
-    """How a request is made: templates of its parts over the request document.
-
-    `keys` and `key_query` show the server's key, `auth` makes one. Where a URL comes from a server's answer
-    they go to `origins` alone, those of the route's own upstream; None: the file says where the request goes.
-    `websocket`: see `UpstreamRequest`.
-    """
-
-    method: str
-    urls: tuple[Builder, ...]
-    headers: Mapping[str, Builder]
-    query: Mapping[str, Builder]
-    body: BodyRule | None
-    keys: Mapping[str, Builder] = field(default_factory=dict)
-    key_query: Mapping[str, Builder] = field(default_factory=dict)
-    auth: Made | None = None
-    origins: frozenset[str | None] | None = None
-    websocket: int | None = None
-
-    @cached_property
-    def reads(self) -> frozenset[str | None]:
-        """The members of the request document that any part looks at."""
-        parts = [*self.urls, *self.headers.values(), *self.query.values(), *self.keys.values()]
-        names = frozenset[str | None]().union(*(part.reads for part in parts))
-        return names | (self.body.reads if self.body else frozenset())
-
-    def shows_keys(self, url: str) -> bool:
-        """Whether the keys may go to a URL."""
-        return self.origins is None or origin(url) in self.origins - {None}
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call around an answer. `at` is where in the file it stands.
-
-    `url` reads its URL from the newest answer, where its own are none. With `until` it is made again, every
-    so many seconds, for at most `timeout` seconds; `values` are then read from its last answer.
-    """
-
-    at: str
-    outgoing: Outgoing
-    when: Asked | None = None
-    url: Slot | None = None
-    values: tuple[tuple[str, Slot], ...] = ()
-    until: Callable[[Scope], bool] | None = None
-    every: float = 0.5
-    timeout: float = 300.0
-
-    @property
-    def reads(self) -> frozenset[str | None]:
-        """The members of the request document that it looks at."""
-        return self.outgoing.reads | (self.when.reads if self.when else frozenset())
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """What a server keeps between calls. `id`: where the answer itself names it, if nothing opens it.
-
-    `conversation`: it is kept for the next turn, and found `by` the transcript, `user` or a header of the
-    client; at `most` so many are kept in `store`, each for `ttl` seconds.
-    """
-
-    open: Call | None
-    id: Slot | None
-    close: Call | None
-    conversation: bool
-    by: str
-    header: str | None
-    ttl: float
-    most: int
-    store: str
+__all__ = ["Course", "Route"]
 
 
 @dataclass(frozen=True)
@@ -170,6 +75,15 @@ class Route:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @cached_property
+    def courses(self) -> Mapping[tuple[str, bool], Course]:
+        """How requests take their way, by their endpoint's name and whether a stream is wanted."""
+        return {
+            (name, wanted): Course(self, endpoint, wanted=wanted)
+            for name, endpoint in ENDPOINTS.items()
+            for wanted in (False, True)
+        }
+
+    @cached_property
     def around(self) -> tuple[Call, ...]:
         """All calls around an answer."""
         session = self.session
@@ -190,3 +104,129 @@ class Route:
     def masked(self, text: str) -> str:
         """A text for people, without the keys of this route."""
         return mask(text, self.secrets)
+
+
+class Course:
+    """One endpoint of a route, `wanted` as a stream or not.
+
+    `stream` None: the server is asked to answer whole. `names`: the members of the request document that any
+    part of the request or of the calls around it looks at, "None" in it where that may be all of them;
+    `prompted`: those, if the prompt has to be rendered. `several`: it gives as many answers as are wanted.
+    `is_text`: a whole body is the answer itself, so that it need not be JSON.
+    """
+
+    __slots__ = (
+        "_bodies",
+        "_fixed",
+        "_known",
+        "answer_limit",
+        "body",
+        "endpoint",
+        "failing",
+        "finds",
+        "frame_limit",
+        "is_text",
+        "names",
+        "outgoing",
+        "prompted",
+        "reads",
+        "route",
+        "session",
+        "several",
+        "stream",
+        "tells_stop",
+        "wanted",
+        "whole",
+    )  # fmt: skip
+
+    def __init__(self, route: Route, endpoint: Endpoint, *, wanted: bool) -> None:
+        texts = endpoint.finds == "text"
+        # What the server cannot do is made of what it can.
+        streams = texts and route.stream is not None and (wanted or route.whole is None)
+        self.route = route
+        self.endpoint = endpoint
+        self.wanted = wanted and texts
+        self.outgoing = route.streaming if streams else route.outgoing
+        self.body: BodyRule = self.outgoing.body or AsIs()
+        self.reads = self.outgoing.reads | route.reads_around
+        self.names = frozenset(map(str, self.reads))
+        self.prompted = self.names | route.prompt.variables
+        self.whole = route.whole
+        self.stream = route.stream if streams else None
+        self.failing = route.failing
+        self.finds = endpoint.finds
+        self.session = route.session.id if route.session else None
+        self.frame_limit = route.limits.frame
+        self.answer_limit = route.limits.answer
+        text = route.whole.text if texts and route.whole else None
+        self.is_text = text is not None and text.slot.whole
+        sent = [*([self.outgoing] if route.asks else []), *(call.outgoing for call in route.around)]
+        self._bodies = [one.body for one in sent if one.method != "GET" and one.body is not None]
+        self.several = self._several()
+        self.tells_stop = self.outgoing.body is not None and self.outgoing.body.passes("stop")
+        emulated = {name for name in ("stop", "n") if getattr(route.emulate, name)}
+        arriving = {name for name in PARAMETERS if self._arrives(name)}
+        self._known = STRUCTURE | emulated | _DONE_HERE[endpoint.finds] | arriving
+        self._fixed: UpstreamRequest | None = None
+
+    def dropped(self, body: Mapping[str, Any]) -> tuple[str, ...]:
+        """The client's parameters that reach neither the server nor an emulation."""
+        unknown = body.keys() - self._known
+        if not unknown:
+            return ()
+        return tuple(
+            name
+            for name, value in body.items()
+            if name in unknown
+            and value is not None
+            and not (name == "n" and value == 1)
+            and not self._arrives(name)
+        )
+
+    def request(self, scope: Scope, body: bytes | None, own: Mapping[str, str]) -> UpstreamRequest:
+        """The request whose answer is the client's. `own`: headers with the client's own key.
+
+        Raises RequestError where a value cannot be part of a header.
+        """
+        fixed = self._fixed
+        if fixed is None or own:
+            made = make_request(self.outgoing, scope, body, {"Accept": self._accept} | dict(own))
+            if self.outgoing.literal and not own:
+                self._fixed = made
+            return made
+        return UpstreamRequest(fixed.method, fixed.urls, fixed.headers, body, fixed.auth, fixed.websocket)
+
+    def reaches(self, name: str) -> bool:
+        """Whether a parameter reaches the server, in the request or in a call around it."""
+        return name in self.reads or any(body.sends(name) for body in self._bodies)
+
+    def _arrives(self, name: str) -> bool:
+        """The same of it, or of the member of the request document that says the same."""
+        if self.reaches(name):
+            return True
+        if name == "parallel_tool_calls" and self.route.tools and self.route.tools.folds_parallel:
+            return self.reaches("tool_choice")
+        return name == "max_completion_tokens" and self.reaches("max_tokens")
+
+    def _several(self) -> bool:
+        match self.finds:
+            case "embeddings":
+                return False
+            case "images":
+                return self.reaches("n")
+            case _:
+                rule = self.stream.answer if self.stream else self.whole
+                return rule is not None and rule.choices is not None
+
+    @property
+    def _accept(self) -> str:
+        if self.stream is None:
+            return "application/json, */*;q=0.5"
+        return "text/event-stream" if self.stream.framing == "sse" else "*/*"
+
+
+_DONE_HERE: dict[str, set[str]] = {
+    "text": set(),
+    "embeddings": {"encoding_format"},
+    "images": {"response_format"},
+}

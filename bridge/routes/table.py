@@ -41,15 +41,21 @@ class Surroundings:
 
 
 class Table:
-    """The routes of a file, in its order."""
+    """The routes of a file, in its order.
 
-    __slots__ = ("_exact", "_globs", "routes", "server")
+    `keys` let clients in. No route takes a client's body of more than `largest_body` bytes.
+    """
+
+    __slots__ = ("_exact", "_found", "_globs", "keys", "largest_body", "routes", "server")
 
     def __init__(self, routes: tuple[Route, ...], server: ServerSpec) -> None:
         self.routes = routes
         self.server = server
         self._exact: dict[str, list[Route]] = {}
         self._globs: list[tuple[re.Pattern[str], str, Route]] = []
+        self._found: dict[tuple[str, str], tuple[Route, str]] = {}
+        self.keys = tuple(key.encode() for key in server.keys)
+        self.largest_body = max(route.limits.body for route in routes)
         for route in routes:
             for model in route.models:
                 if _is_glob(model):
@@ -66,19 +72,20 @@ class Table:
         """Whether some route answers for the model."""
         return bool(self._candidates(model))
 
-    @property
-    def largest_body(self) -> int:
-        """The most bytes that any route takes of a client's body."""
-        return max(route.limits.body for route in self.routes)
-
     def find(self, model: str, endpoint: Endpoint) -> tuple[Route, str]:
         """The route for a model, and the name or glob by which it was found.
 
         Exact names win over globs, then the file's order. Raises RequestError (404) where there is none.
         """
+        found = self._found.get((model, endpoint.name))
+        if found is not None:
+            return found
         candidates = self._candidates(model)
         for route, name in candidates:
             if endpoint.name in route.serves:
+                if len(self._found) >= _MOST_FOUND:
+                    self._found.clear()
+                self._found[model, endpoint.name] = route, name
                 return route, name
         if candidates:
             raise RequestError(
@@ -192,6 +199,9 @@ def _settle_key(base: Node, node: Node, named: Node, problems: Problems) -> None
             f"the server of `{named.value}` wants a key",
             expected=f"the key, such as auth: {_KEYS.get(next(iter(way.value)), _VALUE)}",
         )
+
+
+_MOST_FOUND = 1000  # models that are remembered; globs know no end of them
 
 
 def _is_glob(model: str) -> bool:

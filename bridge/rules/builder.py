@@ -30,15 +30,18 @@ class Builder:
     """A compiled template.
 
     `reads`: the members of the document it looks at, None in it where it may look at all of them.
-    `passes`: those that go on whole, unadjusted.
+    `passes`: those that go on whole, unadjusted. `literal`: it is a text that says the same each time.
     """
 
-    __slots__ = ("_build", "passes", "reads")
+    __slots__ = ("_build", "literal", "passes", "reads")
 
-    def __init__(self, build: Build, reads: set[str | None], passes: set[str]) -> None:
+    def __init__(
+        self, build: Build, reads: set[str | None], passes: set[str], *, literal: bool = False
+    ) -> None:
         self._build = build
         self.reads = frozenset(reads)
         self.passes = frozenset(passes)
+        self.literal = literal
 
     def __call__(self, scope: Scope) -> Any:
         """Build the value; MISSING where nothing was found for it."""
@@ -68,7 +71,8 @@ def compile_body(value: Any, faults: Faults) -> Builder:
 def compile_text(value: str, faults: Faults, finalize: Callable[[Any], Any] | None = None) -> Builder:
     """Compile a text that may be Jinja, never a path: a URL, a header, a model's name."""
     compiler = _Compiler(finalize)
-    return Builder(compiler.text(value, faults), compiler.reads, compiler.passes)
+    build = compiler.text(value, faults)
+    return Builder(build, compiler.reads, compiler.passes, literal=not is_template(value))
 
 
 class _Compiler:

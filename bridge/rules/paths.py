@@ -67,7 +67,9 @@ def compile_path(text: str) -> Path:
     steps = _simple_steps(rest)
     if steps is not None:
         head = steps[0] if steps and isinstance(steps[0], str) else None
-        return Path(text, _rooted(_walker(steps), on_item), on_item, many=False, steps=steps, head=head)
+        lone = head is not None and len(steps) == 1 and not on_item
+        find = _member(head) if head is not None and lone else _rooted(_walker(steps), on_item)
+        return Path(text, find, on_item, many=False, steps=steps, head=head)
     from bridge.rules.extended import compile_extended  # its library costs start and memory, which few need
 
     get, many, simple = compile_extended("$" + rest, text)
@@ -97,6 +99,16 @@ def _rooted(get: Callable[[Any], Any], on_item: bool) -> Callable[[Scope], Any]:
     return lambda scope: get(scope.doc)
 
 
+def _member(name: str) -> Callable[[Scope], Any]:
+    """The most frequent path of all: one member of the document."""
+
+    def find(scope: Scope) -> Any:
+        doc = scope.doc
+        return doc.get(name, MISSING) if type(doc) is dict else MISSING
+
+    return find
+
+
 def _walker(steps: tuple[Step, ...]) -> Callable[[Any], Any]:
     """A getter over names and indexes. A name wants a mapping, an index a list (a string is none)."""
     match steps:
@@ -105,12 +117,14 @@ def _walker(steps: tuple[Step, ...]) -> Callable[[Any], Any]:
         case (str(name),):
             return lambda value: value.get(name, MISSING) if type(value) is dict else MISSING
 
+    named: list[tuple[Any, bool]] = [(step, isinstance(step, str)) for step in steps]
+
     def walk(value: Any) -> Any:
-        for step in steps:
-            if type(value) is dict:
-                if type(step) is int or step not in value:
+        for step, is_name in named:
+            if is_name:
+                if type(value) is not dict or step not in value:
                     return MISSING
-            elif type(value) is not list or type(step) is not int or not -len(value) <= step < len(value):
+            elif type(value) is not list or not -len(value) <= step < len(value):
                 return MISSING
             value = value[step]
         return value

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.credentials import Credentials
-from bridge.exchange.requests import make_request
+from bridge.routes.requests import make_request
 from bridge.rules.scope import Scope
 from bridge.upstream import Upstream
 from tests.faults.clients import table_of
@@ -22,7 +22,8 @@ from tests.faults.upstreams import whole
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from bridge.routes.route import Route, UpstreamRequest
+    from bridge.routes.requests import UpstreamRequest
+    from bridge.routes.route import Route
     from tests.faults.upstreams import Peer
 
 __all__ = ["NOW", "Clock", "Sending", "bearer_of", "sender", "token", "tokens"]

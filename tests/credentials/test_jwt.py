@@ -23,7 +23,7 @@ from tests.faults.clients import table_of
 from tests.faults.upstreams import upstream
 
 if TYPE_CHECKING:
-    from bridge.routes.route import UpstreamRequest
+    from bridge.routes.requests import UpstreamRequest
 
 ZHIPU = """
 routes:

@@ -20,7 +20,7 @@ from tests.exchange.bench import ID, NOW, table
 from tests.exchange.stepping import after, before, heard
 
 if TYPE_CHECKING:
-    from bridge.routes.route import UpstreamRequest
+    from bridge.routes.requests import UpstreamRequest
     from bridge.routes.table import Table
 
 bounded = settings(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import ConfigError, Kind, UpstreamError
 from bridge.exchange.steps import Send, Wait
-from bridge.routes.route import origin
+from bridge.routes.requests import origin
 from tests.exchange.bench import ask, request, table
 from tests.exchange.stepping import after, answered, before, bodies, body_of, heard, lost, places
 
