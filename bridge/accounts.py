@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bridge.errors import UpstreamError
 from bridge.logs import log
-from bridge.metrics import Observed
 
 if TYPE_CHECKING:
     from bridge.errors import BridgeError
@@ -72,33 +71,26 @@ class Account:
         usage = exchange.usage if exchange else None
         dropped = exchange.dropped if exchange else ()
         streams = bool(exchange and exchange.streams)
-        self._metrics.dropped(self._route.name, dropped)
-        self._metrics.observe(
-            Observed(
-                route=self._route.name,
-                endpoint=self._endpoint.name,
-                operation=self._endpoint.operation,
-                model=self._model,
-                code=status,
-                error=kind,
-                duration=duration,
-                first=self._first if streams else None,
-                usage=usage,
-            )
-        )
-        log(
-            "request",
-            id=self._reply.id,
-            route=self._route.name,
-            endpoint=self._endpoint.name,
-            status=status,
-            stream=streams,
-            ms=round(duration * 1000, 1),
-            first_ms=round(self._first * 1000, 1) if self._first is not None and streams else None,
-            prompt_tokens=usage.prompt_tokens if usage else None,
-            completion_tokens=usage.completion_tokens if usage else None,
-            estimated=usage.estimated or None if usage else None,
-            dropped=len(dropped) or None,
-            error=kind or None,
-            code=error.code if error else None,
-        )
+        if dropped:
+            self._metrics.dropped(self._route.name, dropped)
+        first = self._first if streams else None
+        labels = (self._endpoint.operation, self._model, kind, self._route.name)
+        self._metrics.answered(self._route.name, self._endpoint.name, status)
+        self._metrics.observe(labels, duration, first, usage)
+        said: dict[str, Any] = {
+            "id": self._reply.id, "route": self._route.name, "endpoint": self._endpoint.name,
+            "status": status, "stream": streams, "ms": round(duration * 1000, 1),
+        }  # fmt: skip
+        if first is not None:
+            said["first_ms"] = round(first * 1000, 1)
+        if usage is not None:
+            said |= {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
+            if usage.estimated:
+                said["estimated"] = True
+        if dropped:
+            said["dropped"] = len(dropped)
+        if kind:
+            said["error"] = kind
+        if error is not None:
+            said["code"] = error.code
+        log("request", **said)

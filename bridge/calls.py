@@ -48,8 +48,7 @@ class Calls:
 
         Raises UpstreamError.
         """
-        if leg.around is None:
-            return False
+        assert leg.around is not None
         steps = leg.around.before()
         try:
             step = next(steps)
@@ -65,12 +64,12 @@ class Calls:
 
     async def keep(self, leg: Leg) -> None:
         """Keep the session of an answer that ended well, ahead of its end: the next turn may come at once."""
-        if leg.around is not None and leg.keeps_session and leg.ended_well:
+        if leg.keeps_session and leg.ended_well:
             await asyncio.shield(self._start(self._follow(leg)))
 
     def after(self, leg: Leg) -> None:
         """Make those that follow an answer, on every way out."""
-        if leg.around is not None and leg not in self._late:
+        if leg not in self._late:
             self._start(self._follow(leg))
 
     async def finish(self) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from bridge.accounts import Account
@@ -57,11 +56,15 @@ class Carrier:
         data: bytes,
         reply: Reply,
         *,
+        name: str,
         model: str,
         authorization: str | None,
         conversation: str | None = None,
     ) -> Reply:
-        """Answer one request on its route; `model` is the table's word for what the client asked for."""
+        """Answer one request on its route.
+
+        `name` is what its answer is called by, `model` the table's word for what the client asked for.
+        """
         account = Account(route, endpoint, model, reply, self._metrics)
         task = asyncio.current_task()
         assert task is not None
@@ -73,7 +76,7 @@ class Carrier:
                 endpoint,
                 body,
                 data,
-                id=token_hex(16),
+                id=name,
                 now=time.time(),
                 authorization=authorization,
                 conversation=conversation,
@@ -163,7 +166,8 @@ class Carrier:
 
     async def _run_leg(self, exchange: Exchange, leg: Leg, sink: _Sink) -> None:
         try:
-            if await self._calls.before(leg, partial(self._take, exchange, leg, sink)):
+            around = leg.around is not None
+            if around and await self._calls.before(leg, partial(self._take, exchange, leg, sink)):
                 await self._give(exchange, leg, sink, exchange.close(leg))
                 return
             response = await self._sender.sent(leg, leg.request())
@@ -181,7 +185,8 @@ class Carrier:
         except UpstreamError as error:
             sink.put(exchange.cut(leg, error))
         finally:
-            self._calls.after(leg)
+            if leg.around is not None:
+                self._calls.after(leg)
 
     async def _take(self, exchange: Exchange, leg: Leg, sink: _Sink, heard: Heard) -> None:
         """Read what was polled, or the next piece of it."""
@@ -191,7 +196,7 @@ class Carrier:
 
     async def _give(self, exchange: Exchange, leg: Leg, sink: _Sink, out: bytes) -> None:
         """Bytes for the client. Its end may bring the next turn: what that looks for is kept before."""
-        if exchange.finished(leg):
+        if leg.around is not None and exchange.finished(leg):
             await self._calls.keep(leg)
         if not sink.put(out):
             await sink.drained()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 from dataclasses import dataclass
-from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientPayloadError, web
@@ -20,6 +19,7 @@ from bridge import json
 from bridge.carrying import Carrier
 from bridge.errors import BridgeError, RequestError
 from bridge.logs import log
+from bridge.names import Names
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.openai.requests import read_request
 from bridge.replying import Dates, Reply
@@ -57,11 +57,13 @@ class Front:
         self._state = state
         self._metrics = metrics
         self._dates = Dates()
+        self._names = Names()
         self.carrier = Carrier(upstream, metrics)
 
     async def handle(self, request: Request) -> Reply:
         """Answer one request."""
-        reply = Reply(request, _request_id(request), self._origin(request), self._dates())
+        name = self._names()
+        reply = Reply(request, _request_id(request, name), self._origin(request), self._dates())
         endpoint: Endpoint | None = None
         try:
             path = request.path.removeprefix("/v1").rstrip("/")
@@ -71,7 +73,7 @@ class Front:
             self._check_key(request)
             if endpoint is not None:
                 _check_method(request, "POST")
-                return await self._answer(request, endpoint, reply)
+                return await self._answer(request, endpoint, reply, name)
             if path == "/models" or path.startswith("/models/"):
                 _check_method(request, "GET", "HEAD")
                 return reply.whole(200, json.dumps(self._models(path[len("/models/") :])))
@@ -81,7 +83,7 @@ class Front:
             log("refused", id=reply.id, path=request.path[:200], status=error.status, error=error.code)
             return reply.failed(error)
 
-    async def _answer(self, request: Request, endpoint: Endpoint, reply: Reply) -> Reply:
+    async def _answer(self, request: Request, endpoint: Endpoint, reply: Reply, name: str) -> Reply:
         table = self._state.table
         data = await _read(request, table.largest_body)
         body = read_request(endpoint, data)
@@ -94,6 +96,7 @@ class Front:
             body,
             data,
             reply,
+            name=name,
             model=model,
             authorization=request.headers.get("Authorization"),
             conversation=_conversation(route, request),
@@ -106,8 +109,10 @@ class Front:
         scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
         given = shown.strip().encode(errors="replace")
         # Every key is compared, so that time tells nothing of which one was nearly right.
-        found = [hmac.compare_digest(given, key) for key in keys]
-        if scheme.lower() != "bearer" or not any(found):
+        found = False
+        for key in keys:
+            found |= hmac.compare_digest(given, key)
+        if not found or scheme.lower() != "bearer":
             raise RequestError(
                 401,
                 "Incorrect API key provided"
@@ -193,8 +198,10 @@ def _too_large(limit: int) -> RequestError:
     return RequestError(413, f"the body is over {limit} bytes (limits.body)", code="request_too_large")
 
 
-def _request_id(request: Request) -> str:
+def _request_id(request: Request, name: str) -> str:
     """The client's own where it is sane, else a new one."""
-    given = request.headers.get("X-Request-Id", "")
+    given = request.headers.get("X-Request-Id")
+    if given is None:
+        return f"req_{name}"
     sane = 0 < len(given) <= 128 and given.isascii() and all(c.isalnum() or c in "-_.:/+=@" for c in given)
-    return given if sane else f"req_{token_hex(16)}"
+    return given if sane else f"req_{name}"

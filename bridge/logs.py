@@ -31,12 +31,13 @@ def log(event: str, level: int = logging.INFO, /, **members: Any) -> None:
     """Write one line. Members that are None are left out."""
     if not _logger.isEnabledFor(level):
         return
-    said = {name: value for name, value in members.items() if value is not None}
+    if None in members.values():
+        members = {name: value for name, value in members.items() if value is not None}
     match _logger.handlers:
         case [_Lines() as lines]:
-            lines.say(event, level, said)
+            lines.say(event, level, members)
         case _:  # whoever embeds the bridge sees to its lines
-            _logger.handle(_record(event, level, said))
+            _logger.handle(_record(event, level, members))
 
 
 def _record(event: str, level: int, members: Mapping[str, Any]) -> logging.LogRecord:

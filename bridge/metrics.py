@@ -18,9 +18,12 @@ from bridge.openai.requests import PARAMETERS
 if TYPE_CHECKING:
     from bridge.deltas import Usage
 
-__all__ = ["Metrics", "Observed"]
+__all__ = ["Labels", "Metrics"]
 
 T = TypeVar("T", Counter, Gauge, Histogram)
+
+Labels = tuple[str, str, str, str]
+"""An answer's operation, model, error ("" where there was none) and route."""
 
 _DURATIONS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _FIRST_TOKENS = (
@@ -30,35 +33,6 @@ _PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0
 _TOKENS = tuple(4**power for power in range(14))
 
 _GEN_AI = ("gen_ai_operation_name", "gen_ai_request_model", "error_type", "route")
-
-
-class Observed:
-    """One answer that is over. Times in seconds; `error` is "" where there was none."""
-
-    __slots__ = ("code", "duration", "endpoint", "error", "first", "model", "operation", "route", "usage")
-
-    def __init__(
-        self,
-        *,
-        route: str,
-        endpoint: str,
-        operation: str,
-        model: str,
-        code: int,
-        error: str,
-        duration: float,
-        first: float | None,
-        usage: Usage | None,
-    ) -> None:
-        self.route = route
-        self.endpoint = endpoint
-        self.operation = operation
-        self.model = model
-        self.code = code
-        self.error = error
-        self.duration = duration
-        self.first = first
-        self.usage = usage
 
 
 class _Bound(Generic[T]):
@@ -163,7 +137,7 @@ class Metrics:
 
     def refused(self, endpoint: str, code: int) -> None:
         """A request was answered without a route."""
-        self._requests("", endpoint, str(code)).inc()
+        self.answered("", endpoint, code)
 
     def left(self, route: str) -> None:
         """A client left."""
@@ -186,25 +160,27 @@ class Metrics:
         """The file was read again: `ok` or `rejected`."""
         self._reloads(result).inc()
 
-    def observe(self, seen: Observed) -> None:
-        """An answer is over."""
-        self._requests(seen.route, seen.endpoint, str(seen.code)).inc()
-        labels = (seen.operation, seen.model, seen.error, seen.route)
-        self._duration(*labels).observe(seen.duration)
-        usage = seen.usage
+    def answered(self, route: str, endpoint: str, status: int) -> None:
+        """A request has had its answer."""
+        self._requests(route, endpoint, str(status)).inc()
+
+    def observe(self, labels: Labels, duration: float, first: float | None, usage: Usage | None) -> None:
+        """How an answer went: `duration` and, of a stream, its `first` output in seconds from the request."""
+        operation, _, _, route = labels
+        self._duration(*labels).observe(duration)
         if usage is not None and usage.estimated:
-            self._estimated(seen.route, "input").inc(usage.prompt_tokens)
-            self._estimated(seen.route, "output").inc(usage.completion_tokens)
+            self._estimated(route, "input").inc(usage.prompt_tokens)
+            self._estimated(route, "output").inc(usage.completion_tokens)
             usage = None  # true counts are never mixed with these
         if usage is not None:
             self._tokens(*labels, "input").observe(usage.prompt_tokens)
-            if seen.operation != EMBEDDINGS.operation:
+            if operation != EMBEDDINGS.operation:
                 self._tokens(*labels, "output").observe(usage.completion_tokens)
-        if seen.first is None:
+        if first is None:
             return
-        self._first(*labels).observe(seen.first)
+        self._first(*labels).observe(first)
         if usage is not None and usage.completion_tokens > 1:
-            self._per_token(*labels).observe((seen.duration - seen.first) / (usage.completion_tokens - 1))
+            self._per_token(*labels).observe((duration - first) / (usage.completion_tokens - 1))
 
     def exposition(self) -> bytes:
         """The text that Prometheus reads: of all workers where there are several."""

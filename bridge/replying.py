@@ -60,7 +60,7 @@ class Reply:
         self.cors = cors
         self.status = 0
         self.keep_alive = request.keep_alive
-        self.headers = {"X-Request-Id": id, "Server": "bridge"}
+        self.headers = {"X-Request-Id": id}
         if cors is not None:
             self.headers |= {
                 "Access-Control-Allow-Origin": cors,
@@ -156,7 +156,9 @@ class Reply:
         if said.count("\n") != len(self.headers) or said.count("\r") != len(self.headers):
             raise ValueError("a line break in a header of the reply")  # it would begin another header
         status = f"HTTP/{version[0]}.{version[1]} {self.status} {_REASONS.get(self.status, '')}\r\n"
-        return f"{status}{said}Date: {self._date}\r\n\r\n".encode("utf-8", "surrogateescape")
+        return f"{status}{said}Server: bridge\r\nDate: {self._date}\r\n\r\n".encode(
+            "utf-8", "surrogateescape"
+        )
 
     def _write(self, data: bytes) -> None:
         wire = self._client.transport

@@ -44,9 +44,8 @@ class Wire(asyncio.Protocol):
 
     __slots__ = (
         "_connection", "_decoder", "_head_size", "_keeps", "_loop", "_lost", "_parser", "_parts",
-        "_patience", "_paused", "_take",
-        "_transport", "_unfinished", "_until_close", "_waiter", "asked", "error",
-        "fresh", "headers", "heard", "over", "status",
+        "_patience", "_paused", "_take", "_transport", "_unfinished", "_until_close", "_waiter",
+        "asked", "error", "fresh", "headers", "heard", "over", "status",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, transport: asyncio.Transport) -> None:

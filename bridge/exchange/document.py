@@ -45,7 +45,7 @@ def request_document(
     document["stream"] = course.stream is not None
     document["raw"] = raw
     document["now"] = now
-    document["timeout"] = route.transport.timeouts.answer
+    document["timeout"] = course.timeout
     if course.endpoint is EMBEDDINGS:
         given = body["input"]
         document["inputs"] = given if isinstance(given, list) else [given]

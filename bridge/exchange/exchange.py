@@ -168,9 +168,9 @@ class Exchange:
         answering = leg.answering
         if not deltas and not answering.finished:
             return b""
-        if self._reply is None:
-            self._reply = self._begin(leg)
         reply = self._reply
+        if reply is None:
+            reply = self._reply = self._begin(leg)
         if leg.around is not None and leg.keeps_session:
             leg.around.heard(deltas)
         if len(self.legs) > 1:  # these are always read, never passed on, so these are deltas

@@ -143,10 +143,12 @@ class _Choice:
         if delta.instead:
             self.text.clear()
         self.text.append(delta.text)
-        self.reasoning.append(delta.reasoning)
+        if delta.reasoning:
+            self.reasoning.append(delta.reasoning)
         for call in delta.tool_calls or ():
             fold_tool_call(self.tools, call)
-        self.logprobs = _join_logprobs(self.logprobs, delta.logprobs)
+        if delta.logprobs is not None:
+            self.logprobs = _join_logprobs(self.logprobs, delta.logprobs)
         self.finish = delta.finish_reason or self.finish
 
 
@@ -165,13 +167,17 @@ class WholeReply:
     def write(self, deltas: Sequence[Delta]) -> bytes:
         """Nothing yet: the deltas are kept."""
         for delta in deltas:
-            self._choices.setdefault(delta.choice, _Choice()).add(delta)
+            choice = self._choices.get(delta.choice)
+            if choice is None:
+                choice = self._choices[delta.choice] = _Choice()
+            choice.add(delta)
         return b""
 
     def close(self, usage: Usage | None, choices: int) -> bytes:
         """The completion."""
         for choice in range(choices):
-            self._choices.setdefault(choice, _Choice())
+            if choice not in self._choices:
+                self._choices[choice] = _Choice()
         make = self._chat_choice if self._head.endpoint is CHAT else self._text_choice
         head = self._head
         body: dict[str, Any] = {

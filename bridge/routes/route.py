@@ -116,27 +116,9 @@ class Course:
     """
 
     __slots__ = (
-        "_bodies",
-        "_fixed",
-        "_known",
-        "answer_limit",
-        "body",
-        "endpoint",
-        "failing",
-        "finds",
-        "frame_limit",
-        "is_text",
-        "names",
-        "outgoing",
-        "prompted",
-        "reads",
-        "route",
-        "session",
-        "several",
-        "stream",
-        "tells_stop",
-        "wanted",
-        "whole",
+        "_bodies", "_fixed", "_known", "answer_limit", "body", "endpoint", "failing", "finds",
+        "frame_limit", "is_text", "names", "outgoing", "prompted", "reads", "route", "session",
+        "several", "stream", "tells_stop", "timeout", "wanted", "whole",
     )  # fmt: skip
 
     def __init__(self, route: Route, endpoint: Endpoint, *, wanted: bool) -> None:
@@ -157,6 +139,7 @@ class Course:
         self.finds = endpoint.finds
         self.session = route.session.id if route.session else None
         self.frame_limit = route.limits.frame
+        self.timeout = route.transport.timeouts.answer
         self.answer_limit = route.limits.answer
         text = route.whole.text if texts and route.whole else None
         self.is_text = text is not None and text.slot.whole
