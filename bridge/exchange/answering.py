@@ -90,9 +90,10 @@ class Answering:
             return 0
         return self._course.answer_limit - self._size if framer.idle and self.reading.open else 0
 
-    def skip(self, size: int) -> None:
-        """They were read elsewhere."""
+    def skip(self, size: int, text: str) -> None:
+        """They were read elsewhere; `text` is all that was said, where each repeats it."""
         self._size += size
+        self.reading.skip(text)
 
     def feed(self, data: bytes) -> list[Delta]:
         """Some of the body has come."""

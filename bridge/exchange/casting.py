@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge import json
 from bridge.deltas import MISSING
-from bridge.exchange.moulds import BORDERS, Mould
+from bridge.exchange.moulds import BORDERS, Growing, Mould, take_apart
 from bridge.openai.endpoints import CHAT
 from bridge.openai.replies import StreamReply
 from bridge.rules.scope import Scope
@@ -44,7 +44,7 @@ class Casting:
     def of(cls, leg: Leg) -> Casting | None:
         """The fast lane of an answer that can have one."""
         route, stream = leg.asking.route, leg.course.stream
-        if stream is None or route.alone is None or stream.framing not in BORDERS or stream.cumulative:
+        if stream is None or route.alone is None or stream.framing not in BORDERS:
             return None
         if leg.cuts or leg.keeps_session or leg.course.session is not None:
             return None
@@ -80,7 +80,8 @@ class Casting:
     def _settle(self) -> None:
         """Account for what was cast, before something is read."""
         if self._open != self._left:
-            self._leg.answering.skip(self._open - self._left)
+            text = self._mould.text if isinstance(self._mould, Growing) else ""
+            self._leg.answering.skip(self._open - self._left, text)
             self._open = self._left
 
     def learn(self, piece: bytes, reply: Any) -> None:
@@ -88,6 +89,8 @@ class Casting:
         answering = self._leg.answering
         frame = answering.newest
         self._open = self._left = answering.skippable
+        if self._mould is not None and not self._mould.follows(frame):
+            self._mould = None
         if self._mould is not None or not self._tries or frame is None:
             return
         stream, path = self._leg.course.stream, self._leg.asking.route.alone
@@ -98,9 +101,10 @@ class Casting:
         if any(part.slot.read(Scope(doc)) is not MISSING for _, part in stream.answer.usage):
             return  # its counts must be noted
         around = reply.around(0) if isinstance(reply, StreamReply) else _passed(doc, frame)
-        if around is not None:
-            limit = self._leg.course.frame_limit
-            self._mould = Mould.of(frame, piece, stream.framing, path, around, limit)
+        found = take_apart(frame, piece, stream.framing, path)
+        if around is not None and found is not None:
+            make = Growing if stream.cumulative else Mould.of
+            self._mould = make(found, around, self._leg.course.frame_limit)
 
 
 def _passed(doc: Any, frame: bytes) -> tuple[bytes, bytes] | None:

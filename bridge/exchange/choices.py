@@ -54,7 +54,7 @@ class Choice:
     def open(self) -> bool:
         """Whether text goes through as it is, and none is held back."""
         (first, *others) = self.stages
-        return not (self.ended or others) and isinstance(first, Whole) and first.between
+        return not (self.ended or others) and isinstance(first, Whole | Cumulative) and first.between
 
     def feed(self, text: str) -> str:
         """What of a piece of text may go on by now."""

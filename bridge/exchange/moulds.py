@@ -11,7 +11,7 @@ What does not fit, a literal with `\u` in it or bytes that are no UTF-8 among th
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bridge import json
 from bridge.rules.scope import Scope
@@ -19,10 +19,13 @@ from bridge.rules.scope import Scope
 if TYPE_CHECKING:
     from bridge.rules.paths import Path
 
-__all__ = ["BORDERS", "Mould"]
+__all__ = ["BORDERS", "Growing", "Mould", "take_apart"]
 
 # A JSON string as our own writer writes it, so that it can stand in the reply as it is; never empty.
-_LITERAL = rb'"(?:[^"\\\x00-\x1f]++|\\["\\bfnrt])++"'
+_CHARACTERS = rb'(?:[^"\\\x00-\x1f]++|\\["\\bfnrt])'
+_LITERAL = rb'"' + _CHARACTERS + rb'++"'
+_SAID = re.compile(_CHARACTERS + rb"*+")
+_UNKNOWN = "\ufffd".encode()
 _PROBE = "\x01probe"
 
 BORDERS: dict[str, tuple[tuple[bytes, ...], tuple[bytes, ...]]] = {
@@ -34,42 +37,22 @@ BORDERS: dict[str, tuple[tuple[bytes, ...], tuple[bytes, ...]]] = {
 
 
 class Mould:
-    """The bytes around a text, in the upstream's stream and in the reply's."""
+    """The bytes around a text, in the upstream's stream and in the reply's. `misses` in a row did not fit."""
 
     __slots__ = ("_after", "_before", "_between", "_longest", "_match", "misses")
 
-    def __init__(self, pattern: bytes, before: bytes, after: bytes, longest: int) -> None:
+    def __init__(self, pattern: bytes, around: tuple[bytes, bytes], longest: int) -> None:
         self._match = re.compile(pattern).match
-        self._before = before
-        self._after = after
-        self._between = after + before
+        self._before, self._after = around
+        self._between = self._after + self._before
         self._longest = longest
         self.misses = 0
 
     @classmethod
-    def of(
-        cls, frame: bytes, piece: bytes, framing: str, path: Path, around: tuple[bytes, bytes], limit: int
-    ) -> Mould | None:
-        """The mould of a frame that was read to a text alone, and came in this piece of the stream.
-
-        `around` is what stands around a text in the reply. None: the frame cannot be one.
-        """
-        text = path.find(Scope(json.loads(frame)))
-        literal = json.dumps(text)
-        if not isinstance(text, str) or not text or frame.count(literal) != 1:
-            return None
-        front, _, back = frame.partition(literal)
-        if path.find(Scope(json.loads(front + json.dumps(_PROBE) + back))) != _PROBE:
-            return None
-        at = piece.rfind(frame)
-        ahead, behind = BORDERS[framing]
-        for begin in ahead:
-            for end in behind:
-                raw = begin + frame + end
-                if at >= len(begin) and piece.startswith(raw, at - len(begin)):
-                    pattern = re.escape(begin + front) + b"(" + _LITERAL + b")" + re.escape(back + end)
-                    return cls(pattern, *around, limit)
-        return None
+    def of(cls, found: Found, around: tuple[bytes, bytes], limit: int) -> Mould:
+        """The mould of a frame; `around` is what stands around a text in the reply."""
+        ahead, behind = re.escape(found.begin + found.front), re.escape(found.back + found.end)
+        return cls(ahead + b"(" + _LITERAL + b")" + behind, around, limit)
 
     def cast(self, data: bytes) -> tuple[bytes, int]:
         """The reply to the frames that data begins with, and how many bytes these are."""
@@ -88,6 +71,88 @@ class Mould:
             return b"", 0
         self.misses = 0
         return self._before + self._between.join(literals) + self._after, at
+
+    def follows(self, frame: bytes | None) -> bool:
+        """Whether it still fits behind a frame that was read; None: that was more than a text."""
+        return True
+
+
+class Growing(Mould):
+    """The same where each text repeats all before it (`mode: cumulative`): what is new in it goes over."""
+
+    __slots__ = ("_back", "_begin", "_front", "_said")
+
+    def __init__(self, found: Found, around: tuple[bytes, bytes], longest: int) -> None:
+        quoted = (around[0] + b'"', b'"' + around[1])
+        super().__init__(b"(" + _CHARACTERS + b'*+)"' + re.escape(found.back + found.end), quoted, longest)
+        self._begin = found.begin
+        self._front = found.front + b'"'
+        self._back = b'"' + found.back
+        self._said = found.literal[1:-1]
+
+    @property
+    def text(self) -> str:
+        """All text so far."""
+        return str(json.loads(b'"' + self._said + b'"'))
+
+    def cast(self, data: bytes) -> tuple[bytes, int]:
+        """The reply to the frames that data begins with, and how many bytes these are."""
+        ahead = self._begin + self._front + self._said
+        news: list[bytes] = []
+        at = 0
+        while data.startswith(ahead, at) and (found := self._match(data, at + len(ahead))) is not None:
+            new, end = found[1], found.end()
+            # Half a character at the end waits for its other half.
+            if end - at > self._longest or new.endswith(_UNKNOWN) or not (new.isascii() or _is_utf8(new)):
+                break
+            if new:
+                news.append(new)
+                self._said += new
+                ahead += new
+            at = end
+        self.misses = 0 if at else self.misses + 1
+        return self._before + self._between.join(news) + self._after if news else b"", at
+
+    def follows(self, frame: bytes | None) -> bool:
+        if frame is None or not (frame.startswith(self._front) and frame.endswith(self._back)):
+            return False
+        said = frame[len(self._front) : -len(self._back)]
+        good = _SAID.fullmatch(said) is not None and not said.endswith(_UNKNOWN) and _is_utf8(said)
+        self._said = said
+        return good
+
+
+class Found(NamedTuple):
+    """A frame taken apart: what its framing puts at both ends, and what stands around its text's literal."""
+
+    begin: bytes
+    front: bytes
+    literal: bytes
+    back: bytes
+    end: bytes
+
+
+def take_apart(frame: bytes, piece: bytes, framing: str, path: Path) -> Found | None:
+    """A frame that was read to a text alone, and came in this piece of the stream; None: it is no mould."""
+    text = path.find(Scope(json.loads(frame)))
+    literal = json.dumps(text)
+    if not isinstance(text, str) or not text or text.endswith("\ufffd") or frame.count(literal) != 1:
+        return None
+    front, _, back = frame.partition(literal)
+    try:
+        probed = path.find(Scope(json.loads(front + json.dumps(_PROBE) + back)))
+    except ValueError:  # it was found across the borders of strings: {"t":":"}
+        return None
+    if probed != _PROBE:
+        return None
+    at = piece.rfind(frame)
+    ahead, behind = BORDERS[framing]
+    for begin in ahead:
+        for end in behind:
+            raw = begin + frame + end
+            if at >= len(begin) and piece.startswith(raw, at - len(begin)):
+                return Found(begin, front, literal, back, end)
+    return None
 
 
 def _is_utf8(data: bytes) -> bool:

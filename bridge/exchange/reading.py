@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bridge import json
 from bridge.deltas import MISSING, Delta, Usage
 from bridge.exchange.choices import Choice
+from bridge.exchange.texts import Cumulative
 from bridge.openai.estimating import Tally
 from bridge.rules.adjustments import convert
 from bridge.rules.paths import text_paths
@@ -76,6 +77,12 @@ class Reading:
         """Whether a text that comes now would go on as it is."""
         choice = self._choices.get(0)
         return choice is not None and choice.open and self._tally is None
+
+    def skip(self, text: str) -> None:
+        """What came was passed on elsewhere: see `Cumulative.skip`."""
+        for stage in self._choices[0].stages if text else ():
+            if isinstance(stage, Cumulative):
+                stage.skip(text)
 
     def is_text(self, deltas: list[Any], data: bytes | None) -> bool:
         """Whether a frame was read to a text and nothing else."""

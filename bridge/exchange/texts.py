@@ -65,6 +65,16 @@ class Cumulative:
         self._said = 0
         self._latest = ""
 
+    @property
+    def between(self) -> bool:
+        """Whether all that has come has gone on."""
+        return self._said == len(self._latest)
+
+    def skip(self, text: str) -> None:
+        """This is what was said by now, and it was passed on elsewhere."""
+        self._latest = text
+        self._said = len(text)
+
     def feed(self, text: str) -> str:
         if not _is_whole(text):
             text = _join_pairs(text)

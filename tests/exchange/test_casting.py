@@ -57,7 +57,23 @@ def cast(rules: str, pieces: list[bytes]) -> int:
 
 
 texts = st.text(alphabet=st.characters(codec="utf-8"), max_size=6) | st.sampled_from(
-    ['"', "\\", "\n", "é", "\x7f", "\x00", "😀", "\\u0041", "{}", '","t":"', "data: ", "\u2028", "/"]
+    [
+        '"',
+        "\\",
+        "\n",
+        "é",
+        "\x7f",
+        "\x00",
+        "😀",
+        "\\u0041",
+        "{}",
+        '","t":"',
+        "data: ",
+        "\u2028",
+        "/",
+        ":",
+        "t",
+    ]
 )
 literals = st.builds(json.dumps, texts, ensure_ascii=st.booleans()) | st.sampled_from(
     ['"\\ud83d"', '"\\ude00"', '"\\/"', '"\\u0041"', '""', "null", "7", '"\\x"', '"a', "[]", '"\t"']
@@ -96,6 +112,78 @@ def test_any_stream_comes_to_the_same(framing: str, some: list[bytes], data: st.
     assert outcome(rules, pieces, fast=True) == slow
 
 
+GROWING = """
+    stream:
+      framing: {framing}
+      mode: cumulative
+      text: $.t
+      finish_reason: $.why
+      usage: {{completion_tokens: $.n}}
+      skip: {{$.kind: ping}}
+      done: {{$.last: true}}
+    response: $.t
+    error: {{when: {{$.bad: true}}, message: $.said}}
+"""
+tails = texts | st.sampled_from(["\ufffd", "\ud83d", "\ude00", "x\ufffd"])
+
+
+@st.composite
+def growing(draw: st.DrawFn) -> list[bytes]:
+    """Frames that mostly repeat all that was said and add to it; some take back, change or begin anew."""
+    rest, said, some = draw(rests), "", []
+    for number in range(draw(st.integers(0, 14))):
+        way = draw(st.sampled_from(["grow", "grow", "grow", "same", "shrink", "change", "anew"]))
+        if number < 3 or way == "grow":
+            said += draw(tails)
+        elif way == "shrink":
+            said = said[: draw(st.integers(0, len(said)))]
+        elif way == "change":
+            said = said[:-1] + draw(tails)
+        elif way == "anew":
+            said = draw(tails)
+        more = rest if draw(st.integers(0, 5)) else draw(rests)
+        literal = json.dumps(said, ensure_ascii=draw(st.integers(0, 4)) == 0)
+        some.append(f'{{"t":{literal}{more}}}'.encode("utf-8", "surrogatepass"))
+    if draw(st.integers(0, 4)) == 0:
+        some.insert(draw(st.integers(0, len(some))), draw(st.sampled_from(BROKEN)))
+    return some
+
+
+@settings(deadline=None)
+@given(st.sampled_from(sorted(ENDS)), growing(), st.data())
+def test_any_growing_stream_comes_to_the_same(framing: str, some: list[bytes], data: st.DataObject) -> None:
+    whole = [raw(framing, frame) for frame in some]
+    body = b"".join(whole)
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(body)), max_size=4)))
+    pieces = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True) if a < b]
+    rules = GROWING.format(framing=framing)
+    slow = outcome(rules, whole, fast=False)
+    assert outcome(rules, whole, fast=True) == slow
+    assert outcome(rules, pieces, fast=True) == slow
+
+
+@pytest.mark.parametrize("framing", ENDS)
+def test_growing_frames_are_not_read_either(framing: str) -> None:
+    said = [" ".join(f"word {n}" for n in range(count + 1)) for count in range(50)]
+    pieces = [raw(framing, json.dumps({"t": text, "id": 7}).encode()) for text in said]
+    assert cast(GROWING.format(framing=framing), pieces) >= sum(map(len, pieces[2:]))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ["a", "ab", "abc", "abX", "abXYZ", "abcd", "abcde", "abXYZW"],  # it says something else on its way
+        ["a", "ab", "abc", "ab", "abc", "abcd"],
+        ["a", "ab", "abc", "abc\ufffd", "abc\u00e9", "abc\u00e9d"],
+        ["a", "ab", "abc", "abc", "abcd", "", "abcde"],
+    ],
+)
+def test_what_a_growing_stream_takes_back_is_no_news(said: list[str]) -> None:
+    pieces = [raw("ndjson", json.dumps({"t": text}, ensure_ascii=False).encode()) for text in said]
+    rules = GROWING.format(framing="ndjson")
+    assert outcome(rules, pieces, fast=True) == outcome(rules, pieces, fast=False)
+
+
 ODD = [
     [b'{"t":"\\/"}'], [b'{"t":"\\u0041"}'], [b'{"t":""}'], [b'{"t":"\xff"}'], [b'{"t":"\x1f"}'],
     [b'{"t":"\x7f"}'], [b'{"t":"\\ud83d"}', b'{"t":"x"}', b'{"t":"\\ude00"}'],
@@ -111,6 +199,16 @@ def test_what_does_not_fit_is_read(framing: str, odd: list[bytes]) -> None:
     pieces = [raw(framing, frame) for frame in [*plain, *odd, *plain]]
     rules = MAPPED.format(framing=framing)
     assert outcome(rules, pieces, fast=True) == outcome(rules, pieces, fast=False)
+
+
+@pytest.mark.parametrize("text", [":", "t", ",", "}", '":"'])
+@pytest.mark.parametrize("rules", [MAPPED, GROWING])
+def test_a_text_that_looks_like_its_frame(rules: str, text: str) -> None:
+    pieces = [
+        raw("ndjson", json.dumps({"t": text * n}, separators=(",", ":")).encode()) for n in (1, 1, 2, 3)
+    ]
+    settled = rules.format(framing="ndjson")
+    assert outcome(settled, pieces, fast=True) == outcome(settled, pieces, fast=False)
 
 
 @pytest.mark.parametrize("framing", ENDS)
@@ -210,7 +308,7 @@ def test_nor_are_chunks_of_openai() -> None:
     [
         "done: {$.t: '[END]'}", "skip: {$.t: ''}", "only: {$.t: {exists: true}}", "finish_reason: $.t",
         "usage: {completion_tokens: $.t}", "reasoning: '$..t'", "text: {path: $.t, trim: true}",
-        "text: [$.t, $.u]", "mode: cumulative", "replace: $.r", "choices: '$.c[*]'",
+        "text: [$.t, $.u]", "replace: $.r", "choices: '$.c[*]'",
     ],
 )  # fmt: skip
 def test_there_is_no_fast_lane_where_more_may_depend_on_the_text(rule: str) -> None:
