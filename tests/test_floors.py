@@ -4,7 +4,7 @@
     3  the world          all that is not named here: server, admin, upstream, metrics, demo, …
     2  the conversation   exchange, routes
     1  six strangers      config, rules, framing, openai, prompts, tools: they never import one another
-    0  the ground         errors, deltas, frames, json, templating, tokens
+    0  the ground         errors, deltas, frames, json, strings, templating, tokens
 
 The first three know no sockets, clocks, chance or files. One module alone knows each library.
 """
@@ -22,7 +22,8 @@ FLOORS = {
     "cli": 4,
     "exchange": 2, "routes": 2,
     "config": 1, "rules": 1, "framing": 1, "openai": 1, "prompts": 1, "tools": 1,
-    "errors": 0, "deltas": 0, "frames": 0, "json": 0, "templating": 0, "tokens": 0,
+    "errors": 0, "deltas": 0, "frames": 0, "json": 0, "strings": 0, "templating": 0,
+    "tokens": 0,
 }  # fmt: skip
 WORLD = 3
 

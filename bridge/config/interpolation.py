@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bridge.templating import Interpolated
+from bridge.strings import Interpolated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.templating import Interpolated
+from bridge.strings import Interpolated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -52,6 +52,11 @@ class Casting:
             return None
         return cls(leg, BORDERS[stream.framing][1])
 
+    @property
+    def spent(self) -> bool:
+        """Whether no frame fits a mould, so that all are read from now on."""
+        return self._mould is None and not self._tries
+
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """The reply to the frames that data begins with, and the rest, which is to be read."""
         mould = self._mould
@@ -71,7 +76,7 @@ class Casting:
     def next(self, data: bytes) -> tuple[bytes, bytes]:
         """What is to be read now, and what may fit a mould behind it: all, or one frame as long as it may."""
         self._settle()
-        if self._mould is None and not self._tries:
+        if self.spent:
             return data, b""
         ends = [at + len(end) for end in self._ends if (at := data.find(end)) >= 0]
         at = min(ends, default=len(data))

@@ -108,6 +108,8 @@ class Exchange:
         if casting is None:
             deltas = answering.feed(data)
             return self._settle(leg, deltas) if deltas or answering.finished else b""
+        if casting.spent:
+            self._casting = None
         out, data = casting.feed(data)
         while data:
             some, data = casting.next(data)

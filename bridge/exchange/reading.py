@@ -30,7 +30,7 @@ class Reading:
     """The answer of one upstream call, as it is read by one rule."""
 
     __slots__ = (
-        "_begun", "_choices", "_counts", "_cumulative", "_finish_seen", "_manner", "_rule", "_tally",
+        "_begun", "_choices", "_counts", "_cumulative", "_cut", "_finish_seen", "_manner", "_rule", "_tally",
         "_textless", "found", "id", "role",
     )  # fmt: skip
 
@@ -42,6 +42,7 @@ class Reading:
         self._counts: dict[str, int] = {}
         self._tally = None if manner.prompt_tokens is None else Tally()
         self._textless: list[Any] = []
+        self._cut = 0
         self._begun = False
         self._finish_seen = False
         self.found = False
@@ -51,7 +52,7 @@ class Reading:
     @property
     def ended(self) -> bool:
         """Whether every awaited choice was cut at a stop string, so that no more need be read."""
-        return sum(choice.ended for choice in self._choices.values()) >= self._manner.choices
+        return self._cut >= self._manner.choices
 
     @property
     def seen(self) -> int:
@@ -185,6 +186,7 @@ class Reading:
         said = choice.feed(text) if text else ""
         if choice.stop and choice.stop.hit:
             choice.ended = True
+            self._cut += 1
             finish = "stop"
         thought = choice.think(reasoning) if reasoning else ""
         called = None if calls is MISSING else self._calls(choice, calls)

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bridge.prompts.messages import Prompt, messages_of
-from bridge.templating import Interpolated, Template
+from bridge.strings import Interpolated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +54,8 @@ def _prompt(
     otherwise: Mapping[str, Any],
     stop: tuple[str, ...],
 ) -> Prompt:
+    from bridge.templating import Template  # Jinja costs start and memory, which not every file needs
+
     template = Template(_without_last_line_end(source))
     reads = template.variables - given.keys() - _NOT_OF_THE_DOCUMENT
 

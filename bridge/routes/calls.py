@@ -15,7 +15,7 @@ from bridge.rules.builder import Builder, compile_text
 from bridge.rules.paths import is_path
 from bridge.rules.scope import Faults
 from bridge.rules.slots import Slot, compile_slot
-from bridge.templating import Interpolated
+from bridge.strings import Interpolated
 
 if TYPE_CHECKING:
     from bridge.config.nodes import Node

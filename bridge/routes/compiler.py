@@ -27,7 +27,7 @@ from bridge.routes.spec import ABSENT
 from bridge.routes.spec.answers import StreamSpec
 from bridge.routes.spec.requests import RequestSpec
 from bridge.routes.spec.transport import TransportSpec
-from bridge.templating import Interpolated
+from bridge.strings import Interpolated
 from bridge.tools import TOOLS
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from bridge.routes.shapes import report
 from bridge.routes.spec.requests import ABSENT
 from bridge.rules.builder import Builder, compile_text
 from bridge.rules.scope import Faults
-from bridge.templating import PathText, is_template
+from bridge.strings import PathText, is_template
 
 if TYPE_CHECKING:
     from bridge.config.nodes import Node

@@ -14,7 +14,7 @@ from bridge.deltas import MISSING
 from bridge.rules.adjustments import ADJUSTMENTS, compile_adjustments, unmapped
 from bridge.rules.conditions import compile_when
 from bridge.rules.paths import compile_path, is_path
-from bridge.templating import Template, is_template
+from bridge.strings import is_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +98,8 @@ class _Compiler:
         if not is_template(value):
             literal = str(value)
             return lambda scope: literal
+        from bridge.templating import Template  # Jinja costs start and memory, which not every file needs
+
         try:
             template = Template(value, finalize=self._finalize)
         except ValueError as error:

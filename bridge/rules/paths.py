@@ -14,7 +14,7 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.deltas import MISSING
-from bridge.templating import Interpolated
+from bridge.strings import Interpolated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

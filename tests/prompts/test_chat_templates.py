@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import BridgeError, RequestError
 from bridge.prompts import PROMPTS, Prompt, template_prompt, tokenizer_prompt
-from bridge.templating import Interpolated
+from bridge.strings import Interpolated
 
 # What models ship, in their manner: tokens as mappings, templates on one line or on many, guards.
 

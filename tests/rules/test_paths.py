@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridge.deltas import MISSING
 from bridge.rules.paths import compile_path, is_path, text_paths
 from bridge.rules.scope import Scope
-from bridge.templating import Interpolated
+from bridge.strings import Interpolated
 from tests.rules.compiling import JSON, find
 
 DOC: dict[str, Any] = {

@@ -1,0 +1,164 @@
+"""What answers cost, in instructions of Python's own machine: those count the same on every computer.
+
+The bounds stand a sixth or so above what Python 3.11 counted when they were set. Whoever breaks one has made
+every answer dearer, or has a reason to raise it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import bridge as package
+from bridge.exchange.exchange import Exchange
+from bridge.openai.endpoints import CHAT
+from bridge.openai.requests import read_request
+from tests.exchange.bench import ID, NOW, ask, request, table
+from tests.faults.clients import HELLO, bridge
+from tests.faults.speaking import DONE, event, streaming
+from tests.faults.upstreams import Peer, answering, chunk, upstream, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+OURS = package.__path__[0]
+
+CUSTOM = """
+prompt: join
+request:
+  body:
+    model: $.model
+    params: {prompt: ["$.prompt"], max_tokens: $.max_tokens, temperature: $.temperature}
+response: $.data[0].output[0]
+stream: {text: $.text, framing: sse}
+error: {when: {$.message: {not: ok}}, message: $.message}
+"""
+ANSWER = {"data": [{"prompt": "hi", "output": ["Deep teal. " * 20]}], "message": "ok"}
+
+
+class Count:
+    """Instructions that were run in the bridge's own code."""
+
+    def __init__(self) -> None:
+        self.instructions = 0
+
+    def _step(self, frame: FrameType, event: str, argument: Any) -> Any:
+        self.instructions += event == "opcode"
+        return self._step
+
+    def enter(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(OURS):
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        return self._step
+
+
+@contextmanager
+def counted() -> Iterator[Count]:
+    """What is run within the block."""
+    count, before = Count(), sys.gettrace()
+    sys.settrace(count.enter)
+    try:
+        yield count
+    finally:
+        sys.settrace(before)
+
+
+def completed(data: bytes, answer: bytes) -> bytes:
+    """A whole answer, from the client's bytes to the client's bytes, without the sockets."""
+    body = read_request(CHAT, data)
+    route, _ = table(CUSTOM).find(body["model"], CHAT)
+    exchange = Exchange(route, CHAT, body, data, id=ID, now=NOW)
+    (leg,) = exchange.legs
+    leg.request()
+    exchange.start(leg, 200, {})
+    return exchange.feed(leg, answer) + exchange.close(leg)
+
+
+def test_a_whole_answer() -> None:
+    data = json.dumps(request(max_tokens=64, temperature=0.2)).encode()
+    answer = json.dumps(ANSWER).encode()
+    assert b"Deep teal" in completed(data, answer)  # what is decided once has been decided by then
+    with counted() as count:
+        completed(data, answer)
+    assert 1000 < count.instructions < 3400
+
+
+def costs(frames: list[bytes]) -> list[int]:
+    """What the frames of one stream cost, each."""
+    exchange = ask(CUSTOM, request(stream=True))
+    (leg,) = exchange.legs
+    exchange.start(leg, 200, {})
+    found = []
+    for data in frames:
+        with counted() as count:
+            assert exchange.feed(leg, data)
+        found.append(count.instructions)
+    return found
+
+
+def test_a_frame_that_differs_in_its_text_alone() -> None:
+    first, *others = costs([b'data: {"text":"word %d"}\n\n' % number for number in range(10)])
+    assert 50 < max(others) < 160
+    assert max(others) < first / 4
+
+
+def test_a_frame_that_is_read() -> None:
+    *_, latest = costs([b'data: {"text":"word %d","at":%d}\n\n' % (n, n) for n in range(10, 40)])
+    assert 200 < latest < 1100
+
+
+async def test_a_whole_answer_through_all_floors() -> None:
+    text = "routes: [{models: m, upstream: '${UPSTREAM}', response: '$.data[0].output[0]', prompt: join}]"
+    async with (
+        upstream(answering(whole(ANSWER))) as server,
+        bridge(text, {"UPSTREAM": server.url}) as running,
+        running.connect() as client,
+    ):
+        for number in range(12):
+            with counted() as count:
+                await client.send(HELLO)
+                assert (await client.answer()).status == 200
+            if number > 5:
+                assert 2000 < count.instructions < 5400
+
+
+def spoken(text: str) -> bytes:
+    """A chunk as OpenAI sends it."""
+    choice = {"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": None}
+    return event(
+        {"id": "c", "object": "chat.completion.chunk", "created": 5, "model": "m", "choices": [choice]}
+    )
+
+
+async def test_a_chunk_alone_through_all_floors() -> None:
+    texts: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def behave(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(streaming())
+        while data := await texts.get():
+            await peer.send(chunk(data))
+        await peer.send(chunk(DONE) + chunk(b""))
+
+    text = "routes: [{models: m, upstream: '${UPSTREAM}'}]"
+    async with (
+        upstream(behave) as server,
+        bridge(text, {"UPSTREAM": server.url}) as running,
+        running.connect() as client,
+    ):
+        await client.send({**HELLO, "stream": True})
+        texts.put_nowait(spoken("first"))
+        await client.head()
+        for number in range(12):
+            with counted() as count:
+                texts.put_nowait(spoken(f"word {number}"))
+                await client.piece()
+            if number > 5:
+                assert 100 < count.instructions < 500
+        texts.put_nowait(b"")
+        assert [piece async for piece in client.pieces()]
