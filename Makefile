@@ -28,6 +28,7 @@ check: setup-dev
 ## bench: what the bridge costs beside other proxies (Debian: nginx libnginx-mod-http-lua lua-cjson haproxy wrk)
 bench: setup-dev
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.frames
 
 ## bench-peers: the same with LiteLLM's proxy and the Portkey gateway, in environments of their own
 bench-peers: setup-dev bench/peers/.venv/ready

@@ -42,7 +42,7 @@ class Format(NamedTuple):
     end: bytes
 
 
-def _word(number: int) -> str:
+def word(number: int) -> str:
     """The text of a chunk of a burst."""
     return f" word{number:02}"
 
@@ -101,7 +101,7 @@ FORMATS = {
     "cumulative": Format(
         "text/event-stream",
         _LITELLM,
-        lambda text, number: b"data: " + _custom("".join(map(_word, range(number))) + text) + b"\n\n",
+        lambda text, number: b"data: " + _custom("".join(map(word, range(number))) + text) + b"\n\n",
         b"data: [DONE]\n\n",
     ),
 }
@@ -122,7 +122,7 @@ def _prepared() -> dict[tuple[bytes, bytes], bytes]:
         body = json.dumps(form.whole).encode()
         whole = _head("application/json", f"Content-Length: {len(body)}") + body
         answers[name.encode(), b"whole"] = whole
-        frames = [_piece(form.frame(_word(number), number)) for number in range(CHUNKS)]
+        frames = [_piece(form.frame(word(number), number)) for number in range(CHUNKS)]
         end = (_piece(form.end) if form.end else b"") + b"0\r\n\r\n"
         head = _head(form.content_type, "Transfer-Encoding: chunked")
         answers[name.encode(), b"burst"] = head + b"".join(frames) + end

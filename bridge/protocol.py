@@ -24,6 +24,11 @@ class _Handler(web.RequestHandler):
 
     __slots__ = ()
 
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's
+        """Go on reading, if that was paused: aiohttp asks for it with every body, though it was not."""
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+
     async def drained(self) -> None:
         """Wait until the client takes more."""
         await self._drain_helper()

@@ -239,11 +239,11 @@ class Wire(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_size += len(name) + len(value)
-        if self._head_size > _LONGEST:
-            raise _too_long()
         self.headers.setdefault(name.decode("latin-1").lower(), value.decode("utf-8", "replace"))
 
     def on_headers_complete(self) -> None:
+        if self._head_size > _LONGEST:
+            raise _too_long()
         status = self._parser.get_status_code()
         if 100 <= status < 200 or self.over:
             return

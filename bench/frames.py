@@ -1,0 +1,112 @@
+"""What one frame of a stream costs the bridge without sockets: cut, read, written.
+
+python -m bench.frames        a table, in microseconds: the medians of many streams, frames one by one
+
+`alike`: frames differ in nothing but their texts, so that these are cast over. `read`: each has a counter
+too, so that every frame is read. `floor`: what reading the frame's JSON and writing a chunk's takes the
+library alone.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from bench.proxies import HERE
+from bench.upstream import FORMATS, word
+from bridge.exchange.exchange import Exchange
+from bridge.openai.endpoints import CHAT
+from bridge.routes.table import Surroundings, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.routes.route import Route
+
+__all__ = ["main", "taken"]
+
+FRAMES = 200
+STREAMS = 60
+_SETTLED = 20  # frames of a stream until its way is found
+
+
+def _frames(form: str, *, counter: bool) -> list[bytes]:
+    """The frames of one stream; with a counter no two of them are alike."""
+    made = [FORMATS[form].frame(word(number), number) for number in range(FRAMES)]
+    if not counter:
+        return made
+    return [frame.replace(b"{", b'{"at":%d,' % number, 1) for number, frame in enumerate(made)]
+
+
+def _of_stream(route: Route, form: str, frames: list[bytes]) -> float:
+    """Seconds for each frame of one stream."""
+    body: dict[str, Any] = {
+        "model": f"{form}-burst",
+        "messages": [{"role": "user", "content": "hi"}],
+        "stream": True,
+    }
+    exchange = Exchange(route, CHAT, body, json.dumps(body).encode(), id="0" * 32, now=0.0)
+    (leg,) = exchange.legs
+    exchange.start(leg, 200, {})
+    for frame in frames[:_SETTLED]:
+        exchange.feed(leg, frame)
+    rest = frames[_SETTLED:]
+    begun = time.perf_counter()
+    for frame in rest:
+        exchange.feed(leg, frame)
+    return (time.perf_counter() - begun) / len(rest)
+
+
+def _floor(frames: list[bytes]) -> float:
+    chunk = {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 0,
+        "model": "m",
+        "choices": [{"index": 0}],
+    }
+    datas = [frame.strip(b"\n\0").removeprefix(b"data: ") for frame in frames]
+    begun = time.perf_counter()
+    for data in datas:
+        orjson.loads(data)
+        orjson.dumps(chunk)
+    return (time.perf_counter() - begun) / len(datas)
+
+
+def taken() -> dict[str, tuple[float, float, float]]:
+    """Seconds a frame by format: of frames alike, of frames that are read, and the floor."""
+    text = (HERE / "routes.yaml").read_text(encoding="utf-8").replace("@UPSTREAM@", "1")
+    routes = load(text, "routes.yaml", Surroundings({}, _no_file, {}))
+    found = {}
+    for form in FORMATS:
+        route, _ = routes.find(f"{form}-burst", CHAT)
+        alike, counted = _frames(form, counter=False), _frames(form, counter=True)
+        found[form] = (
+            _median(lambda: _of_stream(route, form, alike)),  # noqa: B023 - called at once
+            _median(lambda: _of_stream(route, form, counted)),  # noqa: B023
+            _median(lambda: _floor(counted)),  # noqa: B023
+        )
+    return found
+
+
+def _median(measure: Callable[[], float]) -> float:
+    return statistics.median(measure() for _ in range(STREAMS))
+
+
+def _no_file(name: str) -> str:
+    raise OSError(name)
+
+
+def main() -> None:
+    """Print the table."""
+    print("\n### a frame, in process\n\n|  | alike, µs | read, µs | floor, µs |\n| --- | --- | --- | --- |")
+    for form, seconds in taken().items():
+        print(f"| {form} | {' | '.join(f'{one * 1e6:.1f}' for one in seconds)} |")
+
+
+if __name__ == "__main__":
+    main()
