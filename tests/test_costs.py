@@ -83,8 +83,9 @@ def test_a_whole_answer() -> None:
     data = json.dumps(request(max_tokens=64, temperature=0.2)).encode()
     answer = json.dumps(ANSWER).encode()
     assert b"Deep teal" in completed(data, answer)  # what is decided once has been decided by then
-    with counted() as count:
-        completed(data, answer)
+    for _ in range(3):  # newer Pythons begin to count in code that was run so before
+        with counted() as count:
+            completed(data, answer)
     assert 1000 < count.instructions < 3400
 
 
