@@ -108,7 +108,7 @@ class Casting:
         around = reply.around(0) if isinstance(reply, StreamReply) else _passed(doc, frame)
         found = take_apart(frame, piece, stream.framing, path)
         if around is not None and found is not None:
-            make = Growing if stream.cumulative else Mould.of
+            make = Growing if stream.cumulative else Mould
             self._mould = make(found, around, self._leg.course.frame_limit)
 
 

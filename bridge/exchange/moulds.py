@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["BORDERS", "Growing", "Mould", "take_apart"]
 
-# A JSON string as our own writer writes it, so that it can stand in the reply as it is; never empty.
-_CHARACTERS = rb'(?:[^"\\\x00-\x1f]++|\\["\\bfnrt])'
-_LITERAL = rb'"' + _CHARACTERS + rb'++"'
-_SAID = re.compile(_CHARACTERS + rb"*+")
+# Characters of a JSON string as our own writer writes them, so that they can stand in the reply as they are;
+# and a whole string, never empty. What stands around them differs from stream to stream: it is not compiled.
+_CHARACTER = rb'(?:[^"\\\x00-\x1f]++|\\["\\bfnrt])'
+_CHARACTERS = re.compile(_CHARACTER + rb"*+").match
+_LITERAL = re.compile(rb'"' + _CHARACTER + rb'++"').match
 _UNKNOWN = "\ufffd".encode()
 _PROBE = "\x01probe"
 
@@ -39,33 +40,31 @@ BORDERS: dict[str, tuple[tuple[bytes, ...], tuple[bytes, ...]]] = {
 class Mould:
     """The bytes around a text, in the upstream's stream and in the reply's. `misses` in a row did not fit."""
 
-    __slots__ = ("_after", "_before", "_between", "_longest", "_match", "misses")
+    __slots__ = ("_after", "_ahead", "_before", "_behind", "_between", "_longest", "misses")
 
-    def __init__(self, pattern: bytes, around: tuple[bytes, bytes], longest: int) -> None:
-        self._match = re.compile(pattern).match
+    def __init__(self, found: Found, around: tuple[bytes, bytes], longest: int) -> None:
+        """`around` is what stands around a text's literal in the reply."""
+        self._ahead = found.begin + found.front
+        self._behind = found.back + found.end
         self._before, self._after = around
         self._between = self._after + self._before
         self._longest = longest
         self.misses = 0
 
-    @classmethod
-    def of(cls, found: Found, around: tuple[bytes, bytes], limit: int) -> Mould:
-        """The mould of a frame; `around` is what stands around a text in the reply."""
-        ahead, behind = re.escape(found.begin + found.front), re.escape(found.back + found.end)
-        return cls(ahead + b"(" + _LITERAL + b")" + behind, around, limit)
-
     def cast(self, data: bytes) -> tuple[bytes, int]:
         """The reply to the frames that data begins with, and how many bytes these are."""
-        match, longest = self._match, self._longest
+        ahead, behind, longest = self._ahead, self._behind, self._longest
+        size, rest = len(ahead), len(behind)
         literals: list[bytes] = []
         at = 0
-        while (found := match(data, at)) is not None:
-            literal = found[1]
-            end = found.end()
-            if end - at > longest or not (literal.isascii() or _is_utf8(literal)):
+        while data.startswith(ahead, at) and (found := _LITERAL(data, at + size)) is not None:
+            literal, end = found[0], found.end()
+            if not data.startswith(behind, end) or end + rest - at > longest:
+                break
+            if not literal.isascii() and not _is_utf8(literal):
                 break
             literals.append(literal)
-            at = end
+            at = end + rest
         if not literals:
             self.misses += 1
             return b"", 0
@@ -80,14 +79,14 @@ class Mould:
 class Growing(Mould):
     """The same where each text repeats all before it (`mode: cumulative`): what is new in it goes over."""
 
-    __slots__ = ("_back", "_begin", "_front", "_said")
+    __slots__ = ("_back", "_front", "_said")
 
     def __init__(self, found: Found, around: tuple[bytes, bytes], longest: int) -> None:
-        quoted = (around[0] + b'"', b'"' + around[1])
-        super().__init__(b"(" + _CHARACTERS + b'*+)"' + re.escape(found.back + found.end), quoted, longest)
-        self._begin = found.begin
+        super().__init__(found, (around[0] + b'"', b'"' + around[1]), longest)
         self._front = found.front + b'"'
         self._back = b'"' + found.back
+        self._ahead += b'"'
+        self._behind = b'"' + self._behind
         self._said = found.literal[1:-1]
 
     @property
@@ -97,19 +96,21 @@ class Growing(Mould):
 
     def cast(self, data: bytes) -> tuple[bytes, int]:
         """The reply to the frames that data begins with, and how many bytes these are."""
-        ahead = self._begin + self._front + self._said
+        ahead, behind = self._ahead + self._said, self._behind
         news: list[bytes] = []
         at = 0
-        while data.startswith(ahead, at) and (found := self._match(data, at + len(ahead))) is not None:
-            new, end = found[1], found.end()
+        while data.startswith(ahead, at) and (found := _CHARACTERS(data, at + len(ahead))) is not None:
+            new, end = found[0], found.end()
             # Half a character at the end waits for its other half.
-            if end - at > self._longest or new.endswith(_UNKNOWN) or not (new.isascii() or _is_utf8(new)):
+            if new.endswith(_UNKNOWN) or not (new.isascii() or _is_utf8(new)):
                 break
+            if not data.startswith(behind, end) or end + len(behind) - at > self._longest:
+                break
+            at = end + len(behind)
             if new:
                 news.append(new)
                 self._said += new
                 ahead += new
-            at = end
         self.misses = 0 if at else self.misses + 1
         return self._before + self._between.join(news) + self._after if news else b"", at
 
@@ -117,9 +118,10 @@ class Growing(Mould):
         if frame is None or not (frame.startswith(self._front) and frame.endswith(self._back)):
             return False
         said = frame[len(self._front) : -len(self._back)]
-        good = _SAID.fullmatch(said) is not None and not said.endswith(_UNKNOWN) and _is_utf8(said)
+        whole = _CHARACTERS(said)
         self._said = said
-        return good
+        good = whole is not None and whole.end() == len(said)
+        return good and not said.endswith(_UNKNOWN) and _is_utf8(said)
 
 
 class Found(NamedTuple):
@@ -136,7 +138,7 @@ def take_apart(frame: bytes, piece: bytes, framing: str, path: Path) -> Found | 
     """A frame that was read to a text alone, and came in this piece of the stream; None: it is no mould."""
     text = path.find(Scope(json.loads(frame)))
     literal = json.dumps(text)
-    if not isinstance(text, str) or not text or text.endswith("\ufffd") or frame.count(literal) != 1:
+    if not isinstance(text, str) or not text or frame.count(literal) != 1:
         return None
     front, _, back = frame.partition(literal)
     try:
