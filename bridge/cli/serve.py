@@ -126,7 +126,6 @@ async def _work(
     admin: socket.socket | None,
     announce: Callable[[], None],
 ) -> None:
-    from bridge.demo import running
     from bridge.serving import Settings, serve
 
     set_up()
@@ -135,6 +134,8 @@ async def _work(
         _settle()
         await serve(Settings(called.file, table, front, admin, {}), announce)
         return
+    from bridge.demo import running
+
     async with running() as variables:
         table = load_file(called.file, variables)
         _settle()
