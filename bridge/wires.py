@@ -238,6 +238,8 @@ class Wire(asyncio.Protocol):
         self._head_size = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self.status:  # a trailer: nobody looks at these
+            return
         self._head_size += len(name) + len(value)
         self.headers.setdefault(name.decode("latin-1").lower(), value.decode("utf-8", "replace"))
 

@@ -41,6 +41,7 @@ KEEPERS = {
     "jsonpath_ng": "bridge.rules.extended",
     "jwt": "bridge.tokens",
     "botocore": "bridge.credentials.aws",
+    "httptools": "bridge.wires",
     "redis": "bridge.keeping.redis",
 }
 
