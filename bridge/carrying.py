@@ -1,7 +1,8 @@
 """Carries an exchange out: its calls to the upstream, their bytes to the client, and what is told of it.
 
-Upstream to client there is no queue: read, feed, await write is back-pressure. When the client leaves the
-handler is cancelled, and with it the upstream's request; only the call that closes a session still goes.
+Upstream to client there is no queue: what arrives is fed and written within one call of the event loop, and
+while the client is slow nothing is read. When it leaves the handler is cancelled, and with it the upstream's
+request; only the call that closes a session still goes.
 """
 
 from __future__ import annotations

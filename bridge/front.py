@@ -27,9 +27,9 @@ from bridge.replying import Dates, Reply
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bridge.incoming import Request
     from bridge.metrics import Metrics
     from bridge.openai.endpoints import Endpoint
-    from bridge.requests import Request
     from bridge.routes.route import Route
     from bridge.routes.table import Table
     from bridge.upstream import Upstream

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from bridge.errors import BridgeError, RequestError
+from bridge.incoming import Request
 from bridge.logs import log
 from bridge.replying import Dates, Reply
-from bridge.requests import Request
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -17,7 +17,7 @@ from bridge import json
 
 if TYPE_CHECKING:
     from bridge.errors import BridgeError
-    from bridge.requests import Request
+    from bridge.incoming import Request
 
 __all__ = ["Dates", "Reply"]
 

@@ -84,16 +84,21 @@ def without(body: Body, *names: str) -> Body:
 
 
 def identical(one: Any, other: Any) -> bool:
-    """Equal, and of equal types: 1 is not 1.0 here."""
+    """Equal JSON, and of equal types: 1 is not 1.0 here."""
     if one is other:
         return True
-    match one, other:
-        case dict(), dict():
-            return one.keys() == other.keys() and all(identical(one[name], other[name]) for name in one)
-        case list(), list():
-            return len(one) == len(other) and all(map(identical, one, other))
-        case _:
-            return type(one) is type(other) and bool(one == other)
+    if type(one) is not type(other):
+        return False
+    if type(one) is dict:
+        if one.keys() != other.keys():
+            return False
+        for name, value in one.items():  # a loop: what was not mended is the same object, as a rule
+            if value is not other[name] and not identical(value, other[name]):
+                return False
+        return True
+    if type(one) is list:
+        return len(one) == len(other) and all(map(identical, one, other))
+    return bool(one == other)
 
 
 def _as_text(value: Any) -> str:
