@@ -72,23 +72,13 @@ class Carrier:
         self._running.add(task)  # while an exchange is carried, it can be interrupted
         gate: Gate | None = None
         try:
-            exchange = account.exchange = Exchange(
-                route,
-                endpoint,
-                body,
-                data,
-                id=name,
-                now=time.time(),
-                authorization=authorization,
-                conversation=conversation,
-            )
+            whose = {"authorization": authorization, "conversation": conversation}
+            exchange = Exchange(route, endpoint, body, data, id=name, now=time.time(), **whose)
+            account.exchange = exchange
             reply.headers["X-Bridge-Route"] = _printable(route.name)
             if exchange.dropped:
                 reply.headers["X-Bridge-Dropped"] = ", ".join(map(_printable, exchange.dropped))
-            if route.limits.concurrency:
-                waited_for = self._gate(route)
-                await waited_for.enter()
-                gate = waited_for
+            gate = await self._entered(route)
             return await self._run(exchange, reply, account)
         except BridgeError as error:
             account.over(error, status=error.status)
@@ -202,10 +192,14 @@ class Carrier:
         if not sink.put(out):
             await sink.drained()
 
-    def _gate(self, route: Route) -> Gate:
+    async def _entered(self, route: Route) -> Gate | None:
+        """The gate of a route, with a place taken; None: it lets everyone through."""
+        if not route.limits.concurrency:
+            return None
         gate = self._gates.get(route.name)
         if gate is None or gate.limits is not route.limits:
             gate = self._gates[route.name] = Gate(route)
+        await gate.enter()
         return gate
 
 
