@@ -99,19 +99,6 @@ def streams(draw: st.DrawFn) -> list[bytes]:
 BROKEN = [b'{"t":"\xff"}', b'{"t":"\xc3"}', b"", b"nonsense", b'{"t":"a"', b" ", b'{"t":"a"}{"t":"b"}']
 
 
-@settings(deadline=None)
-@given(st.sampled_from(sorted(ENDS)), streams(), st.data())
-def test_any_stream_comes_to_the_same(framing: str, some: list[bytes], data: st.DataObject) -> None:
-    whole = [raw(framing, frame) for frame in some]
-    body = b"".join(whole)
-    cuts = sorted(data.draw(st.sets(st.integers(0, len(body)), max_size=4)))
-    pieces = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True) if a < b]
-    rules = MAPPED.format(framing=framing)
-    slow = outcome(rules, whole, fast=False)
-    assert outcome(rules, whole, fast=True) == slow
-    assert outcome(rules, pieces, fast=True) == slow
-
-
 GROWING = """
     stream:
       framing: {framing}
@@ -149,14 +136,20 @@ def growing(draw: st.DrawFn) -> list[bytes]:
     return some
 
 
-@settings(deadline=None)
-@given(st.sampled_from(sorted(ENDS)), growing(), st.data())
-def test_any_growing_stream_comes_to_the_same(framing: str, some: list[bytes], data: st.DataObject) -> None:
+@settings(deadline=None, max_examples=200)
+@given(
+    st.sampled_from(sorted(ENDS)),
+    st.tuples(st.just(MAPPED), streams()) | st.tuples(st.just(GROWING), growing()),
+    st.data(),
+)
+def test_any_stream_comes_to_the_same(
+    framing: str, told: tuple[str, list[bytes]], data: st.DataObject
+) -> None:
+    rules, some = told[0].format(framing=framing), told[1]
     whole = [raw(framing, frame) for frame in some]
     body = b"".join(whole)
     cuts = sorted(data.draw(st.sets(st.integers(0, len(body)), max_size=4)))
     pieces = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True) if a < b]
-    rules = GROWING.format(framing=framing)
     slow = outcome(rules, whole, fast=False)
     assert outcome(rules, whole, fast=True) == slow
     assert outcome(rules, pieces, fast=True) == slow

@@ -6,18 +6,21 @@ route: what must hold of a failure holds of all of them.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.faults.upstreams import chunk, head
 
 if TYPE_CHECKING:
-    from tests.faults.upstreams import Request
+    from tests.faults.clients import Client
+    from tests.faults.upstreams import Peer, Request
 
 __all__ = [
     "DONE",
     "ROUTES",
     "WAYS",
+    "Dialogue",
     "Way",
     "completion",
     "event",
@@ -124,3 +127,29 @@ def is_stream(request: Request) -> bool:
 
 
 _OPENAI = {"id": "an-id", "created": 1_763_600_000, "model": "its-model"}
+
+
+class Dialogue:
+    """A stream whose next word is said only when the one before was heard."""
+
+    def __init__(self) -> None:
+        self._words = [f"word {number} " for number in range(20)]
+        self._heard = asyncio.Semaphore(0)
+
+    async def speak(self, peer: Peer) -> None:
+        """The server's part."""
+        await peer.request()
+        await peer.send(streaming())
+        for word in self._words:
+            await peer.send(chunk(frame(word)))
+            await self._heard.acquire()
+        await peer.send(chunk(DONE) + chunk(b""))
+
+    async def hear(self, client: Client) -> None:
+        """The client's: it has asked."""
+        assert (await client.head())[0] == 200
+        for word in self._words:
+            while word.encode() not in await client.piece():
+                pass
+            self._heard.release()
+        assert b"[DONE]" in b"".join([piece async for piece in client.pieces()])

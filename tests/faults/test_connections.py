@@ -41,30 +41,17 @@ async def test_a_connection_is_used_again() -> None:
         assert (server.connections, len(server.requests)) == (1, 5)
 
 
-async def test_it_is_used_again_behind_trailers() -> None:
-    trailers = b"".join(b"X-Late-%d: %s\r\n" % (number, b"x" * 60) for number in range(2000))
-
-    async def behave(peer: Peer) -> None:
-        while await peer.request():
-            await peer.send(streaming() + chunk(frame("hello")) + chunk(DONE) + b"0\r\n" + trailers + b"\r\n")
-
-    async with upstream(behave) as server, bridge(PLAIN, {"UPSTREAM": server.url}) as running:
-        async with running.connect() as client:
-            for number in range(1, 4):
-                await client.send({**HELLO, "stream": True})
-                assert (await client.answer()).stream().said.text == "hello"
-                await running.until_counted(0, "bridge_requests_in_progress")
-                assert await running.count("bridge_requests_total") == number
-        assert server.connections == 1
+TRAILERS = b"".join(b"X-Late-%d: %s\r\n" % (number, b"x" * 60) for number in range(2000))
 
 
-async def test_it_is_used_again_behind_a_stream() -> None:
+@pytest.mark.parametrize("end", [b"0\r\n\r\n", b"0\r\n" + TRAILERS + b"\r\n"], ids=["plain", "trailers"])
+async def test_it_is_used_again_behind_a_stream(end: bytes) -> None:
     async def behave(peer: Peer) -> None:
         while await peer.request():
             for piece in (streaming(), chunk(frame("hello")), chunk(DONE)):
                 await peer.send(piece)
             await asyncio.sleep(0.02)
-            await peer.send(chunk(b""))
+            await peer.send(end)
 
     async with upstream(behave) as server, bridge(PLAIN, {"UPSTREAM": server.url}) as running:
         async with running.connect() as client:

@@ -16,7 +16,7 @@ import pytest
 from tests.faults.certificates import filed, paired, server_context
 from tests.faults.clients import HELLO
 from tests.faults.daemons import nginx, tinyproxy, unused_port
-from tests.faults.speaking import DONE, completion, frame, is_stream, streamed, streaming
+from tests.faults.speaking import DONE, Dialogue, completion, frame, is_stream, streamed, streaming
 from tests.faults.upstreams import Peer, answering, chunk, upstream, whole
 
 if TYPE_CHECKING:
@@ -101,30 +101,15 @@ async def test_answers_and_streams_come_through(scheme: str, lock: str, tmp_path
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_each_chunk_comes_as_it_is_said(scheme: str, tmp_path: Path) -> None:
-    heard = asyncio.Semaphore(0)
-    words = [f"word {number} " for number in range(10)]
-
-    async def behave(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(streaming())
-        for word in words:
-            await peer.send(chunk(frame(word)))
-            await heard.acquire()
-        await peer.send(chunk(DONE) + chunk(b""))
-
+    dialogue = Dialogue()
     async with (
-        model_server(tmp_path, scheme, behave) as model,
+        model_server(tmp_path, scheme, dialogue.speak) as model,
         tinyproxy(tmp_path / "proxy", LOCKED) as proxy,
         filed(tmp_path, routes(model, at(proxy.port)), {}) as running,
         running.connect() as client,
     ):
         await client.send(STREAM)
-        assert (await client.head())[0] == 200
-        for word in words:
-            while word.encode() not in await client.piece():
-                pass
-            heard.release()
-        assert b"[DONE]" in b"".join([piece async for piece in client.pieces()])
+        await dialogue.hear(client)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

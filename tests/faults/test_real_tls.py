@@ -10,8 +10,8 @@ import pytest
 from tests.faults.certificates import filed, paired, server_context
 from tests.faults.clients import HELLO
 from tests.faults.daemons import TLS_VERSIONS, nginx, secured
-from tests.faults.speaking import DONE, completion, frame, is_stream, streamed, streaming
-from tests.faults.upstreams import Peer, answering, chunk, upstream, whole
+from tests.faults.speaking import DONE, Dialogue, completion, frame, is_stream, streamed
+from tests.faults.upstreams import Peer, answering, upstream, whole
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -68,30 +68,15 @@ async def test_answers_and_streams_come_over_one_connection(version: str, tmp_pa
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
 async def test_each_chunk_comes_as_it_is_said(version: str, tmp_path: Path) -> None:
-    heard = asyncio.Semaphore(0)
-    words = [f"word {number} " for number in range(20)]
-
-    async def behave(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(streaming())
-        for word in words:
-            await peer.send(chunk(frame(word)))
-            await heard.acquire()
-        await peer.send(chunk(DONE) + chunk(b""))
-
+    dialogue = Dialogue()
     async with (
-        upstream(behave) as model,
+        upstream(dialogue.speak) as model,
         secured(tmp_path, model.url, version=version) as server,
         filed(tmp_path, routes(f"https://127.0.0.1:{server.port}/"), {}) as running,
         running.connect() as client,
     ):
         await client.send(STREAM)
-        assert (await client.head())[0] == 200
-        for word in words:
-            while word.encode() not in await client.piece():
-                pass
-            heard.release()
-        assert b"[DONE]" in b"".join([piece async for piece in client.pieces()])
+        await dialogue.hear(client)
 
 
 async def test_many_ask_at_once_for_much(tmp_path: Path) -> None:
