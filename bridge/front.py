@@ -63,7 +63,7 @@ class Front:
     async def handle(self, request: Request) -> Reply:
         """Answer one request."""
         name = self._names()
-        reply = Reply(request, _request_id(request, name), self._origin(request), self._dates())
+        reply = Reply(request, _request_id(request, name), self._origin(request), self._dates)
         endpoint: Endpoint | None = None
         try:
             path = request.path.removeprefix("/v1").rstrip("/")

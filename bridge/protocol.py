@@ -51,7 +51,7 @@ class _Handler(web.RequestHandler):
             log("internal error", logging.ERROR, error=type(exc).__name__)
         name = f"req_{token_hex(16)}"
         log("refused", id=name, status=status, error=error.code)
-        reply = Reply(request, name, None, Dates()()).failed(error)
+        reply = Reply(request, name, None, Dates()).failed(error)
         reply.keep_alive = False
         return reply
 

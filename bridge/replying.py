@@ -45,14 +45,14 @@ class Reply:
     """
 
     __slots__ = (
-        "_body", "_chunked", "_client", "_date", "_request", "_streams", "cors", "headers", "id",
+        "_body", "_chunked", "_client", "_dates", "_request", "_streams", "cors", "headers", "id",
         "keep_alive", "status",
     )  # fmt: skip
 
-    def __init__(self, request: Request, id: str, cors: str | None, date: str) -> None:  # noqa: A002
+    def __init__(self, request: Request, id: str, cors: str | None, dates: Dates) -> None:  # noqa: A002
         self._request = request
         self._client = request.protocol
-        self._date = date
+        self._dates = dates
         self._body: bytes | None = None
         self._streams = False
         self._chunked = False
@@ -156,7 +156,7 @@ class Reply:
         if said.count("\n") != len(self.headers) or said.count("\r") != len(self.headers):
             raise ValueError("a line break in a header of the reply")  # it would begin another header
         status = f"HTTP/{version[0]}.{version[1]} {self.status} {_REASONS.get(self.status, '')}\r\n"
-        return f"{status}{said}Server: bridge\r\nDate: {self._date}\r\n\r\n".encode(
+        return f"{status}{said}Server: bridge\r\nDate: {self._dates()}\r\n\r\n".encode(
             "utf-8", "surrogateescape"
         )
 
