@@ -110,7 +110,7 @@ class Connections:
     ) -> Wire:
         """Send a request; its answer, whose head has come.
 
-        Raises what aiohttp and httptools do, UpstreamError and TimeoutError.
+        Raises what aiohttp does, NotHTTPError, UpstreamError and TimeoutError.
         """
         place = self._places.get((url, id(transport)))
         if place is None or place.transport is not transport:

@@ -35,6 +35,14 @@ _LONGEST = 2**16  # bytes of an answer's headers
 _BODILESS = (204, 304)
 
 
+class NotHTTPError(Exception):
+    """What came is no answer of HTTP/1.1; `message` says what is wrong with it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
 class Wire(asyncio.Protocol):
     """A connection that was made by aiohttp, whose pool, DNS, TLS and proxies stay what they are.
 
@@ -189,8 +197,7 @@ class Wire(asyncio.Protocol):
                     raise _too_long()
         except (HttpParserError, HttpParserUpgrade, UpstreamError) as error:
             self._keeps = False
-            known = error.__context__
-            self.fail(known if isinstance(known, UpstreamError) else error)
+            self.fail(_failure(error))
         self._hand_over()
 
     def _hand_over(self) -> None:
@@ -272,6 +279,16 @@ class Wire(asyncio.Protocol):
         if self._decoder is not None:
             self._decoder.close()
         self.over = True
+
+
+def _failure(error: Exception) -> Exception:
+    """Why the parser gave up: what was raised in what it called, or what it found."""
+    for raised in (error, error.__context__):
+        if isinstance(raised, UpstreamError):
+            return raised
+    if isinstance(error, HttpParserUpgrade):
+        return NotHTTPError("it changes to another protocol")
+    return NotHTTPError(str(error))
 
 
 def _too_long() -> UpstreamError:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.faults.clients import bridge
+from tests.faults.clients import HELLO, bridge
 from tests.faults.speaking import (
     DONE,
     ROUTES,
@@ -286,3 +286,18 @@ async def test_a_whole_answer_may_come_in_many_ways(answer: bytes, way: Way) -> 
         got = await running.ask(way.body)
         said = got.stream().said if way.stream else got.completion().said
         assert (said.text, said.finish_reason) == ("hello", "stop")
+
+
+async def test_what_stands_ahead_of_a_broken_chunk_is_said() -> None:
+    """Though it comes in the same packet; and the error says what was broken."""
+
+    async def behave(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(streaming() + chunk(frame("hel")) + chunk(frame("lo")) + b"zz\r\nnonsense")
+        await peer.stay()
+
+    async with upstream(behave) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
+        said = (await running.ask({**HELLO, "model": "openai", "stream": True})).stream()
+    assert said.said.text == "hello"
+    assert said.error is not None
+    assert said.error["message"].endswith("does not speak HTTP: Invalid character in chunk size")
