@@ -289,8 +289,6 @@ async def test_a_whole_answer_may_come_in_many_ways(answer: bytes, way: Way) -> 
 
 
 async def test_what_stands_ahead_of_a_broken_chunk_is_said() -> None:
-    """Though it comes in the same packet; and the error says what was broken."""
-
     async def behave(peer: Peer) -> None:
         await peer.request()
         await peer.send(streaming() + chunk(frame("hel")) + chunk(frame("lo")) + b"zz\r\nnonsense")
@@ -299,5 +297,4 @@ async def test_what_stands_ahead_of_a_broken_chunk_is_said() -> None:
     async with upstream(behave) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
         said = (await running.ask({**HELLO, "model": "openai", "stream": True})).stream()
     assert said.said.text == "hello"
-    assert said.error is not None
-    assert said.error["message"].endswith("does not speak HTTP: Invalid character in chunk size")
+    assert "does not speak HTTP: Invalid character in chunk size" in (said.error or {})["message"]
