@@ -173,19 +173,21 @@ class Connections:
     def _sweep(self) -> None:
         """Close what has idled too long, and forget what its server has closed."""
         oldest = self._loop.time() - _IDLE
-        for origin in self._origins.values():
+        homes = set(self._homes.values())
+        for origin in homes:
             for wire, since in origin.idle:
                 if since <= oldest or not wire.usable:
                     wire.close()
                     self._homes.pop(wire, None)
             origin.idle = [(wire, since) for wire, since in origin.idle if wire in self._homes]
-        idle = any(origin.idle for origin in self._origins.values())
+        idle = any(origin.idle for origin in homes)
         self._sweeping = self._loop.call_later(_SWEEP, self._sweep) if idle else None
 
     def _placed(self, url: str, transport: TransportSpec) -> _Place:
         if len(self._places) >= _PLACES:
             self._places.clear()
-            self._origins = {key: origin for key, origin in self._origins.items() if origin.idle}
+            used = set(self._homes.values())
+            self._origins = {key: origin for key, origin in self._origins.items() if origin in used}
         at = _origin_length(url)
         key = (url[:at], transport.tls, transport.proxy)
         origin = self._origins.get(key)
