@@ -218,7 +218,7 @@ class _Flow:
         """Some has arrived; whether more is wanted at once."""
         exchange, leg = self._exchange, self._leg
         out = exchange.feed(leg, data)
-        if leg.answering.finished or exchange.error is not None:
+        if leg.settled or exchange.error is not None:
             self.rest = out
             return False
         return self._sink.put(out) if out else True

@@ -21,9 +21,6 @@ __all__ = ["as_chat", "request_document", "stop_strings"]
 Body = dict[str, Any]
 Messages = list[dict[str, Any]]
 
-_OF_TEXT = frozenset({"prompt", "system", "last", "history"})
-_OF_TURNS = frozenset({"turns", "system", "last", "history", "None"})
-
 
 def request_document(
     course: Course, body: Body, *, messages: Messages, text: str | None, raw: Body, now: float
@@ -36,37 +33,38 @@ def request_document(
     are of the client's own. Raises RequestError where a text is needed of messages that hold more than text,
     where the prompt refuses them, or where the format cannot say what is asked.
     """
-    route, own, names = course.route, messages, course.names
-    prompt, tools = route.prompt, route.tools
-    messages = [_flattened(message) for message in messages]
-    document = {name: value for name, value in body.items() if value is not None}
-    document["messages"] = messages
-    document["endpoint"] = course.endpoint.path
-    document["stream"] = course.stream is not None
-    document["raw"] = raw
-    document["now"] = now
-    document["timeout"] = course.timeout
+    own, looks = messages, course.looks
+    prompt, tools = course.route.prompt, course.route.tools
+    are_texts = {type(message.get("content")) for message in messages} <= {str}
+    if not are_texts:
+        messages = [_flattened(message) for message in messages]
+    if None in body.values():
+        body = {name: value for name, value in body.items() if value is not None}
+    document = {
+        **body,
+        "messages": messages,
+        "endpoint": course.endpoint.path,
+        "stream": course.stream is not None,
+        "raw": raw,
+        "now": now,
+        "timeout": course.timeout,
+    }
     if course.endpoint is EMBEDDINGS:
         given = body["input"]
         document["inputs"] = given if isinstance(given, list) else [given]
     if "max_tokens" not in document and "max_completion_tokens" in document:
         document["max_tokens"] = document["max_completion_tokens"]
-    renders = text is None and "prompt" in names and bool(messages)
+    renders = text is None and looks.prompt and bool(messages)
     if renders:
-        names = course.prompted
-    stops = stop_strings(body) if "stop" in body else ()
-    if renders and prompt.stop:
-        # A template's turn markers end the answer as the client's own stop strings do.
-        stops += tuple(stop for stop in prompt.stop if stop not in stops)
-    document.pop("stop", None)
-    if stops:
-        document["stop"] = list(stops)
-    if not names.isdisjoint(_OF_TEXT):
+        looks = course.prompted
+    if "stop" in body or (renders and prompt.stop):
+        _settle_stops(document, body, prompt.stop if renders else ())
+    if looks.text and not are_texts:
         # A format of tools writes images too: beside it, only what is made text here must be.
-        some = tools is not None and names & _OF_TEXT == {"system"}
+        some = tools is not None and looks.system_alone
         _check_text([{} if some and not _is_system(message) else message for message in messages])
-    if not names.isdisjoint(_OF_TURNS):
-        document |= _of_turns(messages, names)
+    if looks.turns:
+        document |= _of_turns(messages, looks.names)
     if text is not None:
         document["prompt"] = text
     elif renders:
@@ -87,6 +85,15 @@ def stop_strings(body: Body) -> tuple[str, ...]:
     stop = body.get("stop")
     listed = [stop] if isinstance(stop, str) else stop or []
     return tuple(string for string in listed if string)
+
+
+def _settle_stops(document: Body, body: Body, markers: tuple[str, ...]) -> None:
+    """A template's turn markers end the answer as the client's own stop strings do."""
+    stops = stop_strings(body)
+    stops += tuple(marker for marker in markers if marker not in stops)
+    document.pop("stop", None)
+    if stops:
+        document["stop"] = list(stops)
 
 
 def _of_turns(messages: Messages, named: frozenset[str]) -> Body:

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.deltas import add_usages
 from bridge.errors import Kind, UpstreamError
-from bridge.exchange.answering import Answering
 from bridge.exchange.casting import Casting
 from bridge.exchange.kinds import KINDS, Passing, Whole
 from bridge.exchange.legs import Leg
 from bridge.exchange.passing import ChunkPassing, PassedStream, PassedWhole
 from bridge.exchange.planning import plan
+from bridge.exchange.shortcuts import Shortcut
 from bridge.openai.replies import Head, StreamReply, WholeReply
 
 if TYPE_CHECKING:
@@ -45,8 +45,10 @@ _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 class Exchange:
     """One request on one route. `id` is what its reply is called, `now` in Unix seconds."""
 
-    __slots__ = ("_casting", "_head", "_reply", "_unsettled", "dropped", "endpoint", "error", "legs", "route",
-                 "streams")  # fmt: skip
+    __slots__ = (
+        "_casting", "_head", "_reply", "_shortcut", "_unsettled", "dropped", "endpoint", "error", "legs",
+        "route", "streams",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -74,11 +76,15 @@ class Exchange:
         usage = options.get("include_usage") is True
         named = endpoint.id_prefix + id
         self._head = Head(endpoint, named, int(now), body["model"], include_usage=usage, asked=body)
-        if passing := self._passing():
-            leg = self.legs[0]
-            leg.answering = Answering(leg.course, leg.manner, passing)
-        # What is gathered or goes among other answers is read frame by frame.
-        self._casting = Casting.of(self.legs[0]) if self.streams and len(self.legs) == 1 else None
+        self._casting: Casting | None = None
+        self._shortcut: Shortcut | None = None
+        if len(self.legs) == 1:  # what goes among other answers is read delta by delta
+            (leg,) = self.legs
+            leg.passing = self._passing(leg)
+            if self.streams:
+                self._casting = Casting.of(leg)
+            else:
+                self._shortcut = Shortcut.of(leg)
 
     @property
     def started(self) -> bool:
@@ -93,6 +99,8 @@ class Exchange:
     @property
     def usage(self) -> Usage | None:
         """The token counts of all calls; None where no server told any."""
+        if self._shortcut is not None:
+            return self._shortcut.usage
         if len(self.legs) == 1:
             return self.legs[0].answering.reading.usage
         counts = [usage for leg in self.legs if (usage := leg.answering.reading.usage) is not None]
@@ -100,10 +108,16 @@ class Exchange:
 
     def start(self, leg: Leg, status: int, headers: Mapping[str, str]) -> None:
         """The head of an answer has come; `headers` are keyed in lower case."""
+        if self._shortcut is not None:
+            if self._shortcut.start(status, headers):
+                return
+            self._shortcut = None
         leg.answering.start(status, headers)
 
     def feed(self, leg: Leg, data: bytes) -> bytes:
         """Some of an answer's body has come: what the client gets of it."""
+        if self._shortcut is not None:
+            return b"" if self._shortcut.feed(data) else self._long_way(leg, self._shortcut)
         casting, answering = self._casting, leg.answering
         if casting is None:
             deltas = answering.feed(data)
@@ -122,10 +136,18 @@ class Exchange:
 
     def close(self, leg: Leg) -> bytes:
         """An answer's body is over."""
-        return self._settle(leg, leg.answering.close())
+        out = b""
+        if self._shortcut is not None:
+            completion = self._shortcut.completion(self._head)
+            if completion is not None:
+                leg.settled = True
+                return completion
+            out = self._long_way(leg, self._shortcut)
+        return out + self._settle(leg, leg.answering.close())
 
     def cut(self, leg: Leg, error: UpstreamError) -> bytes:
         """An answer's connection failed, or could not be made."""
+        self._shortcut = None
         leg.answering.cut(error)
         return self._settle(leg, [])
 
@@ -136,16 +158,20 @@ class Exchange:
 
     def finished(self, leg: Leg) -> bool:
         """Whether nothing more of this call's answer need be read."""
-        return self.error is not None or leg.answering.finished
+        return self.error is not None or (self._shortcut is None and leg.answering.finished)
 
-    def _passing(self) -> ChunkPassing | Passing | None:
+    def _long_way(self, leg: Leg, shortcut: Shortcut) -> bytes:
+        """What has come of an answer is no plain text: it is read by all the rules."""
+        self._shortcut = None
+        return self._settle(leg, leg.answering.feed(shortcut.replay(leg.answering)))
+
+    def _passing(self, leg: Leg) -> ChunkPassing | Passing | None:
         """What passes an OpenAI-speaking server's answer on, where nothing has to be cut out of it."""
-        leg, *others = self.legs
         course, route = leg.course, self.route
         if not (route.openai_stream or route.openai_whole):
             return None
         stream = course.stream
-        if others or leg.cuts or leg.keeps_session or (stream is not None) is not self.streams:
+        if leg.cuts or leg.keeps_session or (stream is not None) is not self.streams:
             return None
         if stream is not None:
             return ChunkPassing(stream.answer, leg.manner, self._head) if route.openai_stream else None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge import json
 from bridge.deltas import MISSING, Image
-from bridge.exchange.reading import Reading, items_of
+from bridge.exchange.reading import Reading, items_of, note_count
 from bridge.openai.images import mend_images, read_image
 from bridge.rules.paths import text_paths
 
@@ -35,7 +35,7 @@ class ImageReading(Reading):
         if isinstance(told, dict):
             for name, other in _USAGE.items():
                 if name not in self._counts:
-                    self._count(name, told.get(other, MISSING), total=False)
+                    note_count(self._counts, name, told.get(other, MISSING), total=False)
         found = [image for item in self._items(scope) if (image := self._image(scope.at(item))) is not None]
         if not found:
             self._seen_docs.append(scope.doc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bridge.errors import Kind
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bridge.deltas import Delta
+    from bridge.exchange.kinds import Passing
+    from bridge.exchange.passing import ChunkPassing
     from bridge.exchange.requests import Asking
     from bridge.routes.requests import UpstreamRequest
 
@@ -21,12 +24,11 @@ __all__ = ["Leg"]
 
 
 class Leg:
-    """One call: the one of this number. `first` is the index of its first choice in the reply."""
+    """One call: the one of this number. `first` is the index of its first choice in the reply.
 
-    __slots__ = (
-        "_call_id", "answering", "around", "asking", "choices", "course", "cuts", "first", "manner",
-        "replica", "settled",
-    )  # fmt: skip
+    `passing`: what passes its answer on, if that is not read by the rules. `settled`: all of its answer was
+    read and written.
+    """
 
     def __init__(self, asking: Asking, number: int, call_id: str, conversation: str | None = None) -> None:
         route = asking.route
@@ -34,20 +36,27 @@ class Leg:
         self.course = asking.course
         self.choices = asking.answers
         self.first = asking.first
+        self.passing: ChunkPassing | Passing | None = None
         self.settled = False
         self.replica: int | None = None
         self.around = Around(self, conversation) if route.around or route.session else None
         self._call_id = call_id if number == 0 else f"{call_id}_{number}"
-        self._expect()
-
-    def _expect(self) -> None:
-        """Decide what is sent, and how its answer is read."""
-        asking = self.asking
         asking.make_document()
         self.cuts = asking.cuts
+        if self.around is not None:
+            _ = self.manner  # of what the client says, not of what the calls are to find
+
+    @cached_property
+    def manner(self) -> Manner:
+        """How its answer is to be read."""
+        asking = self.asking
         prompt = str(asking.document.get("prompt", ""))
-        self.manner = Manner(prompt, self.cuts, self.choices, self._call_id, asking.estimate())
-        self.answering = Answering(self.course, self.manner)
+        return Manner(prompt, self.cuts, self.choices, self._call_id, asking.estimate())
+
+    @cached_property
+    def answering(self) -> Answering:
+        """What reads its answer."""
+        return Answering(self.course, self.manner, self.passing)
 
     def resume(self) -> None:
         """The server knows what was said before: only the new turn is sent."""
@@ -56,7 +65,10 @@ class Leg:
         if "messages" in asking.body:
             asking.body = {**asking.body, "messages": asking.messages}
         asking.data = None
-        self._expect()
+        asking.make_document()
+        self.cuts = asking.cuts
+        for made in ("manner", "answering"):
+            vars(self).pop(made, None)
 
     @property
     def keeps_session(self) -> bool:

@@ -37,7 +37,11 @@ def plan(
     if dropped:
         _check_dropped(route, dropped)
     calls, answers = _calls(course, body) if "n" in body else (1, 1)
-    changed = _changed(course, body, calls)
+    changed = _changed(course, body, calls) if course.changes or calls > 1 else body
+    if endpoint is CHAT and calls == 1:
+        sent = data if changed is body or changed == body else None
+        asking = Asking(course, changed, sent, body, body["messages"], None, now, authorization, answers)
+        return Plan((asking,), dropped)
     askings, first = [], 0
     for part in _PARTS[endpoint.name](course, changed):
         for _ in range(calls):
@@ -62,7 +66,7 @@ def _check_dropped(route: Route, dropped: tuple[str, ...]) -> None:
 
 
 def _changed(course: Course, body: Body, calls: int) -> Body:
-    """The client's body as the server is to see it; the same object where nothing is changed."""
+    """The client's body as the server is to see it."""
     if course.route.model is not None:
         body = {**body, "model": str(course.route.model(Scope(body)))}
     if calls > 1:

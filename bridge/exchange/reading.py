@@ -17,11 +17,13 @@ from bridge.rules.adjustments import convert
 from bridge.rules.paths import text_paths
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bridge.exchange.choices import Manner
     from bridge.routes.answers import AnswerRule, TextSlot
     from bridge.rules.scope import Scope
 
-__all__ = ["Reading", "items_of"]
+__all__ = ["Reading", "count_tokens", "items_of", "note_count", "usage_of", "word_of"]
 
 _MOST_KEPT = 4  # documents without text, kept to say where text would have been
 
@@ -62,11 +64,7 @@ class Reading:
     @property
     def usage(self) -> Usage | None:
         """The token counts found, or reckoned where the route wants that; None where there are none."""
-        if not self._counts:
-            return self._estimate()
-        counts = {"prompt_tokens": 0, "completion_tokens": 0, **self._counts}
-        counts.setdefault("total_tokens", counts["prompt_tokens"] + counts["completion_tokens"])
-        return Usage(**counts)  # type: ignore[arg-type]
+        return usage_of(self._counts) if self._counts else self._estimate()
 
     @property
     def finish_seen(self) -> bool:
@@ -94,9 +92,9 @@ class Reading:
         rule = self._rule
         # With the first delta the reply begins, under the id and role that are known by then.
         if self.id is None and rule.id is not None and not self._begun:
-            self.id = _word(rule.id.read(scope))
+            self.id = word_of(rule.id.read(scope))
         if self.role is None and rule.role is not None and not self._begun:
-            self.role = _word(rule.role.read(scope))
+            self.role = word_of(rule.role.read(scope))
         if rule.usage:
             self.count(scope)
         if rule.choices is None:
@@ -117,8 +115,7 @@ class Reading:
 
     def count(self, scope: Scope) -> None:
         """Note the token counts of a frame."""
-        for name, part in self._rule.usage:
-            self._count(name, part.slot.read(scope), total=part.total)
+        count_tokens(self._rule, scope, self._counts)
 
     def replace(self, text: str) -> Delta:
         """The server takes back what it said."""
@@ -230,12 +227,27 @@ class Reading:
             self.found = True
         return deltas or None
 
-    def _count(self, name: str, found: Any, *, total: bool) -> None:
-        if found is MISSING or isinstance(found, bool):
-            return
-        count = convert(found, "int")
-        if count is not MISSING and count >= 0:
-            self._counts[name] = count + (self._counts.get(name, 0) if total else 0)
+
+def count_tokens(rule: AnswerRule, scope: Scope, counts: dict[str, int]) -> None:
+    """Note the token counts that a rule finds in a frame."""
+    for name, part in rule.usage:
+        note_count(counts, name, part.slot.read(scope), total=part.total)
+
+
+def note_count(counts: dict[str, int], name: str, found: Any, *, total: bool) -> None:
+    """Note one count, be it written as text; `total`: beside what was counted before."""
+    if found is MISSING or isinstance(found, bool):
+        return
+    count = convert(found, "int")
+    if count is not MISSING and count >= 0:
+        counts[name] = count + (counts.get(name, 0) if total else 0)
+
+
+def usage_of(counts: Mapping[str, int]) -> Usage:
+    """Token counts by name, with those that can be reckoned from them."""
+    asked, said = counts.get("prompt_tokens", 0), counts.get("completion_tokens", 0)
+    told = {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said, **counts}
+    return Usage(**told)  # type: ignore[arg-type]
 
 
 def items_of(found: Any) -> list[Any]:
@@ -261,6 +273,7 @@ def _plain(value: Any) -> Any:
             return MISSING
 
 
-def _word(found: Any) -> str | None:
+def word_of(found: Any) -> str | None:
+    """A name that a server gives, as it can go into a reply."""
     text = str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
     return text.encode(errors="replace").decode() or None

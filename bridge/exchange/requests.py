@@ -61,9 +61,10 @@ class Asking:
         """The stop strings that the server is not told of, or not whole."""
         course, document = self.course, self.document
         route = course.route
-        if not route.emulate.stop:
+        untold = "stop" in document and not course.tells_stop
+        if not (untold or route.prompt.cut) or not route.emulate.stop:
             return ()
-        cuts = () if course.tells_stop else tuple(document.get("stop", ()))
+        cuts = tuple(document["stop"]) if untold else ()
         if route.prompt.cut and self.text is None:
             prompt = str(document.get("prompt", ""))
             cuts += tuple(string for string in route.prompt.cut if string.strip() in prompt)
@@ -81,7 +82,7 @@ class Asking:
             self.course, self.body, messages=self.messages, text=self.text, raw=self.raw, now=self.now
         )
         # What a call is to find is never what a client says it would: it may be where a request goes.
-        for name in self.route.finds:
+        for name in self.course.route.finds:
             self.document.pop(name, None)
 
     def call(self, call: Call, newest: Any = MISSING) -> UpstreamRequest:

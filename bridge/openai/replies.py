@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bridge.deltas import Delta, Usage
     from bridge.errors import BridgeError
 
-__all__ = ["DONE", "Head", "StreamReply", "WholeReply", "event", "usage_object"]
+__all__ = ["DONE", "Head", "StreamReply", "WholeReply", "completion", "event", "usage_object", "whole_choice"]
 
 DONE = b"data: [DONE]\n\n"
 _HOLE = "\ue000"
@@ -178,48 +178,50 @@ class WholeReply:
         for choice in range(choices):
             if choice not in self._choices:
                 self._choices[choice] = _Choice()
-        make = self._chat_choice if self._head.endpoint is CHAT else self._text_choice
-        head = self._head
-        body: dict[str, Any] = {
-            "id": head.id,
-            "object": head.endpoint.object,
-            "created": head.created,
-            "model": head.model,
-            "choices": [make(number, choice) for number, choice in sorted(self._choices.items())],
-        }
-        if usage is not None:
-            body["usage"] = usage_object(usage)
-        return json.dumps(body)
+        made = [self._made(number, choice) for number, choice in sorted(self._choices.items())]
+        return completion(self._head, made, usage)
 
     def fail(self, error: BridgeError) -> bytes:
         """Nothing: the error's own envelope is the whole reply."""
         return b""
 
-    def _chat_choice(self, number: int, choice: _Choice) -> dict[str, Any]:
-        text = "".join(choice.text)
-        message: dict[str, Any] = {
-            "role": self._head.role,
-            "content": text if text or not choice.tools else None,
-            "refusal": None,
-        }
-        if reasoning := "".join(choice.reasoning):
+    def _made(self, number: int, choice: _Choice) -> dict[str, Any]:
+        text, reasoning = "".join(choice.text), "".join(choice.reasoning)
+        made = whole_choice(self._head, number, text, choice.finish)
+        made["logprobs"] = choice.logprobs
+        if self._head.endpoint is not CHAT:
+            return made
+        message = made["message"]
+        if reasoning:
             message["reasoning_content"] = reasoning
         if choice.tools:
+            message["content"] = text or None
             message["tool_calls"] = [choice.tools[index] for index in sorted(choice.tools)]
-        return {
-            "index": number,
-            "message": message,
-            "logprobs": choice.logprobs,
-            "finish_reason": finish_reason(choice.finish, tools=bool(choice.tools)),
-        }
+            made["finish_reason"] = finish_reason(choice.finish, tools=True)
+        return made
 
-    def _text_choice(self, number: int, choice: _Choice) -> dict[str, Any]:
-        return {
-            "text": "".join(choice.text),
-            "index": number,
-            "logprobs": choice.logprobs,
-            "finish_reason": text_finish_reason(finish_reason(choice.finish, tools=False)),
-        }
+
+def completion(head: Head, choices: Sequence[Mapping[str, Any]], usage: Usage | None) -> bytes:
+    """A whole body."""
+    body: dict[str, Any] = {
+        "id": head.id,
+        "object": head.endpoint.object,
+        "created": head.created,
+        "model": head.model,
+        "choices": choices,
+    }
+    if usage is not None:
+        body["usage"] = usage_object(usage)
+    return json.dumps(body)
+
+
+def whole_choice(head: Head, number: int, text: str, finish: str | None) -> dict[str, Any]:
+    """One choice of a whole body, that says a text and no more."""
+    if head.endpoint is CHAT:
+        message = {"role": head.role, "content": text, "refusal": None}
+        return {"index": number, "message": message, "logprobs": None, "finish_reason": finish or "stop"}
+    reason = text_finish_reason(finish or "stop")
+    return {"text": text, "index": number, "logprobs": None, "finish_reason": reason}
 
 
 def finish_reason(found: str | None, *, tools: bool) -> str:

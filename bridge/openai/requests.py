@@ -6,7 +6,7 @@ A wrong type is told with its `param`, as OpenAI does; parameters that are not k
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge import json
 from bridge.errors import RequestError
@@ -34,8 +34,10 @@ def read_request(endpoint: Endpoint, data: bytes) -> dict[str, Any]:
             raise _missing("model")
         body["model"] = _IMAGE_MODEL
     for name, value in body.items():
-        if value is not None and name in checks and not checks[name][1](value):
-            raise _wrong(name, checks[name][0], value)
+        if value is not None and name in checks:
+            expected, kinds, holds = checks[name]
+            if type(value) not in kinds and (holds is None or not holds(value)):
+                raise _wrong(name, expected, value)
     if not body["model"]:
         raise RequestError(400, "`model` must not be empty", param="model", code="invalid_value")
     check_own(body)
@@ -77,13 +79,13 @@ def _check_messages(body: dict[str, Any]) -> None:
     if not messages:
         raise RequestError(400, "`messages` must not be empty", param="messages", code="empty_array")
     for number, message in enumerate(messages):
-        if not isinstance(message, dict):
+        if type(message) is not dict:
             raise _wrong(f"messages[{number}]", "an object", message)
-        if not isinstance(message.get("role"), str):
+        if type(message.get("role")) is not str:
             at = f"messages[{number}].role"
             raise _wrong(at, "a string", message["role"]) if "role" in message else _missing(at)
         content = message.get("content")
-        if content is not None and not isinstance(content, str):
+        if type(content) is not str and content is not None:
             _check_content(f"messages[{number}].content", content)
 
 
@@ -129,38 +131,30 @@ def _no_stream(what: str) -> RequestError:
     )
 
 
-def _is_prompt(value: Any) -> bool:
-    """A text, texts, tokens, or lists of tokens."""
-    if isinstance(value, str):
-        return True
-    return isinstance(value, list) and (
-        all(isinstance(item, str) for item in value)
-        or all(_is_integer(item) for item in value)
-        or all(isinstance(item, list) and all(_is_integer(token) for token in item) for item in value)
-    )
+class _Check(NamedTuple):
+    """What a member must be: of one of the `kinds` that JSON makes, or what `holds` says of any other."""
+
+    expected: str
+    kinds: tuple[type, ...]
+    holds: Callable[[Any], bool] | None = None
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _are_prompts(value: Any) -> bool:
+    """Texts, tokens, or lists of tokens."""
+    return _are_strings(value) or _are_tokens(value) or (type(value) is list and all(map(_are_tokens, value)))
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _are_strings(value: Any) -> bool:
+    return type(value) is list and all(type(item) is str for item in value)
 
 
-def _is_stop(value: Any) -> bool:
-    return isinstance(value, str) or (
-        isinstance(value, list) and all(isinstance(item, str) for item in value)
-    )
+def _are_tokens(value: Any) -> bool:
+    return type(value) is list and all(type(item) is int for item in value)
 
 
-def _is_text(value: Any) -> bool:
-    """A string of whole characters: a name goes into headers, URLs and every chunk of the answer."""
-    return isinstance(value, str) and (value.isascii() or _SURROGATE.search(value) is None)
-
-
-def _is(*kinds: type) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, kinds)
+def _is_name(value: Any) -> bool:
+    """A string of whole characters: it goes into headers, URLs and every chunk of the answer."""
+    return type(value) is str and (value.isascii() or _SURROGATE.search(value) is None)
 
 
 def _missing(name: str) -> RequestError:
@@ -193,18 +187,19 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _DEEPEST = 100  # levels; JSON writers give up between 250 and 1000
 _BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
-_INTEGER = ("an integer", _is_integer)
-_NUMBER = ("a number", _is_number)
-_OBJECT = ("an object", _is(dict))
+_INTEGER = _Check("an integer", (int,))
+_NUMBER = _Check("a number", (int, float))
+_OBJECT = _Check("an object", (dict,))
+_STRING = _Check("a string", (str,))
 
-_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "model": ("a string", _is_text),
-    "messages": ("an array of messages", _is(list)),
-    "prompt": ("a string, an array of strings or arrays of tokens", _is_prompt),
-    "stream": ("a boolean", _is(bool)),
+_CHECKS: dict[str, _Check] = {
+    "model": _Check("a string", (), _is_name),
+    "messages": _Check("an array of messages", (list,)),
+    "prompt": _Check("a string, an array of strings or arrays of tokens", (str,), _are_prompts),
+    "stream": _Check("a boolean", (bool,)),
     "stream_options": _OBJECT,
-    "n": ("an integer of at least 1", lambda value: _is_integer(value) and 1 <= value <= 128),
-    "stop": ("a string or an array of strings", _is_stop),
+    "n": _Check("an integer of at least 1", (), lambda value: type(value) is int and 1 <= value <= 128),
+    "stop": _Check("a string or an array of strings", (str,), _are_strings),
     "max_tokens": _INTEGER,
     "max_completion_tokens": _INTEGER,
     "temperature": _NUMBER,
@@ -213,28 +208,28 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "presence_penalty": _NUMBER,
     "seed": _INTEGER,
     "logit_bias": _OBJECT,
-    "logprobs": ("a boolean or an integer", _is(bool, int)),
+    "logprobs": _Check("a boolean or an integer", (bool, int)),
     "top_logprobs": _INTEGER,
-    "tools": ("an array", _is(list)),
-    "tool_choice": ("a string or an object", _is(str, dict)),
+    "tools": _Check("an array", (list,)),
+    "tool_choice": _Check("a string or an object", (str, dict)),
     "response_format": _OBJECT,
-    "user": ("a string", _is(str)),
+    "user": _STRING,
 }
 
-_EMBEDDING_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "input": ("a string, an array of strings, of tokens or of arrays of tokens", _is_prompt),
-    "encoding_format": ("`float` or `base64`", lambda value: value in ("float", "base64")),
-    "dimensions": ("an integer of at least 1", lambda value: _is_integer(value) and value >= 1),
+_EMBEDDING_CHECKS: dict[str, _Check] = {
+    "input": _Check("a string, an array of strings, of tokens or of arrays of tokens", (str,), _are_prompts),
+    "encoding_format": _Check("`float` or `base64`", (), lambda value: value in ("float", "base64")),
+    "dimensions": _Check("an integer of at least 1", (), lambda value: type(value) is int and value >= 1),
 }
 
-_IMAGE_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "prompt": ("a string", _is(str)),
-    "size": ("a string", _is(str)),
-    "quality": ("a string", _is(str)),
-    "response_format": ("`url` or `b64_json`", lambda value: value in ("url", "b64_json")),
+_IMAGE_CHECKS: dict[str, _Check] = {
+    "prompt": _STRING,
+    "size": _STRING,
+    "quality": _STRING,
+    "response_format": _Check("`url` or `b64_json`", (), lambda value: value in ("url", "b64_json")),
 }
 
-_OWN: dict[str, tuple[dict[str, tuple[str, Callable[[Any], bool]]], Callable[[dict[str, Any]], None]]] = {
+_OWN: dict[str, tuple[dict[str, _Check], Callable[[dict[str, Any]], None]]] = {
     CHAT.name: (_CHECKS, _check_messages),
     COMPLETIONS.name: (_CHECKS, _check_prompt),
     EMBEDDINGS.name: (_CHECKS | _EMBEDDING_CHECKS, _check_input),

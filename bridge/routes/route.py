@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.openai.requests import PARAMETERS, STRUCTURE
@@ -31,9 +31,34 @@ if TYPE_CHECKING:
     from bridge.rules.builder import Builder
     from bridge.rules.paths import Path
     from bridge.rules.scope import Scope
+    from bridge.rules.slots import Slot
     from bridge.tools import ToolFormat
 
-__all__ = ["Course", "Route"]
+__all__ = ["Course", "Looks", "Route"]
+
+
+class Looks(NamedTuple):
+    """What is looked at of the request document: its `names`, "None" among them where that may be all.
+
+    `prompt`: that is. `text`, `turns`: something that is made of the messages' texts, or of their turns;
+    `system_alone`: the one such text is the operator's.
+    """
+
+    names: frozenset[str]
+    prompt: bool
+    text: bool
+    turns: bool
+    system_alone: bool
+
+    @classmethod
+    def at(cls, names: frozenset[str]) -> Looks:
+        """What these names are of."""
+        texts, turns = names & _OF_TEXT, names & _OF_TURNS
+        return cls(names, "prompt" in names, bool(texts), bool(turns), texts == {"system"})
+
+
+_OF_TEXT = frozenset({"prompt", "system", "last", "history"})
+_OF_TURNS = frozenset({"turns", "system", "last", "history", "None"})
 
 
 @dataclass(frozen=True)
@@ -109,16 +134,18 @@ class Route:
 class Course:
     """One endpoint of a route, `wanted` as a stream or not.
 
-    `stream` None: the server is asked to answer whole. `names`: the members of the request document that any
-    part of the request or of the calls around it looks at, "None" in it where that may be all of them;
-    `prompted`: those, if the prompt has to be rendered. `several`: it gives as many answers as are wanted.
-    `is_text`: a whole body is the answer itself, so that it need not be JSON.
+    `stream` None: the server is asked to answer whole. `looks`: what any part of the request or of the calls
+    around it looks at; `prompted`: the same, if the prompt has to be rendered. `changes`: the server sees
+    another body than the client sent. `several`: it gives as many answers as are wanted. `is_text`: a whole
+    body is the answer itself, so that it need not be JSON. `short`: how answers are read that are whole on
+    both sides, if they may be no more than a text with its finish, its counts and a name; `beside`: the slots
+    of what else may be there.
     """
 
     __slots__ = (
-        "_bodies", "_fixed", "_known", "answer_limit", "body", "endpoint", "failing", "finds",
-        "frame_limit", "is_text", "names", "outgoing", "prompted", "reads", "route", "session",
-        "several", "stream", "tells_stop", "timeout", "wanted", "whole",
+        "_bodies", "_fixed", "_known", "answer_limit", "beside", "body", "changes", "endpoint", "failing",
+        "finds", "frame_limit", "is_text", "looks", "outgoing", "prompted", "reads", "route", "session",
+        "several", "short", "stream", "tells_stop", "timeout", "wanted", "whole",
     )  # fmt: skip
 
     def __init__(self, route: Route, endpoint: Endpoint, *, wanted: bool) -> None:
@@ -131,8 +158,8 @@ class Course:
         self.outgoing = route.streaming if streams else route.outgoing
         self.body: BodyRule = self.outgoing.body or AsIs()
         self.reads = self.outgoing.reads | route.reads_around
-        self.names = frozenset(map(str, self.reads))
-        self.prompted = self.names | route.prompt.variables
+        self.looks = Looks.at(frozenset(map(str, self.reads)))
+        self.prompted = Looks.at(self.looks.names | route.prompt.variables)
         self.whole = route.whole
         self.stream = route.stream if streams else None
         self.failing = route.failing
@@ -146,6 +173,9 @@ class Course:
         sent = [*([self.outgoing] if route.asks else []), *(call.outgoing for call in route.around)]
         self._bodies = [one.body for one in sent if one.method != "GET" and one.body is not None]
         self.several = self._several()
+        self.changes = route.model is not None or (texts and streams is not wanted)
+        self.short = None if wanted or streams or not texts else self._short()
+        self.beside = () if self.short is None else _beside(self.short)
         self.tells_stop = self.outgoing.body is not None and self.outgoing.body.passes("stop")
         emulated = {name for name in ("stop", "n") if getattr(route.emulate, name)}
         arriving = {name for name in PARAMETERS if self._arrives(name)}
@@ -201,11 +231,25 @@ class Course:
                 rule = self.stream.answer if self.stream else self.whole
                 return rule is not None and rule.choices is not None
 
+    def _short(self) -> AnswerRule | None:
+        route, rule = self.route, self.whole
+        if rule is None or rule.choices is not None or rule.text is None or self.is_text:
+            return None
+        more = rule.text.parse or rule.text.strip_prompt or rule.text.trim
+        around = route.around or route.session or route.emulate.usage == "estimate"
+        return None if more or around or route.openai_whole else rule
+
     @property
     def _accept(self) -> str:
         if self.stream is None:
             return "application/json, */*;q=0.5"
         return "text/event-stream" if self.stream.framing == "sse" else "*/*"
+
+
+def _beside(rule: AnswerRule) -> tuple[Slot, ...]:
+    """The slots of what no short answer has."""
+    slots = (rule.reasoning and rule.reasoning.slot, rule.tool_calls, rule.logprobs)
+    return tuple(slot for slot in slots if slot is not None)
 
 
 _DONE_HERE: dict[str, set[str]] = {

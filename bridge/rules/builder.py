@@ -8,6 +8,7 @@ mapping around it stays. A mapping with a `$` key is an instruction: `$path`, `$
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.deltas import MISSING
@@ -127,14 +128,18 @@ class _Compiler:
         if instructions:
             return self._instruction(instructions[0], value, faults)
         members = [
-            (key[1:] if str(key).startswith("$$") else _key_text(key), self.compile(item, faults.below(key)))
+            (
+                key[1:] if str(key).startswith("$$") else _key_text(key),
+                self.compile(item, faults.below(key)),
+                _member(item),
+            )
             for key, item in value.items()
         ]
 
         def build(scope: Scope) -> dict[str, Any]:
-            built = {}
-            for key, make in members:
-                found = make(scope)
+            built, doc = {}, scope.doc
+            for key, make, name in members:
+                found = make(scope) if name is None else doc.get(name, MISSING)
                 if found is not MISSING:
                     built[key] = found
             return built
@@ -263,6 +268,12 @@ def _words(value: Any, faults: Faults) -> frozenset[str]:
     return frozenset(words)
 
 
+def _member(value: Any) -> str | None:
+    """The member of the document that a leaf is, the most frequent of all; None of any other."""
+    found = _MEMBER.fullmatch(value) if type(value) is str else None
+    return found and found[1]
+
+
 def _key_text(key: Any) -> str:
     match key:
         case str():
@@ -274,6 +285,8 @@ def _key_text(key: Any) -> str:
         case _:
             return str(key)
 
+
+_MEMBER = re.compile(r"\$\.([\w-]+)")
 
 _INSTRUCTIONS: dict[str, tuple[tuple[str, ...], Callable[[_Compiler, dict[Any, Any], Faults], Build]]] = {
     "$path": (("default", "when", *ADJUSTMENTS), _Compiler.path_instruction),

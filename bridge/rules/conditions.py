@@ -46,13 +46,15 @@ def compile_match(value: Any, faults: Faults) -> Match:
     """Compile what one value is held against: a value, a list of values, or a mapping of tests."""
     if isinstance(value, list):
         return lambda found: any(same(found, item) for item in value)
+    if isinstance(value, str):
+        return lambda found: bool(found == value)
     if not isinstance(value, dict):
         return lambda found: same(found, value)
     faults.unknown(value, _TESTS)
     tests = [_TESTS[name](wanted, faults.below(name)) for name, wanted in value.items() if name in _TESTS]
     if not value:
         faults.add("an empty match", expected=f"a value, a list of values, or some of {', '.join(_TESTS)}")
-    return lambda found: all(test(found) for test in tests)
+    return tests[0] if len(tests) == 1 else lambda found: all(test(found) for test in tests)
 
 
 def same(one: Any, other: Any) -> bool:
