@@ -11,10 +11,8 @@ from bridge.logs import log
 if TYPE_CHECKING:
     from bridge.errors import BridgeError
     from bridge.exchange.exchange import Exchange
-    from bridge.metrics import Metrics
-    from bridge.openai.endpoints import Endpoint
+    from bridge.metrics import Series
     from bridge.replying import Reply
-    from bridge.routes.route import Route
 
 __all__ = ["Account"]
 
@@ -25,17 +23,16 @@ class Account:
     A client that leaves when its reply is over has not left before it was.
     """
 
-    def __init__(self, route: Route, endpoint: Endpoint, model: str, reply: Reply, metrics: Metrics) -> None:
-        self._route = route
-        self._endpoint = endpoint
-        self._model = model
+    __slots__ = ("_begun", "_first", "_reply", "_series", "_told", "exchange")
+
+    def __init__(self, series: Series, reply: Reply) -> None:
+        self._series = series
         self._reply = reply
-        self._metrics = metrics
         self._begun = time.perf_counter()
         self._first: float | None = None
         self._told = False
         self.exchange: Exchange | None = None
-        metrics.began(route.name)
+        series.began()
 
     def output(self) -> None:
         """Bytes are about to leave for the client."""
@@ -49,7 +46,7 @@ class Account:
         kind = ""
         if isinstance(error, UpstreamError):
             kind = str(error.kind)
-            self._metrics.failed(self._route.name, kind)
+            self._series.failed(kind)
         elif error is not None:
             kind = str(error.status)
         self._tell(status or self._reply.status or 200, kind, error)
@@ -58,27 +55,25 @@ class Account:
         """The client left before it was."""
         if self._told:
             return
-        self._metrics.left(self._route.name)
+        self._series.left()
         self._tell(499, "client_disconnect", None)
 
     def close(self) -> None:
         """In any case."""
-        self._metrics.ended(self._route.name)
+        self._series.ended()
 
     def _tell(self, status: int, kind: str, error: BridgeError | None) -> None:
         self._told = True
-        exchange, duration = self.exchange, time.perf_counter() - self._begun
+        exchange, series, duration = self.exchange, self._series, time.perf_counter() - self._begun
         usage = exchange.usage if exchange else None
         dropped = exchange.dropped if exchange else ()
         streams = bool(exchange and exchange.streams)
         if dropped:
-            self._metrics.dropped(self._route.name, dropped)
+            series.dropped(dropped)
         first = self._first if streams else None
-        labels = (self._endpoint.operation, self._model, kind, self._route.name)
-        self._metrics.answered(self._route.name, self._endpoint.name, status)
-        self._metrics.observe(labels, duration, first, usage)
+        series.answered(status, kind, duration, first, usage)
         said: dict[str, Any] = {
-            "id": self._reply.id, "route": self._route.name, "endpoint": self._endpoint.name,
+            "id": self._reply.id, "route": series.route, "endpoint": series.endpoint,
             "status": status, "stream": streams, "ms": round(duration * 1000, 1),
         }  # fmt: skip
         if first is not None:

@@ -20,6 +20,7 @@ from bridge.gates import Gate
 from bridge.keeping import Sessions
 from bridge.logs import log
 from bridge.openai.replies import StreamReply
+from bridge.routes.route import printable
 from bridge.sending import Sender
 
 if TYPE_CHECKING:
@@ -66,20 +67,30 @@ class Carrier:
 
         `name` is what its answer is called by, `model` the table's word for what the client asked for.
         """
-        account = Account(route, endpoint, model, reply, self._metrics)
+        account = Account(self._metrics.series(route.name, endpoint, model), reply)
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)  # while an exchange is carried, it can be interrupted
         gate: Gate | None = None
         try:
-            whose = {"authorization": authorization, "conversation": conversation}
-            exchange = Exchange(route, endpoint, body, data, id=name, now=time.time(), **whose)
+            exchange = Exchange(
+                route, endpoint, body, data,
+                id=name, now=time.time(), authorization=authorization, conversation=conversation,
+            )  # fmt: skip
             account.exchange = exchange
-            reply.headers["X-Bridge-Route"] = _printable(route.name)
+            reply.headers["X-Bridge-Route"] = route.printed
             if exchange.dropped:
-                reply.headers["X-Bridge-Dropped"] = ", ".join(map(_printable, exchange.dropped))
-            gate = await self._entered(route)
-            return await self._run(exchange, reply, account)
+                reply.headers["X-Bridge-Dropped"] = ", ".join(map(printable, exchange.dropped))
+            if route.limits.concurrency:
+                entered = self._gate(route)
+                await entered.enter()
+                gate = entered
+            sink = _Sink(exchange, reply, account)
+            if len(exchange.legs) == 1:
+                await self._run_leg(exchange, exchange.legs[0], sink)
+            else:
+                await self._run_legs(exchange, exchange.legs, sink)
+            return sink.end()
         except BridgeError as error:
             account.over(error, status=error.status)
             return reply.failed(error)
@@ -124,15 +135,6 @@ class Carrier:
         await self._calls.finish()
         await self._sessions.close()
 
-    async def _run(self, exchange: Exchange, reply: Reply, account: Account) -> Reply:
-        sink = _Sink(exchange, reply, account)
-        match exchange.legs:
-            case (leg,):
-                await self._run_leg(exchange, leg, sink)
-            case legs:
-                await self._run_legs(exchange, legs, sink)
-        return sink.end()
-
     async def _run_legs(self, exchange: Exchange, legs: tuple[Leg, ...], sink: _Sink) -> None:
         """A few calls at once; the first that fails ends the others."""
         waiting = iter(legs)
@@ -157,8 +159,7 @@ class Carrier:
 
     async def _run_leg(self, exchange: Exchange, leg: Leg, sink: _Sink) -> None:
         try:
-            around = leg.around is not None
-            if around and await self._calls.before(leg, partial(self._take, exchange, leg, sink)):
+            if leg.around and await self._calls.before(leg, partial(self._take, exchange, leg, sink)):
                 await self._give(exchange, leg, sink, exchange.close(leg))
                 return
             response = await self._sender.sent(leg, leg.request())
@@ -192,14 +193,10 @@ class Carrier:
         if not sink.put(out):
             await sink.drained()
 
-    async def _entered(self, route: Route) -> Gate | None:
-        """The gate of a route, with a place taken; None: it lets everyone through."""
-        if not route.limits.concurrency:
-            return None
+    def _gate(self, route: Route) -> Gate:
         gate = self._gates.get(route.name)
         if gate is None or gate.limits is not route.limits:
             gate = self._gates[route.name] = Gate(route)
-        await gate.enter()
         return gate
 
 
@@ -273,8 +270,3 @@ def _broken(error: Exception) -> BridgeError:
     """A fault of our own: told to the log whole, to the client in words that hold nothing of it."""
     log("internal error", 40, error=f"{type(error).__name__}: {error}"[:500])
     return BridgeError(500, "the bridge failed to carry this request out", code="internal_error")
-
-
-def _printable(text: str) -> str:
-    """A name as a header takes it."""
-    return text.encode("ascii", "backslashreplace").decode().replace("\r", " ").replace("\n", " ")

@@ -55,23 +55,23 @@ class _Place:
         self._absolute = transport.proxy is not None and origin.prepared.url.scheme == "http"
         target = url if self._absolute else url[at:].partition("#")[0]
         self._target = target if target.startswith(("/", "http")) else f"/{target}"
-        self._heads: dict[int, tuple[Mapping[str, str], str]] = {}
+        self._heads: dict[int, tuple[Mapping[str, str], bytes]] = {}
 
     def head(self, request: UpstreamRequest) -> bytes:
         """The request line and headers. Headers that are the same object as before were written before."""
-        headers = request.headers
-        known, head = self._heads.get(id(headers), (None, ""))
+        headers, body = request.headers, request.body
+        known, head = self._heads.get(id(headers), _UNKNOWN)
         if known is not headers:
-            head = self._written(request)
+            head = self._written(request).encode()
             if len(self._heads) >= _HEADS:
                 self._heads.clear()
             self._heads[id(headers)] = (headers, head)
         if self._absolute:  # the connector learns the proxy's key on its way
             key = self.origin.prepared.headers.get("Proxy-Authorization")
-            head += f"Proxy-Authorization: {key}\r\n" if key else ""
-        if request.body is not None or request.method != "GET":
-            head += f"Content-Length: {len(request.body or b'')}\r\n"
-        return f"{request.method} {head}\r\n".encode()
+            head += f"Proxy-Authorization: {key}\r\n".encode() if key else b""
+        if body is None and request.method == "GET":
+            return head + b"\r\n"
+        return b"%bContent-Length: %d\r\n\r\n" % (head, len(body) if body else 0)
 
     def _written(self, request: UpstreamRequest) -> str:
         """All but what differs from request to request. Values were checked for line breaks when made."""
@@ -82,7 +82,10 @@ class _Place:
         named = {name.lower() for name in request.headers}
         headers = {name: value for name, value in own.items() if name.lower() not in named}
         lines = [f"{name}: {value}\r\n" for name, value in (headers | dict(request.headers)).items()]
-        return f"{self._target} HTTP/1.1\r\n{''.join(lines)}"
+        return f"{request.method} {self._target} HTTP/1.1\r\n{''.join(lines)}"
+
+
+_UNKNOWN: tuple[None, bytes] = (None, b"")
 
 
 class Connections:

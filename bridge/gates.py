@@ -23,7 +23,7 @@ class Gate:
 
     async def enter(self) -> None:
         """Take a place among those let through. Raises RequestError (429) when too many wait already."""
-        if self._free.locked() and self._waiting >= self.limits.queue:
+        if self._waiting >= self.limits.queue and self._free.locked():
             raise RequestError(
                 429,
                 "too many requests are waiting for this model",

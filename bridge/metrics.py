@@ -17,13 +17,11 @@ from bridge.openai.requests import PARAMETERS
 
 if TYPE_CHECKING:
     from bridge.deltas import Usage
+    from bridge.openai.endpoints import Endpoint
 
-__all__ = ["Labels", "Metrics"]
+__all__ = ["Metrics", "Series"]
 
 T = TypeVar("T", Counter, Gauge, Histogram)
-
-Labels = tuple[str, str, str, str]
-"""An answer's operation, model, error ("" where there was none) and route."""
 
 _DURATIONS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _FIRST_TOKENS = (
@@ -52,16 +50,70 @@ class _Bound(Generic[T]):
         return child
 
 
+class Series:
+    """What is told of the answers to one model at one endpoint of one route."""
+
+    __slots__ = ("_durations", "_in_progress", "_labels", "_metrics", "_requests", "endpoint", "route")
+
+    def __init__(self, metrics: Metrics, route: str, endpoint: Endpoint, model: str) -> None:
+        self._metrics = metrics
+        self._in_progress = metrics.in_progress(route)
+        self._requests: dict[int, Counter] = {}
+        self._durations: dict[str, Histogram] = {}
+        self._labels = (endpoint.operation, model)
+        self.route = route
+        self.endpoint = endpoint.name
+
+    def began(self) -> None:
+        """A request is being answered."""
+        self._in_progress.inc()
+
+    def ended(self) -> None:
+        """It no longer is."""
+        self._in_progress.dec()
+
+    def left(self) -> None:
+        """The client left."""
+        self._metrics.disconnects(self.route).inc()
+
+    def failed(self, kind: str) -> None:
+        """The model server failed."""
+        self._metrics.failed(self.route, kind)
+
+    def dropped(self, parameters: tuple[str, ...]) -> None:
+        """Parameters were dropped; one that OpenAI does not document is `other`."""
+        for parameter in parameters:
+            self._metrics.dropped(self.route, parameter if parameter in PARAMETERS else "other").inc()
+
+    def answered(
+        self, status: int, kind: str, duration: float, first: float | None, usage: Usage | None
+    ) -> None:
+        """A request has had its answer: `kind` says what failed, "" if nothing did.
+
+        `duration` and, of a stream, its `first` output are in seconds from the request.
+        """
+        requests, durations = self._requests.get(status), self._durations.get(kind)
+        if requests is None:
+            requests = self._requests[status] = self._metrics.requests(self.route, self.endpoint, str(status))
+        if durations is None:
+            durations = self._durations[kind] = self._metrics.duration(*self._labels, kind, self.route)
+        requests.inc()
+        durations.observe(duration)
+        if usage is not None or first is not None:
+            self._metrics.observe((*self._labels, kind, self.route), duration, first, usage)
+
+
 class Metrics:
     """The instruments of one process."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each counter, which nobody asks for
         self._registry = registry = CollectorRegistry()
-        self._requests = _Bound(
+        self._series: dict[tuple[str, str, str], Series] = {}
+        self.requests = _Bound(
             Counter("bridge_requests", "Requests answered.", ("route", "endpoint", "code"), registry=registry)
         )
-        self._in_progress = _Bound(
+        self.in_progress = _Bound(
             Gauge(
                 "bridge_requests_in_progress",
                 "Requests being answered.",
@@ -70,12 +122,12 @@ class Metrics:
                 multiprocess_mode="livesum",
             )
         )
-        self._errors = _Bound(
+        self.errors = _Bound(
             Counter(
                 "bridge_upstream_errors", "Failures of model servers.", ("route", "kind"), registry=registry
             )
         )
-        self._disconnects = _Bound(
+        self.disconnects = _Bound(
             Counter(
                 "bridge_client_disconnects",
                 "Clients that left before their answer was over.",
@@ -83,7 +135,7 @@ class Metrics:
                 registry=registry,
             )
         )
-        self._dropped = _Bound(
+        self.dropped = _Bound(
             Counter(
                 "bridge_dropped_parameters",
                 "Parameters that reached neither the server nor an emulation.",
@@ -110,7 +162,7 @@ class Metrics:
         self._reloads = _Bound(
             Counter("bridge_reloads", "Reloads of the table.", ("result",), registry=registry)
         )
-        self._duration = _Bound(Histogram(
+        self.duration = _Bound(Histogram(
             "gen_ai_server_request_duration_seconds", "From the request to the end of its answer.",
             _GEN_AI, buckets=_DURATIONS, registry=registry,
         ))  # fmt: skip
@@ -127,30 +179,21 @@ class Metrics:
             (*_GEN_AI, "gen_ai_token_type"), buckets=_TOKENS, registry=registry,
         ))  # fmt: skip
 
-    def began(self, route: str) -> None:
-        """A request is being answered."""
-        self._in_progress(route).inc()
+    def series(self, route: str, endpoint: Endpoint, model: str) -> Series:
+        """What is told of the answers to a model, by the table's word for it."""
+        key = (route, endpoint.name, model)
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = Series(self, route, endpoint, model)
+        return series
 
-    def ended(self, route: str) -> None:
-        """It no longer is."""
-        self._in_progress(route).dec()
-
-    def refused(self, endpoint: str, code: int) -> None:
+    def refused(self, endpoint: str, status: int) -> None:
         """A request was answered without a route."""
-        self.answered("", endpoint, code)
-
-    def left(self, route: str) -> None:
-        """A client left."""
-        self._disconnects(route).inc()
+        self.requests("", endpoint, str(status)).inc()
 
     def failed(self, route: str, kind: str) -> None:
         """A model server failed."""
-        self._errors(route, kind).inc()
-
-    def dropped(self, route: str, parameters: tuple[str, ...]) -> None:
-        """Parameters were dropped; one that OpenAI does not document is `other`."""
-        for parameter in parameters:
-            self._dropped(route, parameter if parameter in PARAMETERS else "other").inc()
+        self.errors(route, kind).inc()
 
     def store_failed(self, route: str) -> None:
         """The store of kept sessions could not be reached."""
@@ -160,14 +203,11 @@ class Metrics:
         """The file was read again: `ok` or `rejected`."""
         self._reloads(result).inc()
 
-    def answered(self, route: str, endpoint: str, status: int) -> None:
-        """A request has had its answer."""
-        self._requests(route, endpoint, str(status)).inc()
-
-    def observe(self, labels: Labels, duration: float, first: float | None, usage: Usage | None) -> None:
-        """How an answer went: `duration` and, of a stream, its `first` output in seconds from the request."""
+    def observe(
+        self, labels: tuple[str, str, str, str], duration: float, first: float | None, usage: Usage | None
+    ) -> None:
+        """What only some answers tell: their tokens and, of a stream, when its `first` output came."""
         operation, _, _, route = labels
-        self._duration(*labels).observe(duration)
         if usage is not None and usage.estimated:
             self._estimated(route, "input").inc(usage.prompt_tokens)
             self._estimated(route, "output").inc(usage.completion_tokens)

@@ -77,9 +77,9 @@ class Patience:
         self._watch(now, timeouts.first_byte)
 
     def waits(self) -> None:
-        """The next piece is awaited."""
+        """The next piece of a body is awaited."""
         self._since = now = self._loop.time()
-        if self._wire.status and self._timeouts.idle < _TICK:
+        if self._timeouts.idle < _TICK:
             self._watch(now, self._timeouts.idle)
 
     def heard(self) -> None:

@@ -124,8 +124,10 @@ class Reply:
         body = self._body
         if body is not None:
             self.headers["Content-Length"] = str(len(body))
-        head = self._head()
-        self._write(head if not body or self._request.method == "HEAD" else head + body)
+        out = self._head()
+        if body and self._request.method != "HEAD":
+            out += body
+        self._write(out)
 
     async def write_eof(self) -> None:
         """It is over: the next one on this connection waits until it is sent."""
@@ -147,18 +149,17 @@ class Reply:
         return self._head()
 
     def _head(self) -> bytes:
-        version = self._request.version
+        version, headers = self._request.version, self.headers
         if not self.keep_alive:
-            self.headers["Connection"] = "close"
+            headers["Connection"] = "close"
         elif version == (1, 0):
-            self.headers["Connection"] = "keep-alive"
-        said = "".join([f"{name}: {value}\r\n" for name, value in self.headers.items()])
-        if said.count("\n") != len(self.headers) or said.count("\r") != len(self.headers):
+            headers["Connection"] = "keep-alive"
+        said = "\r\n".join(map(": ".join, headers.items()))
+        if said.count("\n") >= len(headers) or said.count("\r") >= len(headers):
             raise ValueError("a line break in a header of the reply")  # it would begin another header
-        status = f"HTTP/{version[0]}.{version[1]} {self.status} {_REASONS.get(self.status, '')}\r\n"
-        return f"{status}{said}Server: bridge\r\nDate: {self._dates()}\r\n\r\n".encode(
-            "utf-8", "surrogateescape"
-        )
+        status = f"HTTP/{version[0]}.{version[1]} {self.status} {_REASONS.get(self.status, '')}"
+        head = f"{status}\r\n{said}\r\nServer: bridge\r\nDate: {self._dates()}\r\n\r\n"
+        return head.encode("utf-8", "surrogateescape")
 
     def _write(self, data: bytes) -> None:
         wire = self._client.transport

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bridge.errors import Kind, UpstreamError
 from bridge.exchange.steps import Heard
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from bridge.exchange.legs import Leg
     from bridge.exchange.steps import Send
     from bridge.metrics import Metrics
@@ -27,14 +29,13 @@ class Sender:
         self._metrics = metrics
         self._turn = 0
 
-    async def sent(self, leg: Leg, request: UpstreamRequest) -> Response | Socket:
+    def sent(self, leg: Leg, request: UpstreamRequest) -> Coroutine[Any, Any, Response | Socket]:
         """The answer of the first replica that gives one worth having, to be closed. Raises UpstreamError."""
-        route = leg.asking.route
-        transport = route.transport
+        transport = leg.course.route.transport
         if transport.retry is None and len(request.urls) == 1:
             leg.replica = 0 if leg.around else None
-            return await self._upstream.send(request, transport)
-        return await self._chosen(leg, request)
+            return self._upstream.send(request, transport)
+        return self._chosen(leg, request)
 
     async def heard(self, leg: Leg, send: Send) -> Heard:
         """The whole answer of a call. Raises UpstreamError."""

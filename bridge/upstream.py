@@ -11,7 +11,7 @@ Every wait has a limit of our own: see `patience`.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bridge.bodies import joined
 from bridge.border import ours
@@ -22,9 +22,10 @@ from bridge.sockets import Socket, Sockets
 from bridge.trust import Contexts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from bridge.routes.requests import UpstreamRequest
+    from bridge.routes.signing import Made
     from bridge.routes.spec.transport import TimeoutsSpec, TransportSpec
     from bridge.wires import Wire
 
@@ -47,20 +48,26 @@ class Upstream:
         await self._sockets.close()
         await self._connections.close()
 
-    async def send(
+    def send(
         self, request: UpstreamRequest, transport: TransportSpec, *, replica: int = 0
-    ) -> Response | Socket:
+    ) -> Coroutine[Any, Any, Response | Socket]:
         """Send a request and give its answer, which is to be closed.
 
         Raises UpstreamError: no connection, no head in time, no HTTP.
         """
         url = request.urls[replica % len(request.urls)]
-        begun = self._loop.time()
         if request.auth is None:
-            return await self._answer(request, url, transport, begun)
+            return self._answer(request, url, transport, self._loop.time())
+        return self._signed(request, url, transport, request.auth)
+
+    async def _signed(
+        self, request: UpstreamRequest, url: str, transport: TransportSpec, auth: Made
+    ) -> Response | Socket:
+        """The same with a credential that is made for it, anew where the server refuses that."""
+        begun = self._loop.time()
         signed = await self._credentials.sign(request, url)
         response = await self._answer(signed, signed.urls[0], transport, begun)
-        if response.status != 401 or not request.auth.renews:
+        if response.status != 401 or not auth.renews:
             return response
         await response.close()
         again = await self._credentials.sign(request, url, refused=signed)

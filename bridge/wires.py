@@ -9,6 +9,7 @@ only for its end. `take` says whether it wants more; while it does not, nothing 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -33,6 +34,7 @@ __all__ = ["Wire"]
 _MUCH = 2**18  # bytes that may wait for someone who takes them
 _LONGEST = 2**16  # bytes of an answer's headers
 _BODILESS = (204, 304)
+_text = partial(str, encoding="utf-8", errors="replace")
 
 
 class NotHTTPError(Exception):
@@ -51,7 +53,7 @@ class Wire(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_connection", "_decoder", "_head_size", "_keeps", "_loop", "_lost", "_parser", "_parts",
+        "_connection", "_decoder", "_keeps", "_lines", "_loop", "_lost", "_parser", "_parts",
         "_patience", "_paused", "_take", "_transport", "_unfinished", "_until_close", "_waiter",
         "asked", "error", "fresh", "headers", "heard", "over", "status",
     )  # fmt: skip
@@ -67,6 +69,7 @@ class Wire(asyncio.Protocol):
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
         self._parts: list[bytes] = []
+        self._lines: list[bytes] = []
         self._waiter: asyncio.Future[bool] | None = None
         self._take: Take | None = None
         self._decoder: Decoder | None = None
@@ -74,7 +77,7 @@ class Wire(asyncio.Protocol):
         self._until_close = False
         self._keeps = True
         self._lost = False
-        self._head_size = self._unfinished = 0
+        self._unfinished = 0
         self.asked = False
         self.heard = False
         self.over = False
@@ -98,7 +101,7 @@ class Wire(asyncio.Protocol):
     @property
     def waiting(self) -> bool:
         """Whether someone waits for what comes next."""
-        return self._waiter is not None
+        return self._waiter is not None and not self._waiter.done()
 
     def ask(self, head: bytes, body: bytes, timeouts: TimeoutsSpec, begun: float) -> None:
         """Send a request. The time for all of its answer began at `begun`, in seconds of the loop's clock."""
@@ -106,7 +109,8 @@ class Wire(asyncio.Protocol):
         self.heard = self.over = self._until_close = False
         self.status = self._unfinished = 0
         self.error = None
-        self._resume()
+        if self._paused:
+            self._resume()
         self._patience.begin(timeouts, begun)
         if len(body) < _MUCH:
             self._transport.write(head + body)
@@ -116,7 +120,7 @@ class Wire(asyncio.Protocol):
     async def head(self) -> None:
         """Wait for status and headers. Raises `error`."""
         if not self.status and self.error is None:
-            await self._more(None)
+            await self._next(None)
         if not self.status and self.error is not None:
             raise self.error
 
@@ -129,14 +133,17 @@ class Wire(asyncio.Protocol):
                 raise self.error
             if self.over:
                 return True
-            self._resume()
-            if not await self._more(take):
+            if self._paused:
+                self._resume()
+            self._patience.waits()
+            if not await self._next(take):
                 return False
 
     def release(self) -> bool:
         """The answer is not wanted any more; whether the connection can be used for another one."""
         self.asked = False
         self.fresh = False
+        self._waiter = self._take = None
         good = self.over and self.error is None and not self._parts and not self.unsent and self.usable
         self._parts.clear()
         if not good:
@@ -158,21 +165,15 @@ class Wire(asyncio.Protocol):
             self._keeps = False
             self._wake()
 
-    async def _more(self, take: Take | None) -> bool:
-        """Wait for what comes next; whether that was not refused by `take`."""
+    def _next(self, take: Take | None) -> asyncio.Future[bool]:
+        """What comes next; whether that was not refused by `take`."""
         self._take = take
-        self._patience.waits()
         waiter = self._waiter = self._loop.create_future()
-        try:
-            more: bool = await waiter
-            return more
-        finally:
-            self._waiter = self._take = None
+        return waiter
 
     def _resume(self) -> None:
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
+        self._paused = False
+        self._transport.resume_reading()
 
     def _taken(self) -> bytes:
         data = b"".join(self._parts)
@@ -241,22 +242,22 @@ class Wire(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self.over:  # another answer behind the one that was asked for
             self._keeps = False
-        self.headers = {}
-        self._head_size = 0
+        self._lines = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.status:  # a trailer: nobody looks at these
-            return
-        self._head_size += len(name) + len(value)
-        self.headers.setdefault(name.decode("latin-1").lower(), value.decode("utf-8", "replace"))
+        if not self.status:  # behind the body they are trailers: nobody looks at these
+            self._lines += (name, value)
 
     def on_headers_complete(self) -> None:
-        if self._head_size > _LONGEST:
+        lines = self._lines
+        if sum(map(len, lines)) > _LONGEST:
             raise _too_long()
         status = self._parser.get_status_code()
         if 100 <= status < 200 or self.over:
             return
-        headers = self.headers
+        # Backwards, since of headers by one name the first stands.
+        names, values = map(_text, lines[-2::-2]), map(_text, lines[::-2])
+        self.headers = headers = dict(zip(map(str.lower, names), values, strict=True))
         chunked = "chunked" in headers.get("transfer-encoding", "").lower()
         self._until_close = not (chunked or "content-length" in headers or status in _BODILESS)
         self._decoder = decoder(headers["content-encoding"]) if "content-encoding" in headers else None

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bridge.rules.slots import Slot
     from bridge.tools import ToolFormat
 
-__all__ = ["Course", "Looks", "Route"]
+__all__ = ["Course", "Looks", "Route", "printable"]
 
 
 class Looks(NamedTuple):
@@ -126,9 +126,19 @@ class Route:
         """The members of the request document that they look at."""
         return frozenset[str | None]().union(*(call.reads for call in self.around))
 
+    @cached_property
+    def printed(self) -> str:
+        """Its name as a header takes it."""
+        return printable(self.name)
+
     def masked(self, text: str) -> str:
         """A text for people, without the keys of this route."""
         return mask(text, self.secrets)
+
+
+def printable(text: str) -> str:
+    """A name as a header takes it."""
+    return text.encode("ascii", "backslashreplace").decode().replace("\r", " ").replace("\n", " ")
 
 
 class Course:
