@@ -224,7 +224,7 @@ class Around:
 
     def _kept_under(self, session: Session) -> str | None:
         """The key under which the next turn will look for it; None: of several answers nobody knows which."""
-        if self._leg.choices > 1:
+        if self._leg.asking.answers > 1:
             return None
         if session.by == "transcript":
             answer = {

@@ -23,7 +23,7 @@ Messages = list[dict[str, Any]]
 
 
 def request_document(
-    course: Course, body: Body, *, messages: Messages, text: str | None, raw: Body, now: float
+    course: Course, body: Body, messages: Messages, text: str | None, raw: Body, now: float
 ) -> Body:
     """The document for one upstream request: of what is computed, the members that its course looks at.
 

@@ -14,7 +14,6 @@ the error's own HTTP status; later the honest end was among the bytes.
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bridge.deltas import add_usages
@@ -39,16 +38,9 @@ __all__ = ["Exchange"]
 
 Reply = StreamReply | Whole | PassedStream | PassedWhole
 
-_NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
-
 
 class Exchange:
     """One request on one route. `id` is what its reply is called, `now` in Unix seconds."""
-
-    __slots__ = (
-        "_casting", "_head", "_reply", "_shortcut", "_unsettled", "dropped", "endpoint", "error", "legs",
-        "route", "streams",
-    )  # fmt: skip
 
     def __init__(
         self,
@@ -62,26 +54,24 @@ class Exchange:
         authorization: str | None = None,
         conversation: str | None = None,
     ) -> None:
-        askings, self.dropped = plan(route, endpoint, body, data, now=now, authorization=authorization)
+        course = route.courses[endpoint.name, body.get("stream") is True]
+        askings, self.dropped = plan(course, body, data, now, authorization)
         self.route = route
         self.endpoint = endpoint
-        self.streams = endpoint.finds == "text" and body.get("stream") is True
+        self.streams = course.wanted
         self.error: BridgeError | None = None
-        self.legs = tuple(
-            [Leg(asking, number, f"call_{id}", conversation) for number, asking in enumerate(askings)]
-        )
-        self._unsettled = len(self.legs)
+        self.legs = tuple([Leg(asking, id, conversation) for asking in askings])
+        self._unsettled = len(askings)
         self._reply: Reply | None = None
-        options = body.get("stream_options") or _NO_OPTIONS
-        usage = options.get("include_usage") is True
         named = endpoint.id_prefix + id
-        self._head = Head(endpoint, named, int(now), body["model"], include_usage=usage, asked=body)
+        self._head = Head(endpoint, named, int(now), body["model"], "assistant", _counts(body), body)
         self._casting: Casting | None = None
         self._shortcut: Shortcut | None = None
-        if len(self.legs) == 1:  # what goes among other answers is read delta by delta
+        if len(askings) == 1:  # what goes among other answers is read delta by delta
             (leg,) = self.legs
-            leg.passing = self._passing(leg)
-            if self.streams:
+            if course.passes and not (leg.cuts or leg.keeps_session):
+                leg.passing = self._passing(leg)
+            if course.wanted:
                 self._casting = Casting.of(leg)
             else:
                 self._shortcut = Shortcut.of(leg)
@@ -165,18 +155,12 @@ class Exchange:
         self._shortcut = None
         return self._settle(leg, leg.answering.feed(shortcut.replay(leg.answering)))
 
-    def _passing(self, leg: Leg) -> ChunkPassing | Passing | None:
-        """What passes an OpenAI-speaking server's answer on, where nothing has to be cut out of it."""
-        course, route = leg.course, self.route
-        if not (route.openai_stream or route.openai_whole):
-            return None
-        stream = course.stream
-        if leg.cuts or leg.keeps_session or (stream is not None) is not self.streams:
-            return None
-        if stream is not None:
-            return ChunkPassing(stream.answer, leg.manner, self._head) if route.openai_stream else None
-        if course.whole is None or not route.openai_whole:
-            return None
+    def _passing(self, leg: Leg) -> ChunkPassing | Passing:
+        """What passes an OpenAI-speaking server's answer on."""
+        course = leg.course
+        if course.stream is not None:
+            return ChunkPassing(course.stream.answer, leg.manner, self._head)
+        assert course.whole is not None
         return KINDS[course.finds].passing(course.whole, leg.manner, self._head)
 
     def _settle(self, leg: Leg, deltas: list[Delta]) -> bytes:
@@ -219,7 +203,7 @@ class Exchange:
     def _choices(self) -> int:
         """How many choices the reply has at least."""
         if len(self.legs) > 1:
-            return sum(leg.choices for leg in self.legs)
+            return sum(leg.asking.answers for leg in self.legs)
         return self.legs[0].answering.reading.seen or 1
 
     def _begin(self, leg: Leg) -> Reply:
@@ -233,3 +217,8 @@ class Exchange:
         if reading.id or reading.role:
             head = head._replace(id=reading.id or head.id, role=reading.role or head.role)
         return StreamReply(head) if self.streams else KINDS[self.endpoint.finds].reply(head)
+
+
+def _counts(body: Mapping[str, Any]) -> bool:
+    """Whether a stream shall end with the token counts."""
+    return "stream_options" in body and (body["stream_options"] or {}).get("include_usage") is True

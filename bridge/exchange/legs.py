@@ -24,26 +24,25 @@ __all__ = ["Leg"]
 
 
 class Leg:
-    """One call: the one of this number. `first` is the index of its first choice in the reply.
+    """One call of the exchange that is called `id`.
 
     `passing`: what passes its answer on, if that is not read by the rules. `settled`: all of its answer was
     read and written.
     """
 
-    def __init__(self, asking: Asking, number: int, call_id: str, conversation: str | None = None) -> None:
-        route = asking.route
+    passing: ChunkPassing | Passing | None = None
+    settled = False
+    replica: int | None = None
+    around: Around | None = None
+
+    def __init__(self, asking: Asking, id: str, conversation: str | None) -> None:  # noqa: A002
+        self._id = id
         self.asking = asking
-        self.course = asking.course
-        self.choices = asking.answers
-        self.first = asking.first
-        self.passing: ChunkPassing | Passing | None = None
-        self.settled = False
-        self.replica: int | None = None
-        self.around = Around(self, conversation) if route.around or route.session else None
-        self._call_id = call_id if number == 0 else f"{call_id}_{number}"
+        self.course = course = asking.course
         asking.make_document()
-        self.cuts = asking.cuts
-        if self.around is not None:
+        self.cuts = asking.cuts() if course.cuts else ()
+        if course.around:
+            self.around = Around(self, conversation)
             _ = self.manner  # of what the client says, not of what the calls are to find
 
     @cached_property
@@ -51,7 +50,8 @@ class Leg:
         """How its answer is to be read."""
         asking = self.asking
         prompt = str(asking.document.get("prompt", ""))
-        return Manner(prompt, self.cuts, self.choices, self._call_id, asking.estimate())
+        number = f"_{asking.number}" if asking.number else ""
+        return Manner(prompt, self.cuts, asking.answers, f"call_{self._id}{number}", asking.estimate())
 
     @cached_property
     def answering(self) -> Answering:
@@ -66,14 +66,14 @@ class Leg:
             asking.body = {**asking.body, "messages": asking.messages}
         asking.data = None
         asking.make_document()
-        self.cuts = asking.cuts
+        self.cuts = asking.cuts()
         for made in ("manner", "answering"):
             vars(self).pop(made, None)
 
     @property
     def keeps_session(self) -> bool:
         """Whether the session is kept for the next turn."""
-        session = self.asking.route.session
+        session = self.course.route.session
         return session is not None and session.conversation and self.course.finds == "text"
 
     @property
@@ -95,11 +95,8 @@ class Leg:
 
     def placed(self, deltas: Iterable[Delta]) -> list[Delta]:
         """Its deltas among those of other calls: a choice that was not asked for has no place there."""
-        return [
-            delta._replace(choice=self.first + delta.choice)
-            for delta in deltas
-            if delta.choice < self.choices
-        ]
+        first, most = self.asking.first, self.asking.answers
+        return [delta._replace(choice=first + delta.choice) for delta in deltas if delta.choice < most]
 
     def request(self) -> UpstreamRequest:
         """The request whose answer is the client's."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bridge.errors import RequestError
 from bridge.exchange.document import as_chat
 from bridge.exchange.requests import Asking
-from bridge.openai.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, IMAGES, Endpoint
+from bridge.openai.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, IMAGES
 from bridge.routes.bodies import Built, Edited
 from bridge.rules.scope import Scope
 
@@ -16,42 +16,38 @@ if TYPE_CHECKING:
 
     from bridge.routes.route import Course, Route
 
-__all__ = ["Plan", "plan"]
+__all__ = ["plan"]
 
 Body = dict[str, Any]
 
 
-class Plan(NamedTuple):
-    """The calls to make, and the client's parameters that reach neither the server nor an emulation."""
-
-    askings: tuple[Asking, ...]
-    dropped: tuple[str, ...]
-
-
 def plan(
-    route: Route, endpoint: Endpoint, body: Body, data: bytes, *, now: float, authorization: str | None
-) -> Plan:
-    """Plan a request: `body` is the client's, read from `data`. Raises RequestError where it cannot be."""
-    course = route.courses[endpoint.name, body.get("stream") is True]
+    course: Course, body: Body, data: bytes, now: float, authorization: str | None
+) -> tuple[list[Asking], tuple[str, ...]]:
+    """The calls to make, and the client's parameters that reach neither the server nor an emulation.
+
+    `body` is the client's, read from `data`. Raises RequestError where it cannot be.
+    """
     dropped = course.dropped(body)
     if dropped:
-        _check_dropped(route, dropped)
+        _check_dropped(course.route, dropped)
     calls, answers = _calls(course, body) if "n" in body else (1, 1)
     changed = _changed(course, body, calls) if course.changes or calls > 1 else body
-    if endpoint is CHAT and calls == 1:
+    if course.endpoint is CHAT and calls == 1:
         sent = data if changed is body or changed == body else None
         asking = Asking(course, changed, sent, body, body["messages"], None, now, authorization, answers)
-        return Plan((asking,), dropped)
-    askings, first = [], 0
-    for part in _PARTS[endpoint.name](course, changed):
+        return [asking], dropped
+    askings: list[Asking] = []
+    first = 0
+    for part in _PARTS[course.endpoint.name](course, changed):
         for _ in range(calls):
             sent = data if part.body == body else None
             told = answers * part.inputs
             asking = Asking(course, part.body, sent, body, part.messages, part.text, now, authorization)
-            asking.answers, asking.first = told, first
+            asking.answers, asking.first, asking.number = told, first, len(askings)
             askings.append(asking)
             first += told
-    return Plan(tuple(askings), dropped)
+    return askings, dropped
 
 
 def _check_dropped(route: Route, dropped: tuple[str, ...]) -> None:

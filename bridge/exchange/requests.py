@@ -36,7 +36,7 @@ class Asking:
     `body` is the client's as this server is to see it, `data` its bytes where nothing was changed in it,
     `raw` the client's own. `messages` and, of a legacy completion, `text` are what the rules read.
     `authorization`: the client's header, for routes that pass it. `answers` are awaited (choices, vectors,
-    images), the `first` of them at that place in the reply.
+    images), the `first` of them at that place in the reply; `number`: how many calls are before it.
     """
 
     course: Course
@@ -49,6 +49,7 @@ class Asking:
     authorization: str | None
     answers: int = 1
     first: int = 0
+    number: int = 0
     document: Body = field(default_factory=dict)
 
     @property
@@ -56,15 +57,13 @@ class Asking:
         """The route that it takes."""
         return self.course.route
 
-    @property
     def cuts(self) -> tuple[str, ...]:
         """The stop strings that the server is not told of, or not whole."""
         course, document = self.course, self.document
         route = course.route
-        untold = "stop" in document and not course.tells_stop
-        if not (untold or route.prompt.cut) or not route.emulate.stop:
+        if not course.cuts:
             return ()
-        cuts = tuple(document["stop"]) if untold else ()
+        cuts = () if course.tells_stop else tuple(document.get("stop", ()))
         if route.prompt.cut and self.text is None:
             prompt = str(document.get("prompt", ""))
             cuts += tuple(string for string in route.prompt.cut if string.strip() in prompt)
@@ -78,11 +77,10 @@ class Asking:
 
     def make_document(self) -> None:
         """Compute what the request and the calls around it look at."""
-        self.document = request_document(
-            self.course, self.body, messages=self.messages, text=self.text, raw=self.raw, now=self.now
-        )
+        course = self.course
+        self.document = request_document(course, self.body, self.messages, self.text, self.raw, self.now)
         # What a call is to find is never what a client says it would: it may be where a request goes.
-        for name in self.course.route.finds:
+        for name in course.route.finds:
             self.document.pop(name, None)
 
     def call(self, call: Call, newest: Any = MISSING) -> UpstreamRequest:

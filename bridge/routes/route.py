@@ -146,16 +146,17 @@ class Course:
 
     `stream` None: the server is asked to answer whole. `looks`: what any part of the request or of the calls
     around it looks at; `prompted`: the same, if the prompt has to be rendered. `changes`: the server sees
-    another body than the client sent. `several`: it gives as many answers as are wanted. `is_text`: a whole
-    body is the answer itself, so that it need not be JSON. `short`: how answers are read that are whole on
-    both sides, if they may be no more than a text with its finish, its counts and a name; `beside`: the slots
-    of what else may be there.
+    another body than the client sent. `around`: there are calls around the answer. `passes`: answers are
+    OpenAI's own, in the way that is wanted. `cuts`: there may be stop strings that the server is not told of.
+    `several`: it gives as many answers as are wanted. `is_text`: a whole body is the answer itself, so that
+    it need not be JSON. `short`: how answers are read that are whole on both sides, if they may be no more
+    than a text with its finish, its counts and a name; `beside`: the slots of what else may be there.
     """
 
     __slots__ = (
-        "_bodies", "_fixed", "_known", "answer_limit", "beside", "body", "changes", "endpoint", "failing",
-        "finds", "frame_limit", "is_text", "looks", "outgoing", "prompted", "reads", "route", "session",
-        "several", "short", "stream", "tells_stop", "timeout", "wanted", "whole",
+        "_bodies", "_fixed", "_known", "answer_limit", "around", "beside", "body", "changes", "cuts",
+        "endpoint", "failing", "finds", "frame_limit", "is_text", "looks", "outgoing", "passes", "prompted",
+        "reads", "route", "session", "several", "short", "stream", "tells_stop", "timeout", "wanted", "whole",
     )  # fmt: skip
 
     def __init__(self, route: Route, endpoint: Endpoint, *, wanted: bool) -> None:
@@ -183,10 +184,13 @@ class Course:
         sent = [*([self.outgoing] if route.asks else []), *(call.outgoing for call in route.around)]
         self._bodies = [one.body for one in sent if one.method != "GET" and one.body is not None]
         self.several = self._several()
+        self.around = bool(route.around) or route.session is not None
         self.changes = route.model is not None or (texts and streams is not wanted)
         self.short = None if wanted or streams or not texts else self._short()
         self.beside = () if self.short is None else _beside(self.short)
         self.tells_stop = self.outgoing.body is not None and self.outgoing.body.passes("stop")
+        self.cuts = route.emulate.stop and (bool(route.prompt.cut) or not self.tells_stop)
+        self.passes = self._passes()
         emulated = {name for name in ("stop", "n") if getattr(route.emulate, name)}
         arriving = {name for name in PARAMETERS if self._arrives(name)}
         self._known = STRUCTURE | emulated | _DONE_HERE[endpoint.finds] | arriving
@@ -241,13 +245,19 @@ class Course:
                 rule = self.stream.answer if self.stream else self.whole
                 return rule is not None and rule.choices is not None
 
+    def _passes(self) -> bool:
+        route = self.route
+        if (self.stream is not None) is not self.wanted:
+            return False
+        return route.openai_stream if self.wanted else route.openai_whole and self.whole is not None
+
     def _short(self) -> AnswerRule | None:
         route, rule = self.route, self.whole
         if rule is None or rule.choices is not None or rule.text is None or self.is_text:
             return None
         more = rule.text.parse or rule.text.strip_prompt or rule.text.trim
-        around = route.around or route.session or route.emulate.usage == "estimate"
-        return None if more or around or route.openai_whole else rule
+        more = more or route.emulate.usage == "estimate"
+        return None if more or self.around or route.openai_whole else rule
 
     @property
     def _accept(self) -> str:
