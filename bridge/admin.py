@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:
+    from bridge.accounts import Accounts
     from bridge.front import State
     from bridge.metrics import Metrics
 
 __all__ = ["make_admin"]
 
 
-def make_admin(state: State, metrics: Metrics) -> web.Application:
+def make_admin(state: State, accounts: Accounts, metrics: Metrics) -> web.Application:
     """The application of the admin port."""
 
     async def exposition(request: web.Request) -> web.Response:
+        accounts.tell()
         return web.Response(
             body=metrics.exposition(),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},

@@ -12,7 +12,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bridge.accounts import Account
+from bridge.accounts import Accounts
 from bridge.calls import Calls
 from bridge.errors import BridgeError, UpstreamError
 from bridge.exchange.exchange import Exchange
@@ -24,6 +24,7 @@ from bridge.routes.route import printable
 from bridge.sending import Sender
 
 if TYPE_CHECKING:
+    from bridge.accounts import Account
     from bridge.exchange.legs import Leg
     from bridge.exchange.steps import Heard
     from bridge.metrics import Metrics
@@ -43,6 +44,7 @@ class Carrier:
 
     def __init__(self, upstream: Upstream, metrics: Metrics) -> None:
         self._metrics = metrics
+        self.accounts = Accounts()
         self._gates: dict[str, Gate] = {}
         self._sender = Sender(upstream, metrics)
         self._sessions = Sessions(upstream, metrics)
@@ -67,7 +69,7 @@ class Carrier:
 
         `name` is what its answer is called by, `model` the table's word for what the client asked for.
         """
-        account = Account(self._metrics.series(route.name, endpoint, model), reply)
+        account = self.accounts.opened(self._metrics.series(route.name, endpoint, model), reply)
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)  # while an exchange is carried, it can be interrupted
@@ -131,9 +133,10 @@ class Carrier:
         return reply.end(out)
 
     async def close(self) -> None:
-        """Wait for the calls that are still to be made, and close the sessions that were kept."""
+        """Wait for the calls that are still to be made, close what was kept, tell what is left to tell."""
         await self._calls.finish()
         await self._sessions.close()
+        self.accounts.tell()
 
     async def _run_legs(self, exchange: Exchange, legs: tuple[Leg, ...], sink: _Sink) -> None:
         """A few calls at once; the first that fails ends the others."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from bridge import json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["log", "set_up"]
+__all__ = ["log", "log_all", "set_up"]
 
 _logger = logging.getLogger("bridge")
 
@@ -31,13 +32,25 @@ def log(event: str, level: int = logging.INFO, /, **members: Any) -> None:
         return
     if None in members.values():
         members = {name: value for name, value in members.items() if value is not None}
-    handlers = _logger.handlers
-    if len(handlers) == 1 and isinstance(handlers[0], _ForMachines):
-        handlers[0].say(event, level, time.time(), members)
-        return
-    # Whoever embeds the bridge sees to its lines.
-    record = _logger.makeRecord(_logger.name, level, "", 0, event, (), None, extra={"members": members})
-    _logger.handle(record)
+    _say(event, level, [(time.time(), members)])
+
+
+def log_all(event: str, lines: list[tuple[float, dict[str, Any]]]) -> None:
+    """Write the lines of what happened several times: when, in seconds of Unix time, and its members."""
+    if lines and _logger.isEnabledFor(logging.INFO):
+        _say(event, logging.INFO, lines)
+
+
+def _say(event: str, level: int, lines: list[tuple[float, dict[str, Any]]]) -> None:
+    match _logger.handlers:
+        case [_ForMachines() as handler]:
+            handler.say(event, level, lines)
+        case _:  # whoever embeds the bridge sees to its lines
+            for at, members in lines:
+                extra = {"members": members}
+                record = _logger.makeRecord(_logger.name, level, "", 0, event, (), None, extra=extra)
+                record.created = at
+                _logger.handle(record)
 
 
 class _ForMachines(logging.StreamHandler[TextIO]):
@@ -46,28 +59,26 @@ class _ForMachines(logging.StreamHandler[TextIO]):
     _second = 0
     _shown = ""
 
-    def say(self, event: str, level: int, now: float, members: Mapping[str, Any]) -> None:
-        """What happened, and when, in seconds of Unix time: those of the line before, as a rule."""
-        second = int(now)
+    def say(self, event: str, level: int, lines: Iterable[tuple[float, Mapping[str, Any]]]) -> None:
+        """What happened, and when, in seconds of Unix time."""
+        told = {"level": logging.getLevelName(level).lower(), "event": event}
+        out = [json.dumps({"time": self._time(at), **told, **members}) for at, members in lines]
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            self.stream.write((b"\n".join(out) + b"\n").decode())
+            self.stream.flush()
+
+    def _time(self, at: float) -> str:
+        """The seconds are those of the line before, as a rule."""
+        second = int(at)
         if second != self._second:
             self._second, self._shown = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(second))
-        said = {
-            "time": f"{self._shown}.{int((now - second) * 1000):03d}",
-            "level": _LEVELS.get(level) or logging.getLevelName(level).lower(),
-            "event": event,
-            **members,
-        }
-        try:
-            self.stream.write(json.dumps(said).decode() + "\n")
-            self.stream.flush()
-        except (OSError, ValueError):
-            return  # nobody reads it any more
+        return f"{self._shown}.{int((at - second) * 1000):03d}"
 
     def emit(self, record: logging.LogRecord) -> None:
         members = _members(record)
         if record.exc_info:
             members = {**members, "exception": logging.Formatter().formatException(record.exc_info)}
-        self.say(record.getMessage(), record.levelno, record.created, members)
+        self.say(record.getMessage(), record.levelno, [(record.created, members)])
 
 
 class _ForPeople(logging.StreamHandler[TextIO]):
@@ -83,6 +94,3 @@ class _ForPeople(logging.StreamHandler[TextIO]):
 def _members(record: logging.LogRecord) -> Mapping[str, Any]:
     members = getattr(record, "members", {})
     return members if isinstance(members, dict) else {}
-
-
-_LEVELS = {logging.INFO: "info", logging.WARNING: "warning", logging.ERROR: "error"}

@@ -51,26 +51,30 @@ class _Bound(Generic[T]):
 
 
 class Series:
-    """What is told of the answers to one model at one endpoint of one route."""
+    """What is told of the answers to one model at one endpoint of one route.
 
-    __slots__ = ("_durations", "_in_progress", "_labels", "_metrics", "_requests", "endpoint", "route")
+    `in_progress`: how many requests are being answered.
+    """
+
+    __slots__ = (
+        "_durations", "_gauge", "_labels", "_metrics", "_requests", "_shown", "endpoint", "in_progress",
+        "route",
+    )  # fmt: skip
 
     def __init__(self, metrics: Metrics, route: str, endpoint: Endpoint, model: str) -> None:
         self._metrics = metrics
-        self._in_progress = metrics.in_progress(route)
+        self._gauge = metrics.in_progress(route)
+        self._shown = self.in_progress = 0
         self._requests: dict[int, Counter] = {}
         self._durations: dict[str, Histogram] = {}
         self._labels = (endpoint.operation, model)
         self.route = route
         self.endpoint = endpoint.name
 
-    def began(self) -> None:
-        """A request is being answered."""
-        self._in_progress.inc()
-
-    def ended(self) -> None:
-        """It no longer is."""
-        self._in_progress.dec()
+    def settle(self) -> None:
+        """Show how many are in progress now."""
+        self._gauge.inc(self.in_progress - self._shown)
+        self._shown = self.in_progress
 
     def left(self) -> None:
         """The client left."""
