@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cache, partial
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,13 @@ from bridge.errors import ConfigError
 from bridge.routes.table import Surroundings, load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from bridge.routes.table import Table
 
-__all__ = ["load_file", "read_presets"]
+__all__ = ["Stamp", "load_file", "read_presets", "stamp"]
+
+Stamp = tuple[float, int]
 
 
 def load_file(name: str, extra: Mapping[str, str] | None = None) -> Table:
@@ -38,6 +40,15 @@ def load_file(name: str, extra: Mapping[str, str] | None = None) -> Table:
     return load(text, name, surroundings)
 
 
+def stamp(name: str) -> Stamp:
+    """What changes when a file does. A file that is gone for a moment, as editors do, has not changed."""
+    try:
+        found = Path(name).stat()
+    except OSError:
+        return (0.0, 0)
+    return (found.st_mtime_ns, found.st_size)
+
+
 def _read_beside(folder: Path, name: str) -> str:
     """A file that is named in another one: relative to that."""
     return (folder / name).read_text(encoding="utf-8")
@@ -46,9 +57,24 @@ def _read_beside(folder: Path, name: str) -> str:
 @cache
 def read_presets() -> Mapping[str, str]:
     """The shipped presets: the text of each by its name, in the order of names."""
-    folder = files("bridge") / "presets"
-    names = [entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")]
-    return {name: (folder / f"{name}.yaml").read_text(encoding="utf-8") for name in sorted(names)}
+    return _Presets(Path(__file__).parent / "presets")
+
+
+class _Presets(Mapping[str, str]):
+    """Read when asked for: few files name one, and all of them would be opened at every start."""
+
+    def __init__(self, folder: Path) -> None:
+        found = {path.stem: path for path in folder.glob("*.yaml")}
+        self._paths = {name: found[name] for name in sorted(found)}
+
+    def __getitem__(self, name: str) -> str:
+        return self._paths[name].read_text(encoding="utf-8")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
 
 
 def _unreadable(name: str, reason: str) -> Problem:

@@ -12,7 +12,6 @@ import socket
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -20,7 +19,7 @@ from aiohttp import web
 from bridge.admin import make_admin
 from bridge.errors import ConfigError
 from bridge.front import Front, State
-from bridge.loading import load_file
+from bridge.loading import load_file, stamp
 from bridge.logs import log
 from bridge.metrics import Metrics
 from bridge.protocol import make_server
@@ -29,6 +28,7 @@ from bridge.upstream import Upstream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+    from bridge.loading import Stamp
     from bridge.routes.table import Table
 
 __all__ = ["Settings", "bind", "serve", "serving", "url_of"]
@@ -42,6 +42,7 @@ class Settings:
     """What to serve and where: sockets that listen already, the admin's None for no admin port.
 
     `variables` add to the environment of the file. `watch`: the file is read again when it changes.
+    `seen` is its stamp from before the table was read; None: that of now is as good.
     """
 
     file: str
@@ -50,6 +51,7 @@ class Settings:
     admin: socket.socket | None
     variables: Mapping[str, str]
     watch: bool = True
+    seen: Stamp | None = None
 
 
 def bind(address: str) -> socket.socket:
@@ -78,7 +80,6 @@ async def serve(settings: Settings, announce: Callable[[], None]) -> None:
         loop.add_signal_handler(signal.SIGHUP, reload.set)
         announce()
         await over.wait()
-        log("draining", seconds=settings.table.server.drain)
 
 
 @asynccontextmanager
@@ -93,7 +94,7 @@ async def serving(settings: Settings) -> AsyncIterator[asyncio.Event]:
         stack.push_async_callback(upstream.close)
         stack.push_async_callback(front.carrier.close)
         if settings.admin is not None:
-            admin = web.AppRunner(make_admin(state, metrics), access_log=None)
+            admin = web.AppRunner(make_admin(state, front.carrier.accounts, metrics), access_log=None)
             await _start(stack, admin, settings.admin)
         drain = settings.table.server.drain
         runner = web.ServerRunner(make_server(front.handle), shutdown_timeout=drain + _LAST_WORDS)
@@ -104,6 +105,8 @@ async def serving(settings: Settings) -> AsyncIterator[asyncio.Event]:
             yield reload
         finally:
             state.draining = True
+            front.carrier.accounts.tell()  # what was before
+            log("draining", seconds=drain)
             asyncio.get_running_loop().call_later(drain, front.carrier.interrupt)
 
 
@@ -115,16 +118,16 @@ async def _start(stack: AsyncExitStack, runner: web.BaseRunner, listening: socke
 
 async def _watch(settings: Settings, state: State, metrics: Metrics, reload: asyncio.Event) -> None:
     """Replace the table when the file changes: all or nothing, the last good one is kept."""
-    seen = _stamp(settings.file)
+    seen = settings.seen or stamp(settings.file)
     while True:
         try:
             async with asyncio.timeout(_LOOK):
                 await reload.wait()
         except TimeoutError:
-            if not settings.watch or _stamp(settings.file) == seen:
+            if not settings.watch or stamp(settings.file) == seen:
                 continue
         reload.clear()
-        seen = _stamp(settings.file)
+        seen = stamp(settings.file)
         try:
             state.table = await asyncio.to_thread(load_file, settings.file, settings.variables)
         except ConfigError as error:
@@ -136,12 +139,3 @@ async def _watch(settings: Settings, state: State, metrics: Metrics, reload: asy
         else:
             metrics.reloaded("ok")
             log("reloaded", file=settings.file, routes=len(state.table.routes))
-
-
-def _stamp(name: str) -> tuple[float, int]:
-    """What changes when a file does. A file that is gone for a moment, as editors do, has not changed."""
-    try:
-        found = Path(name).stat()
-    except OSError:
-        return (0.0, 0)
-    return (found.st_mtime_ns, found.st_size)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from typing import TYPE_CHECKING
 
 from bridge import __version__
-from bridge.cli.check import check
-from bridge.cli.explain import explain, list_routes
-from bridge.cli.presets import print_presets
-from bridge.cli.reference import print_reference, print_schema
 from bridge.errors import ConfigError
 from bridge.openai.endpoints import ENDPOINTS
 
@@ -40,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. 0: all is well, 1: the file or an address is not, 2: a wrong call."""
     called = _parse(arguments)
     try:
-        return int(called.run(called))
+        return _run(called)
     except ConfigError as error:
         print(error)
         count = len(error.problems)
@@ -68,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="bridge", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"bridge {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
 
     command = commands.add_parser(
         "serve", help="answer clients", epilog=_SETTINGS, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -78,11 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--admin", metavar="HOST:PORT|off", help="/metrics, /healthz and /readyz")
     command.add_argument("--demo", action="store_true", help="run the embedded model servers too")
     command.add_argument("--workers", type=_positive, metavar="N", help="processes that share the front")
-    command.set_defaults(run=_serve)
 
     command = commands.add_parser("check", help="find every fault of a file, and run its samples")
     command.add_argument("file", help="the file of routes")
-    command.set_defaults(run=check)
 
     command = commands.add_parser("explain", help="show what a request becomes, and what its answer")
     command.add_argument("file", help="the file of routes")
@@ -90,22 +85,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--model", required=True, help="the model that the client asks for")
     command.add_argument("--endpoint", choices=list(ENDPOINTS), default="chat", help="what the client calls")
     command.add_argument("--receives", metavar="FILE", help="what the server answers, a file")
-    command.set_defaults(run=explain)
 
     command = commands.add_parser("routes", help="list the routes of a file")
     command.add_argument("file", help="the file of routes")
-    command.set_defaults(run=list_routes)
 
     command = commands.add_parser("presets", help="list the shipped routes for known servers, or print one")
     command.add_argument("name", nargs="?", help="the preset to print")
     command.add_argument("--markdown", action="store_true", help="list them as a table in Markdown")
-    command.set_defaults(run=print_presets)
 
     command = commands.add_parser("schema", help="print the JSON Schema of such files, for editors")
-    command.set_defaults(run=print_schema)
 
     command = commands.add_parser("reference", help="print every key of such files, in Markdown")
-    command.set_defaults(run=print_reference)
     return parser
 
 
@@ -115,9 +105,33 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _serve(called: argparse.Namespace) -> int:
-    # What serves is imported here only: the other commands start without it, and the library that keeps
-    # metrics decides at its import whether they are those of one process or of several.
-    from bridge.cli.serve import serve
+def _run(called: argparse.Namespace) -> int:
+    # Each command is imported here only: it starts without what the others need.
+    match called.command:
+        case "serve":
+            run = _serve
+        case "check":
+            from bridge.cli.check import check as run
+        case "explain":
+            from bridge.cli.explain import explain as run
+        case "routes":
+            from bridge.cli.explain import list_routes as run
+        case "presets":
+            from bridge.cli.presets import print_presets as run
+        case "schema":
+            from bridge.cli.reference import print_schema as run
+        case _:
+            from bridge.cli.reference import print_reference as run
+    return run(called)
 
-    return serve(called)
+
+def _serve(called: argparse.Namespace) -> int:
+    gc.disable()  # until all is loaded: nearly all of that stays, and looking through it takes 30 ms
+    try:
+        # Imported here for the sake of the others, and since the library that keeps metrics decides at its
+        # import whether they are those of one process or of several.
+        from bridge.cli.serve import serve
+
+        return serve(called)
+    finally:
+        gc.enable()

@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bridge.loading import load_file
+from bridge.loading import load_file, stamp
 from bridge.logs import set_up
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine
 
+    from bridge.loading import Stamp
     from bridge.routes.spec import ServerSpec
+    from bridge.routes.table import Table
 
 __all__ = ["serve"]
 
@@ -32,13 +34,13 @@ _SHIPPED = Path(__file__).parent.parent / "demo" / "routes.yaml"
 def serve(called: argparse.Namespace) -> int:
     """Bind, then serve in this process or in workers. Raises ConfigError, OSError, ValueError."""
     called.file = _file(called.file, demo=called.demo)
-    server = load_file(called.file).server
-    workers = called.workers or _workers(os.environ.get("BRIDGE_WORKERS", "")) or server.workers
+    seen, table = _load(called.file)
+    workers = called.workers or _workers(os.environ.get("BRIDGE_WORKERS", "")) or table.server.workers
     if workers == 1:
-        return _one(called, server)
+        return _one(called, table, seen)
     with tempfile.TemporaryDirectory(prefix="bridge-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        return _several(called, server, workers)
+        return _several(called, table.server, workers)
 
 
 def _workers(text: str) -> int | None:
@@ -64,9 +66,14 @@ def _bind(called: argparse.Namespace, server: ServerSpec) -> tuple[socket.socket
     return front, None if admin == "off" else bind(admin)
 
 
-def _one(called: argparse.Namespace, server: ServerSpec) -> int:
-    front, admin = _bind(called, server)
-    _run(_work(called, front, admin, lambda: _announce(front, admin)))
+def _load(file: str) -> tuple[Stamp, Table]:
+    """The table, and the stamp of the file from before: what changes meanwhile is seen."""
+    return stamp(file), load_file(file)
+
+
+def _one(called: argparse.Namespace, table: Table, seen: Stamp) -> int:
+    front, admin = _bind(called, table.server)
+    _run(_work(called, front, admin, lambda: _announce(front, admin), (seen, table)))
     return 0
 
 
@@ -125,14 +132,16 @@ async def _work(
     front: socket.socket,
     admin: socket.socket | None,
     announce: Callable[[], None],
+    loaded: tuple[Stamp, Table] | None = None,
 ) -> None:
+    """Serve what is loaded, or the file as it is now: a worker may take over after it has changed."""
     from bridge.serving import Settings, serve
 
     set_up()
     if not called.demo:
-        table = load_file(called.file)
+        seen, table = loaded or _load(called.file)
         _settle()
-        await serve(Settings(called.file, table, front, admin, {}), announce)
+        await serve(Settings(called.file, table, front, admin, {}, seen=seen), announce)
         return
     from bridge.demo import running
 
@@ -151,10 +160,10 @@ def _announce(front: socket.socket, admin: socket.socket | None) -> None:
 
 
 def _settle() -> None:
-    """What is loaded by now stays: looking for garbage in it, again and again, is in vain."""
-    gc.collect()
+    """What is loaded by now stays: looking for garbage in it is in vain, even once (20 ms for 1 MB)."""
     gc.freeze()
     gc.set_threshold(_GARBAGE, 20, 50)
+    gc.enable()
 
 
 def _run(work: Coroutine[None, None, None]) -> None:

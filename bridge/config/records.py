@@ -1,6 +1,6 @@
-"""Mappings with known keys, declared once as dataclasses.
+"""Mappings with known keys, declared once as classes.
 
-@dataclass
+@record
 class Upstream:
     url: str = key(TEXT, "where requests go")
 
@@ -10,8 +10,8 @@ Record(Upstream).check(node, problems) -> Upstream(…) | INVALID
 from __future__ import annotations
 
 from dataclasses import MISSING as _NO_DEFAULT
-from dataclasses import Field, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 from bridge.config.shapes import INVALID, Shape
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from bridge.config.nodes import Node
     from bridge.config.problems import Problems
 
-__all__ = ["Record", "Short", "key", "spelling"]
+__all__ = ["Record", "Short", "key", "record", "spelling"]
+
+T = TypeVar("T")
 
 
 def key(
@@ -30,6 +32,15 @@ def key(
     """A field of a record: its shape, a sentence for the reference, other accepted spellings."""
     metadata = {"shape": shape, "doc": doc, "aliases": tuple(aliases), "name": name}
     return field(default=default, metadata=metadata)
+
+
+@dataclass_transform(eq_default=False, frozen_default=True)
+def record(of: type[T]) -> type[T]:
+    """A dataclass of keys, which nobody compares and whose members are set once: mypy sees to that.
+
+    Methods that do it at runtime would be written and compiled for each class, at every start: 30 ms.
+    """
+    return dataclass(eq=False, repr=False)(of)
 
 
 class Record(Shape):

@@ -224,10 +224,16 @@ def table_of(text: str, variables: Mapping[str, str]) -> Table:
 
 
 @asynccontextmanager
-async def bridge(text: str, variables: Mapping[str, str], *, file: str = "") -> AsyncIterator[Running]:
-    """Run the bridge by a file's text. With `file`, that one is watched in its place from then on."""
+async def bridge(
+    text: str, variables: Mapping[str, str], *, file: str = "", seen: Stamp | None = None
+) -> AsyncIterator[Running]:
+    """Run the bridge by a file's text. With `file`, that one is watched in its place from then on.
+
+    `seen`: its stamp when the text was read, if that was before.
+    """
     front, admin = bind("127.0.0.1:0"), bind("127.0.0.1:0")
     ports = front.getsockname(), admin.getsockname()
-    settings = Settings(file, table_of(text, variables), front, admin, variables, watch=bool(file))
+    table = table_of(text, variables)
+    settings = Settings(file, table, front, admin, variables, watch=bool(file), seen=seen)
     async with asyncio.timeout(_PATIENCE), serving(settings) as reload:
         yield Running(*ports, reload)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bridge.loading import stamp
 from tests.faults.clients import HELLO, Running, bridge, until
 from tests.faults.speaking import completion
 from tests.faults.upstreams import Peer, answering, upstream, whole
@@ -55,6 +56,19 @@ async def test_a_change_is_taken(tmp_path: Path) -> None:
         models = (await running.ask(method="GET", path="/v1/models")).json["data"]
         assert [model["id"] for model in models] == ["m", "n"]
         assert await running.count("bridge_reloads_total") == 1
+
+
+async def test_a_change_while_the_bridge_starts_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "routes.yaml"
+    file.write_text(OLD)
+    seen = stamp(str(file))
+    file.write_text(NEW)
+    async with (
+        upstream(answering(GOOD)) as server,
+        bridge(OLD, {"UPSTREAM": server.url}, file=str(file), seen=seen) as running,
+    ):
+        await running.until_counted(1, "bridge_reloads_total", result="ok")
+        assert (await running.ask(HELLO)).headers["x-bridge-route"] == "new"
 
 
 async def test_a_file_may_be_replaced_as_editors_do(tmp_path: Path) -> None:

@@ -6,11 +6,10 @@ templates and conditions are compiled as they are checked; the compiler puts the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.config.amounts import DURATION
-from bridge.config.records import Record, Short, key
+from bridge.config.records import Record, Short, key, record
 from bridge.config.shapes import (
     ANY,
     FLAG,
@@ -44,7 +43,7 @@ _ADDRESS = Text("HOST:PORT, such as 127.0.0.1:8080", pattern=r".*:\d{1,5}")
 _ADDRESS_OR_OFF = Text("HOST:PORT, or off", pattern=r".*:\d{1,5}|off")
 
 
-@dataclass(frozen=True)
+@record
 class EmulateSpec:
     stop: bool = key(FLAG, "cut at stop strings that were not sent", default=True)
     n: bool = key(FLAG, "as many upstream calls as answers are wanted", default=True)
@@ -58,7 +57,7 @@ class EmulateSpec:
     )
 
 
-@dataclass(frozen=True)
+@record
 class SampleSpec:
     request: Any = key(ANY, "the client's body")
     endpoint: str = key(Choice(ENDPOINTS), "what the client called", default="chat")
@@ -75,7 +74,7 @@ class SampleSpec:
     answers: Any = key(ANY, "the text, or a mapping to hold against the OpenAI answer", default=ABSENT)
 
 
-@dataclass(frozen=True)
+@record
 class RouteSpec:
     models: tuple[str, ...] = key(OneOrMany(TEXT), "the models it answers for: names, or globs such as glm-*")
     name: str | None = key(TEXT, "the route's label in metrics and logs; else its first model", default=None)
@@ -143,7 +142,7 @@ class RouteSpec:
     )
 
 
-@dataclass(frozen=True)
+@record
 class ServerSpec:
     listen: str = key(_ADDRESS, "the OpenAI front", default="127.0.0.1:8080")
     admin: str = key(
@@ -162,7 +161,7 @@ class ServerSpec:
 ROUTE: Final = Record(RouteSpec)
 
 
-@dataclass(frozen=True)
+@record
 class FileSpec:
     routes: tuple[Node, ...] = key(ListOf(Deferred(ROUTE), least=1), "the table of routes")
     server: ServerSpec = key(Record(ServerSpec), "where and how the bridge serves", default=ServerSpec())

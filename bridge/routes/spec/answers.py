@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from bridge.config.records import Record, Short, key
+from bridge.config.records import Record, Short, key, record
 from bridge.config.shapes import TEXT, Choice
 from bridge.framing import FRAMINGS, INNER
 from bridge.routes.shapes import (
@@ -25,7 +24,7 @@ from bridge.routes.spec.transport import METHOD, URL
 __all__ = ["RESPONSE", "STREAM", "AnswerSpec", "ErrorSpec", "ResponseSpec", "StreamSpec", "UsageSpec"]
 
 
-@dataclass(frozen=True)
+@record
 class UsageSpec:
     prompt_tokens: Any = key(USAGE_PART, "tokens of the request", default=None)
     completion_tokens: Any = key(USAGE_PART, "tokens of the answer", default=None)
@@ -34,7 +33,7 @@ class UsageSpec:
     reasoning_tokens: Any = key(USAGE_PART, "tokens of the answer that were thought only", default=None)
 
 
-@dataclass(frozen=True)
+@record
 class AnswerSpec:
     text: Any = key(OFF_OR(TEXT_SLOT), "what the model says", default=ABSENT)
     reasoning: Any = key(OFF_OR(TEXT_SLOT), "what it thinks before", default=ABSENT)
@@ -49,7 +48,7 @@ class AnswerSpec:
     )
 
 
-@dataclass(frozen=True)
+@record
 class ResponseSpec(AnswerSpec):
     embeddings: Any = key(
         OFF_OR(SLOT),
@@ -68,7 +67,7 @@ class ResponseSpec(AnswerSpec):
     revised_prompt: Any = key(OFF_OR(SLOT), "the prompt that an image was made of", default=ABSENT)
 
 
-@dataclass(frozen=True)
+@record
 class StreamSpec(AnswerSpec):
     framing: str = key(Choice(FRAMINGS), "how the bytes are cut into frames", default="sse")
     inner: str = key(
@@ -92,7 +91,7 @@ class StreamSpec(AnswerSpec):
     replace: Any = key(SLOT, "text that supersedes what was said: the stream ends there", default=None)
 
 
-@dataclass(frozen=True)
+@record
 class ErrorSpec:
     when: Any = key(CONDITION, "a body or frame that is a failure; else a status that is none", default=None)
     message: Any = key(SLOT, "what went wrong", default=None)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from bridge.config.amounts import DURATION
-from bridge.config.records import Record, key
+from bridge.config.records import Record, key, record
 from bridge.config.shapes import TEXT, Choice, MapOf, OneOrMany, Text
 from bridge.routes.shapes import BODY, TEMPLATE
 from bridge.routes.spec.transport import URL, TLSSpec
@@ -17,13 +16,13 @@ __all__ = ["AWSSpec", "AssertionSpec", "AuthSpec", "BasicSpec", "HMACSpec", "JWT
 _TEXT_OR_NONE = Text("a string, which may be empty", pattern="(?s).*")
 
 
-@dataclass(frozen=True)
+@record
 class BasicSpec:
     user: str = key(TEXT, "the user's name")
     password: str = key(TEXT, "the password")
 
 
-@dataclass(frozen=True)
+@record
 class AssertionSpec:
     given: str = key(TEXT, "the key, as it was given: a secret, `id.secret`, a PEM", name="key")
     secret: Any = key(
@@ -41,13 +40,13 @@ class AssertionSpec:
     expires: float = key(DURATION, "how long a token holds; it is used for half of that", default=300.0)
 
 
-@dataclass(frozen=True)
+@record
 class JWTSpec(AssertionSpec):
     header: str = key(TEXT, "the header that carries the token", default="Authorization")
     prefix: str = key(_TEXT_OR_NONE, "what stands ahead of the token there", default="Bearer ")
 
 
-@dataclass(frozen=True)
+@record
 class OAuth2Spec:
     token_url: str = key(URL, "where tokens are given")
     client_id: str | None = key(TEXT, "who asks", default=None)
@@ -81,7 +80,7 @@ class OAuth2Spec:
     )
 
 
-@dataclass(frozen=True)
+@record
 class HMACSpec:
     secret: str = key(TEXT, "the key of the hash")
     text: Any = key(
@@ -96,7 +95,7 @@ class HMACSpec:
     )
 
 
-@dataclass(frozen=True)
+@record
 class AWSSpec:
     service: str = key(TEXT, "the signing name of the service, such as bedrock")
     region: str = key(TEXT, "its region, such as us-east-1")
@@ -109,7 +108,7 @@ class AWSSpec:
     session_token: str | None = key(TEXT, "the token of temporary keys", default=None)
 
 
-@dataclass(frozen=True)
+@record
 class AuthSpec:
     bearer: str | None = key(TEXT, "Authorization: Bearer …", default=None)
     header: str | None = key(TEXT, "the name of a header for `value`", default=None)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from bridge.config.amounts import DURATION
-from bridge.config.records import Record, key
+from bridge.config.records import Record, key, record
 from bridge.config.shapes import TEXT, Choice, Either, MapOf, Text, Whole
 from bridge.routes.shapes import ASKED, BODY, CONDITION, SLOT
 from bridge.routes.spec.requests import ABSENT, HEADERS
@@ -20,7 +19,7 @@ _STORE = Text(
 )
 
 
-@dataclass(frozen=True)
+@record
 class CallSpec:
     url: str | None = key(TEXT, "the whole URL", default=None)
     path: str | None = key(TEXT, "a path on the route's upstream", default=None)
@@ -31,33 +30,33 @@ class CallSpec:
     when: Any = key(ASKED, "requests for which it is made, such as {$.stream: false}", default=None)
 
 
-@dataclass(frozen=True)
+@record
 class PollSpec(CallSpec):
     until: Any = key(CONDITION, "asked again until this holds of its answer", default=None)
     every: float = key(DURATION, "the first pause between two; they grow to ten times this", default=0.5)
     timeout: float = key(DURATION, "how long at most", default=300.0)
 
 
-@dataclass(frozen=True)
+@record
 class ValuesSpec(PollSpec):
     values: dict[str, Any] = key(
         MapOf(SLOT), "members of the request document from then on, read from its answer", default=None
     )
 
 
-@dataclass(frozen=True)
+@record
 class OpenSpec(CallSpec):
     id: Any = key(
         SLOT, "where the session's id is in the answer; the member `session` from then on", default=None
     )
 
 
-@dataclass(frozen=True)
+@record
 class FoundByHeaderSpec:
     header: str = key(TEXT, "the client's header that names the conversation")
 
 
-@dataclass(frozen=True)
+@record
 class SessionSpec:
     open: OpenSpec | None = key(Record(OpenSpec), "the call that opens a session", default=None)
     id: Any = key(SLOT, "without `open`: where the id is in the answer itself", default=None)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from bridge.config.records import key
+from bridge.config.records import key, record
 from bridge.config.shapes import TEXT, ListOf, MapOf
 from bridge.routes.shapes import BODY, TEMPLATE
 
@@ -17,7 +16,7 @@ ABSENT = "absent"
 HEADERS = MapOf(TEMPLATE)
 
 
-@dataclass(frozen=True)
+@record
 class RequestSpec:
     keep: tuple[str, ...] | None = key(ListOf(TEXT), "only these members of the client's body", default=None)
     drop: tuple[str, ...] = key(ListOf(TEXT), "all but these members", default=())
@@ -35,7 +34,7 @@ class RequestSpec:
     body: Any = key(BODY, "a body built from nothing, of any shape, in place of the edits", default=ABSENT)
 
 
-@dataclass(frozen=True)
+@record
 class PromptSpec:
     template: str | None = key(TEXT, "a Jinja template over the request document", default=None)
     file: str | None = key(

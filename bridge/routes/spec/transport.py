@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bridge.config.amounts import DURATION, SIZE
-from bridge.config.records import Record, key
+from bridge.config.records import Record, key, record
 from bridge.config.shapes import FLAG, TEXT, Choice, ListOf, Text, Whole
 
 __all__ = ["METHOD", "URL", "LimitsSpec", "RetrySpec", "TLSSpec", "TimeoutsSpec", "TransportSpec"]
@@ -14,7 +14,7 @@ METHOD = Choice(("GET", "POST", "PUT", "PATCH", "DELETE"))
 URL = Text("a URL, such as http://127.0.0.1:8000/api/chat")
 
 
-@dataclass(frozen=True)
+@record
 class TimeoutsSpec:
     connect: float = key(DURATION, "until the connection stands, TLS included", default=10.0)
     first_byte: float = key(DURATION, "from the request's last byte until the answer's head", default=300.0)
@@ -30,7 +30,7 @@ class TimeoutsSpec:
         return int(seconds) if seconds == int(seconds) else seconds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True)  # not a record: connections and contexts are found by it
 class TLSSpec:
     verify: bool = key(FLAG, "whether the server's certificate is checked", default=True)
     ca: str | None = key(TEXT, "a file of certificates to trust instead of the system's", default=None)
@@ -39,7 +39,7 @@ class TLSSpec:
     server_name: str | None = key(TEXT, "the name expected in the certificate", default=None)
 
 
-@dataclass(frozen=True)
+@record
 class RetrySpec:
     attempts: int = key(
         Whole(0, 10), "how often a request is sent again that failed before any output", default=2
@@ -54,7 +54,7 @@ class RetrySpec:
     )
 
 
-@dataclass(frozen=True)
+@record
 class TransportSpec:
     url: str | None = key(URL, "where requests go, exactly as written", default=None)
     method: str | None = key(METHOD, "the HTTP method", default=None)
@@ -69,7 +69,7 @@ class TransportSpec:
     )
 
 
-@dataclass(frozen=True)
+@record
 class LimitsSpec:
     body: int = key(SIZE, "of a client's body", default=32 * 2**20)
     frame: int = key(SIZE, "of one frame of a stream", default=8 * 2**20)
