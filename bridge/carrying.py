@@ -242,13 +242,13 @@ class _Sink:
         """Bytes for the client; whether it takes more at once."""
         if not data:
             return True
+        if not self._streams:
+            self._body.append(data)
+            return True
         if not self._begun:
             self._begun = True
             self._account.output()
-        if self._streams:
-            return self._reply.put(data, StreamReply.content_type)
-        self._body.append(data)
-        return True
+        return self._reply.put(data, StreamReply.content_type)
 
     async def drained(self) -> None:
         """Wait until the client takes more."""
@@ -264,7 +264,7 @@ class _Sink:
             elif exchange.error is not None:
                 reply.failed(exchange.error)
             else:
-                reply.whole(200, b"".join(self._body), exchange.content_type)
+                reply.whole(200, b"".join(self._body))
             self._account.over(exchange.error)
         return self._reply
 

@@ -23,7 +23,7 @@ from bridge.exchange.kinds import KINDS, Passing, Whole
 from bridge.exchange.legs import Leg
 from bridge.exchange.passing import ChunkPassing, PassedStream, PassedWhole
 from bridge.exchange.planning import plan
-from bridge.exchange.shortcuts import Shortcut
+from bridge.exchange.shortcuts import PassedShortcut, Shortcut
 from bridge.openai.replies import Head, StreamReply, WholeReply
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from bridge.deltas import Delta, Usage
     from bridge.errors import BridgeError
+    from bridge.exchange.choices import Manner
     from bridge.openai.endpoints import Endpoint
     from bridge.routes.route import Route
 
@@ -70,11 +71,11 @@ class Exchange:
         if len(askings) == 1:  # what goes among other answers is read delta by delta
             (leg,) = self.legs
             if course.passes and not (leg.cuts or leg.keeps_session):
-                leg.passing = self._passing(leg)
+                leg.passing = self._passing
             if course.wanted:
                 self._casting = Casting.of(leg)
-            else:
-                self._shortcut = Shortcut.of(leg)
+            elif course.short is not None and not leg.cuts:
+                self._shortcut = (PassedShortcut if course.passes else Shortcut)(course, course.short)
 
     @property
     def started(self) -> bool:
@@ -155,13 +156,13 @@ class Exchange:
         self._shortcut = None
         return self._settle(leg, leg.answering.feed(shortcut.replay(leg.answering)))
 
-    def _passing(self, leg: Leg) -> ChunkPassing | Passing:
+    def _passing(self, manner: Manner) -> ChunkPassing | Passing:
         """What passes an OpenAI-speaking server's answer on."""
-        course = leg.course
+        course = self.legs[0].course
         if course.stream is not None:
-            return ChunkPassing(course.stream.answer, leg.manner, self._head)
+            return ChunkPassing(course.stream.answer, manner, self._head)
         assert course.whole is not None
-        return KINDS[course.finds].passing(course.whole, leg.manner, self._head)
+        return KINDS[course.finds].passing(course.whole, manner, self._head)
 
     def _settle(self, leg: Leg, deltas: list[Delta]) -> bytes:
         """Write what was read; end the reply with the last call, or with the first that fails."""

@@ -12,7 +12,7 @@ from bridge.exchange.choices import Manner
 from bridge.exchange.transcripts import new_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from bridge.deltas import Delta
     from bridge.exchange.kinds import Passing
@@ -26,12 +26,13 @@ __all__ = ["Leg"]
 class Leg:
     """One call of the exchange that is called `id`.
 
-    `passing`: what passes its answer on, if that is not read by the rules. `settled`: all of its answer was
-    read and written.
+    `passing` makes what passes its answer on, if that is not read by the rules. `settled`: all of its answer
+    was read and written.
     """
 
-    passing: ChunkPassing | Passing | None = None
+    passing: Callable[[Manner], ChunkPassing | Passing] | None = None
     settled = False
+    _manner: Manner | None = None
     replica: int | None = None
     around: Around | None = None
 
@@ -43,10 +44,9 @@ class Leg:
         self.cuts = asking.cuts() if course.cuts else ()
         if course.around:
             self.around = Around(self, conversation)
-            _ = self.manner  # of what the client says, not of what the calls are to find
+            self._manner = self._read()  # of what the client says, not of what the calls are to find
 
-    @cached_property
-    def manner(self) -> Manner:
+    def _read(self) -> Manner:
         """How its answer is to be read."""
         asking = self.asking
         prompt = str(asking.document.get("prompt", ""))
@@ -56,7 +56,8 @@ class Leg:
     @cached_property
     def answering(self) -> Answering:
         """What reads its answer."""
-        return Answering(self.course, self.manner, self.passing)
+        manner = self._manner or self._read()
+        return Answering(self.course, manner, self.passing(manner) if self.passing else None)
 
     def resume(self) -> None:
         """The server knows what was said before: only the new turn is sent."""
@@ -67,8 +68,8 @@ class Leg:
         asking.data = None
         asking.make_document()
         self.cuts = asking.cuts()
-        for made in ("manner", "answering"):
-            vars(self).pop(made, None)
+        self._manner = self._read()
+        vars(self).pop("answering", None)
 
     @property
     def keeps_session(self) -> bool:

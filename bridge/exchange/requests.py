@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bridge import json
@@ -20,7 +21,6 @@ from bridge.rules.scope import Scope
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.routes.bodies import BodyRule
     from bridge.routes.requests import Call, UpstreamRequest
     from bridge.routes.route import Course, Route
 
@@ -61,7 +61,7 @@ class Asking:
         """The stop strings that the server is not told of, or not whole."""
         course, document = self.course, self.document
         route = course.route
-        if not course.cuts:
+        if not (route.prompt.cut or "stop" in document) or not course.cuts:
             return ()
         cuts = () if course.tells_stop else tuple(document.get("stop", ()))
         if route.prompt.cut and self.text is None:
@@ -93,26 +93,22 @@ class Asking:
     def main(self) -> UpstreamRequest:
         """The request whose answer is the client's."""
         course, scope = self.course, Scope(self.document)
-        body = None if course.outgoing.method == "GET" else self._main_body(course.body, scope)
-        return course.request(scope, body, self._own())
-
-    def _main_body(self, rule: BodyRule, scope: Scope) -> bytes:
-        streams = self.course.stream is not None
-        if (
-            isinstance(rule, AsIs)
-            and self.data is not None
-            and (streams or "stream_options" not in self.body)
-        ):
-            return self.data
+        own = self._own() if course.route.pass_key else _NOTHING
+        if course.outgoing.method == "GET":
+            return course.request(scope, None, own)
+        streams, rule = course.stream is not None, course.body
+        if self.data is not None and type(rule) is AsIs and (streams or "stream_options" not in self.body):
+            return course.request(scope, self.data, own)
         built = rule.build(scope, self.body)
-        if not streams and not isinstance(rule, Built):
+        if not streams and type(rule) is not Built and "stream_options" in built:
+            # Servers refuse the options of a stream where none is asked for.
             built = {name: value for name, value in built.items() if name != "stream_options"}
-        return json.dumps(built)
+        return course.request(scope, json.dumps(built), own)
 
-    def _own(self) -> dict[str, str]:
+    def _own(self) -> Mapping[str, str]:
         if self.route.pass_key and self.authorization:
             return {"Authorization": self.authorization}
-        return {}
+        return _NOTHING
 
 
 def make_call(
@@ -132,6 +128,8 @@ def make_call(
         raise UpstreamError(Kind.GARBLED, f"`{call.at}.url` found no URL in an answer but {shown}")
     return make_request(outgoing, scope, data, own if outgoing.shows_keys(found) else {}, url=found)
 
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 # What a request line can hold, sent to where a bridge may be sent by a server.
 _URL = re.compile(r"https?://[!-~]+")

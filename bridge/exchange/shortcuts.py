@@ -1,6 +1,6 @@
 """The short way of a whole answer: one text and what goes with it, read and written at once.
 
-    shortcut = Shortcut.of(leg)          None: the route or the request wants more than a text
+    shortcut = Shortcut(course, course.short)
     shortcut.start(status, headers)      False: no good answer
     shortcut.feed(data)                  False: too much of it
     shortcut.completion(head)            the client's bytes; None where it is not as it should be
@@ -11,13 +11,14 @@ since all that came is held until then.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bridge import json
 from bridge.deltas import MISSING
 from bridge.exchange.reading import count_tokens, usage_of, word_of
 from bridge.openai.failures import has_error
 from bridge.openai.replies import completion, whole_choice
+from bridge.openai.sound import is_sound, sound_usage
 from bridge.rules.scope import Scope
 
 if TYPE_CHECKING:
@@ -25,12 +26,11 @@ if TYPE_CHECKING:
 
     from bridge.deltas import Usage
     from bridge.exchange.answering import Answering
-    from bridge.exchange.legs import Leg
     from bridge.openai.replies import Head
     from bridge.routes.answers import AnswerRule
     from bridge.routes.route import Course
 
-__all__ = ["Shortcut"]
+__all__ = ["PassedShortcut", "Shortcut"]
 
 
 class Shortcut:
@@ -46,12 +46,6 @@ class Shortcut:
         self._status = 0
         self._headers: Mapping[str, str] = {}
         self.usage: Usage | None = None
-
-    @classmethod
-    def of(cls, leg: Leg) -> Shortcut | None:
-        """The short way of a call's answer, where it may have one."""
-        rule = leg.course.short
-        return None if rule is None or leg.cuts else cls(leg.course, rule)
 
     def start(self, status: int, headers: Mapping[str, str]) -> bool:
         """The head has come; whether the answer may be good."""
@@ -72,14 +66,15 @@ class Shortcut:
 
     def completion(self, head: Head) -> bytes | None:
         """The client's answer."""
+        pieces = self._pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         try:
-            return self._completion(head)
+            return self._written(data, json.loads_strictly(data), head)
         except (ValueError, RecursionError):  # no JSON, or nested too deeply
             return None
 
-    def _completion(self, head: Head) -> bytes | None:
-        course, rule, pieces = self._course, self._rule, self._pieces
-        doc = json.loads_strictly(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+    def _written(self, data: bytes, doc: Any, head: Head) -> bytes | None:
+        course, rule = self._course, self._rule
         scope = Scope(doc, headers=self._headers)
         text = rule.text.slot.read(scope)  # type: ignore[union-attr] # `Course.short` has one
         if type(text) is not str or course.failing.seen(scope) is not None:
@@ -97,6 +92,18 @@ class Shortcut:
             count_tokens(rule, scope, counts)
             self.usage = usage_of(counts) if counts else None
         return completion(head, [whole_choice(head, 0, text, finish)], self.usage)
+
+
+class PassedShortcut(Shortcut):
+    """The same of an answer in OpenAI's own shape: its own bytes, if there is nothing to mend in it."""
+
+    __slots__ = ()
+
+    def _written(self, data: bytes, doc: Any, head: Head) -> bytes | None:
+        if not is_sound(doc) or self._course.failing.seen(Scope(doc, headers=self._headers)) is not None:
+            return None
+        self.usage = sound_usage(doc)
+        return data
 
 
 def _named(rule: AnswerRule, scope: Scope, head: Head) -> Head:

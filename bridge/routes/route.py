@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bridge.openai.endpoints import ENDPOINTS
+from bridge.openai.endpoints import CHAT, ENDPOINTS
 from bridge.openai.requests import PARAMETERS, STRUCTURE
 from bridge.routes.bodies import AsIs
 from bridge.routes.requests import UpstreamRequest, make_request
@@ -186,11 +186,11 @@ class Course:
         self.several = self._several()
         self.around = bool(route.around) or route.session is not None
         self.changes = route.model is not None or (texts and streams is not wanted)
+        self.passes = self._passes()
         self.short = None if wanted or streams or not texts else self._short()
         self.beside = () if self.short is None else _beside(self.short)
         self.tells_stop = self.outgoing.body is not None and self.outgoing.body.passes("stop")
         self.cuts = route.emulate.stop and (bool(route.prompt.cut) or not self.tells_stop)
-        self.passes = self._passes()
         emulated = {name for name in ("stop", "n") if getattr(route.emulate, name)}
         arriving = {name for name in PARAMETERS if self._arrives(name)}
         self._known = STRUCTURE | emulated | _DONE_HERE[endpoint.finds] | arriving
@@ -252,12 +252,13 @@ class Course:
         return route.openai_stream if self.wanted else route.openai_whole and self.whole is not None
 
     def _short(self) -> AnswerRule | None:
-        route, rule = self.route, self.whole
-        if rule is None or rule.choices is not None or rule.text is None or self.is_text:
+        rule = self.whole
+        if rule is None or rule.text is None or self.around or self.route.emulate.usage == "estimate":
             return None
-        more = rule.text.parse or rule.text.strip_prompt or rule.text.trim
-        more = more or route.emulate.usage == "estimate"
-        return None if more or self.around or route.openai_whole else rule
+        if self.passes:
+            return rule if self.endpoint is CHAT else None
+        more = rule.choices or rule.text.parse or rule.text.strip_prompt or rule.text.trim or self.is_text
+        return None if more or self.route.openai_whole else rule
 
     @property
     def _accept(self) -> str:

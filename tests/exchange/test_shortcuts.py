@@ -13,6 +13,7 @@ from bridge.errors import Kind, UpstreamError
 from bridge.openai.endpoints import ENDPOINTS
 from tests.exchange.anything import json_values
 from tests.exchange.bench import ask, request, route
+from tests.exchange.ways import outcome, taken
 
 MAPPED = """
 response:
@@ -34,7 +35,6 @@ SHORT = {
     "fixed": "response: {text: {path: $.a, default: nothing}}",
 }
 LONG = {
-    "passed": "",
     "adjusted": "response: {finish_reason: {path: $item.finish_reason, map: {end: stop}}}",
     "choices": "response: {choices: '$.results[*]', text: $item.text}",
     "parsed": "response: {text: {path: $.a, as: json}}",
@@ -79,27 +79,6 @@ bodies = (
 )
 
 
-def outcome(
-    rules: str, body: dict[str, Any], data: bytes, *, endpoint: str, short: bool, **options: Any
-) -> tuple[Any, ...]:
-    """What becomes of an answer: the client's bytes, failure and counts."""
-    exchange = ask(rules, body, endpoint=endpoint)
-    if not short:
-        exchange._shortcut = None
-    [leg] = exchange.legs
-    exchange.start(leg, options.get("status", 200), {"x-id": "h", "x-text": "t"})
-    out = b""
-    for at in range(0, len(data), size := options.get("size", 2**20)):
-        if exchange.finished(leg):
-            break
-        out += exchange.feed(leg, data[at : at + size])
-    if options.get("cut"):
-        out += exchange.cut(leg, UpstreamError(Kind.DISCONNECT, "gone"))
-    elif not exchange.finished(leg):
-        out += exchange.close(leg)
-    return out, str(exchange.error), exchange.usage, exchange.dropped, exchange.started
-
-
 @given(
     st.sampled_from([*SHORT]),
     bodies,
@@ -126,16 +105,6 @@ def test_what_is_told_beside_the_text_comes_to_the_same(document: Any, endpoint:
     data, body = json.dumps(document).encode(), request(endpoint)
     short = outcome(MAPPED, body, data, endpoint=endpoint, short=True)
     assert short == outcome(MAPPED, body, data, endpoint=endpoint, short=False)
-
-
-def taken(rules: str, answer: Any, **members: Any) -> bool:
-    """Whether an answer went the short way to its end."""
-    exchange = ask(rules, request(**members))
-    leg = exchange.legs[0]
-    exchange.start(leg, 200, {})
-    exchange.feed(leg, json.dumps(answer).encode())
-    exchange.close(leg)
-    return exchange._shortcut is not None
 
 
 @pytest.mark.parametrize("name", SHORT)
