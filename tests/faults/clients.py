@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from prometheus_client.samples import Sample
 
+    from bridge.loading import Stamp
+
 __all__ = ["CHAT", "HELLO", "Answer", "Client", "Running", "bridge", "counted", "table_of", "until"]
 
 CHAT = "/v1/chat/completions"
