@@ -151,7 +151,8 @@ CASES: dict[str, Callable[[Running, str], Figures]] = {
 }
 
 NOTES = {
-    "start": f"From the command to the first answer, the median of {STARTS}, or of fewer if they are long.",
+    "start": f"From the command to the first answer, the median of {STARTS}, or of fewer if they are long. "
+    "Python's bytecode, which a first start leaves behind, is there.",
     "idle": f"{IDLE:,} open streams that have had a chunk: memory for each, and before them.",
     "whole": "Whole answers, 32 connections, as fast as they come. Memory is that after them.",
     "half": "Whole answers at half the rate that each proxy can do at most, 32 connections. Added is what "

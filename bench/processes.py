@@ -75,7 +75,8 @@ def running(
             stderr=out,
             preexec_fn=_prepare(core),
             cwd=log.parent,
-            env={**os.environ, **(environment or {})},
+            # Python keeps what it has compiled, as it does wherever it was not told otherwise.
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(environment or {})},
         )
     try:
         _await_answer(process, port, log)

@@ -38,7 +38,9 @@ __all__ = ["Front", "State"]
 
 _PATIENCE = 60.0  # seconds between two pieces of a client's body
 
-_ENDPOINTS: Mapping[str, Endpoint] = {f"/{endpoint.path}": endpoint for endpoint in ENDPOINTS.values()}
+_ENDPOINTS: Mapping[str, Endpoint] = {
+    f"{front}/{endpoint.path}": endpoint for endpoint in ENDPOINTS.values() for front in ("", "/v1")
+}
 
 
 @dataclass(slots=True)
@@ -66,8 +68,11 @@ class Front:
         reply = Reply(request, _request_id(request, name), self._origin(request), self._dates)
         endpoint: Endpoint | None = None
         try:
-            path = request.path.removeprefix("/v1").rstrip("/")
+            path = request.path
             endpoint = _ENDPOINTS.get(path)
+            if endpoint is None:
+                path = path.removeprefix("/v1").rstrip("/")
+                endpoint = _ENDPOINTS.get(path)
             if request.method == "OPTIONS" and reply.cors:
                 return reply.preflight()
             self._check_key(request)
@@ -85,7 +90,9 @@ class Front:
 
     async def _answer(self, request: Request, endpoint: Endpoint, reply: Reply, name: str) -> Reply:
         table = self._state.table
-        data = await _read(request, table.largest_body)
+        data = _come(request, table.largest_body)
+        if data is None:
+            data = await _read(request, table.largest_body)
         body = read_request(endpoint, data)
         route, model = table.find(body["model"], endpoint)
         if len(data) > route.limits.body:
@@ -160,22 +167,28 @@ def _check_method(request: Request, *allowed: str) -> None:
         raise error
 
 
-async def _read(request: Request, limit: int) -> bytes:
-    """The body, of at most so many bytes. Raises RequestError (413)."""
-    headers = request.headers
-    if int(headers.get("Content-Length", 0)) > limit:
-        raise _too_large(limit)
-    if headers.get("Content-Encoding", "identity").lower() != "identity":
+def _come(request: Request, limit: int) -> bytes | None:
+    """The body, if it has come with the head, as most do. Raises RequestError (413, 415)."""
+    headers, content = request.headers, request.content
+    if "Content-Encoding" in headers and headers["Content-Encoding"].lower() != "identity":
         raise RequestError(
             415, "compressed bodies are not taken: send it as it is", code="unsupported_encoding"
         )
+    if not content.is_eof() or content.exception() is not None:
+        return None
+    data = content.read_nowait()
+    if len(data) > limit:
+        raise _too_large(limit)
+    return data
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    """The body, of at most so many bytes. Raises RequestError (400, 408, 413)."""
+    headers = request.headers
+    if int(headers.get("Content-Length", 0)) > limit:
+        raise _too_large(limit)
     if headers.get("Expect", "").lower() == "100-continue" and request.protocol.transport is not None:
         request.protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    if request.content.is_eof() and request.content.exception() is None:
-        data = request.content.read_nowait()  # it has come with the head, as most do
-        if len(data) > limit:
-            raise _too_large(limit)
-        return data
     pieces, size = [], 0
     try:
         while data := await asyncio.wait_for(request.content.readany(), _PATIENCE):

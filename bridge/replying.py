@@ -149,17 +149,20 @@ class Reply:
         return self._head()
 
     def _head(self) -> bytes:
-        version, headers = self._request.version, self.headers
+        major, minor = self._request.version
+        headers, status = self.headers, self.status
         if not self.keep_alive:
             headers["Connection"] = "close"
-        elif version == (1, 0):
+        elif minor == 0:
             headers["Connection"] = "keep-alive"
         said = "\r\n".join(map(": ".join, headers.items()))
-        if said.count("\n") >= len(headers) or said.count("\r") >= len(headers):
+        breaks = len(headers) - 1
+        if said.count("\n") != breaks or said.count("\r") != breaks:
             raise ValueError("a line break in a header of the reply")  # it would begin another header
-        status = f"HTTP/{version[0]}.{version[1]} {self.status} {_REASONS.get(self.status, '')}"
-        head = f"{status}\r\n{said}\r\nServer: bridge\r\nDate: {self._dates()}\r\n\r\n"
-        return head.encode("utf-8", "surrogateescape")
+        return (
+            f"HTTP/{major}.{minor} {status} {_REASONS.get(status, '')}\r\n"
+            f"{said}\r\nServer: bridge\r\nDate: {self._dates()}\r\n\r\n"
+        ).encode("utf-8", "surrogateescape")
 
     def _write(self, data: bytes) -> None:
         wire = self._client.transport

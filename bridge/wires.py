@@ -258,8 +258,8 @@ class Wire(asyncio.Protocol):
         # Backwards, since of headers by one name the first stands.
         names, values = map(_text, lines[-2::-2]), map(_text, lines[::-2])
         self.headers = headers = dict(zip(map(str.lower, names), values, strict=True))
-        chunked = "chunked" in headers.get("transfer-encoding", "").lower()
-        self._until_close = not (chunked or "content-length" in headers or status in _BODILESS)
+        bounded = "content-length" in headers or status in _BODILESS
+        self._until_close = not (bounded or "chunked" in headers.get("transfer-encoding", "").lower())
         self._decoder = decoder(headers["content-encoding"]) if "content-encoding" in headers else None
         self.status = status
 
