@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bridge.deltas import Usage
     from bridge.errors import BridgeError
     from bridge.exchange.exchange import Exchange
-    from bridge.metrics import Series
+    from bridge.metrics import Metrics, Series
     from bridge.replying import Reply
 
 __all__ = ["Account", "Accounts"]
@@ -47,39 +47,41 @@ class _Entry(NamedTuple):
 class Accounts:
     """The accounts of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._entries: list[_Entry] = []
-        self._changed: set[Series] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def opened(self, series: Series, reply: Reply) -> Account:
         """The account of a request that begins."""
-        self.note(series, 1)
+        series.in_progress += 1
+        if self._timer is None:
+            self._soon()
         return Account(self, series, reply)
 
-    def note(self, series: Series, change: int) -> None:
-        """There is one request more, or one less."""
-        series.in_progress += change
-        self._changed.add(series)
+    def closed(self, series: Series) -> None:
+        """A request is over, in whatever way."""
+        series.in_progress -= 1
         if self._timer is None:
-            self._timer = self._loop.call_later(_TOGETHER, self.tell)
+            self._soon()
 
     def enter(self, entry: _Entry) -> None:
-        """A request is over."""
+        """A request has had its answer."""
         self._entries.append(entry)
         if len(self._entries) == _MOST:
             self._loop.call_soon(self.tell)
+
+    def _soon(self) -> None:
+        self._timer = self._loop.call_later(_TOGETHER, self.tell)
 
     def tell(self) -> None:
         """Tell what was noted."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        changed, self._changed = self._changed, set()
+        self._metrics.settle()
         entries, self._entries = self._entries, []
-        for series in changed:
-            series.settle()
         for entry in entries:
             if entry.dropped:
                 entry.series.dropped(entry.dropped)
@@ -129,7 +131,7 @@ class Account:
 
     def close(self) -> None:
         """In any case."""
-        self._accounts.note(self._series, -1)
+        self._accounts.closed(self._series)
 
     def _enter(self, status: int, kind: str, code: str | None) -> None:
         self._told = True

@@ -44,7 +44,7 @@ class Carrier:
 
     def __init__(self, upstream: Upstream, metrics: Metrics) -> None:
         self._metrics = metrics
-        self.accounts = Accounts()
+        self.accounts = Accounts(metrics)
         self._gates: dict[str, Gate] = {}
         self._sender = Sender(upstream, metrics)
         self._sessions = Sessions(upstream, metrics)

@@ -38,9 +38,7 @@ __all__ = ["Front", "State"]
 
 _PATIENCE = 60.0  # seconds between two pieces of a client's body
 
-_ENDPOINTS: Mapping[str, Endpoint] = {
-    f"{front}/{endpoint.path}": endpoint for endpoint in ENDPOINTS.values() for front in ("", "/v1")
-}
+_ENDPOINTS: Mapping[str, Endpoint] = {f"/{endpoint.path}": endpoint for endpoint in ENDPOINTS.values()}
 
 
 @dataclass(slots=True)
@@ -68,11 +66,8 @@ class Front:
         reply = Reply(request, _request_id(request, name), self._origin(request), self._dates)
         endpoint: Endpoint | None = None
         try:
-            path = request.path
+            path = request.path.removeprefix("/v1").rstrip("/")
             endpoint = _ENDPOINTS.get(path)
-            if endpoint is None:
-                path = path.removeprefix("/v1").rstrip("/")
-                endpoint = _ENDPOINTS.get(path)
             if request.method == "OPTIONS" and reply.cors:
                 return reply.preflight()
             self._check_key(request)

@@ -73,8 +73,9 @@ class Series:
 
     def settle(self) -> None:
         """Show how many are in progress now."""
-        self._gauge.inc(self.in_progress - self._shown)
-        self._shown = self.in_progress
+        if self.in_progress != self._shown:
+            self._gauge.inc(self.in_progress - self._shown)
+            self._shown = self.in_progress
 
     def left(self) -> None:
         """The client left."""
@@ -190,6 +191,11 @@ class Metrics:
         if series is None:
             series = self._series[key] = Series(self, route, endpoint, model)
         return series
+
+    def settle(self) -> None:
+        """Show how many requests are in progress now."""
+        for series in self._series.values():
+            series.settle()
 
     def refused(self, endpoint: str, status: int) -> None:
         """A request was answered without a route."""

@@ -32,8 +32,9 @@ class Sender:
     def sent(self, leg: Leg, request: UpstreamRequest) -> Coroutine[Any, Any, Response | Socket]:
         """The answer of the first replica that gives one worth having, to be closed. Raises UpstreamError."""
         transport = leg.course.route.transport
-        if transport.retry is None and len(request.urls) == 1:
-            leg.replica = 0 if leg.around else None
+        if len(request.urls) == 1 and transport.retry is None:
+            if leg.around is not None:
+                leg.replica = 0
             return self._upstream.send(request, transport)
         return self._chosen(leg, request)
 

@@ -86,7 +86,7 @@ def test_a_whole_answer() -> None:
     for _ in range(3):  # newer Pythons begin to count in code that was run so before
         with counted() as count:
             completed(data, answer)
-    assert 1000 < count.instructions < 3400
+    assert 500 < count.instructions < 1750
 
 
 def costs(frames: list[bytes]) -> list[int]:
@@ -103,7 +103,9 @@ def costs(frames: list[bytes]) -> list[int]:
 
 
 def test_a_frame_that_differs_in_its_text_alone() -> None:
-    first, *others = costs([b'data: {"text":"word %d"}\n\n' % number for number in range(10)])
+    frames = [b'data: {"text":"word %d"}\n\n' % number for number in range(10)]
+    costs(frames)
+    first, *others = costs(frames)
     assert 50 < max(others) < 195
     assert max(others) < first / 4
 
@@ -125,7 +127,7 @@ async def test_a_whole_answer_through_all_floors() -> None:
                 await client.send(HELLO)
                 assert (await client.answer()).status == 200
             if number > 5:
-                assert 2000 < count.instructions < 5400
+                assert 1000 < count.instructions < 3400
 
 
 def spoken(text: str) -> bytes:
@@ -160,6 +162,6 @@ async def test_a_chunk_alone_through_all_floors() -> None:
                 texts.put_nowait(spoken(f"word {number}"))
                 await client.piece()
             if number > 5:
-                assert 100 < count.instructions < 500
+                assert 100 < count.instructions < 440
         texts.put_nowait(b"")
         assert [piece async for piece in client.pieces()]

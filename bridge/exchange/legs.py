@@ -40,8 +40,7 @@ class Leg:
         self._id = id
         self.asking = asking
         self.course = course = asking.course
-        asking.make_document()
-        self.cuts = asking.cuts() if course.cuts else ()
+        self.cuts = asking.make_document()
         if course.around:
             self.around = Around(self, conversation)
             self._manner = self._read()  # of what the client says, not of what the calls are to find
@@ -66,8 +65,7 @@ class Leg:
         if "messages" in asking.body:
             asking.body = {**asking.body, "messages": asking.messages}
         asking.data = None
-        asking.make_document()
-        self.cuts = asking.cuts()
+        self.cuts = asking.make_document()
         self._manner = self._read()
         vars(self).pop("answering", None)
 

@@ -50,23 +50,20 @@ class Asking:
     answers: int = 1
     first: int = 0
     number: int = 0
-    document: Body = field(default_factory=dict)
+    document: Body = field(init=False)
 
     @property
     def route(self) -> Route:
         """The route that it takes."""
         return self.course.route
 
-    def cuts(self) -> tuple[str, ...]:
+    def _cuts(self) -> tuple[str, ...]:
         """The stop strings that the server is not told of, or not whole."""
         course, document = self.course, self.document
-        route = course.route
-        if not (route.prompt.cut or "stop" in document) or not course.cuts:
-            return ()
         cuts = () if course.tells_stop else tuple(document.get("stop", ()))
-        if route.prompt.cut and self.text is None:
+        if course.route.prompt.cut and self.text is None:
             prompt = str(document.get("prompt", ""))
-            cuts += tuple(string for string in route.prompt.cut if string.strip() in prompt)
+            cuts += tuple(string for string in course.route.prompt.cut if string.strip() in prompt)
         return cuts
 
     def estimate(self) -> int | None:
@@ -75,13 +72,18 @@ class Asking:
             return None
         return prompt_tokens(self.course.endpoint, self.body, self.messages)
 
-    def make_document(self) -> None:
-        """Compute what the request and the calls around it look at."""
+    def make_document(self) -> tuple[str, ...]:
+        """Compute what the request and the calls around it look at; the stop strings that are cut here."""
         course = self.course
-        self.document = request_document(course, self.body, self.messages, self.text, self.raw, self.now)
-        # What a call is to find is never what a client says it would: it may be where a request goes.
-        for name in course.route.finds:
-            self.document.pop(name, None)
+        self.document = document = request_document(
+            course, self.body, self.messages, self.text, self.raw, self.now
+        )
+        if course.around:
+            # What a call is to find is never what a client says it would: it may be where a request goes.
+            for name in course.route.finds:
+                document.pop(name, None)
+        may_cut = course.cuts and ("stop" in document or course.route.prompt.cut)
+        return self._cuts() if may_cut else ()
 
     def call(self, call: Call, newest: Any = MISSING) -> UpstreamRequest:
         """The request of a call around the main one; `newest` is the answer that may hold its URL.

@@ -34,10 +34,11 @@ def read_request(endpoint: Endpoint, data: bytes) -> dict[str, Any]:
             raise _missing("model")
         body["model"] = _IMAGE_MODEL
     for name, value in body.items():
-        if value is not None and name in checks:
-            expected, kinds, holds = checks[name]
-            if type(value) not in kinds and (holds is None or not holds(value)):
-                raise _wrong(name, expected, value)
+        check = checks.get(name)
+        if check is None or type(value) in check.kinds or value is None:
+            continue
+        if check.holds is None or not check.holds(value):
+            raise _wrong(name, check.expected, value)
     if not body["model"]:
         raise RequestError(400, "`model` must not be empty", param="model", code="invalid_value")
     check_own(body)
