@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from bridge.metrics import Metrics, Series
     from bridge.replying import Reply
 
-__all__ = ["Account", "Accounts"]
+__all__ = ["Account", "Accounts", "Entry"]
 
 _TOGETHER = 0.05  # seconds until it is told, at most
 _MOST = 32  # told together: more would be felt by the answers that wait meanwhile
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
     """One request that is over; `at` is when, in seconds of Unix time."""
 
     series: Series
@@ -50,7 +50,7 @@ class Accounts:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
-        self._entries: list[_Entry] = []
+        self._entries: list[Entry] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def opened(self, series: Series, reply: Reply) -> Account:
@@ -66,7 +66,7 @@ class Accounts:
         if self._timer is None:
             self._soon()
 
-    def enter(self, entry: _Entry) -> None:
+    def enter(self, entry: Entry) -> None:
         """A request has had its answer."""
         self._entries.append(entry)
         if len(self._entries) == _MOST:
@@ -143,14 +143,14 @@ class Account:
         first = self._first if streams else None
         # In the order of the entry's members; keywords would cost as much again.
         self._accounts.enter(
-            _Entry(
+            Entry(
                 self._series, self._reply.id, time.time(), status, kind, code, streams, duration, first,
                 usage, dropped or (),
             )
         )  # fmt: skip
 
 
-def _line(entry: _Entry) -> dict[str, Any]:
+def _line(entry: Entry) -> dict[str, Any]:
     """What the log says of a request: no content, and no secret."""
     said: dict[str, Any] = {
         "id": entry.id, "route": entry.series.route, "endpoint": entry.series.endpoint,
