@@ -2,8 +2,8 @@
 
     account = accounts.opened(series, reply) ─▶ account.over(error) ─▶ …   accounts.tell()
 
-It is noted at once and told a little later, some of them together: told between two answers, each costs three
-times as much, since nothing of what it takes is in the processor's reach then.
+It is noted at once and told a little later, some requests together: what the telling needs, from the code in the
+processor's reach to the system call, is then paid for once.
 """
 
 from __future__ import annotations

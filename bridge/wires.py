@@ -242,14 +242,13 @@ class Wire(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self.over:  # another answer behind the one that was asked for
             self._keeps = False
-        self._lines = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.status:  # behind the body they are trailers: nobody looks at these
             self._lines += (name, value)
 
     def on_headers_complete(self) -> None:
-        lines = self._lines
+        lines, self._lines = self._lines, []
         if sum(map(len, lines)) > _LONGEST:
             raise _too_long()
         status = self._parser.get_status_code()

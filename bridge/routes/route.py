@@ -38,10 +38,10 @@ __all__ = ["Course", "Looks", "Route", "printable"]
 
 
 class Looks(NamedTuple):
-    """What is looked at of the request document: its `names`, "None" among them where that may be all.
+    """What is looked at of the request document: the `names` of its members, "None" where that may be all.
 
-    `prompt`: that is. `text`, `turns`: something that is made of the messages' texts, or of their turns;
-    `system_alone`: the one such text is the operator's.
+    The others say what of it has to be made: the `prompt`, some `text` of the messages (`system_alone`: no
+    other than the operator's), something of their `turns`.
     """
 
     names: frozenset[str]
