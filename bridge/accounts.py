@@ -2,8 +2,8 @@
 
     account = accounts.opened(series, reply) ─▶ account.over(error) ─▶ …   accounts.tell()
 
-It is noted at once and told a little later, some requests together: what the telling needs, from the code in the
-processor's reach to the system call, is then paid for once.
+It is noted at once and told a little later, some requests together: what the telling needs, from the code in
+the processor's reach to the system call, is then paid for once.
 """
 
 from __future__ import annotations
