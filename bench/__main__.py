@@ -16,7 +16,7 @@ from bench.cases import CASES, NOTES
 from bench.machine import machine
 from bench.peers import PEERS
 from bench.processes import OTHER_CORE, free_port, running
-from bench.proxies import HERE, PROXIES, bridge, started
+from bench.proxies import HERE, PROXIES, bridge, by_hand, started
 from bench.tables import table
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def main() -> None:
     names = dict.fromkeys([*called.proxies, *(PEERS if called.peers else [])])
     proxies = [{**PROXIES, **PEERS}[name] for name in names]
     bridges = [bridge(path) for path in called.python]
+    others = [by_hand(path) for path in called.python]
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.sched_setaffinity(0, {OTHER_CORE})
@@ -44,7 +45,7 @@ def main() -> None:
         folder.chmod(0o755)
         command = [sys.executable, str(HERE / "upstream.py"), str(port)]
         with running(command, port, OTHER_CORE, folder / "upstream.log") as upstream:
-            measured = _measure(called, [*proxies, *bridges], upstream, folder)
+            measured = _measure(called, [*proxies, *others, *bridges], upstream, folder)
     print(f"{machine(called.python)}\n\nRounds: {called.rounds}. {_DIRECT}")
     for case in called.cases:
         print(table(case, measured[case], NOTES[case]))

@@ -1,0 +1,105 @@
+"""What an aiohttp server can do at best: the one format of `nginx-lua.conf`, translated by hand.
+
+It stands on the bridge's own server and connections, since aiohttp's plain ones cost more. A key is compared,
+Prometheus told and a line logged for each answer, as the bridge does; nothing is configured, nothing can fail
+in more than one way, nothing is streamed.
+
+    python by_hand.py PORT UPSTREAM
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import uvloop
+
+from bridge.logs import log, set_up
+from bridge.metrics import Metrics
+from bridge.names import Names
+from bridge.openai.endpoints import CHAT
+from bridge.protocol import make_server
+from bridge.replying import Dates, Reply
+from bridge.routes.requests import UpstreamRequest
+from bridge.routes.spec.transport import TimeoutsSpec, TLSSpec, TransportSpec
+from bridge.upstream import Upstream
+
+if TYPE_CHECKING:
+    from bridge.incoming import Request
+
+_KEY = b"Bearer bench"
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "Content-Type": "application/json"}
+
+
+class ByHand:
+    """Answers chats."""
+
+    def __init__(self, upstream: int) -> None:
+        self._upstream = Upstream()
+        self._urls = (f"http://127.0.0.1:{upstream}/generate",)
+        self._transport = TransportSpec(timeouts=TimeoutsSpec(), tls=TLSSpec())
+        self._series = Metrics().series("by hand", CHAT, "m")
+        self._names = Names()
+        self._dates = Dates()
+
+    async def handle(self, request: Request) -> Reply:
+        """Answer one request."""
+        name, begun, series = self._names(), time.perf_counter(), self._series
+        reply = Reply(request, name, None, self._dates)
+        if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), _KEY):
+            return reply.whole(401, b"{}")
+        series.in_progress += 1
+        series.settle()
+        asked = orjson.loads(await request.content.read())
+        doc = orjson.loads(await self._answer(_question(asked)))
+        if doc["message"] != "ok":
+            return reply.whole(502, b"{}")
+        reply.whole(200, _completion(name, asked["model"], doc["data"][0]["output"][0]))
+        series.in_progress -= 1
+        series.settle()
+        duration = time.perf_counter() - begun
+        series.answered(200, "", duration, None, None)
+        log("request", id=name, status=200, ms=round(duration * 1000, 1))
+        return reply
+
+    async def _answer(self, body: bytes) -> bytes:
+        request = UpstreamRequest("POST", self._urls, _HEADERS, body)
+        response = await self._upstream.send(request, self._transport)
+        try:
+            return await response.read(2**20)
+        finally:
+            await response.close()
+
+
+def _question(asked: dict[str, Any]) -> bytes:
+    said = " ".join(message["content"] for message in asked["messages"])
+    params = {
+        "prompt": [said],
+        "max_tokens": asked.get("max_tokens"),
+        "temperature": asked.get("temperature"),
+    }
+    return orjson.dumps({"model": asked["model"], "stream": False, "params": params})
+
+
+def _completion(name: str, model: str, text: str) -> bytes:
+    message = {"role": "assistant", "content": text, "refusal": None}
+    return orjson.dumps({
+        "id": f"chatcmpl-{name}", "object": "chat.completion", "created": int(time.time()), "model": model,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
+    })  # fmt: skip
+
+
+async def _serve(port: int, upstream: int) -> None:
+    set_up()
+    handler = ByHand(upstream)
+    server = await asyncio.get_running_loop().create_server(make_server(handler.handle), "127.0.0.1", port)
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve(int(sys.argv[1]), int(sys.argv[2])))
