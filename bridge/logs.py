@@ -56,7 +56,7 @@ def _say(event: str, level: int, lines: list[tuple[float, dict[str, Any]]]) -> N
 class _ForMachines(logging.StreamHandler[TextIO]):
     """Writes lines of JSON: ours without a record of who called, which costs more than the line."""
 
-    _second = 0
+    _second = -1
     _shown = ""
 
     def say(self, event: str, level: int, lines: Iterable[tuple[float, Mapping[str, Any]]]) -> None:
