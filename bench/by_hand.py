@@ -1,8 +1,8 @@
 """What an aiohttp server can do at best: the one format of `nginx-lua.conf`, translated by hand.
 
 It stands on the bridge's own server and connections, since aiohttp's plain ones cost more. A key is compared,
-Prometheus told and a line logged for each answer, as the bridge does; nothing is configured, nothing can fail
-in more than one way, nothing is streamed.
+Prometheus told and a line logged as the bridge does it; nothing is configured, nothing can fail in more than
+one way, nothing is streamed.
 
     python by_hand.py PORT UPSTREAM
 """
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import uvloop
 
-from bridge.logs import log, set_up
+from bridge.accounts import Accounts
+from bridge.logs import set_up
 from bridge.metrics import Metrics
 from bridge.names import Names
 from bridge.openai.endpoints import CHAT
@@ -42,28 +43,26 @@ class ByHand:
         self._upstream = Upstream()
         self._urls = (f"http://127.0.0.1:{upstream}/generate",)
         self._transport = TransportSpec(timeouts=TimeoutsSpec(), tls=TLSSpec())
-        self._series = Metrics().series("by hand", CHAT, "m")
+        metrics = Metrics()
+        self._series = metrics.series("by hand", CHAT, "m")
+        self._accounts = Accounts(metrics)
         self._names = Names()
         self._dates = Dates()
 
     async def handle(self, request: Request) -> Reply:
         """Answer one request."""
-        name, begun, series = self._names(), time.perf_counter(), self._series
+        name = self._names()
         reply = Reply(request, name, None, self._dates)
         if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), _KEY):
             return reply.whole(401, b"{}")
-        series.in_progress += 1
-        series.settle()
+        account = self._accounts.opened(self._series, reply)
         asked = orjson.loads(await request.content.read())
         doc = orjson.loads(await self._answer(_question(asked)))
         if doc["message"] != "ok":
             return reply.whole(502, b"{}")
         reply.whole(200, _completion(name, asked["model"], doc["data"][0]["output"][0]))
-        series.in_progress -= 1
-        series.settle()
-        duration = time.perf_counter() - begun
-        series.answered(200, "", duration, None, None)
-        log("request", id=name, status=200, ms=round(duration * 1000, 1))
+        account.over(None)
+        account.close()
         return reply
 
     async def _answer(self, body: bytes) -> bytes:

@@ -264,7 +264,7 @@ class _Sink:
             elif exchange.error is not None:
                 reply.failed(exchange.error)
             else:
-                reply.whole(200, b"".join(self._body))
+                reply.whole(200, b"".join(self._body), exchange.content_type)
             self._account.over(exchange.error)
         return self._reply
 

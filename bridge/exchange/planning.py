@@ -33,7 +33,7 @@ def plan(
         _check_dropped(course.route, dropped)
     calls, answers = _calls(course, body) if "n" in body else (1, 1)
     changed = _changed(course, body, calls) if course.changes or calls > 1 else body
-    if course.endpoint is CHAT and calls == 1:
+    if course.endpoint is CHAT and calls == 1:  # as nearly all are: there is nothing to part
         sent = data if changed is body or changed == body else None
         asking = Asking(course, changed, sent, body, body["messages"], None, now, authorization, answers)
         return [asking], dropped
