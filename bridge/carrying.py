@@ -85,7 +85,8 @@ class Carrier:
                 reply.headers["X-Bridge-Dropped"] = ", ".join(map(printable, exchange.dropped))
             if route.limits.concurrency:
                 entered = self._gate(route)
-                await entered.enter()
+                if not entered.entered():
+                    await entered.enter()
                 gate = entered
             sink = _Sink(exchange, reply, account)
             if len(exchange.legs) == 1:
@@ -199,7 +200,7 @@ class Carrier:
     def _gate(self, route: Route) -> Gate:
         gate = self._gates.get(route.name)
         if gate is None or gate.limits is not route.limits:
-            gate = self._gates[route.name] = Gate(route)
+            gate = self._gates[route.name] = Gate(route.limits)
         return gate
 
 

@@ -13,7 +13,7 @@ from bridge.errors import RequestError
 from bridge.openai.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, IMAGES, Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = ["PARAMETERS", "STRUCTURE", "content_text", "read_request"]
 
@@ -28,20 +28,19 @@ def read_request(endpoint: Endpoint, data: bytes) -> dict[str, Any]:
         raise RequestError(400, f"the body is not JSON: {error}", code="invalid_json") from None
     if not isinstance(body, dict):
         raise RequestError(400, f"the body must be a JSON object, not {_kind(body)}", code="invalid_json")
-    checks, check_own = _OWN[endpoint.name]
+    checks = _CHECKED[endpoint.name]
     if "model" not in body:
         if endpoint is not IMAGES:
             raise _missing("model")
         body["model"] = _IMAGE_MODEL
-    for name, value in body.items():
-        check = checks.get(name)
-        if check is None or type(value) in check.kinds or value is None:
-            continue
-        if check.holds is None or not check.holds(value):
-            raise _wrong(name, check.expected, value)
-    if not body["model"]:
+    if not checks.sound.issuperset(zip(body, map(type, body.values()), strict=True)):
+        _check_members(body, checks.members)
+    model = body["model"]
+    if not model:
         raise RequestError(400, "`model` must not be empty", param="model", code="invalid_value")
-    check_own(body)
+    if not model.isascii() and _SURROGATE.search(model):  # it goes into headers, URLs and every chunk
+        raise _wrong("model", "a string of whole characters", model)
+    checks.together(body)
     return body
 
 
@@ -71,6 +70,15 @@ def _depth(data: bytes) -> int:
             case b"]" | b"}":
                 depth -= 1
     return deepest
+
+
+def _check_members(body: dict[str, Any], checks: Mapping[str, _Check]) -> None:
+    for name, value in body.items():
+        check = checks.get(name)
+        if check is None or type(value) in check.kinds or value is None:
+            continue
+        if check.holds is None or not check.holds(value):
+            raise _wrong(name, check.expected, value)
 
 
 def _check_messages(body: dict[str, Any]) -> None:
@@ -153,11 +161,6 @@ def _are_tokens(value: Any) -> bool:
     return type(value) is list and all(type(item) is int for item in value)
 
 
-def _is_name(value: Any) -> bool:
-    """A string of whole characters: it goes into headers, URLs and every chunk of the answer."""
-    return type(value) is str and (value.isascii() or _SURROGATE.search(value) is None)
-
-
 def _missing(name: str) -> RequestError:
     return RequestError(400, f"`{name}` is missing", param=name, code="missing_required_parameter")
 
@@ -194,7 +197,7 @@ _OBJECT = _Check("an object", (dict,))
 _STRING = _Check("a string", (str,))
 
 _CHECKS: dict[str, _Check] = {
-    "model": _Check("a string", (), _is_name),
+    "model": _STRING,
     "messages": _Check("an array of messages", (list,)),
     "prompt": _Check("a string, an array of strings or arrays of tokens", (str,), _are_prompts),
     "stream": _Check("a boolean", (bool,)),
@@ -230,13 +233,30 @@ _IMAGE_CHECKS: dict[str, _Check] = {
     "response_format": _Check("`url` or `b64_json`", (), lambda value: value in ("url", "b64_json")),
 }
 
-_OWN: dict[str, tuple[dict[str, _Check], Callable[[dict[str, Any]], None]]] = {
-    CHAT.name: (_CHECKS, _check_messages),
-    COMPLETIONS.name: (_CHECKS, _check_prompt),
-    EMBEDDINGS.name: (_CHECKS | _EMBEDDING_CHECKS, _check_input),
-    IMAGES.name: (_CHECKS | _IMAGE_CHECKS, _check_image),
+
+class _Checks(NamedTuple):
+    """What is checked of a body: of its `members`, and of all `together`.
+
+    `sound` are the members with the types in which they need no look: most bodies hold no others.
+    """
+
+    members: Mapping[str, _Check]
+    sound: frozenset[tuple[str, type]]
+    together: Callable[[dict[str, Any]], None]
+
+    @classmethod
+    def of(cls, members: Mapping[str, _Check], together: Callable[[dict[str, Any]], None]) -> _Checks:
+        """The checks of one endpoint."""
+        sound = {(name, kind) for name, check in members.items() for kind in (*check.kinds, type(None))}
+        return cls(members, frozenset(sound), together)
+
+
+_CHECKED: dict[str, _Checks] = {
+    CHAT.name: _Checks.of(_CHECKS, _check_messages),
+    COMPLETIONS.name: _Checks.of(_CHECKS, _check_prompt),
+    EMBEDDINGS.name: _Checks.of(_CHECKS | _EMBEDDING_CHECKS, _check_input),
+    IMAGES.name: _Checks.of(_CHECKS | _IMAGE_CHECKS, _check_image),
 }
-"""What is checked of each endpoint: by member, and of all together."""
 
 _IMAGE_MODEL = "dall-e-2"  # what OpenAI takes where none is named
 

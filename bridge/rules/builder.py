@@ -130,19 +130,19 @@ class _Compiler:
         members = [
             (
                 key[1:] if str(key).startswith("$$") else _key_text(key),
-                self.compile(item, faults.below(key)),
                 _member(item),
+                self.compile(item, faults.below(key)),
             )
             for key, item in value.items()
         ]
 
         def build(scope: Scope) -> dict[str, Any]:
-            built, doc = {}, scope.doc
-            for key, make, name in members:
-                found = make(scope) if name is None else doc.get(name, MISSING)
-                if found is not MISSING:
-                    built[key] = found
-            return built
+            doc = scope.doc
+            return {
+                key: found
+                for key, name, make in members
+                if (found := doc.get(name, MISSING) if name else make(scope)) is not MISSING
+            }
 
         return build
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import re
 from difflib import SequenceMatcher
+from functools import reduce
+from operator import getitem
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.deltas import MISSING
@@ -117,19 +119,29 @@ def _walker(steps: tuple[Step, ...]) -> Callable[[Any], Any]:
         case (str(name),):
             return lambda value: value.get(name, MISSING) if type(value) is dict else MISSING
 
-    named: list[tuple[Any, bool]] = [(step, isinstance(step, str)) for step in steps]
+    first, rest = steps[0], steps[1:]
+    names_only = all(isinstance(step, str) for step in steps)
 
     def walk(value: Any) -> Any:
-        for step, is_name in named:
-            if is_name:
-                if type(value) is not dict or step not in value:
-                    return MISSING
-            elif type(value) is not list or not -len(value) <= step < len(value):
-                return MISSING
-            value = value[step]
-        return value
+        try:
+            found = reduce(getitem, rest, value[first])
+        except (LookupError, TypeError):
+            return MISSING
+        # Of a string an index would give a character, which is a string again.
+        if names_only or type(found) is not str or len(found) > 1:
+            return found
+        return found if _leads(steps, value) else MISSING
 
     return walk
+
+
+def _leads(steps: tuple[Step, ...], value: Any) -> bool:
+    """Whether no index among the steps is one of a string."""
+    for step in steps:
+        if type(value) is str:
+            return False
+        value = value[step]
+    return True
 
 
 def text_paths(docs: Iterable[Any], wanted: str = "", most: int = 6) -> list[str]:
