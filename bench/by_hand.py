@@ -23,10 +23,11 @@ from bridge.logs import set_up
 from bridge.metrics import Metrics
 from bridge.names import Names
 from bridge.openai.endpoints import CHAT
-from bridge.protocol import make_server
 from bridge.replying import Dates, Reply
 from bridge.routes.requests import UpstreamRequest
 from bridge.routes.spec.transport import TimeoutsSpec, TLSSpec, TransportSpec
+from bridge.server import Server
+from bridge.serving import bind
 from bridge.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -49,15 +50,15 @@ class ByHand:
         self._names = Names()
         self._dates = Dates()
 
-    async def handle(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> Reply:
         """Answer one request."""
         name = self._names()
         reply = Reply(request, name, None, self._dates)
-        if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), _KEY):
+        if not hmac.compare_digest(request.headers.get(b"authorization", b""), _KEY):
             return reply.whole(401, b"{}")
         account = self._accounts.opened(self._series, reply)
-        asked = orjson.loads(await request.content.read())
-        doc = orjson.loads(await self._answer(_question(asked)))
+        asked = orjson.loads(request.body.come() or b"{}")
+        doc = orjson.loads(await self._asked(_question(asked)))
         if doc["message"] != "ok":
             return reply.whole(502, b"{}")
         reply.whole(200, _completion(name, asked["model"], doc["data"][0]["output"][0]))
@@ -65,7 +66,7 @@ class ByHand:
         account.close()
         return reply
 
-    async def _answer(self, body: bytes) -> bytes:
+    async def _asked(self, body: bytes) -> bytes:
         request = UpstreamRequest("POST", self._urls, _HEADERS, body)
         response = await self._upstream.send(request, self._transport)
         try:
@@ -94,10 +95,8 @@ def _completion(name: str, model: str, text: str) -> bytes:
 
 async def _serve(port: int, upstream: int) -> None:
     set_up()
-    handler = ByHand(upstream)
-    server = await asyncio.get_running_loop().create_server(make_server(handler.handle), "127.0.0.1", port)
-    async with server:
-        await server.serve_forever()
+    await Server(ByHand(upstream).answer).listen(bind(f"127.0.0.1:{port}"))
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

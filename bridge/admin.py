@@ -4,36 +4,56 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from bridge.errors import RequestError
+from bridge.names import Names
+from bridge.replying import Dates, Reply
 
 if TYPE_CHECKING:
     from bridge.accounts import Accounts
     from bridge.front import State
+    from bridge.incoming import Request
     from bridge.metrics import Metrics
 
-__all__ = ["make_admin"]
+__all__ = ["Admin"]
+
+_TEXT = "text/plain; charset=utf-8"
+_EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"  # as Prometheus names its own
 
 
-def make_admin(state: State, accounts: Accounts, metrics: Metrics) -> web.Application:
-    """The application of the admin port."""
+class Admin:
+    """Answers whoever runs the bridge."""
 
-    async def exposition(request: web.Request) -> web.Response:
-        accounts.tell()
-        return web.Response(
-            body=metrics.exposition(),
-            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
-        )
+    def __init__(self, state: State, accounts: Accounts, metrics: Metrics) -> None:
+        self._state = state
+        self._accounts = accounts
+        self._metrics = metrics
+        self._dates = Dates()
+        self._names = Names()
 
-    async def healthy(request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+    async def answer(self, request: Request) -> Reply:
+        """Answer one request."""
+        reply = Reply(request, f"req_{self._names()}", None, self._dates)
+        try:
+            return self._answer(request, reply)
+        except RequestError as error:
+            return reply.failed(error)
 
-    async def ready(request: web.Request) -> web.Response:
-        if state.draining:
-            return web.Response(status=503, text="draining\n")
-        return web.Response(text=f"ready: {len(state.table.routes)} routes\n")
-
-    application = web.Application()
-    application.router.add_get("/metrics", exposition)
-    application.router.add_get("/healthz", healthy)
-    application.router.add_get("/readyz", ready)
-    return application
+    def _answer(self, request: Request, reply: Reply) -> Reply:
+        if request.fault is not None:
+            raise request.fault
+        path = request.path
+        if path not in ("/metrics", "/healthz", "/readyz"):
+            expected = "/metrics, /healthz or /readyz"
+            raise RequestError(404, f"there is no {path}: expected {expected}", code="unknown_url")
+        if request.method not in ("GET", "HEAD"):
+            error = RequestError(405, f"{request.method} is not allowed: use GET", code="method_not_allowed")
+            error.headers["Allow"] = "GET, HEAD"
+            raise error
+        if path == "/metrics":
+            self._accounts.tell()
+            return reply.whole(200, self._metrics.exposition(), _EXPOSITION)
+        if path == "/readyz":
+            if self._state.draining:
+                return reply.whole(503, b"draining\n", _TEXT)
+            return reply.whole(200, f"ready: {len(self._state.table.routes)} routes\n".encode(), _TEXT)
+        return reply.whole(200, b"ok\n", _TEXT)

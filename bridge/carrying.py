@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bridge.routes.route import Route
     from bridge.upstream import Upstream
 
-__all__ = ["Carrier"]
+__all__ = ["Carrier", "broken"]
 
 _AT_ONCE = 8  # calls of one client's request: a list of inputs must not be a flood
 _LEFT_OVER = 0.2  # seconds for the end of a stream behind its last word
@@ -106,11 +106,11 @@ class Carrier:
             account.left()
             raise
         except Exception as error:
-            broken = _broken(error)
-            account.over(broken, status=500)
-            if reply.status:
-                raise
-            return reply.failed(broken)
+            fault = broken(error)
+            account.over(fault, status=500)
+            if reply.status:  # some of it was sent: that it ends here is all that can be said
+                raise ConnectionAbortedError from error
+            return reply.failed(fault)
         finally:
             if gate is not None:
                 gate.leave()
@@ -270,7 +270,7 @@ class _Sink:
         return self._reply
 
 
-def _broken(error: Exception) -> BridgeError:
+def broken(error: Exception) -> BridgeError:
     """A fault of our own: told to the log whole, to the client in words that hold nothing of it."""
     log("internal error", 40, error=f"{type(error).__name__}: {error}"[:500])
     return BridgeError(500, "the bridge failed to carry this request out", code="internal_error")

@@ -13,10 +13,8 @@ import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import ClientPayloadError, web
-
 from bridge import json
-from bridge.carrying import Carrier
+from bridge.carrying import Carrier, broken
 from bridge.errors import BridgeError, RequestError
 from bridge.logs import log
 from bridge.names import Names
@@ -60,12 +58,14 @@ class Front:
         self._names = Names()
         self.carrier = Carrier(upstream, metrics)
 
-    async def handle(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> Reply:
         """Answer one request."""
         name = self._names()
         reply = Reply(request, _request_id(request, name), self._origin(request), self._dates)
         endpoint: Endpoint | None = None
         try:
+            if request.fault is not None:
+                raise request.fault
             path = request.path.removeprefix("/v1").rstrip("/")
             endpoint = _ENDPOINTS.get(path)
             if request.method == "OPTIONS" and reply.cors:
@@ -79,9 +79,14 @@ class Front:
                 return reply.whole(200, json.dumps(self._models(path[len("/models/") :])))
             raise RequestError(404, f"there is no {request.method} {request.path}", code="unknown_url")
         except BridgeError as error:
-            self._metrics.refused(endpoint.name if endpoint else "", error.status)
-            log("refused", id=reply.id, path=request.path[:200], status=error.status, error=error.code)
-            return reply.failed(error)
+            refusal = error
+        except ConnectionError:
+            raise
+        except Exception as error:
+            refusal = broken(error)
+        self._metrics.refused(endpoint.name if endpoint else "", refusal.status)
+        log("refused", id=reply.id, path=request.path[:200], status=refusal.status, error=refusal.code)
+        return reply.failed(refusal)
 
     async def _answer(self, request: Request, endpoint: Endpoint, reply: Reply, name: str) -> Reply:
         table = self._state.table
@@ -100,7 +105,7 @@ class Front:
             reply,
             name=name,
             model=model,
-            authorization=request.headers.get("Authorization"),
+            authorization=request.header(b"authorization"),
             conversation=_conversation(route, request),
         )
 
@@ -108,13 +113,13 @@ class Front:
         keys = self._state.table.keys
         if not keys:
             return
-        scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
-        given = shown.strip().encode(errors="replace")
+        scheme, _, shown = request.headers.get(b"authorization", b"").partition(b" ")
+        given = shown.strip()
         # Every key is compared, so that time tells nothing of which one was nearly right.
         found = False
         for key in keys:
             found |= hmac.compare_digest(given, key)
-        if not found or scheme.lower() != "bearer":
+        if not found or scheme.lower() != b"bearer":
             raise RequestError(
                 401,
                 "Incorrect API key provided"
@@ -139,7 +144,7 @@ class Front:
     def _origin(self, request: Request) -> str | None:
         """The origin that may read the answer, where the file allows it."""
         allowed = self._state.table.server.cors
-        origin = request.headers.get("Origin")
+        origin = request.header(b"origin")
         if origin is None or not allowed:
             return None
         return origin if origin in allowed or "*" in allowed else None
@@ -148,7 +153,7 @@ class Front:
 def _conversation(route: Route, request: Request) -> str | None:
     """What the client calls its conversation, where the route finds it by a header."""
     header = route.session.header if route.session else None
-    return request.headers.get(header) if header else None
+    return request.header(header.lower().encode()) if header else None
 
 
 def _check_method(request: Request, *allowed: str) -> None:
@@ -164,29 +169,26 @@ def _check_method(request: Request, *allowed: str) -> None:
 
 def _come(request: Request, limit: int) -> bytes | None:
     """The body, if it has come with the head, as most do. Raises RequestError (413, 415)."""
-    headers, content = request.headers, request.content
-    if "Content-Encoding" in headers and headers["Content-Encoding"].lower() != "identity":
+    encoding = request.header(b"content-encoding")
+    if encoding is not None and encoding.lower() != "identity":
         raise RequestError(
             415, "compressed bodies are not taken: send it as it is", code="unsupported_encoding"
         )
-    if not content.is_eof() or content.exception() is not None:
-        return None
-    data = content.read_nowait()
-    if len(data) > limit:
+    data = request.body.come()
+    if data is not None and len(data) > limit:
         raise _too_large(limit)
     return data
 
 
 async def _read(request: Request, limit: int) -> bytes:
     """The body, of at most so many bytes. Raises RequestError (400, 408, 413)."""
-    headers = request.headers
-    if int(headers.get("Content-Length", 0)) > limit:
+    if int(request.headers.get(b"content-length", 0)) > limit:
         raise _too_large(limit)
-    if headers.get("Expect", "").lower() == "100-continue" and request.protocol.transport is not None:
-        request.protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    if request.headers.get(b"expect", b"").lower() == b"100-continue":
+        request.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     pieces, size = [], 0
     try:
-        while data := await asyncio.wait_for(request.content.readany(), _PATIENCE):
+        while data := await asyncio.wait_for(request.body.piece(), _PATIENCE):
             pieces.append(data)
             size += len(data)
             if size > limit:
@@ -195,10 +197,6 @@ async def _read(request: Request, limit: int) -> bytes:
         raise RequestError(
             408, f"no more of the body came in {_PATIENCE:g} s", code="request_timeout"
         ) from None
-    except (web.RequestPayloadError, ClientPayloadError) as error:
-        raise RequestError(
-            400, "the body broke off, or is not what its head says", code="bad_request"
-        ) from error
     return b"".join(pieces)
 
 
@@ -208,7 +206,7 @@ def _too_large(limit: int) -> RequestError:
 
 def _request_id(request: Request, name: str) -> str:
     """The client's own where it is sane, else a new one."""
-    given = request.headers.get("X-Request-Id")
+    given = request.header(b"x-request-id")
     if given is None:
         return f"req_{name}"
     sane = 0 < len(given) <= 128 and given.isascii() and all(c.isalnum() or c in "-_.:/+=@" for c in given)

@@ -1,72 +1,141 @@
-"""A client's request, no more than its parts: aiohttp's own makes much that the bridge does not ask for."""
+"""A client's request, no more than its parts: what the parser of HTTP has found, read when it is asked for.
+
+request.method, request.path, request.header(b"origin")
+request.body.come()                             the body, if it has come whole, as most do
+await request.body.piece()                      else piece by piece, b"" behind the last
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Mapping
+    from bridge.errors import RequestError
 
-    from aiohttp.http_parser import RawRequestMessage
-    from aiohttp.streams import StreamReader
-
-__all__ = ["Client", "Request"]
+__all__ = ["Body", "Connection", "Request"]
 
 
-class Client(Protocol):
+class Connection(Protocol):
     """The connection that a request came on."""
 
-    transport: asyncio.Transport | None
+    @property
+    def ending(self) -> bool:
+        """Whether the reply that is made now is the last one."""
 
     @property
     def writing_paused(self) -> bool:
         """Whether the client is to be waited for."""
 
+    def write(self, data: bytes) -> None:
+        """Bytes for the client. Raises ConnectionResetError where it has left."""
+
     async def drained(self) -> None:
         """Wait until it takes more."""
 
+    def taken(self, size: int) -> None:
+        """So many bytes of a body wait no longer."""
+
+
+class Body:
+    """A request's body, as it arrives. `over`: all of it has come."""
+
+    __slots__ = ("_connection", "_fault", "_pieces", "_waiter", "over")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._pieces: list[bytes] = []
+        self._waiter: asyncio.Future[None] | None = None
+        self._fault: RequestError | None = None
+        self.over = False
+
+    @property
+    def awaited(self) -> bool:
+        """Whether some of it is still to come."""
+        return not self.over and self._fault is None
+
+    def feed(self, data: bytes) -> None:
+        """Some of it has come."""
+        self._pieces.append(data)
+        self._wake()
+
+    def end(self) -> None:
+        """All of it has."""
+        self.over = True
+        self._wake()
+
+    def fail(self, fault: RequestError) -> None:
+        """No more of it comes, for this reason."""
+        if not self.over:
+            self._fault = fault
+            self._wake()
+
+    def come(self) -> bytes | None:
+        """All of it, if it has come."""
+        if not self.over:
+            return None
+        pieces = self._pieces
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def piece(self) -> bytes:
+        """What has come of it since the last time. Raises RequestError where it is not as it should be."""
+        while not self._pieces and self.awaited:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if not self._pieces and self._fault is not None:
+            raise self._fault
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        self._connection.taken(len(data))
+        return data
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
 
 class Request:
-    """One request. `answered`: some of its reply was sent.
+    """One request. `headers` have their names in lower case; of several by one name the first stands.
 
-    `_finish`, `_cancel` and `_task` are what aiohttp's server looks for in what it calls a request.
+    `modern`: the client speaks HTTP/1.1. `keeps`: it wants its connection kept. `fault`: it is no request as
+    it should be.
     """
 
-    __slots__ = (
-        "_task",
-        "answered",
-        "content",
-        "headers",
-        "keep_alive",
-        "method",
-        "path",
-        "protocol",
-        "version",
-    )
+    __slots__ = ("_target", "body", "connection", "fault", "headers", "keeps", "method", "modern")
 
     def __init__(
         self,
-        message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: Client,
-        writer: object,
-        task: asyncio.Task[None],
+        connection: Connection,
+        method: str,
+        target: bytes,
+        headers: dict[bytes, bytes],
+        *,
+        modern: bool = True,
+        keeps: bool = True,
     ) -> None:
-        self._task = task
-        self.protocol = protocol
-        self.method = message.method
-        self.headers: Mapping[str, str] = message.headers
-        self.version: tuple[int, int] = message.version
-        self.keep_alive = not message.should_close
-        self.content = payload
-        self.answered = False
-        target = message.path
-        plain = target.startswith("/") and "%" not in target and "?" not in target and "#" not in target
-        self.path = target if plain else message.url.path
+        self.connection = connection
+        self.method = method
+        self._target = target
+        self.headers = headers
+        self.modern = modern
+        self.keeps = keeps
+        self.body = Body(connection)
+        self.fault: RequestError | None = None
 
-    def _finish(self) -> None:
-        """Nothing is left behind."""
+    @property
+    def path(self) -> str:
+        """The path of its target, unquoted (RFC 9112, 3.2)."""
+        target = self._target.decode("utf-8", "replace")
+        if not target.startswith(("/", "*")):
+            try:
+                target = urlsplit(target).path
+            except ValueError:  # a host that is none
+                return "/"
+        path = target.partition("?")[0].partition("#")[0]
+        return unquote(path) if "%" in path else path
 
-    def _cancel(self, error: BaseException) -> None:
-        self.content.set_exception(error)
+    def header(self, name: bytes) -> str | None:
+        """A header's value, by its name in lower case; None where it is not there."""
+        value = self.headers.get(name)
+        return None if value is None else value.strip().decode("utf-8", "surrogateescape")

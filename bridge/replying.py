@@ -3,7 +3,7 @@
     reply.whole(status, body)                          one body, sent when the handler returns it
     reply.put(data)* ─▶ reply.end(data)                a stream; its first piece brings the head
 
-`aiohttp.web.Server` takes what a handler returns by three names: `prepare`, `write_eof` and `keep_alive`.
+A reply is the last one on its connection where the client wants it so, or has not sent all of its request.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Dates", "Reply"]
 
 
 class Dates:
-    """The time of day as a head tells it (RFC 9110, 5.6.7), made once a second."""
+    """What every head ends with: who answers, and the time of day (RFC 9110, 6.6.1), made once a second."""
 
     __slots__ = ("_second", "_shown")
 
@@ -34,7 +34,8 @@ class Dates:
     def __call__(self) -> str:
         second = int(time.time())
         if second != self._second:
-            self._second, self._shown = second, formatdate(second, usegmt=True)
+            self._second = second
+            self._shown = f"Server: bridge\r\nDate: {formatdate(second, usegmt=True)}"
         return self._shown
 
 
@@ -51,7 +52,7 @@ class Reply:
 
     def __init__(self, request: Request, id: str, cors: str | None, dates: Dates) -> None:  # noqa: A002
         self._request = request
-        self._client = request.protocol
+        self._client = request.connection
         self._dates = dates
         self._body: bytes | None = None
         self._streams = False
@@ -59,7 +60,7 @@ class Reply:
         self.id = id
         self.cors = cors
         self.status = 0
-        self.keep_alive = request.keep_alive
+        self.keep_alive = request.keeps
         self.headers = {"X-Request-Id": id}
         if cors is not None:
             self.headers |= {
@@ -82,15 +83,13 @@ class Reply:
             self.headers["Retry-After"] = error.retry_after
         if error.status == 401:
             self.headers["WWW-Authenticate"] = "Bearer"
-        if not self._request.content.at_eof():
-            self.keep_alive = False  # what is left of the body is not read
         return self.whole(error.status, json.dumps(error.envelope))
 
     def preflight(self) -> Self:
         """What a browser asks before a page may call."""
         self.headers |= {
             "Access-Control-Allow-Methods": "GET, POST",
-            "Access-Control-Allow-Headers": self._request.headers.get("Access-Control-Request-Headers", "*"),
+            "Access-Control-Allow-Headers": self._request.header(b"access-control-request-headers") or "*",
             "Access-Control-Max-Age": "600",
         }
         self.status = 204
@@ -100,9 +99,9 @@ class Reply:
         """A piece of a stream; whether the client takes more at once."""
         head = b"" if self._streams else self._begun(content_type)
         if self._chunked:
-            self._write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
+            self._client.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
         else:
-            self._write(head + data)
+            self._client.write(head + data)
         return not self._client.writing_paused
 
     async def drained(self) -> None:
@@ -112,12 +111,12 @@ class Reply:
     def end(self, data: bytes = b"") -> Self:
         """The end of a stream that has begun, and its last piece."""
         if self._chunked:
-            self._write((b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + b"0\r\n\r\n")
+            self._client.write((b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + b"0\r\n\r\n")
         elif data:
-            self._write(data)
+            self._client.write(data)
         return self
 
-    async def prepare(self, request: object) -> None:
+    def send(self) -> None:
         """Send it, if it is not a stream."""
         if self._streams:
             return
@@ -127,18 +126,13 @@ class Reply:
         out = self._head()
         if body and self._request.method != "HEAD":
             out += body
-        self._write(out)
-
-    async def write_eof(self) -> None:
-        """It is over: the next one on this connection waits until it is sent."""
-        if self._client.writing_paused:
-            await self.drained()
+        self._client.write(out)
 
     def _begun(self, content_type: str) -> bytes:
         """The head of a stream. Clients of HTTP/1.0 know no chunks: the connection's end is the stream's."""
         self._streams = True
         self.status = 200
-        self._chunked = self._request.version >= (1, 1)
+        self._chunked = self._request.modern
         self.headers |= {
             "Content-Type": content_type, "Cache-Control": "no-cache", "X-Accel-Buffering": "no",
         }  # fmt: skip
@@ -149,27 +143,21 @@ class Reply:
         return self._head()
 
     def _head(self) -> bytes:
-        major, minor = self._request.version
-        headers, status = self.headers, self.status
-        if not self.keep_alive:
+        headers, request = self.headers, self._request
+        if not self.keep_alive or request.body.awaited or self._client.ending:
+            self.keep_alive = False
             headers["Connection"] = "close"
-        elif minor == 0:
+        elif not request.modern:
             headers["Connection"] = "keep-alive"
         said = "\r\n".join(map(": ".join, headers.items()))
         breaks = len(headers) - 1
         if said.count("\n") != breaks or said.count("\r") != breaks:
             raise ValueError("a line break in a header of the reply")  # it would begin another header
-        return (
-            f"HTTP/{major}.{minor} {status} {_REASONS.get(status, '')}\r\n"
-            f"{said}\r\nServer: bridge\r\nDate: {self._dates()}\r\n\r\n"
-        ).encode("utf-8", "surrogateescape")
-
-    def _write(self, data: bytes) -> None:
-        wire = self._client.transport
-        if wire is None or wire.is_closing():
-            raise ConnectionResetError("the client has left")
-        self._request.answered = True
-        wire.write(data)
+        status = _STATUSES.get(self.status) or f"{self.status} "
+        version = "1.1" if request.modern else "1.0"
+        return f"HTTP/{version} {status}\r\n{said}\r\n{self._dates()}\r\n\r\n".encode(
+            "utf-8", "surrogateescape"
+        )
 
 
-_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_STATUSES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}

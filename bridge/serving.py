@@ -14,15 +14,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
-from bridge.admin import make_admin
+from bridge.admin import Admin
 from bridge.errors import ConfigError
 from bridge.front import Front, State
 from bridge.loading import load_file, stamp
 from bridge.logs import log
 from bridge.metrics import Metrics
-from bridge.protocol import make_server
+from bridge.server import Server
 from bridge.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -94,11 +92,10 @@ async def serving(settings: Settings) -> AsyncIterator[asyncio.Event]:
         stack.push_async_callback(upstream.close)
         stack.push_async_callback(front.carrier.close)
         if settings.admin is not None:
-            admin = web.AppRunner(make_admin(state, front.carrier.accounts, metrics), access_log=None)
-            await _start(stack, admin, settings.admin)
+            admin = Admin(state, front.carrier.accounts, metrics)
+            await _listen(stack, Server(admin.answer), settings.admin, _LAST_WORDS)
         drain = settings.table.server.drain
-        runner = web.ServerRunner(make_server(front.handle), shutdown_timeout=drain + _LAST_WORDS)
-        await _start(stack, runner, settings.front)
+        await _listen(stack, Server(front.answer), settings.front, drain + _LAST_WORDS)
         watcher = asyncio.ensure_future(_watch(settings, state, metrics, reload))
         stack.callback(watcher.cancel)
         try:
@@ -110,10 +107,9 @@ async def serving(settings: Settings) -> AsyncIterator[asyncio.Event]:
             asyncio.get_running_loop().call_later(drain, front.carrier.interrupt)
 
 
-async def _start(stack: AsyncExitStack, runner: web.BaseRunner, listening: socket.socket) -> None:
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    await web.SockSite(runner, listening).start()
+async def _listen(stack: AsyncExitStack, server: Server, listening: socket.socket, patience: float) -> None:
+    await server.listen(listening)
+    stack.push_async_callback(server.close, patience)
 
 
 async def _watch(settings: Settings, state: State, metrics: Metrics, reload: asyncio.Event) -> None:

@@ -35,14 +35,14 @@ WORLDLY = {
 }  # fmt: skip
 
 KEEPERS = {
-    "orjson": "bridge.json",
-    "jinja2": "bridge.templating",
-    "yaml": "bridge.config",
-    "jsonpath_ng": "bridge.rules.extended",
-    "jwt": "bridge.tokens",
-    "botocore": "bridge.credentials.aws",
-    "httptools": "bridge.wires",
-    "redis": "bridge.keeping.redis",
+    "orjson": ("bridge.json",),
+    "jinja2": ("bridge.templating",),
+    "yaml": ("bridge.config",),
+    "jsonpath_ng": ("bridge.rules.extended",),
+    "jwt": ("bridge.tokens",),
+    "botocore": ("bridge.credentials.aws",),
+    "httptools": ("bridge.wires", "bridge.clients"),  # the two sides of HTTP
+    "redis": ("bridge.keeping.redis",),
 }
 
 
@@ -122,8 +122,9 @@ def _upward(name: str, other: str) -> list[str]:
 
 
 def _kept(name: str, other: str) -> list[str]:
-    keeper = KEEPERS.get(other.partition(".")[0])
-    return [] if keeper is None or (name + ".").startswith(keeper + ".") else [f"{name} knows {other}"]
+    keepers = KEEPERS.get(other.partition(".")[0])
+    known = keepers is None or any(f"{name}.".startswith(f"{keeper}.") for keeper in keepers)
+    return [] if known else [f"{name} knows {other}"]
 
 
 def _cycles(beside: dict[str, set[str]]) -> list[str]:

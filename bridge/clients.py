@@ -1,0 +1,293 @@
+"""One connection of a client: its requests, one after the other, and their replies (HTTP/1.1, RFC 9112).
+
+    bytes ─▶ httptools ─▶ Request ─▶ server.answer(request) ─▶ Reply ─▶ bytes
+
+A request is answered from its head on, while its body may still arrive; those behind it wait their turn.
+What is no HTTP is answered too, in its turn, and nothing behind it is read. When the client leaves, whatever
+is done for it is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from bridge.errors import RequestError
+from bridge.incoming import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bridge.incoming import Body
+    from bridge.replying import Reply
+
+__all__ = ["Client"]
+
+_LINE = 8190  # bytes of a request's target, or of a header
+_HEAD = 2**16  # bytes of all of them
+_MUCH = 2**18  # bytes of a body that may wait for someone who takes them
+_QUEUE = 128  # requests that may wait behind the one that is answered
+_SLOWEST = 6  # looks at a head that does not end
+_LONGEST = 363  # looks at a connection in no use: an hour, since a proxy in front wants to be who closes
+_LINGER = 10.0  # seconds for the rest of a body that nobody wants: closing at once would lose the reply
+
+
+class Server(Protocol):
+    """What a connection belongs to. `answer` raises ConnectionError alone: it cannot be gone on with."""
+
+    answer: Callable[[Request], Awaitable[Reply]]
+
+    def met(self, client: Client) -> None:
+        """A client has come."""
+
+    def left(self, client: Client) -> None:
+        """It is gone."""
+
+
+class Client(asyncio.Protocol):
+    """One connection."""
+
+    __slots__ = (
+        "_coming", "_declined", "_drained", "_ending", "_heading", "_large", "_lines", "_looks", "_loop",
+        "_parser", "_paused", "_queue", "_server", "_target", "_task", "_transport", "_turn", "_unfinished",
+        "_untaken", "writing_paused",
+    )  # fmt: skip
+
+    _task: asyncio.Task[None]
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self._parser: HttpRequestParser | None = HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._lines: list[bytes] = []
+        self._target = b""
+        self._heading = False  # a head has begun, and is not over
+        self._unfinished = 0  # bytes of it in what came after its beginning
+        self._large = False
+        self._declined = b""
+        self._coming: Request | None = None  # whose body is not over
+        self._untaken = 0  # bytes of that
+        self._queue: deque[Request] = deque()
+        self._turn: asyncio.Future[None] | None = None  # the next request is waited for
+        self._drained: asyncio.Future[None] | None = None
+        self._paused = False
+        self._ending = False  # no more requests are taken
+        self._looks = 0  # since anything began or ended on it
+        self.writing_paused = False
+
+    @property
+    def ending(self) -> bool:
+        """Whether the reply that is made now is the last one."""
+        return self._ending and not self._queue
+
+    def write(self, data: bytes) -> None:
+        """Bytes for the client. Raises ConnectionResetError where it has left."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client has left")
+        transport.write(data)
+
+    async def drained(self) -> None:
+        """Wait until the client takes more."""
+        if self.writing_paused:
+            if self._drained is None:
+                self._drained = self._loop.create_future()
+            await asyncio.shield(self._drained)  # others may wait for it too
+
+    def taken(self, size: int) -> None:
+        """So many bytes of a body wait no longer."""
+        self._untaken -= size
+        self._go_on()
+
+    def end(self) -> None:
+        """Take no more requests; close the connection when those that came are answered."""
+        self._ending = True
+        self._wake()
+
+    async def abort(self) -> None:
+        """Close the connection now."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    def look(self, between: float) -> None:
+        """See whether it is of any use still, so many seconds after the look before."""
+        self._looks += 1
+        if self._heading and self._looks > _SLOWEST:
+            said = f"the request's head did not end in {_SLOWEST * between:g} s"
+            self._refuse(RequestError(408, said, code="request_timeout"))
+        elif self._turn is not None and self._looks > _LONGEST:
+            self.end()
+
+    def _refuse(self, fault: RequestError) -> None:
+        """What comes is no request as it should be: say so in its turn, and read no more."""
+        self._parser = None
+        if self._coming is not None:
+            self._coming.keeps = False
+            self._coming.body.fail(fault)
+        elif not self._ending:
+            self._heading = False
+            request = Request(self, "", b"/", {}, keeps=False)
+            request.fault = fault
+            request.body.end()
+            self._queue.append(request)
+        self.end()
+
+    async def _serve(self) -> None:
+        """Answer requests until there are no more."""
+        queue = self._queue
+        try:
+            while queue or not self._ending:
+                if not queue:
+                    self._turn = self._loop.create_future()
+                    await self._turn
+                    self._turn = None
+                    continue
+                request = queue.popleft()
+                reply = await self._server.answer(request)
+                reply.send()
+                if self.writing_paused:
+                    await self.drained()
+                if request.body.awaited:
+                    await _linger(request.body)
+                if not reply.keep_alive:
+                    break
+                self._looks = 0
+        except ConnectionError:
+            pass  # the client has left, or must see that something broke
+        finally:
+            self._ending = True
+            if self._transport is not None:
+                self._transport.close()
+
+    def _wake(self) -> None:
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
+
+    def _go_on(self) -> None:
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment] # of a stream, as its server made it
+        self._server.met(self)
+        self._task = self._loop.create_task(self._serve())
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = self._parser = None
+        self._ending = True
+        self._server.left(self)
+        self.resume_writing()
+        self._task.cancel()
+
+    def pause_writing(self) -> None:
+        self.writing_paused = True
+
+    def resume_writing(self) -> None:
+        self.writing_paused = False
+        if self._drained is not None:
+            self._drained.set_result(None)
+            self._drained = None
+
+    def data_received(self, data: bytes) -> None:
+        while data and self._parser is not None:
+            if self._heading:
+                self._unfinished += len(data)
+            self._large = len(data) > _LINE
+            try:
+                self._parser.feed_data(data)
+                data = b""
+            except HttpParserUpgrade as upgrade:
+                # To another protocol there is no way from here: it is read as if it were not asked for.
+                data = self._declined + data[upgrade.args[0] :]
+                self._parser = HttpRequestParser(self)
+            except HttpParserError as error:
+                self._refuse(_no_http(str(error)))
+        if self._heading and self._unfinished > _HEAD:
+            self._refuse(_no_http(f"its head is over {_HEAD} bytes"))
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        self._heading = True
+        self._unfinished = self._looks = 0
+
+    def on_url(self, target: bytes) -> None:
+        self._target += target
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._heading:  # behind the body they are trailers: nobody looks at these
+            self._lines += (name, value)
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        lines, self._lines = self._lines, []
+        target, self._target = self._target, b""
+        self._heading = False
+        if parser is None or self._ending:
+            return
+        if self._large or self._unfinished:
+            longest = max(map(len, [target, *lines]))
+            if longest > _LINE or len(target) + sum(map(len, lines)) > _HEAD:
+                self._refuse(_no_http(f"a line of its head is over {_LINE} bytes, or all are over {_HEAD}"))
+                return
+        method = parser.get_method()
+        if parser.should_upgrade() and method != b"CONNECT":
+            self._declined = _without_upgrade(method, target, lines)
+            return
+        # Backwards, since of headers by one name the first stands.
+        headers = dict(zip(map(bytes.lower, lines[-2::-2]), lines[::-2], strict=True))
+        request = self._coming = Request(
+            self, method.decode(), target, headers,
+            modern=parser.get_http_version() == "1.1", keeps=parser.should_keep_alive(),
+        )  # fmt: skip
+        self._untaken = 0
+        self._queue.append(request)
+        self._wake()
+
+    def on_body(self, data: bytes) -> None:
+        if self._coming is not None:
+            self._coming.body.feed(data)
+            self._untaken += len(data)
+            if self._untaken > _MUCH and not self._paused and self._transport is not None:
+                self._paused = True
+                self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        request, self._coming = self._coming, None
+        if request is None:
+            return
+        request.body.end()
+        self._go_on()
+        if len(self._queue) >= _QUEUE or request.method == "CONNECT":
+            request.keeps = False
+        if not request.keeps:
+            self._ending = True
+
+
+async def _linger(body: Body) -> None:
+    """Let the client finish what nobody reads: it may look for its reply only then."""
+    with suppress(TimeoutError, RequestError):
+        async with asyncio.timeout(_LINGER):
+            while await body.piece():
+                pass
+
+
+def _no_http(why: str) -> RequestError:
+    return RequestError(400, f"the request is not HTTP as it should be: {why}", code="bad_request")
+
+
+def _without_upgrade(method: bytes, target: bytes, lines: list[bytes]) -> bytes:
+    """A head that does not ask for another protocol."""
+    fields = zip(lines[::2], lines[1::2], strict=True)
+    kept = [b"%b: %b\r\n" % field for field in fields if field[0].lower() != b"upgrade"]
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, b"".join(kept))
