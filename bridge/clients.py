@@ -34,6 +34,7 @@ _QUEUE = 128  # requests that may wait behind the one that is answered
 _SLOWEST = 6  # looks at a head that does not end
 _LONGEST = 363  # looks at a connection in no use: an hour, since a proxy in front wants to be who closes
 _LINGER = 10.0  # seconds for the rest of a body that nobody wants: closing at once would lose the reply
+_DEAF = 2.0  # the same behind what is no request
 
 
 class Server(Protocol):
@@ -159,6 +160,10 @@ class Client(asyncio.Protocol):
                 if not reply.keep_alive:
                     break
                 self._looks = 0
+            transport = self._transport
+            if self._parser is None and transport is not None and not transport.is_closing():
+                transport.write_eof()
+                await asyncio.sleep(_DEAF)  # or until the client has closed it
         except ConnectionError:
             pass  # the client has left, or must see that something broke
         finally:
