@@ -56,13 +56,13 @@ class ByHand:
         reply = Reply(request, name, None, self._dates)
         if not hmac.compare_digest(request.headers.get(b"authorization", b""), _KEY):
             return reply.whole(401, b"{}")
-        account = self._accounts.opened(self._series, reply)
+        account = self._accounts.opened(self._series, name)
         asked = orjson.loads(request.body.come() or b"{}")
         doc = orjson.loads(await self._asked(_question(asked)))
         if doc["message"] != "ok":
             return reply.whole(502, b"{}")
         reply.whole(200, _completion(name, asked["model"], doc["data"][0]["output"][0]))
-        account.over(None)
+        account.over(None, 200)
         account.close()
         return reply
 

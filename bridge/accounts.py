@@ -1,6 +1,6 @@
 """What is told of requests when they are over: metrics, and a log line each.
 
-    account = accounts.opened(series, reply) ─▶ account.over(error) ─▶ …   accounts.tell()
+    account = accounts.opened(series, id) ─▶ account.over(error, status) ─▶ …   accounts.tell()
 
 It is noted at once and told a little later, some requests together: what the telling needs, from the code in
 the processor's reach to the system call, is then paid for once.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from bridge.errors import UpstreamError
 from bridge.logs import log_all
@@ -20,28 +20,11 @@ if TYPE_CHECKING:
     from bridge.errors import BridgeError
     from bridge.exchange.exchange import Exchange
     from bridge.metrics import Metrics, Series
-    from bridge.replying import Reply
 
-__all__ = ["Account", "Accounts", "Entry"]
+__all__ = ["Account", "Accounts"]
 
 _TOGETHER = 0.05  # seconds until it is told, at most
 _MOST = 32  # told together: more would be felt by the answers that wait meanwhile
-
-
-class Entry(NamedTuple):
-    """One request that is over; `at` is when, in seconds of Unix time."""
-
-    series: Series
-    id: str
-    at: float
-    status: int
-    kind: str
-    code: str | None
-    streams: bool
-    duration: float
-    first: float | None
-    usage: Usage | None
-    dropped: tuple[str, ...]
 
 
 class Accounts:
@@ -50,15 +33,15 @@ class Accounts:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
-        self._entries: list[Entry] = []
+        self._over: list[Account] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def opened(self, series: Series, reply: Reply) -> Account:
-        """The account of a request that begins."""
+    def opened(self, series: Series, name: str) -> Account:
+        """The account of a request that begins, by its id."""
         series.in_progress += 1
         if self._timer is None:
             self._soon()
-        return Account(self, series, reply)
+        return Account(self, series, name)
 
     def closed(self, series: Series) -> None:
         """A request is over, in whatever way."""
@@ -66,10 +49,10 @@ class Accounts:
         if self._timer is None:
             self._soon()
 
-    def enter(self, entry: Entry) -> None:
+    def enter(self, account: Account) -> None:
         """A request has had its answer."""
-        self._entries.append(entry)
-        if len(self._entries) == _MOST:
+        self._over.append(account)
+        if len(self._over) == _MOST:
             self._loop.call_soon(self.tell)
 
     def _soon(self) -> None:
@@ -80,92 +63,103 @@ class Accounts:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        over, self._over = self._over, []
+        for one in over:
+            if one.dropped:
+                one.series.dropped(one.dropped)
+            one.series.answered(one.status, one.kind, one.duration, one.first, one.usage)
         self._metrics.settle()
-        entries, self._entries = self._entries, []
-        for entry in entries:
-            if entry.dropped:
-                entry.series.dropped(entry.dropped)
-            entry.series.answered(entry.status, entry.kind, entry.duration, entry.first, entry.usage)
-        log_all("request", [(entry.at, _line(entry)) for entry in entries])
+        log_all("request", [(one.at, _line(one)) for one in over])
 
 
 class Account:
     """What is told of one request, once.
 
-    A client that leaves when its reply is over has not left before it was.
+    `at` is when it was over, in seconds of Unix time; `duration` and, of a stream, its `first` output are in
+    seconds from its beginning. A client that leaves when its reply is over has not left before it was.
     """
 
-    __slots__ = ("_accounts", "_begun", "_first", "_reply", "_series", "_told", "exchange")
+    __slots__ = (
+        "_accounts", "_begun", "at", "code", "dropped", "duration", "exchange", "first", "id", "kind",
+        "series", "status", "streams", "usage",
+    )  # fmt: skip
 
-    def __init__(self, accounts: Accounts, series: Series, reply: Reply) -> None:
+    def __init__(self, accounts: Accounts, series: Series, name: str) -> None:
         self._accounts = accounts
-        self._series = series
-        self._reply = reply
         self._begun = time.perf_counter()
-        self._first: float | None = None
-        self._told = False
+        self.series = series
+        self.id = name
         self.exchange: Exchange | None = None
+        self.first: float | None = None
+        self.at = 0.0
 
     def output(self) -> None:
         """Bytes are about to leave for the client."""
-        if self._first is None:
-            self._first = time.perf_counter() - self._begun
+        if self.first is None:
+            self.first = time.perf_counter() - self._begun
 
-    def over(self, error: BridgeError | None, *, status: int | None = None) -> None:
-        """The reply is over."""
-        if self._told:
+    def over(self, error: BridgeError | None, status: int) -> None:
+        """The reply is over, under this status."""
+        if self.at:
             return
-        kind = ""
+        if error is None:
+            self._enter(status, "", None)
+            return
+        kind = str(error.status)
         if isinstance(error, UpstreamError):
             kind = str(error.kind)
-            self._series.failed(kind)
-        elif error is not None:
-            kind = str(error.status)
-        self._enter(status or self._reply.status or 200, kind, None if error is None else error.code)
+            self.series.failed(kind)
+        self._enter(status, kind, error.code)
 
     def left(self) -> None:
         """The client left before it was."""
-        if not self._told:
-            self._series.left()
+        if not self.at:
+            self.series.left()
             self._enter(499, "client_disconnect", None)
 
     def close(self) -> None:
         """In any case."""
-        self._accounts.closed(self._series)
+        self._accounts.closed(self.series)
 
     def _enter(self, status: int, kind: str, code: str | None) -> None:
-        self._told = True
-        exchange, duration = self.exchange, time.perf_counter() - self._begun
-        usage = dropped = None
-        streams = False
+        self.at = time.time()
+        self.duration = time.perf_counter() - self._begun
+        self.status = status
+        self.kind = kind
+        self.code = code
+        self.usage: Usage | None = None
+        self.dropped: tuple[str, ...] = ()
+        self.streams = False
+        exchange, self.exchange = self.exchange, None  # what was said is not kept until this is told
         if exchange is not None:
-            usage, dropped, streams = exchange.usage, exchange.dropped, exchange.streams
-        first = self._first if streams else None
-        # In the order of the entry's members; keywords would cost as much again.
-        self._accounts.enter(
-            Entry(
-                self._series, self._reply.id, time.time(), status, kind, code, streams, duration, first,
-                usage, dropped or (),
-            )
-        )  # fmt: skip
+            self.usage = exchange.usage
+            self.dropped = exchange.dropped
+            self.streams = exchange.streams
+        if not self.streams:
+            self.first = None
+        self._accounts.enter(self)
 
 
-def _line(entry: Entry) -> dict[str, Any]:
+def _line(one: Account) -> dict[str, Any]:
     """What the log says of a request: no content, and no secret."""
     said: dict[str, Any] = {
-        "id": entry.id, "route": entry.series.route, "endpoint": entry.series.endpoint,
-        "status": entry.status, "stream": entry.streams, "ms": round(entry.duration * 1000, 1),
+        "id": one.id, "route": one.series.route, "endpoint": one.series.endpoint, "status": one.status,
+        "stream": one.streams, "ms": _milliseconds(one.duration),
     }  # fmt: skip
-    if entry.first is not None:
-        said["first_ms"] = round(entry.first * 1000, 1)
-    if usage := entry.usage:
+    if one.first is not None:
+        said["first_ms"] = _milliseconds(one.first)
+    if usage := one.usage:
         said |= {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
         if usage.estimated:
             said["estimated"] = True
-    if entry.dropped:
-        said["dropped"] = len(entry.dropped)
-    if entry.kind:
-        said["error"] = entry.kind
-    if entry.code is not None:
-        said["code"] = entry.code
+    if one.dropped:
+        said["dropped"] = len(one.dropped)
+    if one.kind:
+        said["error"] = one.kind
+    if one.code is not None:
+        said["code"] = one.code
     return said
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 10_000) / 10

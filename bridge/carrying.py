@@ -69,7 +69,7 @@ class Carrier:
 
         `name` is what its answer is called by, `model` the table's word for what the client asked for.
         """
-        account = self.accounts.opened(self._metrics.series(route.name, endpoint, model), reply)
+        account = self.accounts.opened(self._metrics.series(route.name, endpoint, model), reply.id)
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)  # while an exchange is carried, it can be interrupted
@@ -80,9 +80,9 @@ class Carrier:
                 id=name, now=time.time(), authorization=authorization, conversation=conversation,
             )  # fmt: skip
             account.exchange = exchange
-            reply.headers["X-Bridge-Route"] = route.printed
+            reply.add("X-Bridge-Route", route.printed)
             if exchange.dropped:
-                reply.headers["X-Bridge-Dropped"] = ", ".join(map(printable, exchange.dropped))
+                reply.add("X-Bridge-Dropped", ", ".join(map(printable, exchange.dropped)))
             if route.limits.concurrency:
                 entered = self._gate(route)
                 if not entered.entered():
@@ -95,7 +95,7 @@ class Carrier:
                 await self._run_legs(exchange, exchange.legs, sink)
             return sink.end()
         except BridgeError as error:
-            account.over(error, status=error.status)
+            account.over(error, error.status)
             return reply.failed(error)
         except asyncio.CancelledError:
             if not self._interrupted:
@@ -107,7 +107,7 @@ class Carrier:
             raise
         except Exception as error:
             fault = broken(error)
-            account.over(fault, status=500)
+            account.over(fault, 500)
             if reply.status:  # some of it was sent: that it ends here is all that can be said
                 raise ConnectionAbortedError from error
             return reply.failed(fault)
@@ -128,7 +128,7 @@ class Carrier:
         error = BridgeError(503, "the bridge is shutting down", code="shutting_down")
         exchange = account.exchange
         out = exchange.interrupt(error) if exchange else b""
-        account.over(error, status=reply.status or error.status)
+        account.over(error, reply.status or error.status)
         if not reply.status or exchange is None:
             return reply.failed(error)
         return reply.end(out)
@@ -266,7 +266,7 @@ class _Sink:
                 reply.failed(exchange.error)
             else:
                 reply.whole(200, b"".join(self._body), exchange.content_type)
-            self._account.over(exchange.error)
+            self._account.over(exchange.error, reply.status)
         return self._reply
 
 

@@ -61,8 +61,11 @@ class _ForMachines(logging.StreamHandler[TextIO]):
 
     def say(self, event: str, level: int, lines: Iterable[tuple[float, Mapping[str, Any]]]) -> None:
         """What happened, and when, in seconds of Unix time."""
-        told = {"level": logging.getLevelName(level).lower(), "event": event}
-        out = [json.dumps({"time": self._time(at), **told, **members}) for at, members in lines]
+        word = logging.getLevelName(level).lower()
+        out = [
+            json.dumps({"time": self._time(at), "level": word, "event": event, **members})
+            for at, members in lines
+        ]
         with suppress(OSError, ValueError):  # nobody reads it any more
             self.stream.write((b"\n".join(out) + b"\n").decode())
             self.stream.flush()

@@ -57,7 +57,7 @@ class Series:
     """
 
     __slots__ = (
-        "_durations", "_gauge", "_labels", "_metrics", "_requests", "_shown", "endpoint", "in_progress",
+        "_answers", "_durations", "_gauge", "_labels", "_metrics", "_shown", "endpoint", "in_progress",
         "route",
     )  # fmt: skip
 
@@ -65,14 +65,18 @@ class Series:
         self._metrics = metrics
         self._gauge = metrics.in_progress(route)
         self._shown = self.in_progress = 0
-        self._requests: dict[int, Counter] = {}
+        self._answers: dict[int, int] = {}
         self._durations: dict[str, Histogram] = {}
         self._labels = (endpoint.operation, model)
         self.route = route
         self.endpoint = endpoint.name
 
     def settle(self) -> None:
-        """Show how many are in progress now."""
+        """Show how many were answered, and how many are in progress now."""
+        if self._answers:
+            for status, number in self._answers.items():
+                self._metrics.requests(self.route, self.endpoint, str(status)).inc(number)
+            self._answers.clear()
         if self.in_progress != self._shown:
             self._gauge.inc(self.in_progress - self._shown)
             self._shown = self.in_progress
@@ -95,14 +99,13 @@ class Series:
     ) -> None:
         """A request has had its answer: `kind` says what failed, "" if nothing did.
 
-        `duration` and, of a stream, its `first` output are in seconds from the request.
+        `duration` and, of a stream, its `first` output are in seconds from the request. What is only counted
+        is told when all settles.
         """
-        requests, durations = self._requests.get(status), self._durations.get(kind)
-        if requests is None:
-            requests = self._requests[status] = self._metrics.requests(self.route, self.endpoint, str(status))
+        self._answers[status] = self._answers.get(status, 0) + 1
+        durations = self._durations.get(kind)
         if durations is None:
             durations = self._durations[kind] = self._metrics.duration(*self._labels, kind, self.route)
-        requests.inc()
         durations.observe(duration)
         if usage is not None or first is not None:
             self._metrics.observe((*self._labels, kind, self.route), duration, first, usage)
@@ -193,7 +196,7 @@ class Metrics:
         return series
 
     def settle(self) -> None:
-        """Show how many requests are in progress now."""
+        """Show what each series has counted by itself."""
         for series in self._series.values():
             series.settle()
 

@@ -46,7 +46,7 @@ class Reply:
     """
 
     __slots__ = (
-        "_body", "_chunked", "_client", "_dates", "_request", "_streams", "cors", "headers", "id",
+        "_body", "_chunked", "_client", "_dates", "_lines", "_request", "_streams", "_type", "cors", "id",
         "keep_alive", "status",
     )  # fmt: skip
 
@@ -55,43 +55,48 @@ class Reply:
         self._client = request.connection
         self._dates = dates
         self._body: bytes | None = None
+        self._type = ""
         self._streams = False
         self._chunked = False
         self.id = id
         self.cors = cors
         self.status = 0
         self.keep_alive = request.keeps
-        self.headers = {"X-Request-Id": id}
+        self._lines = [f"X-Request-Id: {id}"]
         if cors is not None:
-            self.headers |= {
-                "Access-Control-Allow-Origin": cors,
-                "Access-Control-Expose-Headers": "X-Request-Id, X-Bridge-Route, X-Bridge-Dropped",
-                "Vary": "Origin",
-            }
+            self.add("Access-Control-Allow-Origin", cors)
+            self.add("Access-Control-Expose-Headers", "X-Request-Id, X-Bridge-Route, X-Bridge-Dropped")
+            self.add("Vary", "Origin")
+
+    def add(self, name: str, value: str) -> None:
+        """A header. Raises ValueError where it would begin another one."""
+        if "\n" in value or "\r" in value:
+            raise ValueError(f"a line break in the reply's {name}")
+        self._lines.append(f"{name}: {value}")
 
     def whole(self, status: int, body: bytes, content_type: str = "application/json") -> Self:
         """The reply in one piece."""
         self.status = status
         self._body = body
-        self.headers["Content-Type"] = content_type
+        self._type = content_type
         return self
 
     def failed(self, error: BridgeError) -> Self:
         """An error's envelope, under its own status."""
-        self.headers |= error.headers
+        for name, value in error.headers.items():
+            self.add(name, value)
         if error.retry_after is not None:
-            self.headers["Retry-After"] = error.retry_after
+            self.add("Retry-After", error.retry_after)
         if error.status == 401:
-            self.headers["WWW-Authenticate"] = "Bearer"
+            self.add("WWW-Authenticate", "Bearer")
         return self.whole(error.status, json.dumps(error.envelope))
 
     def preflight(self) -> Self:
         """What a browser asks before a page may call."""
-        self.headers |= {
-            "Access-Control-Allow-Methods": "GET, POST",
-            "Access-Control-Allow-Headers": self._request.header(b"access-control-request-headers") or "*",
-            "Access-Control-Max-Age": "600",
-        }
+        wanted = self._request.header(b"access-control-request-headers")
+        self.add("Access-Control-Allow-Methods", "GET, POST")
+        self.add("Access-Control-Allow-Headers", wanted or "*")
+        self.add("Access-Control-Max-Age", "600")
         self.status = 204
         return self
 
@@ -121,43 +126,34 @@ class Reply:
         if self._streams:
             return
         body = self._body
-        if body is not None:
-            self.headers["Content-Length"] = str(len(body))
-        out = self._head()
-        if body and self._request.method != "HEAD":
-            out += body
-        self._client.write(out)
+        if body is None:
+            self._client.write(self._head())
+            return
+        head = self._head(f"Content-Type: {self._type}", f"Content-Length: {len(body)}")
+        self._client.write(head if self._request.method == "HEAD" else head + body)
 
     def _begun(self, content_type: str) -> bytes:
         """The head of a stream. Clients of HTTP/1.0 know no chunks: the connection's end is the stream's."""
         self._streams = True
         self.status = 200
         self._chunked = self._request.modern
-        self.headers |= {
-            "Content-Type": content_type, "Cache-Control": "no-cache", "X-Accel-Buffering": "no",
-        }  # fmt: skip
+        said = f"Content-Type: {content_type}", "Cache-Control: no-cache", "X-Accel-Buffering: no"
         if self._chunked:
-            self.headers["Transfer-Encoding"] = "chunked"
-        else:
-            self.keep_alive = False
-        return self._head()
+            return self._head(*said, "Transfer-Encoding: chunked")
+        self.keep_alive = False
+        return self._head(*said)
 
-    def _head(self) -> bytes:
-        headers, request = self.headers, self._request
+    def _head(self, *lines: str) -> bytes:
+        request, status = self._request, self.status
+        kept: tuple[str, ...] = ()
         if not self.keep_alive or request.body.awaited or self._client.ending:
             self.keep_alive = False
-            headers["Connection"] = "close"
+            kept = ("Connection: close",)
         elif not request.modern:
-            headers["Connection"] = "keep-alive"
-        said = "\r\n".join(map(": ".join, headers.items()))
-        breaks = len(headers) - 1
-        if said.count("\n") != breaks or said.count("\r") != breaks:
-            raise ValueError("a line break in a header of the reply")  # it would begin another header
-        status = _STATUSES.get(self.status) or f"{self.status} "
-        version = "1.1" if request.modern else "1.0"
-        return f"HTTP/{version} {status}\r\n{said}\r\n{self._dates()}\r\n\r\n".encode(
-            "utf-8", "surrogateescape"
-        )
+            kept = ("Connection: keep-alive",)
+        first = f"HTTP/{'1.1' if request.modern else '1.0'} {_STATUSES.get(status) or f'{status} '}"
+        said = "\r\n".join([first, *self._lines, *lines, *kept, self._dates(), "", ""])
+        return said.encode("utf-8", "surrogateescape")
 
 
 _STATUSES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import bridge as package
-from bridge.accounts import Accounts, Entry
+from bridge.accounts import Accounts
 from bridge.exchange.exchange import Exchange
 from bridge.metrics import Metrics
 from bridge.openai.endpoints import CHAT
@@ -141,7 +141,7 @@ async def test_what_is_told_of_an_answer() -> None:
 
     def told() -> int:
         for number in range(20):
-            accounts.enter(Entry(series, f"id{number}", NOW, 200, "", None, False, 0.5, None, None, ()))
+            accounts.opened(series, f"id{number}").over(None, 200)
         with counted() as count:
             accounts.tell()
         return count.instructions // 20

@@ -10,6 +10,7 @@ What is made is kept with the description it was made by, so a table that is rep
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bridge.credentials.aws import AWSSigning
@@ -58,7 +59,7 @@ class Credentials:
 
         Raises UpstreamError where no credential can be had, BridgeError where a template of it fails.
         """
-        alone = request._replace(urls=(url,))
+        alone = replace(request, urls=(url,))
         auth = request.auth
         return alone if auth is None else await self._kinds[type(auth)].sign(auth, alone, refused)
 

@@ -8,6 +8,7 @@ waiter ───────────╯
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
@@ -63,7 +64,7 @@ def with_headers(request: UpstreamRequest, headers: Mapping[str, str]) -> Upstre
     """A request with these headers in place of equal ones."""
     names = {name.lower() for name in headers}
     kept = {name: value for name, value in request.headers.items() if name.lower() not in names}
-    return request._replace(headers={**kept, **headers})
+    return replace(request, headers={**kept, **headers})
 
 
 def with_query(request: UpstreamRequest, pairs: Mapping[str, str]) -> UpstreamRequest:
@@ -74,4 +75,4 @@ def with_query(request: UpstreamRequest, pairs: Mapping[str, str]) -> UpstreamRe
     query = "&".join(
         f"{quote(name, safe='')}={quote(value, safe='', errors='replace')}" for name, value in pairs.items()
     )
-    return request._replace(urls=(f"{url}{'&' if '?' in url else '?'}{query}",))
+    return replace(request, urls=(f"{url}{'&' if '?' in url else '?'}{query}",))

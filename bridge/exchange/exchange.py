@@ -14,6 +14,7 @@ the error's own HTTP status; later the honest end was among the bytes.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.deltas import add_usages
@@ -216,7 +217,7 @@ class Exchange:
             return PassedWhole()
         head = self._head
         if reading.id or reading.role:
-            head = head._replace(id=reading.id or head.id, role=reading.role or head.role)
+            head = replace(head, id=reading.id or head.id, role=reading.role or head.role)
         return StreamReply(head) if self.streams else KINDS[self.endpoint.finds].reply(head)
 
 

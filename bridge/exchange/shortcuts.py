@@ -11,6 +11,7 @@ since all that came is held until then.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bridge import json
@@ -110,4 +111,4 @@ def _named(rule: AnswerRule, scope: Scope, head: Head) -> Head:
     """What the reply is called, and who speaks, where the server says so."""
     name = None if rule.id is None else word_of(rule.id.read(scope))
     role = None if rule.role is None else word_of(rule.role.read(scope))
-    return head._replace(id=name or head.id, role=role or head.role)
+    return replace(head, id=name or head.id, role=role or head.role)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bridge import json
@@ -26,7 +27,8 @@ _TEXTS = ("content", "reasoning_content", "reasoning")
 
 def named(head: Head, body: Body) -> Head:
     """What a reply is called by its server, where that says something usable."""
-    return head._replace(
+    return replace(
+        head,
         id=_text(body.get("id")) or head.id,
         created=_integer(body.get("created")) or head.created,
         model=_text(body.get("model")) or head.model,

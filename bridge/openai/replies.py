@@ -10,8 +10,8 @@ Within it only the text changes, so a chunk is encoded once with a hole, and the
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from bridge import json
 from bridge.openai.endpoints import CHAT, Endpoint
@@ -28,7 +28,8 @@ DONE = b"data: [DONE]\n\n"
 _HOLE = "\ue000"
 
 
-class Head(NamedTuple):
+@dataclass(slots=True)
+class Head:
     """What is the same in a whole reply. `created` is in Unix seconds, `asked` the client's body."""
 
     endpoint: Endpoint
@@ -37,7 +38,7 @@ class Head(NamedTuple):
     model: str
     role: str = "assistant"
     include_usage: bool = False
-    asked: Mapping[str, Any] = MappingProxyType({})
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
 
 class StreamReply:

@@ -58,15 +58,12 @@ def messages_of(document: Document) -> list[Mapping[str, Any]]:
 
 def text_of(message: Mapping[str, Any]) -> str:
     """The text of a message; one without content says nothing."""
-    match message.get("content"):
-        case str(text):
-            return text
-        case list(parts):
-            # Only contents that hold more than text arrive as parts. A prompt has no place for a picture,
-            # but the words beside it are kept.
-            return "\n".join(_texts(parts))
-        case _:
-            return ""
+    content = message.get("content")
+    if type(content) is str:
+        return content
+    # Only contents that hold more than text arrive as parts. A prompt has no place for a picture, but the
+    # words beside it are kept.
+    return "\n".join(_texts(content)) if isinstance(content, list) else ""
 
 
 def _texts(parts: list[Any]) -> Iterator[str]:

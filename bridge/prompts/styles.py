@@ -136,7 +136,7 @@ def _last(document: Document) -> str:
 
 def _join(document: Document) -> str:
     """What LiteLLM's `custom/` sends."""
-    return " ".join(text_of(message) for message in messages_of(document))
+    return " ".join([text_of(message) for message in messages_of(document)])
 
 
 _PLAIN = Style(

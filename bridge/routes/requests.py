@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from bridge.errors import RequestError
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Call", "Outgoing", "Session", "UpstreamRequest", "make_request", "origin"]
 
 
-class UpstreamRequest(NamedTuple):
+@dataclass(slots=True)
+class UpstreamRequest:
     """One HTTP request to send. `urls`: the same at each replica; header names as they were written.
 
     `auth`: the credential that is made for it when it is sent. `websocket`: it is the first message on one,

@@ -198,13 +198,12 @@ class Course:
 
     def dropped(self, body: Mapping[str, Any]) -> tuple[str, ...]:
         """The client's parameters that reach neither the server nor an emulation."""
-        unknown = body.keys() - self._known
-        if not unknown:
+        if self._known.issuperset(body):
             return ()
         return tuple(
             name
             for name, value in body.items()
-            if name in unknown
+            if name not in self._known
             and value is not None
             and not (name == "n" and value == 1)
             and not self._arrives(name)

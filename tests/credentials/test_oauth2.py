@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 from base64 import b64decode
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, parse_qsl, unquote_plus, urlsplit
 
@@ -352,8 +353,8 @@ async def test_two_descriptions_have_two_tokens() -> None:
 
 async def test_nothing_is_kept_of_a_description_that_is_gone() -> None:
     async with upstream(tokens()) as there, sender(route(), variables(there.url)) as sending:
-        other = sending.request()._replace(
-            auth=table_of(route(), variables(there.url)).routes[0].outgoing.auth
+        other = replace(
+            sending.request(), auth=table_of(route(), variables(there.url)).routes[0].outgoing.auth
         )
         await sending.sign()
         await sending.credentials.sign(other, "http://127.0.0.1:9/")

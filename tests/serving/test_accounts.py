@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.accounts import Accounts, Entry
+from bridge.accounts import Accounts
 from bridge.logs import set_up
 from bridge.metrics import Metrics
 from bridge.openai.endpoints import CHAT
@@ -40,7 +40,10 @@ class Telling:
     def enter(self, *names: str) -> None:
         """Requests that are over."""
         for name in names:
-            self.accounts.enter(Entry(self.series, name, 0.5, 200, "", None, False, 0.25, None, None, ()))
+            account = self.accounts.opened(self.series, name)
+            account.over(None, 200)
+            account.at = 0.5
+            account.close()
 
     def counts(self, text: str) -> bool:
         """Whether the metrics say this."""
@@ -62,7 +65,7 @@ pytestmark = pytest.mark.usefixtures("logger")
 
 async def test_it_is_told_a_moment_later_by_itself() -> None:
     telling = Telling()
-    account = telling.accounts.opened(telling.series, reply=None)  # type: ignore[arg-type]
+    account = telling.accounts.opened(telling.series, "going on")
     telling.enter("one", "two")
     assert telling.lines == []
 
