@@ -35,20 +35,15 @@ def request_document(
     """
     own, looks = messages, course.looks
     prompt, tools = course.route.prompt, course.route.tools
-    are_texts = {type(message.get("content")) for message in messages} <= {str}
-    if not are_texts:
-        messages = [_flattened(message) for message in messages]
+    are_texts = True
+    for message in messages:
+        if type(message.get("content")) is not str:
+            are_texts = False
+            messages = [_flattened(message) for message in messages]
+            break
     if None in body.values():
         body = {name: value for name, value in body.items() if value is not None}
-    document = {
-        **body,
-        "messages": messages,
-        "endpoint": course.endpoint.path,
-        "stream": course.stream is not None,
-        "raw": raw,
-        "now": now,
-        "timeout": course.timeout,
-    }
+    document = {**body, **course.told, "messages": messages, "raw": raw, "now": now}
     if course.endpoint is EMBEDDINGS:
         given = body["input"]
         document["inputs"] = given if isinstance(given, list) else [given]

@@ -144,7 +144,8 @@ def printable(text: str) -> str:
 class Course:
     """One endpoint of a route, `wanted` as a stream or not.
 
-    `stream` None: the server is asked to answer whole. `looks`: what any part of the request or of the calls
+    `stream` None: the server is asked to answer whole. `told`: what is the same in all request documents.
+    `looks`: what any part of the request or of the calls
     around it looks at; `prompted`: the same, if the prompt has to be rendered. `changes`: the server sees
     another body than the client sent. `around`: there are calls around the answer. `passes`: answers are
     OpenAI's own, in the way that is wanted. `cuts`: there may be stop strings that the server is not told of.
@@ -156,7 +157,7 @@ class Course:
     __slots__ = (
         "_bodies", "_fixed", "_known", "answer_limit", "around", "beside", "body", "changes", "cuts",
         "endpoint", "failing", "finds", "frame_limit", "is_text", "looks", "outgoing", "passes", "prompted",
-        "reads", "route", "session", "several", "short", "stream", "tells_stop", "timeout", "wanted", "whole",
+        "reads", "route", "session", "several", "short", "stream", "tells_stop", "told", "wanted", "whole",
     )  # fmt: skip
 
     def __init__(self, route: Route, endpoint: Endpoint, *, wanted: bool) -> None:
@@ -177,7 +178,8 @@ class Course:
         self.finds = endpoint.finds
         self.session = route.session.id if route.session else None
         self.frame_limit = route.limits.frame
-        self.timeout = route.transport.timeouts.answer
+        timeout = route.transport.timeouts.answer
+        self.told = {"endpoint": endpoint.path, "stream": self.stream is not None, "timeout": timeout}
         self.answer_limit = route.limits.answer
         text = route.whole.text if texts and route.whole else None
         self.is_text = text is not None and text.slot.whole

@@ -137,18 +137,29 @@ class _Compiler:
         ]
 
         def build(scope: Scope) -> dict[str, Any]:
-            doc = scope.doc
-            return {
-                key: found
-                for key, name, make in members
-                if (found := doc.get(name, MISSING) if name else make(scope)) is not MISSING
-            }
+            built, doc = {}, scope.doc
+            for key, name, make in members:
+                if name is not None:
+                    if name in doc:
+                        built[key] = doc[name]
+                elif (found := make(scope)) is not MISSING:
+                    built[key] = found
+            return built
 
         return build
 
     def _list(self, value: list[Any], faults: Faults) -> Build:
         items = [self.compile(item, faults.below(n)) for n, item in enumerate(value)]
-        return lambda scope: [found for make in items if (found := make(scope)) is not MISSING]
+
+        def build(scope: Scope) -> list[Any]:
+            built = []
+            for make in items:
+                found = make(scope)
+                if found is not MISSING:
+                    built.append(found)
+            return built
+
+        return build
 
     def _instruction(self, key: str, value: dict[Any, Any], faults: Faults) -> Build:
         for name, (options, compiled) in _INSTRUCTIONS.items():

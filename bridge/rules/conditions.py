@@ -67,12 +67,12 @@ def same(one: Any, other: Any) -> bool:
 def _compile_test(key: Any, match: Any, faults: Faults, fields: bool) -> Condition:  # noqa: FBT001
     source, many = _compile_key(key, faults, fields)
     holds = compile_match(match, faults)
+    if not many:
+        return lambda scope: holds(source(scope))
 
     def test(scope: Scope) -> bool:
         found = source(scope)
-        if many and found is not MISSING:
-            return any(holds(item) for item in found)
-        return holds(found)
+        return holds(found) if found is MISSING else any(holds(item) for item in found)
 
     return test
 
@@ -112,6 +112,8 @@ def _any(tests: list[Condition]) -> Condition:
 
 def _not(wanted: Any, faults: Faults) -> Match:
     match = compile_match(wanted, faults)
+    if isinstance(wanted, str):
+        return lambda found: found is not MISSING and bool(found != wanted)
     return lambda found: found is not MISSING and not match(found)
 
 

@@ -69,9 +69,7 @@ def compile_path(text: str) -> Path:
     steps = _simple_steps(rest)
     if steps is not None:
         head = steps[0] if steps and isinstance(steps[0], str) else None
-        lone = head is not None and len(steps) == 1 and not on_item
-        find = _member(head) if head is not None and lone else _rooted(_walker(steps), on_item)
-        return Path(text, find, on_item, many=False, steps=steps, head=head)
+        return Path(text, _walker(steps, on_item), on_item, many=False, steps=steps, head=head)
     from bridge.rules.extended import compile_extended  # its library costs start and memory, which few need
 
     get, many, simple = compile_extended("$" + rest, text)
@@ -101,30 +99,20 @@ def _rooted(get: Callable[[Any], Any], on_item: bool) -> Callable[[Scope], Any]:
     return lambda scope: get(scope.doc)
 
 
-def _member(name: str) -> Callable[[Scope], Any]:
-    """The most frequent path of all: one member of the document."""
-
-    def find(scope: Scope) -> Any:
-        doc = scope.doc
-        return doc.get(name, MISSING) if type(doc) is dict else MISSING
-
-    return find
-
-
-def _walker(steps: tuple[Step, ...]) -> Callable[[Any], Any]:
+def _walker(steps: tuple[Step, ...], on_item: bool) -> Callable[[Scope], Any]:  # noqa: FBT001
     """A getter over names and indexes. A name wants a mapping, an index a list (a string is none)."""
     match steps:
         case ():
-            return lambda value: value
+            return _rooted(lambda value: value, on_item)
         case (str(name),):
-            return lambda value: value.get(name, MISSING) if type(value) is dict else MISSING
+            return _member(name, on_item)
 
-    first, rest = steps[0], steps[1:]
     names_only = all(isinstance(step, str) for step in steps)
 
-    def walk(value: Any) -> Any:
+    def walk(scope: Scope) -> Any:
+        value = scope.item if on_item else scope.doc
         try:
-            found = reduce(getitem, rest, value[first])
+            found = reduce(getitem, steps, value)
         except (LookupError, TypeError):
             return MISSING
         # Of a string an index would give a character, which is a string again.
@@ -133,6 +121,16 @@ def _walker(steps: tuple[Step, ...]) -> Callable[[Any], Any]:
         return found if _leads(steps, value) else MISSING
 
     return walk
+
+
+def _member(name: str, on_item: bool) -> Callable[[Scope], Any]:  # noqa: FBT001
+    """The most frequent path of all: one member."""
+
+    def find(scope: Scope) -> Any:
+        value = scope.item if on_item else scope.doc
+        return value.get(name, MISSING) if type(value) is dict else MISSING
+
+    return find
 
 
 def _leads(steps: tuple[Step, ...], value: Any) -> bool:
