@@ -57,7 +57,7 @@ class ByHand:
         if not hmac.compare_digest(request.headers.get(b"authorization", b""), _KEY):
             return reply.whole(401, b"{}")
         account = self._accounts.opened(self._series, name)
-        asked = orjson.loads(request.body.come() or b"{}")
+        asked = orjson.loads(request.body() or b"{}")
         doc = orjson.loads(await self._asked(_question(asked)))
         if doc["message"] != "ok":
             return reply.whole(502, b"{}")

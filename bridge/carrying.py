@@ -88,12 +88,12 @@ class Carrier:
                 if not entered.entered():
                     await entered.enter()
                 gate = entered
-            sink = _Sink(exchange, reply, account)
-            if len(exchange.legs) == 1:
-                await self._run_leg(exchange, exchange.legs[0], sink)
+            flows = [_Flow(exchange, leg, reply, account) for leg in exchange.legs]
+            if len(flows) == 1:
+                await self._run(flows[0])
             else:
-                await self._run_legs(exchange, exchange.legs, sink)
-            return sink.end()
+                await self._run_several(exchange, flows)
+            return _ended(exchange, reply, account)
         except BridgeError as error:
             account.over(error, error.status)
             return reply.failed(error)
@@ -139,17 +139,17 @@ class Carrier:
         await self._sessions.close()
         self.accounts.tell()
 
-    async def _run_legs(self, exchange: Exchange, legs: tuple[Leg, ...], sink: _Sink) -> None:
+    async def _run_several(self, exchange: Exchange, flows: list[_Flow]) -> None:
         """A few calls at once; the first that fails ends the others."""
-        waiting = iter(legs)
+        waiting = iter(flows)
 
         async def run() -> None:
-            for leg in waiting:
-                await self._run_leg(exchange, leg, sink)
+            for flow in waiting:
+                await self._run(flow)
                 if exchange.error is not None:
                     return
 
-        tasks = [asyncio.ensure_future(run()) for _ in legs[:_AT_ONCE]]
+        tasks = [asyncio.ensure_future(run()) for _ in flows[:_AT_ONCE]]
         try:
             pending: set[asyncio.Future[None]] = set(tasks)
             while pending and exchange.error is None:
@@ -161,41 +161,43 @@ class Carrier:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run_leg(self, exchange: Exchange, leg: Leg, sink: _Sink) -> None:
+    async def _run(self, flow: _Flow) -> None:
+        """One call and what surrounds it."""
+        exchange, leg = flow.exchange, flow.leg
         try:
-            if leg.around and await self._calls.before(leg, partial(self._take, exchange, leg, sink)):
-                await self._give(exchange, leg, sink, exchange.close(leg))
+            if leg.around is not None and await self._calls.before(leg, partial(self._take, flow)):
+                await self._give(flow, exchange.close(leg))
                 return
             response = await self._sender.sent(leg, leg.request())
             try:
                 exchange.start(leg, response.status, response.headers)
-                flow = _Flow(exchange, leg, sink)
                 while not await response.pump(flow.take) and not exchange.finished(leg):
-                    await sink.drained()
-                await self._give(exchange, leg, sink, flow.rest + exchange.close(leg))
+                    await flow.reply.drained()
+                await self._give(flow, flow.rest + exchange.close(leg))
                 if exchange.streams and len(exchange.legs) == 1 and leg.whole_read:
-                    sink.end()  # the client need not wait for what follows
+                    _ended(exchange, flow.reply, flow.account)  # the client need not wait for what follows
                     await response.drain(_LEFT_OVER)
             finally:
                 await response.close()
         except UpstreamError as error:
-            sink.put(exchange.cut(leg, error))
+            flow.put(exchange.cut(leg, error))
         finally:
             if leg.around is not None:
                 self._calls.after(leg)
 
-    async def _take(self, exchange: Exchange, leg: Leg, sink: _Sink, heard: Heard) -> None:
+    async def _take(self, flow: _Flow, heard: Heard) -> None:
         """Read what was polled, or the next piece of it."""
+        exchange, leg = flow.exchange, flow.leg
         if not leg.answering.started:
             exchange.start(leg, heard.status, heard.headers)
-        await self._give(exchange, leg, sink, exchange.feed(leg, heard.body))
+        await self._give(flow, exchange.feed(leg, heard.body))
 
-    async def _give(self, exchange: Exchange, leg: Leg, sink: _Sink, out: bytes) -> None:
+    async def _give(self, flow: _Flow, out: bytes) -> None:
         """Bytes for the client. Its end may bring the next turn: what that looks for is kept before."""
-        if leg.around is not None and exchange.finished(leg):
-            await self._calls.keep(leg)
-        if not sink.put(out):
-            await sink.drained()
+        if flow.leg.around is not None and flow.exchange.finished(flow.leg):
+            await self._calls.keep(flow.leg)
+        if not flow.put(out):
+            await flow.reply.drained()
 
     def _gate(self, route: Route) -> Gate:
         gate = self._gates.get(route.name)
@@ -207,67 +209,45 @@ class Carrier:
 class _Flow:
     """What arrives of one call's answer, on its way to the client. `rest`: what its end brought."""
 
-    __slots__ = ("_exchange", "_leg", "_sink", "rest")
+    __slots__ = ("_streams", "account", "exchange", "leg", "reply", "rest")
 
-    def __init__(self, exchange: Exchange, leg: Leg, sink: _Sink) -> None:
-        self._exchange = exchange
-        self._leg = leg
-        self._sink = sink
+    def __init__(self, exchange: Exchange, leg: Leg, reply: Reply, account: Account) -> None:
+        self._streams = exchange.streams
+        self.exchange = exchange
+        self.leg = leg
+        self.reply = reply
+        self.account = account
         self.rest = b""
 
     def take(self, data: bytes) -> bool:
         """Some has arrived; whether more is wanted at once."""
-        exchange, leg = self._exchange, self._leg
+        exchange, leg = self.exchange, self.leg
         out = exchange.feed(leg, data)
         if leg.settled or exchange.error is not None:
             self.rest = out
             return False
-        return self._sink.put(out) if out else True
-
-
-class _Sink:
-    """Where the bytes of an exchange go: on at once, or into one body."""
-
-    __slots__ = ("_account", "_begun", "_body", "_exchange", "_over", "_reply", "_streams")
-
-    def __init__(self, exchange: Exchange, reply: Reply, account: Account) -> None:
-        self._exchange = exchange
-        self._reply = reply
-        self._account = account
-        self._body: list[bytes] = []
-        self._streams = exchange.streams
-        self._begun = False
-        self._over = False
+        return self.put(out) if out else True
 
     def put(self, data: bytes) -> bool:
         """Bytes for the client; whether it takes more at once."""
         if not data:
             return True
         if not self._streams:
-            self._body.append(data)
+            self.reply.whole(200, data)  # they come all at once
             return True
-        if not self._begun:
-            self._begun = True
-            self._account.output()
-        return self._reply.put(data, StreamReply.content_type)
+        if not self.reply.status:
+            self.account.output()
+        return self.reply.put(data, StreamReply.content_type)
 
-    async def drained(self) -> None:
-        """Wait until the client takes more."""
-        await self._reply.drained()
 
-    def end(self) -> Reply:
-        """The reply is over, once."""
-        if not self._over:
-            self._over = True
-            exchange, reply = self._exchange, self._reply
-            if exchange.streams and reply.status:
-                reply.end()
-            elif exchange.error is not None:
-                reply.failed(exchange.error)
-            else:
-                reply.whole(200, b"".join(self._body), exchange.content_type)
-            self._account.over(exchange.error, reply.status)
-        return self._reply
+def _ended(exchange: Exchange, reply: Reply, account: Account) -> Reply:
+    """The reply is over, and told of."""
+    if exchange.streams and reply.status:
+        reply.end()
+    elif exchange.error is not None:
+        reply.failed(exchange.error)
+    account.over(exchange.error, reply.status)
+    return reply
 
 
 def broken(error: Exception) -> BridgeError:

@@ -22,7 +22,6 @@ from bridge.incoming import Request
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from bridge.incoming import Body
     from bridge.replying import Reply
 
 __all__ = ["Client"]
@@ -131,12 +130,12 @@ class Client(asyncio.Protocol):
         self._parser = None
         if self._coming is not None:
             self._coming.keeps = False
-            self._coming.body.fail(fault)
+            self._coming.fail(fault)
         elif not self._ending:
             self._heading = False
-            request = Request(self, "", b"/", {}, keeps=False)
-            request.fault = fault
-            request.body.end()
+            request = Request(self, "", b"/", {})
+            request.keeps = False
+            request.fail(fault)
             self._queue.append(request)
         self.end()
 
@@ -155,8 +154,8 @@ class Client(asyncio.Protocol):
                 reply.send()
                 if self.writing_paused:
                     await self.drained()
-                if request.body.awaited:
-                    await _linger(request.body)
+                if request.unfinished:
+                    await _linger(request)
                 if not reply.keep_alive:
                     break
                 self._looks = 0
@@ -251,17 +250,16 @@ class Client(asyncio.Protocol):
             return
         # Backwards, since of headers by one name the first stands.
         headers = dict(zip(map(bytes.lower, lines[-2::-2]), lines[::-2], strict=True))
-        request = self._coming = Request(
-            self, method.decode(), target, headers,
-            modern=parser.get_http_version() == "1.1", keeps=parser.should_keep_alive(),
-        )  # fmt: skip
+        request = self._coming = Request(self, method.decode(), target, headers)
+        request.modern = parser.get_http_version() == "1.1"
+        request.keeps = parser.should_keep_alive()
         self._untaken = 0
         self._queue.append(request)
         self._wake()
 
     def on_body(self, data: bytes) -> None:
         if self._coming is not None:
-            self._coming.body.feed(data)
+            self._coming.feed(data)
             self._untaken += len(data)
             if self._untaken > _MUCH and not self._paused and self._transport is not None:
                 self._paused = True
@@ -271,19 +269,20 @@ class Client(asyncio.Protocol):
         request, self._coming = self._coming, None
         if request is None:
             return
-        request.body.end()
-        self._go_on()
+        request.end()
+        if self._paused:
+            self._go_on()
         if len(self._queue) >= _QUEUE or request.method == "CONNECT":
             request.keeps = False
         if not request.keeps:
             self._ending = True
 
 
-async def _linger(body: Body) -> None:
-    """Let the client finish what nobody reads: it may look for its reply only then."""
+async def _linger(request: Request) -> None:
+    """Let the client finish a body that nobody reads: it may look for its reply only then."""
     with suppress(TimeoutError, RequestError):
         async with asyncio.timeout(_LINGER):
-            while await body.piece():
+            while await request.piece():
                 pass
 
 

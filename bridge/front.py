@@ -105,7 +105,7 @@ class Front:
             reply,
             name=name,
             model=model,
-            authorization=request.header(b"authorization"),
+            authorization=request.header(b"authorization") if route.pass_key else None,
             conversation=_conversation(route, request),
         )
 
@@ -144,8 +144,8 @@ class Front:
     def _origin(self, request: Request) -> str | None:
         """The origin that may read the answer, where the file allows it."""
         allowed = self._state.table.server.cors
-        origin = request.header(b"origin")
-        if origin is None or not allowed:
+        origin = request.header(b"origin") if allowed else None
+        if origin is None:
             return None
         return origin if origin in allowed or "*" in allowed else None
 
@@ -169,12 +169,11 @@ def _check_method(request: Request, *allowed: str) -> None:
 
 def _come(request: Request, limit: int) -> bytes | None:
     """The body, if it has come with the head, as most do. Raises RequestError (413, 415)."""
-    encoding = request.header(b"content-encoding")
-    if encoding is not None and encoding.lower() != "identity":
+    if (request.header(b"content-encoding") or "identity").lower() != "identity":
         raise RequestError(
             415, "compressed bodies are not taken: send it as it is", code="unsupported_encoding"
         )
-    data = request.body.come()
+    data = request.body()
     if data is not None and len(data) > limit:
         raise _too_large(limit)
     return data
@@ -188,7 +187,7 @@ async def _read(request: Request, limit: int) -> bytes:
         request.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     pieces, size = [], 0
     try:
-        while data := await asyncio.wait_for(request.body.piece(), _PATIENCE):
+        while data := await asyncio.wait_for(request.piece(), _PATIENCE):
             pieces.append(data)
             size += len(data)
             if size > limit:

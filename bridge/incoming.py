@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 if TYPE_CHECKING:
     from bridge.errors import RequestError
 
-__all__ = ["Body", "Connection", "Request"]
+__all__ = ["Connection", "Request"]
 
 
 class Connection(Protocol):
@@ -38,90 +38,30 @@ class Connection(Protocol):
         """So many bytes of a body wait no longer."""
 
 
-class Body:
-    """A request's body, as it arrives. `over`: all of it has come."""
-
-    __slots__ = ("_connection", "_fault", "_pieces", "_waiter", "over")
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._pieces: list[bytes] = []
-        self._waiter: asyncio.Future[None] | None = None
-        self._fault: RequestError | None = None
-        self.over = False
-
-    @property
-    def awaited(self) -> bool:
-        """Whether some of it is still to come."""
-        return not self.over and self._fault is None
-
-    def feed(self, data: bytes) -> None:
-        """Some of it has come."""
-        self._pieces.append(data)
-        self._wake()
-
-    def end(self) -> None:
-        """All of it has."""
-        self.over = True
-        self._wake()
-
-    def fail(self, fault: RequestError) -> None:
-        """No more of it comes, for this reason."""
-        if not self.over:
-            self._fault = fault
-            self._wake()
-
-    def come(self) -> bytes | None:
-        """All of it, if it has come."""
-        if not self.over:
-            return None
-        pieces = self._pieces
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    async def piece(self) -> bytes:
-        """What has come of it since the last time. Raises RequestError where it is not as it should be."""
-        while not self._pieces and self.awaited:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        if not self._pieces and self._fault is not None:
-            raise self._fault
-        data = b"".join(self._pieces)
-        self._pieces.clear()
-        self._connection.taken(len(data))
-        return data
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-
 class Request:
     """One request. `headers` have their names in lower case; of several by one name the first stands.
 
-    `modern`: the client speaks HTTP/1.1. `keeps`: it wants its connection kept. `fault`: it is no request as
-    it should be.
+    `modern`: the client speaks HTTP/1.1. `keeps`: it wants its connection kept. `fault`: what came is no
+    request as it should be. `over`: all of its body has come.
     """
 
-    __slots__ = ("_target", "body", "connection", "fault", "headers", "keeps", "method", "modern")
+    __slots__ = (
+        "_pieces", "_target", "_waiter", "connection", "fault", "headers", "keeps", "method", "modern",
+        "over",
+    )  # fmt: skip
 
     def __init__(
-        self,
-        connection: Connection,
-        method: str,
-        target: bytes,
-        headers: dict[bytes, bytes],
-        *,
-        modern: bool = True,
-        keeps: bool = True,
+        self, connection: Connection, method: str, target: bytes, headers: dict[bytes, bytes]
     ) -> None:
         self.connection = connection
         self.method = method
         self._target = target
         self.headers = headers
-        self.modern = modern
-        self.keeps = keeps
-        self.body = Body(connection)
+        self.modern = self.keeps = True
+        self.over = False
         self.fault: RequestError | None = None
+        self._pieces: list[bytes] = []
+        self._waiter: asyncio.Future[None] | None = None
 
     @property
     def path(self) -> str:
@@ -139,3 +79,47 @@ class Request:
         """A header's value, by its name in lower case; None where it is not there."""
         value = self.headers.get(name)
         return None if value is None else value.strip().decode("utf-8", "surrogateescape")
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether some of its body is still to come."""
+        return not self.over and self.fault is None
+
+    def feed(self, data: bytes) -> None:
+        """Some of its body has come."""
+        self._pieces.append(data)
+        self._wake()
+
+    def end(self) -> None:
+        """All of its body has."""
+        self.over = True
+        self._wake()
+
+    def fail(self, fault: RequestError) -> None:
+        """No more of it comes, for this reason."""
+        if not self.over:
+            self.fault = fault
+            self._wake()
+
+    def body(self) -> bytes | None:
+        """Its body, if all of it has come."""
+        if not self.over:
+            return None
+        pieces = self._pieces
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def piece(self) -> bytes:
+        """What has come of its body since the last time, b"" at the end. Raises `fault`."""
+        while not self._pieces and self.unfinished:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if not self._pieces and self.fault is not None:
+            raise self.fault
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        self.connection.taken(len(data))
+        return data
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

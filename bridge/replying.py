@@ -46,8 +46,8 @@ class Reply:
     """
 
     __slots__ = (
-        "_body", "_chunked", "_client", "_dates", "_lines", "_request", "_streams", "_type", "cors", "id",
-        "keep_alive", "status",
+        "_body", "_chunked", "_client", "_dates", "_ended", "_lines", "_request", "_streams", "_type",
+        "cors", "id", "keep_alive", "status",
     )  # fmt: skip
 
     def __init__(self, request: Request, id: str, cors: str | None, dates: Dates) -> None:  # noqa: A002
@@ -58,6 +58,7 @@ class Reply:
         self._type = ""
         self._streams = False
         self._chunked = False
+        self._ended = False
         self.id = id
         self.cors = cors
         self.status = 0
@@ -114,7 +115,10 @@ class Reply:
         await self._client.drained()
 
     def end(self, data: bytes = b"") -> Self:
-        """The end of a stream that has begun, and its last piece."""
+        """The end of a stream that has begun, and its last piece; once."""
+        if self._ended:
+            return self
+        self._ended = True
         if self._chunked:
             self._client.write((b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + b"0\r\n\r\n")
         elif data:
@@ -146,7 +150,7 @@ class Reply:
     def _head(self, *lines: str) -> bytes:
         request, status = self._request, self.status
         kept: tuple[str, ...] = ()
-        if not self.keep_alive or request.body.awaited or self._client.ending:
+        if not self.keep_alive or request.unfinished or self._client.ending:
             self.keep_alive = False
             kept = ("Connection: close",)
         elif not request.modern:

@@ -25,7 +25,7 @@ from bridge.exchange.legs import Leg
 from bridge.exchange.passing import ChunkPassing, PassedStream, PassedWhole
 from bridge.exchange.planning import plan
 from bridge.exchange.shortcuts import PassedShortcut, Shortcut
-from bridge.openai.replies import Head, StreamReply, WholeReply
+from bridge.openai.replies import Head, StreamReply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,11 +82,6 @@ class Exchange:
     def started(self) -> bool:
         """Whether bytes of a good answer were given."""
         return self._reply is not None and self._reply.started
-
-    @property
-    def content_type(self) -> str:
-        """Of the reply."""
-        return StreamReply.content_type if self.streams else WholeReply.content_type
 
     @property
     def usage(self) -> Usage | None:

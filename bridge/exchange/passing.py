@@ -13,7 +13,7 @@ from bridge.exchange.reading import Reading
 from bridge.openai.completing import mend_completion
 from bridge.openai.mending import ChunkMender
 from bridge.openai.pieces import finish_word, identical, mend_usage
-from bridge.openai.replies import DONE, StreamReply, WholeReply, event, usage_object
+from bridge.openai.replies import DONE, event, usage_object
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,7 +148,6 @@ class PassedWhole:
 
     __slots__ = ("_body",)
 
-    content_type = WholeReply.content_type
     started = False
 
     def __init__(self) -> None:
@@ -172,8 +171,6 @@ class PassedStream:
     """The reply to a stream that is passed on."""
 
     __slots__ = ("_include_usage", "_reading", "started")
-
-    content_type = StreamReply.content_type
 
     def __init__(self, reading: ChunkPassing, *, include_usage: bool) -> None:
         self._reading = reading

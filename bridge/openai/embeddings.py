@@ -50,7 +50,6 @@ class EmbeddingsReply:
 
     __slots__ = ("_head", "_vectors")
 
-    content_type = "application/json"
     started = False  # nothing leaves before the end, so a failure keeps its status
 
     def __init__(self, head: Head) -> None:

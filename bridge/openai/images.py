@@ -51,7 +51,6 @@ class ImagesReply:
 
     __slots__ = ("_head", "_images")
 
-    content_type = "application/json"
     started = False  # nothing leaves before the end, so a failure keeps its status
 
     def __init__(self, head: Head) -> None:

@@ -158,7 +158,6 @@ class WholeReply:
 
     __slots__ = ("_choices", "_head")
 
-    content_type = "application/json"
     started = False  # nothing leaves before the end, so a failure keeps its status
 
     def __init__(self, head: Head) -> None:
