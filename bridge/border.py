@@ -13,7 +13,15 @@ from bridge.errors import Kind, UpstreamError
 if TYPE_CHECKING:
     from bridge.routes.spec.transport import TimeoutsSpec
 
-__all__ = ["ours"]
+__all__ = ["NotHTTPError", "ours"]
+
+
+class NotHTTPError(Exception):
+    """What came is no answer of HTTP/1.1; `message` says what is wrong with it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 def ours(error: BaseException, url: str, timeouts: TimeoutsSpec) -> UpstreamError:

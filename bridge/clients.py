@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from bridge.errors import RequestError
+from bridge.headers import fields
 from bridge.incoming import Request
 
 if TYPE_CHECKING:
@@ -248,9 +249,7 @@ class Client(asyncio.Protocol):
         if parser.should_upgrade() and method != b"CONNECT":
             self._declined = _without_upgrade(method, target, lines)
             return
-        # Backwards, since of headers by one name the first stands.
-        headers = dict(zip(map(bytes.lower, lines[-2::-2]), lines[::-2], strict=True))
-        request = self._coming = Request(self, method.decode(), target, headers)
+        request = self._coming = Request(self, method.decode(), target, fields(lines))
         request.modern = parser.get_http_version() == "1.1"
         request.keeps = parser.should_keep_alive()
         self._untaken = 0

@@ -122,7 +122,7 @@ class Connections:
         while True:
             if wire is None:
                 wire = await self._connected(place.origin, transport)
-            wire.ask(place.head(request), request.body or b"", transport.timeouts, begun)
+            wire.ask(place.head(request), request.body or b"", url, transport.timeouts, begun)
             try:
                 await wire.head()
             except aiohttp.ServerDisconnectedError:

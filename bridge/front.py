@@ -23,7 +23,7 @@ from bridge.openai.requests import read_request
 from bridge.replying import Dates, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
 
     from bridge.incoming import Request
     from bridge.metrics import Metrics
@@ -73,7 +73,11 @@ class Front:
             self._check_key(request)
             if endpoint is not None:
                 _check_method(request, "POST")
-                return await self._answer(request, endpoint, reply, name)
+                table = self._state.table
+                data = _come(request, table.largest_body)
+                if data is None:
+                    data = await _read(request, table.largest_body)
+                return await self._carried(request, endpoint, data, reply, name)
             if path == "/models" or path.startswith("/models/"):
                 _check_method(request, "GET", "HEAD")
                 return reply.whole(200, json.dumps(self._models(path[len("/models/") :])))
@@ -88,16 +92,15 @@ class Front:
         log("refused", id=reply.id, path=request.path[:200], status=refusal.status, error=refusal.code)
         return reply.failed(refusal)
 
-    async def _answer(self, request: Request, endpoint: Endpoint, reply: Reply, name: str) -> Reply:
-        table = self._state.table
-        data = _come(request, table.largest_body)
-        if data is None:
-            data = await _read(request, table.largest_body)
+    def _carried(
+        self, request: Request, endpoint: Endpoint, data: bytes, reply: Reply, name: str
+    ) -> Coroutine[Any, Any, Reply]:
+        """The reply of the route that the body asks for."""
         body = read_request(endpoint, data)
-        route, model = table.find(body["model"], endpoint)
+        route, model = self._state.table.find(body["model"], endpoint)
         if len(data) > route.limits.body:
             raise _too_large(route.limits.body)
-        return await self.carrier.carry(
+        return self.carrier.carry(
             route,
             endpoint,
             body,

@@ -56,9 +56,9 @@ class Patience:
     stays when an answer is over: the next one on the same connection needs none of its own.
     """
 
-    __slots__ = ("_at", "_end", "_handle", "_loop", "_since", "_timeouts", "_unsent", "_wire")
+    __slots__ = ("_at", "_end", "_handle", "_loop", "_since", "_unsent", "_wire", "timeouts")
 
-    _timeouts: TimeoutsSpec
+    timeouts: TimeoutsSpec
 
     def __init__(self, wire: Line) -> None:
         self._wire = wire
@@ -70,7 +70,7 @@ class Patience:
 
     def begin(self, timeouts: TimeoutsSpec, begun: float) -> None:
         """A request is being sent; the time for all of its answer began at `begun`."""
-        self._timeouts = timeouts
+        self.timeouts = timeouts
         self._end = math.inf if timeouts.total is None else begun + timeouts.total
         self._unsent = 0
         self._since = now = self._loop.time()
@@ -79,8 +79,8 @@ class Patience:
     def waits(self) -> None:
         """The next piece of a body is awaited."""
         self._since = now = self._loop.time()
-        if self._timeouts.idle < _TICK:
-            self._watch(now, self._timeouts.idle)
+        if self.timeouts.idle < _TICK:
+            self._watch(now, self.timeouts.idle)
 
     def heard(self) -> None:
         """Something has come."""
@@ -104,7 +104,7 @@ class Patience:
 
     def _look(self) -> None:
         self._handle = None
-        wire, timeouts = self._wire, self._timeouts
+        wire, timeouts = self._wire, self.timeouts
         if not wire.asked or wire.over or wire.error is not None:
             return
         now = self._loop.time()

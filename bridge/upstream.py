@@ -22,11 +22,11 @@ from bridge.sockets import Socket, Sockets
 from bridge.trust import Contexts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Coroutine, Mapping
 
     from bridge.routes.requests import UpstreamRequest
     from bridge.routes.signing import Made
-    from bridge.routes.spec.transport import TimeoutsSpec, TransportSpec
+    from bridge.routes.spec.transport import TransportSpec
     from bridge.wires import Wire
 
 __all__ = ["Response", "Upstream"]
@@ -95,34 +95,20 @@ class Upstream:
             raise
         except Exception as error:
             raise ours(error, url, transport.timeouts) from error
-        return Response(wire, self._connections, transport.timeouts, url)
+        return Response(wire, self._connections)
 
 
 class Response:
-    """An answer that is arriving."""
+    """An answer that is arriving. `pump` is its connection's: see there."""
 
-    __slots__ = ("_connections", "_timeouts", "_url", "_wire", "headers", "status")
+    __slots__ = ("_connections", "_wire", "headers", "pump", "status")
 
-    def __init__(self, wire: Wire, connections: Connections, timeouts: TimeoutsSpec, url: str) -> None:
+    def __init__(self, wire: Wire, connections: Connections) -> None:
         self._wire = wire
         self._connections = connections
-        self._timeouts = timeouts
-        self._url = url
         self.status = wire.status
-        self.headers: Mapping[str, str] = wire.headers
-
-    async def pump(self, take: Callable[[bytes], bool]) -> bool:
-        """Hand over what arrives until `take` wants no more for now, or, True, to the end.
-
-        Raises UpstreamError where it stalls or breaks, and what `take` does.
-        """
-        wire = self._wire
-        try:
-            return await wire.pump(take)
-        except Exception as error:
-            if error is not wire.error or isinstance(error, UpstreamError):
-                raise
-            raise ours(error, self._url, self._timeouts) from error
+        self.headers = wire.headers
+        self.pump = wire.pump
 
     async def read(self, limit: int) -> bytes:
         """The whole body, of at most so many bytes. Raises UpstreamError."""

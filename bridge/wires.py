@@ -9,18 +9,19 @@ only for its end. `take` says whether it wants more; while it does not, nothing 
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from bridge.border import NotHTTPError, ours
 from bridge.decoding import decoder
 from bridge.errors import Kind, UpstreamError
+from bridge.headers import Headers, fields
 from bridge.patience import Patience
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from aiohttp.connector import Connection
 
@@ -34,15 +35,6 @@ __all__ = ["Wire"]
 _MUCH = 2**18  # bytes that may wait for someone who takes them
 _LONGEST = 2**16  # bytes of an answer's headers
 _BODILESS = (204, 304)
-_text = partial(str, encoding="utf-8", errors="replace")
-
-
-class NotHTTPError(Exception):
-    """What came is no answer of HTTP/1.1; `message` says what is wrong with it."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
 
 
 class Wire(asyncio.Protocol):
@@ -54,7 +46,7 @@ class Wire(asyncio.Protocol):
 
     __slots__ = (
         "_connection", "_decoder", "_keeps", "_lines", "_loop", "_lost", "_parser", "_parts",
-        "_patience", "_paused", "_take", "_transport", "_unfinished", "_until_close", "_waiter",
+        "_patience", "_paused", "_take", "_transport", "_unfinished", "_until_close", "_url", "_waiter",
         "asked", "error", "fresh", "headers", "heard", "over", "status",
     )  # fmt: skip
 
@@ -78,12 +70,13 @@ class Wire(asyncio.Protocol):
         self._keeps = True
         self._lost = False
         self._unfinished = 0
+        self._url = ""
         self.asked = False
         self.heard = False
         self.over = False
         self.fresh = True
         self.status = 0
-        self.headers: dict[str, str] = {}
+        self.headers: Mapping[str, str] = {}
         self.error: Exception | None = None
         transport.set_protocol(self)
 
@@ -103,8 +96,9 @@ class Wire(asyncio.Protocol):
         """Whether someone waits for what comes next."""
         return self._waiter is not None and not self._waiter.done()
 
-    def ask(self, head: bytes, body: bytes, timeouts: TimeoutsSpec, begun: float) -> None:
-        """Send a request. The time for all of its answer began at `begun`, in seconds of the loop's clock."""
+    def ask(self, head: bytes, body: bytes, url: str, timeouts: TimeoutsSpec, begun: float) -> None:
+        """Send a request for a URL; the time for it began at `begun`, in seconds of the loop's clock."""
+        self._url = url
         self.asked = True
         self.heard = self.over = self._until_close = False
         self.status = self._unfinished = 0
@@ -125,12 +119,17 @@ class Wire(asyncio.Protocol):
             raise self.error
 
     async def pump(self, take: Take) -> bool:
-        """Hand over what arrives until `take` wants no more for now, or, True, to the end. Raises `error`."""
+        """Hand over what arrives until `take` wants no more for now, or, True, to the end.
+
+        Raises UpstreamError where it stalls or breaks, and what `take` does.
+        """
         while True:
             if self._parts and not take(self._taken()):
                 return False
             if self.error is not None:
-                raise self.error
+                if isinstance(self.error, UpstreamError):
+                    raise self.error
+                raise ours(self.error, self._url, self._patience.timeouts) from self.error
             if self.over:
                 return True
             if self._paused:
@@ -254,12 +253,11 @@ class Wire(asyncio.Protocol):
         status = self._parser.get_status_code()
         if 100 <= status < 200 or self.over:
             return
-        # Backwards, since of headers by one name the first stands.
-        names, values = map(_text, lines[-2::-2]), map(_text, lines[::-2])
-        self.headers = headers = dict(zip(map(str.lower, names), values, strict=True))
-        bounded = "content-length" in headers or status in _BODILESS
-        self._until_close = not (bounded or "chunked" in headers.get("transfer-encoding", "").lower())
-        self._decoder = decoder(headers["content-encoding"]) if "content-encoding" in headers else None
+        named = fields(lines)
+        bounded = b"content-length" in named or status in _BODILESS
+        self._until_close = not (bounded or b"chunked" in named.get(b"transfer-encoding", b"").lower())
+        self.headers = Headers(named)
+        self._decoder = decoder(self.headers["content-encoding"]) if b"content-encoding" in named else None
         self.status = status
 
     def on_body(self, data: bytes) -> None:
