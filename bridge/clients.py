@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from bridge.errors import RequestError
-from bridge.headers import fields
+from bridge.headers import lowered, size
 from bridge.incoming import Request
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ class Client(asyncio.Protocol):
     """One connection."""
 
     __slots__ = (
-        "_coming", "_declined", "_drained", "_ending", "_heading", "_large", "_lines", "_looks", "_loop",
-        "_parser", "_paused", "_queue", "_server", "_target", "_task", "_transport", "_turn", "_unfinished",
-        "_untaken", "writing_paused",
+        "_coming", "_declined", "_drained", "_ending", "_large", "_looks", "_loop", "_named", "_parser",
+        "_paused", "_queue", "_server", "_slow", "_target", "_task", "_transport", "_turn", "_unfinished",
+        "_untaken", "on_header", "on_url", "writing_paused",
     )  # fmt: skip
 
     _task: asyncio.Task[None]
@@ -63,12 +63,13 @@ class Client(asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         self._server = server
         self._loop = asyncio.get_running_loop()
-        self._parser: HttpRequestParser | None = HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
-        self._lines: list[bytes] = []
-        self._target = b""
-        self._heading = False  # a head has begun, and is not over
-        self._unfinished = 0  # bytes of it in what came after its beginning
+        self._target: list[bytes] = []  # empty but within a head
+        self._named: dict[bytes, bytes] = {}
+        self.on_url = self._target.append
+        self.on_header = self._named.setdefault  # of several by one name the first stands
+        self._parser: HttpRequestParser | None = HttpRequestParser(self)
+        self._unfinished = 0  # bytes of a head in what came after its beginning
         self._large = False
         self._declined = b""
         self._coming: Request | None = None  # whose body is not over
@@ -78,7 +79,8 @@ class Client(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._paused = False
         self._ending = False  # no more requests are taken
-        self._looks = 0  # since anything began or ended on it
+        self._looks = 0  # at it since its last reply
+        self._slow = 0  # at a head that is not over
         self.writing_paused = False
 
     @property
@@ -120,7 +122,8 @@ class Client(asyncio.Protocol):
     def look(self, between: float) -> None:
         """See whether it is of any use still, so many seconds after the look before."""
         self._looks += 1
-        if self._heading and self._looks > _SLOWEST:
+        self._slow = self._slow + 1 if self._target else 0
+        if self._slow > _SLOWEST:
             said = f"the request's head did not end in {_SLOWEST * between:g} s"
             self._refuse(RequestError(408, said, code="request_timeout"))
         elif self._turn is not None and self._looks > _LONGEST:
@@ -133,12 +136,16 @@ class Client(asyncio.Protocol):
             self._coming.keeps = False
             self._coming.fail(fault)
         elif not self._ending:
-            self._heading = False
             request = Request(self, "", b"/", {})
             request.keeps = False
             request.fail(fault)
             self._queue.append(request)
         self.end()
+
+    def _short_enough(self, target: bytes) -> bool:
+        named = self._named
+        longest = max(map(len, [target, *named, *named.values()]))
+        return longest <= _LINE and len(target) + size(named) <= _HEAD
 
     async def _serve(self) -> None:
         """Answer requests until there are no more."""
@@ -205,7 +212,7 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         while data and self._parser is not None:
-            if self._heading:
+            if self._target:
                 self._unfinished += len(data)
             self._large = len(data) > _LINE
             try:
@@ -217,39 +224,27 @@ class Client(asyncio.Protocol):
                 self._parser = HttpRequestParser(self)
             except HttpParserError as error:
                 self._refuse(_no_http(str(error)))
-        if self._heading and self._unfinished > _HEAD:
+        if self._unfinished > _HEAD and self._parser is not None:
             self._refuse(_no_http(f"its head is over {_HEAD} bytes"))
 
     # What the parser calls.
 
-    def on_message_begin(self) -> None:
-        self._heading = True
-        self._unfinished = self._looks = 0
-
-    def on_url(self, target: bytes) -> None:
-        self._target += target
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._heading:  # behind the body they are trailers: nobody looks at these
-            self._lines += (name, value)
-
     def on_headers_complete(self) -> None:
         parser = self._parser
-        lines, self._lines = self._lines, []
-        target, self._target = self._target, b""
-        self._heading = False
+        target, named = b"".join(self._target), self._named
+        self._target.clear()
         if parser is None or self._ending:
             return
-        if self._large or self._unfinished:
-            longest = max(map(len, [target, *lines]))
-            if longest > _LINE or len(target) + sum(map(len, lines)) > _HEAD:
-                self._refuse(_no_http(f"a line of its head is over {_LINE} bytes, or all are over {_HEAD}"))
-                return
+        if (self._large or self._unfinished) and not self._short_enough(target):
+            self._refuse(_no_http(f"a line of its head is over {_LINE} bytes, or all are over {_HEAD}"))
+            return
+        self._unfinished = 0
         method = parser.get_method()
         if parser.should_upgrade() and method != b"CONNECT":
-            self._declined = _without_upgrade(method, target, lines)
+            self._declined = _without_upgrade(method, target, named)
             return
-        request = self._coming = Request(self, method.decode(), target, fields(lines))
+        request = self._coming = Request(self, method.decode(), target, lowered(named))
+        named.clear()
         request.modern = parser.get_http_version() == "1.1"
         request.keeps = parser.should_keep_alive()
         self._untaken = 0
@@ -265,6 +260,7 @@ class Client(asyncio.Protocol):
                 self._transport.pause_reading()
 
     def on_message_complete(self) -> None:
+        self._named.clear()  # of trailers: nobody looks at these
         request, self._coming = self._coming, None
         if request is None:
             return
@@ -289,8 +285,7 @@ def _no_http(why: str) -> RequestError:
     return RequestError(400, f"the request is not HTTP as it should be: {why}", code="bad_request")
 
 
-def _without_upgrade(method: bytes, target: bytes, lines: list[bytes]) -> bytes:
+def _without_upgrade(method: bytes, target: bytes, named: dict[bytes, bytes]) -> bytes:
     """A head that does not ask for another protocol."""
-    fields = zip(lines[::2], lines[1::2], strict=True)
-    kept = [b"%b: %b\r\n" % field for field in fields if field[0].lower() != b"upgrade"]
+    kept = [b"%b: %b\r\n" % field for field in named.items() if field[0].lower() != b"upgrade"]
     return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, b"".join(kept))

@@ -1,7 +1,7 @@
 """Headers of HTTP as they came: names in any case, several by one name, values in any encoding (RFC 9110, 5).
 
-    fields([b"Content-Type", b"text/plain", …]) ─▶ {b"content-type": b"text/plain"}
-    Headers(…)["content-type"]                  ─▶ "text/plain"
+    lowered({b"Content-Type": b"text/plain", …}) ─▶ {b"content-type": b"text/plain"}
+    Headers(…)["content-type"]                   ─▶ "text/plain"
 
 Few of them are ever looked at: they are decoded when they are.
 """
@@ -10,12 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-__all__ = ["Headers", "fields"]
+__all__ = ["Headers", "lowered", "size"]
 
 
-def fields(lines: list[bytes]) -> dict[bytes, bytes]:
-    """Values by lower-case name, of names and values in turn; of several by one name the first stands."""
-    return dict(zip(map(bytes.lower, lines[-2::-2]), lines[::-2], strict=True))  # backwards: the last wins
+def lowered(named: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """The same by lower-case name; of several that differ in case alone the first stands."""
+    return dict(zip(map(bytes.lower, reversed(named)), reversed(named.values()), strict=True))
+
+
+def size(named: dict[bytes, bytes]) -> int:
+    """How many bytes there are of names and values."""
+    return sum(map(len, named)) + sum(map(len, named.values()))
 
 
 class Headers(Mapping[str, str]):

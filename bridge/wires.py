@@ -17,7 +17,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from bridge.border import NotHTTPError, ours
 from bridge.decoding import decoder
 from bridge.errors import Kind, UpstreamError
-from bridge.headers import Headers, fields
+from bridge.headers import Headers, lowered, size
 from bridge.patience import Patience
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ class Wire(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_connection", "_decoder", "_keeps", "_lines", "_loop", "_lost", "_parser", "_parts",
-        "_patience", "_paused", "_take", "_transport", "_unfinished", "_until_close", "_url", "_waiter",
-        "asked", "error", "fresh", "headers", "heard", "over", "status",
+        "_connection", "_decoder", "_keeps", "_loop", "_lost", "_named", "_parser", "_parts", "_patience",
+        "_paused", "_take", "_transport", "_unfinished", "_until_close", "_url", "_waiter", "asked", "error",
+        "fresh", "headers", "heard", "on_header", "over", "status",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, transport: asyncio.Transport) -> None:
@@ -55,13 +55,14 @@ class Wire(asyncio.Protocol):
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self._patience = Patience(self)
+        self._named: dict[bytes, bytes] = {}
+        self.on_header = self._named.setdefault  # of several by one name the first stands
         self._parser = HttpResponseParser(self)
         # What aiohttp's parser passes over too: old servers are what this is for.
         self._parser.set_dangerous_leniencies(
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
         self._parts: list[bytes] = []
-        self._lines: list[bytes] = []
         self._waiter: asyncio.Future[bool] | None = None
         self._take: Take | None = None
         self._decoder: Decoder | None = None
@@ -242,18 +243,14 @@ class Wire(asyncio.Protocol):
         if self.over:  # another answer behind the one that was asked for
             self._keeps = False
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.status:  # behind the body they are trailers: nobody looks at these
-            self._lines += (name, value)
-
     def on_headers_complete(self) -> None:
-        lines, self._lines = self._lines, []
-        if sum(map(len, lines)) > _LONGEST:
+        if size(self._named) > _LONGEST:
             raise _too_long()
+        named = lowered(self._named)
+        self._named.clear()
         status = self._parser.get_status_code()
         if 100 <= status < 200 or self.over:
             return
-        named = fields(lines)
         bounded = b"content-length" in named or status in _BODILESS
         self._until_close = not (bounded or b"chunked" in named.get(b"transfer-encoding", b"").lower())
         self.headers = Headers(named)
@@ -269,6 +266,7 @@ class Wire(asyncio.Protocol):
             self._parts.append(data)
 
     def on_message_complete(self) -> None:
+        self._named.clear()  # of trailers: nobody looks at these
         if self.status and not self.over:
             self._keeps = self._keeps and self._parser.should_keep_alive()
             self._end()
