@@ -37,6 +37,7 @@ __all__ = ["Front", "State"]
 _PATIENCE = 60.0  # seconds between two pieces of a client's body
 
 _ENDPOINTS: Mapping[str, Endpoint] = {f"/{endpoint.path}": endpoint for endpoint in ENDPOINTS.values()}
+_TARGETS: Mapping[bytes, Endpoint] = {f"/v1{path}".encode(): one for path, one in _ENDPOINTS.items()}
 
 
 @dataclass(slots=True)
@@ -66,8 +67,9 @@ class Front:
         try:
             if request.fault is not None:
                 raise request.fault
-            path = request.path.removeprefix("/v1").rstrip("/")
-            endpoint = _ENDPOINTS.get(path)
+            endpoint = _TARGETS.get(request.target)
+            path = request.path.removeprefix("/v1").rstrip("/") if endpoint is None else ""
+            endpoint = endpoint or _ENDPOINTS.get(path)
             if request.method == "OPTIONS" and reply.cors:
                 return reply.preflight()
             self._check_key(request)

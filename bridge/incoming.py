@@ -41,13 +41,13 @@ class Connection(Protocol):
 class Request:
     """One request. `headers` have their names in lower case; of several by one name the first stands.
 
-    `modern`: the client speaks HTTP/1.1. `keeps`: it wants its connection kept. `fault`: what came is no
-    request as it should be. `over`: all of its body has come.
+    `target` is what its first line asks for. `modern`: the client speaks HTTP/1.1. `keeps`: it wants its
+    connection kept. `fault`: what came is no request as it should be. `over`: all of its body has come.
     """
 
     __slots__ = (
-        "_pieces", "_target", "_waiter", "connection", "fault", "headers", "keeps", "method", "modern",
-        "over",
+        "_pieces", "_waiter", "connection", "fault", "headers", "keeps", "method", "modern", "over",
+        "target",
     )  # fmt: skip
 
     def __init__(
@@ -55,7 +55,7 @@ class Request:
     ) -> None:
         self.connection = connection
         self.method = method
-        self._target = target
+        self.target = target
         self.headers = headers
         self.modern = self.keeps = True
         self.over = False
@@ -66,7 +66,7 @@ class Request:
     @property
     def path(self) -> str:
         """The path of its target, unquoted (RFC 9112, 3.2)."""
-        target = self._target.decode("utf-8", "replace")
+        target = self.target.decode("utf-8", "replace")
         if not target.startswith(("/", "*")):
             try:
                 target = urlsplit(target).path

@@ -62,11 +62,14 @@ class Exchange:
         self.endpoint = endpoint
         self.streams = course.wanted
         self.error: BridgeError | None = None
-        self.legs = tuple([Leg(asking, id, conversation) for asking in askings])
+        if len(askings) == 1:
+            self.legs: tuple[Leg, ...] = (Leg(askings[0], id, conversation),)
+        else:
+            self.legs = tuple(Leg(asking, id, conversation) for asking in askings)
         self._unsettled = len(askings)
         self._reply: Reply | None = None
-        named = endpoint.id_prefix + id
-        self._head = Head(endpoint, named, int(now), body["model"], "assistant", _counts(body), body)
+        named, counts = endpoint.id_prefix + id, "stream_options" in body and _counts(body)
+        self._head = Head(endpoint, named, int(now), body["model"], "assistant", counts, body)
         self._casting: Casting | None = None
         self._shortcut: Shortcut | None = None
         if len(askings) == 1:  # what goes among other answers is read delta by delta
@@ -218,4 +221,4 @@ class Exchange:
 
 def _counts(body: Mapping[str, Any]) -> bool:
     """Whether a stream shall end with the token counts."""
-    return "stream_options" in body and (body["stream_options"] or {}).get("include_usage") is True
+    return (body["stream_options"] or {}).get("include_usage") is True
