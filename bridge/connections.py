@@ -1,7 +1,7 @@
 """All connections to model servers, kept between answers by where they lead.
 
-    wire = await connections.answer(request, url, transport, begun)     an answer, whose head has come
-    connections.release(wire)                                           it is over, or not wanted any more
+    response = await connections.answer(request, url, transport, begun)     an answer, whose head has come
+    await response.close()                                                  it is over, or not wanted any more
 
 aiohttp's connector makes them, with its DNS, TLS and proxies; what goes over them is ours (`wires`). Tested
 with the aiohttp that pyproject.toml names.
@@ -16,6 +16,9 @@ import aiohttp
 from aiohttp.client_reqrep import ClientRequest
 from yarl import URL
 
+from bridge.bodies import joined
+from bridge.border import ours
+from bridge.errors import UpstreamError
 from bridge.wires import Wire
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from bridge.routes.spec.transport import TransportSpec
     from bridge.trust import Contexts
 
-__all__ = ["Connections"]
+__all__ = ["Connections", "Response"]
 
 _PLACES = 1000  # known at most; more are URLs that requests fill in, and are looked at anew
 _HEADS = 16  # kept of each: those of routes whose headers do not differ from request to request
@@ -110,34 +113,33 @@ class Connections:
 
     async def answer(
         self, request: UpstreamRequest, url: str, transport: TransportSpec, begun: float
-    ) -> Wire:
-        """Send a request; its answer, whose head has come.
-
-        Raises what aiohttp does, NotHTTPError, UpstreamError and TimeoutError.
-        """
-        place = self._places.get((url, id(transport)))
-        if place is None or place.transport is not transport:
-            place = self._placed(url, transport)
-        wire = self._kept(place.origin)
-        while True:
-            if wire is None:
-                wire = await self._connected(place.origin, transport)
-            wire.ask(place.head(request), request.body or b"", url, transport.timeouts, begun)
-            try:
+    ) -> Response:
+        """Send a request; its answer, whose head has come. Raises UpstreamError."""
+        wire: Wire | None = None
+        try:
+            place = self._places.get((url, id(transport)))
+            if place is None or place.transport is not transport:
+                place = self._placed(url, transport)
+            wire = self._kept(place.origin)
+            while True:
+                if wire is None:
+                    wire = await self._connected(place.origin, transport)
+                wire.ask(place.head(request), request.body or b"", url, transport.timeouts, begun)
                 await wire.head()
-            except aiohttp.ServerDisconnectedError:
-                again = not (wire.fresh or wire.heard)
-                self.release(wire)
-                if not again:
-                    raise
+                if wire.status:
+                    return Response(wire, self)
+                if wire.fresh or wire.heard or type(wire.error) is not aiohttp.ServerDisconnectedError:
+                    raise wire.error or AssertionError("neither a head nor an error")
                 # The server closed an idle connection just as this request went out on it. Nothing of the
                 # answer was seen, so a new one is tried at once: another idle one may be as dead.
-                wire = None
-            except BaseException:
                 self.release(wire)
+                wire = None
+        except BaseException as error:
+            if wire is not None:
+                self.release(wire)
+            if isinstance(error, UpstreamError) or not isinstance(error, Exception):
                 raise
-            else:
-                return wire
+            raise ours(error, url, transport.timeouts) from error
 
     def release(self, wire: Wire) -> None:
         """Take a connection back."""
@@ -210,8 +212,43 @@ class Connections:
         )
 
 
+class Response:
+    """An answer that is arriving. `pump` is its connection's: see there."""
+
+    __slots__ = ("_connections", "_wire", "headers", "pump", "status")
+
+    def __init__(self, wire: Wire, connections: Connections) -> None:
+        self._wire = wire
+        self._connections = connections
+        self.status = wire.status
+        self.headers = wire.headers
+        self.pump = wire.pump
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body, of at most so many bytes. Raises UpstreamError."""
+        return await joined(self, limit)
+
+    async def drain(self, seconds: float) -> None:
+        """Read what little may be left, so that the connection can be used again."""
+        if self._wire.over:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self.pump(_passed)
+        except (UpstreamError, TimeoutError):
+            return
+
+    async def close(self) -> None:
+        """The connection is used again if the answer was read to its end, and the request sent."""
+        self._connections.release(self._wire)
+
+
 def _origin_length(url: str) -> int:
     """How long scheme, host and port are."""
     begin = url.index("://") + 3
     ends = [at for mark in "/?#" if (at := url.find(mark, begin)) >= 0]
     return min(ends, default=len(url))
+
+
+def _passed(data: bytes) -> bool:
+    return True

@@ -74,7 +74,8 @@ class Patience:
         self._end = math.inf if timeouts.total is None else begun + timeouts.total
         self._unsent = 0
         self._since = now = self._loop.time()
-        self._watch(now, timeouts.first_byte)
+        if self._handle is None or timeouts.first_byte < _TICK or timeouts.total is not None:
+            self._watch(now, timeouts.first_byte)  # else it looks soon enough
 
     def waits(self) -> None:
         """The next piece of a body is awaited."""

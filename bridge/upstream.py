@@ -13,11 +13,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from bridge.bodies import joined
-from bridge.border import ours
-from bridge.connections import Connections
+from bridge.connections import Connections, Response
 from bridge.credentials import Credentials
-from bridge.errors import UpstreamError
 from bridge.sockets import Socket, Sockets
 from bridge.trust import Contexts
 
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
     from bridge.routes.requests import UpstreamRequest
     from bridge.routes.signing import Made
     from bridge.routes.spec.transport import TransportSpec
-    from bridge.wires import Wire
 
 __all__ = ["Response", "Upstream"]
 
@@ -83,51 +79,10 @@ class Upstream:
         finally:
             await response.close()
 
-    async def _answer(
+    def _answer(
         self, request: UpstreamRequest, url: str, transport: TransportSpec, begun: float
-    ) -> Response | Socket:
+    ) -> Coroutine[Any, Any, Response | Socket]:
         """The answer of one URL, whose head has come. Raises UpstreamError."""
         if request.websocket is not None:
-            return await self._sockets.open(request, url, transport, begun)
-        try:
-            wire = await self._connections.answer(request, url, transport, begun)
-        except UpstreamError:
-            raise
-        except Exception as error:
-            raise ours(error, url, transport.timeouts) from error
-        return Response(wire, self._connections)
-
-
-class Response:
-    """An answer that is arriving. `pump` is its connection's: see there."""
-
-    __slots__ = ("_connections", "_wire", "headers", "pump", "status")
-
-    def __init__(self, wire: Wire, connections: Connections) -> None:
-        self._wire = wire
-        self._connections = connections
-        self.status = wire.status
-        self.headers = wire.headers
-        self.pump = wire.pump
-
-    async def read(self, limit: int) -> bytes:
-        """The whole body, of at most so many bytes. Raises UpstreamError."""
-        return await joined(self, limit)
-
-    async def drain(self, seconds: float) -> None:
-        """Read what little may be left, so that the connection can be used again."""
-        if self._wire.over:
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                await self.pump(_passed)
-        except (UpstreamError, TimeoutError):
-            return
-
-    async def close(self) -> None:
-        """The connection is used again if the answer was read to its end, and the request sent."""
-        self._connections.release(self._wire)
-
-
-def _passed(data: bytes) -> bool:
-    return True
+            return self._sockets.open(request, url, transport, begun)
+        return self._connections.answer(request, url, transport, begun)

@@ -1,6 +1,6 @@
 """One connection to a server: requests out, answers in, one after the other (HTTP/1.1, RFC 9112).
 
-    wire.ask(data) ─▶ await wire.head() ─▶ status, headers ─▶ await wire.pump(take) ─▶ take(data), …
+    wire.ask(…) ─▶ await wire.head() ─▶ status, headers ─▶ await wire.pump(take) ─▶ take(data), …
 
 What arrives is handed over at once, within the event loop's own call: a stream wakes no task for its pieces,
 only for its end. `take` says whether it wants more; while it does not, nothing is read.
@@ -112,12 +112,12 @@ class Wire(asyncio.Protocol):
         else:
             self._transport.writelines((head, body))
 
-    async def head(self) -> None:
-        """Wait for status and headers. Raises `error`."""
-        if not self.status and self.error is None:
-            await self._next(None)
-        if not self.status and self.error is not None:
-            raise self.error
+    def head(self) -> asyncio.Future[bool]:
+        """What tells that status and headers have come, or `error`."""
+        waiter = self._next(None)
+        if self.status or self.error is not None:
+            waiter.set_result(True)
+        return waiter
 
     async def pump(self, take: Take) -> bool:
         """Hand over what arrives until `take` wants no more for now, or, True, to the end.
