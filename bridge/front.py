@@ -115,16 +115,15 @@ class Front:
         )
 
     def _check_key(self, request: Request) -> None:
-        keys = self._state.table.keys
-        if not keys:
+        bearers = self._state.table.bearers
+        if not bearers:
             return
-        scheme, _, shown = request.headers.get(b"authorization", b"").partition(b" ")
-        given = shown.strip()
-        # Every key is compared, so that time tells nothing of which one was nearly right.
-        found = False
-        for key in keys:
-            found |= hmac.compare_digest(given, key)
-        if not found or scheme.lower() != b"bearer":
+        shown = request.headers.get(b"authorization", b"")
+        if _is_one(shown, bearers):
+            return
+        scheme, _, given = shown.partition(b" ")
+        given = given.strip()
+        if scheme.lower() != b"bearer" or not _is_one(b"Bearer " + given, bearers):
             raise RequestError(
                 401,
                 "Incorrect API key provided"
@@ -153,6 +152,14 @@ class Front:
         if origin is None:
             return None
         return origin if origin in allowed or "*" in allowed else None
+
+
+def _is_one(shown: bytes, bearers: tuple[bytes, ...]) -> bool:
+    """Every one is compared, so that time tells nothing of which one was nearly right."""
+    found = False
+    for bearer in bearers:
+        found |= hmac.compare_digest(shown, bearer)
+    return found
 
 
 def _conversation(route: Route, request: Request) -> str | None:

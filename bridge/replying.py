@@ -35,7 +35,7 @@ class Dates:
         second = int(time.time())
         if second != self._second:
             self._second = second
-            self._shown = f"Server: bridge\r\nDate: {formatdate(second, usegmt=True)}"
+            self._shown = f"Server: bridge\r\nDate: {formatdate(second, usegmt=True)}\r\n\r\n"
         return self._shown
 
 
@@ -46,7 +46,7 @@ class Reply:
     """
 
     __slots__ = (
-        "_body", "_chunked", "_client", "_dates", "_ended", "_lines", "_request", "_streams", "_type",
+        "_body", "_chunked", "_client", "_dates", "_ended", "_more", "_request", "_streams", "_type",
         "cors", "id", "keep_alive", "status",
     )  # fmt: skip
 
@@ -63,7 +63,7 @@ class Reply:
         self.cors = cors
         self.status = 0
         self.keep_alive = request.keeps
-        self._lines = [f"X-Request-Id: {id}"]
+        self._more = ""
         if cors is not None:
             self.add("Access-Control-Allow-Origin", cors)
             self.add("Access-Control-Expose-Headers", "X-Request-Id, X-Bridge-Route, X-Bridge-Dropped")
@@ -73,7 +73,7 @@ class Reply:
         """A header. Raises ValueError where it would begin another one."""
         if "\n" in value or "\r" in value:
             raise ValueError(f"a line break in the reply's {name}")
-        self._lines.append(f"{name}: {value}")
+        self._more += f"{name}: {value}\r\n"
 
     def whole(self, status: int, body: bytes, content_type: str = "application/json") -> Self:
         """The reply in one piece."""
@@ -131,9 +131,9 @@ class Reply:
             return
         body = self._body
         if body is None:
-            self._client.write(self._head())
+            self._client.write(self._head(""))
             return
-        head = self._head(f"Content-Type: {self._type}", f"Content-Length: {len(body)}")
+        head = self._head(f"Content-Type: {self._type}\r\nContent-Length: {len(body)}\r\n")
         self._client.write(head if self._request.method == "HEAD" else head + body)
 
     def _begun(self, content_type: str) -> bytes:
@@ -141,23 +141,23 @@ class Reply:
         self._streams = True
         self.status = 200
         self._chunked = self._request.modern
-        said = f"Content-Type: {content_type}", "Cache-Control: no-cache", "X-Accel-Buffering: no"
+        said = f"Content-Type: {content_type}\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"
         if self._chunked:
-            return self._head(*said, "Transfer-Encoding: chunked")
+            return self._head(said + "Transfer-Encoding: chunked\r\n")
         self.keep_alive = False
-        return self._head(*said)
+        return self._head(said)
 
-    def _head(self, *lines: str) -> bytes:
-        request, status = self._request, self.status
-        kept: tuple[str, ...] = ()
+    def _head(self, said: str) -> bytes:
+        request, status, kept = self._request, self.status, ""
         if not self.keep_alive or request.unfinished or self._client.ending:
             self.keep_alive = False
-            kept = ("Connection: close",)
+            kept = "Connection: close\r\n"
         elif not request.modern:
-            kept = ("Connection: keep-alive",)
-        first = f"HTTP/{'1.1' if request.modern else '1.0'} {_STATUSES.get(status) or f'{status} '}"
-        said = "\r\n".join([first, *self._lines, *lines, *kept, self._dates(), "", ""])
-        return said.encode("utf-8", "surrogateescape")
+            kept = "Connection: keep-alive\r\n"
+        return (
+            f"HTTP/{'1.1' if request.modern else '1.0'} {_STATUSES.get(status) or f'{status} '}\r\n"
+            f"X-Request-Id: {self.id}\r\n{self._more}{said}{kept}{self._dates()}"
+        ).encode("utf-8", "surrogateescape")
 
 
 _STATUSES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}

@@ -43,10 +43,10 @@ class Surroundings:
 class Table:
     """The routes of a file, in its order.
 
-    `keys` let clients in. No route takes a client's body of more than `largest_body` bytes.
+    `bearers` are the headers that let clients in. No route takes a body of more than `largest_body` bytes.
     """
 
-    __slots__ = ("_exact", "_found", "_globs", "keys", "largest_body", "routes", "server")
+    __slots__ = ("_exact", "_found", "_globs", "bearers", "largest_body", "routes", "server")
 
     def __init__(self, routes: tuple[Route, ...], server: ServerSpec) -> None:
         self.routes = routes
@@ -54,7 +54,7 @@ class Table:
         self._exact: dict[str, list[Route]] = {}
         self._globs: list[tuple[re.Pattern[str], str, Route]] = []
         self._found: dict[tuple[str, str], tuple[Route, str]] = {}
-        self.keys = tuple(key.encode() for key in server.keys)
+        self.bearers = tuple(b"Bearer " + key.encode() for key in server.keys)
         self.largest_body = max(route.limits.body for route in routes)
         for route in routes:
             for model in route.models:
