@@ -75,10 +75,11 @@ class Front:
             self._check_key(request)
             if endpoint is not None:
                 _check_method(request, "POST")
-                table = self._state.table
-                data = _come(request, table.largest_body)
+                if b"content-encoding" in request.headers:
+                    _check_encoding(request)
+                data = request.body()  # which has come with the head, as most do
                 if data is None:
-                    data = await _read(request, table.largest_body)
+                    data = await _read(request, self._state.table.largest_body)
                 return await self._carried(request, endpoint, data, reply, name)
             if path == "/models" or path.startswith("/models/"):
                 _check_method(request, "GET", "HEAD")
@@ -98,8 +99,11 @@ class Front:
         self, request: Request, endpoint: Endpoint, data: bytes, reply: Reply, name: str
     ) -> Coroutine[Any, Any, Reply]:
         """The reply of the route that the body asks for."""
+        table = self._state.table
+        if len(data) > table.largest_body:
+            raise _too_large(table.largest_body)
         body = read_request(endpoint, data)
-        route, model = self._state.table.find(body["model"], endpoint)
+        route, model = table.find(body["model"], endpoint)
         if len(data) > route.limits.body:
             raise _too_large(route.limits.body)
         return self.carrier.carry(
@@ -179,16 +183,11 @@ def _check_method(request: Request, *allowed: str) -> None:
         raise error
 
 
-def _come(request: Request, limit: int) -> bytes | None:
-    """The body, if it has come with the head, as most do. Raises RequestError (413, 415)."""
+def _check_encoding(request: Request) -> None:
     if (request.header(b"content-encoding") or "identity").lower() != "identity":
         raise RequestError(
             415, "compressed bodies are not taken: send it as it is", code="unsupported_encoding"
         )
-    data = request.body()
-    if data is not None and len(data) > limit:
-        raise _too_large(limit)
-    return data
 
 
 async def _read(request: Request, limit: int) -> bytes:

@@ -6,10 +6,12 @@ Names and buckets of `gen_ai_*` are OpenTelemetry's semantic conventions for gen
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from bridge.openai.endpoints import EMBEDDINGS
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Metrics", "Series"]
 
-T = TypeVar("T", Counter, Gauge, Histogram)
+T = TypeVar("T", bound=MetricWrapperBase)
 
 _DURATIONS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _FIRST_TOKENS = (
@@ -50,6 +52,20 @@ class _Bound(Generic[T]):
         return child
 
 
+class _Durations(Histogram):
+    """A histogram that takes what several requests took at once: its locks are then taken for all of them."""
+
+    def observe_all(self, amounts: list[float]) -> None:
+        """Observe all of these amounts."""
+        counts: dict[int, int] = {}
+        for amount in amounts:
+            at = bisect_left(self._upper_bounds, amount)
+            counts[at] = counts.get(at, 0) + 1
+        self._sum.inc(sum(amounts))
+        for at, number in counts.items():
+            self._buckets[at].inc(number)
+
+
 class Series:
     """What is told of the answers to one model at one endpoint of one route.
 
@@ -66,7 +82,7 @@ class Series:
         self._gauge = metrics.in_progress(route)
         self._shown = self.in_progress = 0
         self._answers: dict[int, int] = {}
-        self._durations: dict[str, Histogram] = {}
+        self._durations: dict[str, list[float]] = {}
         self._labels = (endpoint.operation, model)
         self.route = route
         self.endpoint = endpoint.name
@@ -76,7 +92,10 @@ class Series:
         if self._answers:
             for status, number in self._answers.items():
                 self._metrics.requests(self.route, self.endpoint, str(status)).inc(number)
+            for kind, durations in self._durations.items():
+                self._metrics.duration(*self._labels, kind, self.route).observe_all(durations)
             self._answers.clear()
+            self._durations.clear()
         if self.in_progress != self._shown:
             self._gauge.inc(self.in_progress - self._shown)
             self._shown = self.in_progress
@@ -103,10 +122,7 @@ class Series:
         is told when all settles.
         """
         self._answers[status] = self._answers.get(status, 0) + 1
-        durations = self._durations.get(kind)
-        if durations is None:
-            durations = self._durations[kind] = self._metrics.duration(*self._labels, kind, self.route)
-        durations.observe(duration)
+        self._durations.setdefault(kind, []).append(duration)
         if usage is not None or first is not None:
             self._metrics.observe((*self._labels, kind, self.route), duration, first, usage)
 
@@ -170,7 +186,7 @@ class Metrics:
         self._reloads = _Bound(
             Counter("bridge_reloads", "Reloads of the table.", ("result",), registry=registry)
         )
-        self.duration = _Bound(Histogram(
+        self.duration = _Bound(_Durations(
             "gen_ai_server_request_duration_seconds", "From the request to the end of its answer.",
             _GEN_AI, buckets=_DURATIONS, registry=registry,
         ))  # fmt: skip

@@ -147,7 +147,7 @@ async def test_what_is_told_of_an_answer() -> None:
         return count.instructions // 20
 
     told()
-    assert 30 < told() < 140
+    assert 30 < told() < 160
 
 
 def spoken(text: str) -> bytes:
