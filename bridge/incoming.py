@@ -105,8 +105,9 @@ class Request:
         """Its body, if all of it has come."""
         if not self.over:
             return None
-        pieces = self._pieces
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if len(self._pieces) != 1:
+            self._pieces = [b"".join(self._pieces)]
+        return self._pieces[0]
 
     async def piece(self) -> bytes:
         """What has come of its body since the last time, b"" at the end. Raises `fault`."""
