@@ -23,12 +23,12 @@ from bridge.openai.requests import read_request
 from bridge.replying import Dates, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from bridge.incoming import Request
     from bridge.metrics import Metrics
     from bridge.openai.endpoints import Endpoint
-    from bridge.routes.route import Route
+    from bridge.routes.requests import Session
     from bridge.routes.table import Table
     from bridge.upstream import Upstream
 
@@ -62,7 +62,9 @@ class Front:
     async def answer(self, request: Request) -> Reply:
         """Answer one request."""
         name = self._names()
-        reply = Reply(request, _request_id(request, name), self._origin(request), self._dates)
+        server = self._state.table.server
+        origin = _origin(request, server.cors) if server.cors else None
+        reply = Reply(request, _request_id(request, name), origin, self._dates)
         endpoint: Endpoint | None = None
         try:
             if request.fault is not None:
@@ -115,7 +117,7 @@ class Front:
             name=name,
             model=model,
             authorization=request.header(b"authorization") if route.pass_key else None,
-            conversation=_conversation(route, request),
+            conversation=None if route.session is None else _conversation(route.session, request),
         )
 
     def _check_key(self, request: Request) -> None:
@@ -149,13 +151,11 @@ class Front:
     def _model(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._state.created, "owned_by": "bridge"}
 
-    def _origin(self, request: Request) -> str | None:
-        """The origin that may read the answer, where the file allows it."""
-        allowed = self._state.table.server.cors
-        origin = request.header(b"origin") if allowed else None
-        if origin is None:
-            return None
-        return origin if origin in allowed or "*" in allowed else None
+
+def _origin(request: Request, allowed: Sequence[str]) -> str | None:
+    """The origin that may read the answer, where the file allows it."""
+    origin = request.header(b"origin")
+    return origin if origin in allowed or "*" in allowed else None
 
 
 def _is_one(shown: bytes, bearers: tuple[bytes, ...]) -> bool:
@@ -166,10 +166,9 @@ def _is_one(shown: bytes, bearers: tuple[bytes, ...]) -> bool:
     return found
 
 
-def _conversation(route: Route, request: Request) -> str | None:
+def _conversation(session: Session, request: Request) -> str | None:
     """What the client calls its conversation, where the route finds it by a header."""
-    header = route.session.header if route.session else None
-    return request.header(header.lower().encode()) if header else None
+    return request.header(session.header.lower().encode()) if session.header else None
 
 
 def _check_method(request: Request, *allowed: str) -> None:

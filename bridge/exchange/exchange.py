@@ -44,6 +44,11 @@ Reply = StreamReply | Whole | PassedStream | PassedWhole
 class Exchange:
     """One request on one route. `id` is what its reply is called, `now` in Unix seconds."""
 
+    __slots__ = (
+        "_casting", "_head", "_reply", "_shortcut", "_unsettled", "dropped", "endpoint", "error", "legs",
+        "route", "streams",
+    )  # fmt: skip
+
     def __init__(
         self,
         route: Route,
