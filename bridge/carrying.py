@@ -108,7 +108,7 @@ class Carrier:
         except Exception as error:
             fault = broken(error)
             account.over(fault, 500)
-            if reply.status:  # some of it was sent: that it ends here is all that can be said
+            if reply.begun:  # that it ends here is all that can still be said
                 raise ConnectionAbortedError from error
             return reply.failed(fault)
         finally:

@@ -69,6 +69,11 @@ class Reply:
             self.add("Access-Control-Expose-Headers", "X-Request-Id, X-Bridge-Route, X-Bridge-Dropped")
             self.add("Vary", "Origin")
 
+    @property
+    def begun(self) -> bool:
+        """Whether some of a stream was sent."""
+        return self._streams
+
     def add(self, name: str, value: str) -> None:
         """A header. Raises ValueError where it would begin another one."""
         if "\n" in value or "\r" in value:
