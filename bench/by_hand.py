@@ -1,6 +1,6 @@
-"""What an aiohttp server can do at best: the one format of `nginx-lua.conf`, translated by hand.
+"""What Python can do at best: the one format of `nginx-lua.conf`, translated by hand.
 
-It stands on the bridge's own server and connections, since aiohttp's plain ones cost more. A key is compared,
+It stands on the bridge's own server and connections, which cost the least. A key is compared,
 Prometheus told and a line logged as the bridge does it; nothing is configured, nothing can fail in more than
 one way, nothing is streamed.
 
