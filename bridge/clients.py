@@ -133,7 +133,6 @@ class Client(asyncio.Protocol):
         """What comes is no request as it should be: say so in its turn, and read no more."""
         self._parser = None
         if self._coming is not None:
-            self._coming.keeps = False
             self._coming.fail(fault)
         elif not self._ending:
             request = Request(self, "", b"/", {})

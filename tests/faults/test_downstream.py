@@ -93,6 +93,37 @@ async def test_the_next_request_waits_for_its_turn(running: Running, server: Ser
     assert [len(request.data) for request in server.requests] == [len(DATA), len(padded)]
 
 
+@pytest.mark.parametrize("size", [262_200, 300_000, 600_000])
+async def test_behind_a_large_body_others_are_read(size: int, running: Running) -> None:
+    padded = json.dumps({**HELLO, "user": "x" * size}).encode()
+    async with running.connect() as client:
+        await client.write(asked() + asked(body=padded))
+        assert [(await client.answer()).status for _ in range(2)] == [200, 200]
+        await client.write(asked())
+        assert (await client.answer()).status == 200
+
+
+async def test_heads_in_pieces_are_each_as_long_as_they_are(running: Running) -> None:
+    """What bounds one head does not add up over those of a connection."""
+    head = asked("X-A: " + "x" * 4000, method="GET", target="/v1/models", body=b"")
+    async with running.connect() as client:
+        for _ in range(40):
+            await client.write(head[:40])
+            await asyncio.sleep(0.001)
+            await client.write(head[40:])
+            assert (await client.answer()).status == 200
+
+
+async def test_who_is_refused_early_may_finish_and_is_answered_no_more(running: Running) -> None:
+    whole_request = asked(target="/v1/nowhere")
+    async with running.connect() as client:
+        await client.write(whole_request[:-5])
+        answer = await client.answer()
+        assert (answer.status, answer.headers["connection"]) == (404, "close")
+        await client.write(whole_request[-5:] + asked())
+        assert await client.ended()
+
+
 NO_REQUESTS = {
     "a length and chunks": asked("Transfer-Encoding: chunked"),
     "two lengths": asked("Content-Length: 3"),
