@@ -1,8 +1,10 @@
 """A client's request, no more than its parts: what the parser of HTTP has found, read when it is asked for.
 
-request.method, request.path, request.header(b"origin")
-request.body.come()                             the body, if it has come whole, as most do
-await request.body.piece()                      else piece by piece, b"" behind the last
+    request.method, request.path, request.header(b"origin")
+    request.body()                  if it has come whole, as most do
+    await request.piece()           else piece by piece, b"" behind the last
+
+The connection that it came on feeds it.
 """
 
 from __future__ import annotations
