@@ -128,8 +128,9 @@ class Connections:
                 await wire.head()
                 if wire.status:
                     return Response(wire, self)
-                if wire.fresh or wire.heard or type(wire.error) is not aiohttp.ServerDisconnectedError:
-                    raise wire.error or AssertionError("neither a head nor an error")
+                assert wire.error is not None
+                if wire.fresh or wire.heard or not isinstance(wire.error, aiohttp.ServerDisconnectedError):
+                    raise wire.error
                 # The server closed an idle connection just as this request went out on it. Nothing of the
                 # answer was seen, so a new one is tried at once: another idle one may be as dead.
                 self.release(wire)
