@@ -67,10 +67,7 @@ class Exchange:
         self.endpoint = endpoint
         self.streams = course.wanted
         self.error: BridgeError | None = None
-        if len(askings) == 1:
-            self.legs: tuple[Leg, ...] = (Leg(askings[0], id, conversation),)
-        else:
-            self.legs = tuple(Leg(asking, id, conversation) for asking in askings)
+        self.legs = tuple([Leg(asking, id, conversation) for asking in askings])
         self._unsettled = len(askings)
         self._reply: Reply | None = None
         named, counts = endpoint.id_prefix + id, "stream_options" in body and _counts(body)

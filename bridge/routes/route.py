@@ -145,13 +145,13 @@ class Course:
     """One endpoint of a route, `wanted` as a stream or not.
 
     `stream` None: the server is asked to answer whole. `told`: what is the same in all request documents.
-    `looks`: what any part of the request or of the calls
-    around it looks at; `prompted`: the same, if the prompt has to be rendered. `changes`: the server sees
-    another body than the client sent. `around`: there are calls around the answer. `passes`: answers are
-    OpenAI's own, in the way that is wanted. `cuts`: there may be stop strings that the server is not told of.
-    `several`: it gives as many answers as are wanted. `is_text`: a whole body is the answer itself, so that
-    it need not be JSON. `short`: how answers are read that are whole on both sides, if they may be no more
-    than a text with its finish, its counts and a name; `beside`: the slots of what else may be there.
+    `looks`: what any part of the request or of the calls around it looks at; `prompted`: the same, if the
+    prompt has to be rendered. `changes`: the server sees another body than the client sent. `around`: there
+    are calls around the answer. `passes`: answers are OpenAI's own, in the way that is wanted. `cuts`: there
+    may be stop strings that the server is not told of. `several`: it gives as many answers as are wanted.
+    `is_text`: a whole body is the answer itself, so that it need not be JSON. `short`: how answers are read
+    that are whole on both sides, if they may be no more than a text with its finish, its counts and a name;
+    `beside`: the slots of what else may be there.
     """
 
     __slots__ = (
