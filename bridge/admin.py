@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bridge.carrying import broken
 from bridge.errors import RequestError
 from bridge.names import Names
 from bridge.replying import Dates, Reply
@@ -37,6 +38,8 @@ class Admin:
             return self._answer(request, reply)
         except RequestError as error:
             return reply.failed(error)
+        except Exception as error:
+            return reply.failed(broken(error))
 
     def _answer(self, request: Request, reply: Reply) -> Reply:
         if request.fault is not None:
