@@ -203,12 +203,14 @@ class Connections:
         return place
 
     def _prepared(self, front: str, transport: TransportSpec) -> ClientRequest:
+        url = URL(front, encoded=True)
+        proxy = URL(transport.proxy) if transport.proxy else None
         return ClientRequest(
             "POST",
-            URL(front, encoded=True),
+            url,
             loop=self._loop,
-            ssl=self._contexts.of(transport.tls),
-            proxy=URL(transport.proxy) if transport.proxy else None,
+            ssl=self._contexts.of(transport.tls, url, proxy),
+            proxy=proxy,
             server_hostname=transport.tls.server_name,
         )
 

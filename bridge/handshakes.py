@@ -81,14 +81,16 @@ class Handshakes:
             raise ours(error.error if isinstance(error, _Failed) else error, url, timeouts) from error
 
     async def _connect(self, request: UpstreamRequest, url: str, transport: TransportSpec) -> WebSocket:
+        target = URL(url, encoded=True)
+        proxy = URL(transport.proxy) if transport.proxy else None
         return await self._session.ws_connect(
-            URL(url, encoded=True),
+            target,
             headers=request.headers,
             timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSING),
             autoclose=False,
             autoping=False,
-            proxy=transport.proxy,
-            ssl=self._contexts.of(transport.tls),
+            proxy=proxy,
+            ssl=self._contexts.of(transport.tls, target, proxy),
             server_hostname=transport.tls.server_name,
             max_msg_size=min((request.websocket or 0) + 1, _MOST),  # the first size that is refused
             decode_text=False,

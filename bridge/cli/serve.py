@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from bridge.loading import load_file, stamp
 from bridge.logs import set_up
+from bridge.trust import trusting_nobody
 
 if TYPE_CHECKING:
     import argparse
@@ -59,7 +60,8 @@ def _file(named: str | None, *, demo: bool) -> str:
 
 
 def _bind(called: argparse.Namespace, server: ServerSpec) -> tuple[socket.socket, socket.socket | None]:
-    from bridge.serving import bind
+    with trusting_nobody():  # aiohttp comes with it
+        from bridge.serving import bind
 
     front = bind(called.listen or os.environ.get("BRIDGE_LISTEN") or server.listen)
     admin = called.admin or os.environ.get("BRIDGE_ADMIN") or server.admin

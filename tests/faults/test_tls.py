@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import ssl
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,19 +19,34 @@ from bridge.exchange.exchange import Exchange
 from bridge.loading import load_file
 from bridge.openai.endpoints import CHAT
 from bridge.upstream import Upstream
+from tests.faults.clients import HELLO
+from tests.faults.speaking import completion
+from tests.faults.upstreams import answering, upstream, whole
+from tests.faults.websockets import closing, says, text
+from tests.serving.processes import CHECKOUT, served
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from tests.faults.upstreams import Peer
+
+    Behave = Callable[[Peer], Awaitable[None]]
 
 FILES = Path(__file__).parent / "tls"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
+def certified() -> ssl.SSLContext:
+    """A server's context with our certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(FILES / "server.pem", FILES / "server.key")
+    return context
+
+
 @asynccontextmanager
 async def https(*, asks: bool = False) -> AsyncIterator[int]:
     """A server with our certificate, which may ask clients for theirs; its port."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(FILES / "server.pem", FILES / "server.key")
+    context = certified()
     if asks:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(FILES / "server.pem")
@@ -86,3 +104,50 @@ async def test_a_file_that_is_not_there_is_told_at_load(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         await asked(tmp_path, 1, "{ca: none.pem}")
     assert "routes[0].upstream.tls.ca: cannot read none.pem: No such file" in str(raised.value)
+
+
+SYSTEMS = {
+    "https": (answering(whole(completion("hello"))), ""),
+    "wss": (
+        says(text("hello"), closing(1000)),
+        "response: false, stream: {framing: websocket, text: $.text}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("scheme", "behave", "rule"), [(name, *way) for name, way in SYSTEMS.items()])
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_process_trusts_whom_the_system_trusts(
+    scheme: str, behave: Behave, rule: str, known: bool, tmp_path: Path
+) -> None:
+    environment = {"SSL_CERT_FILE": str(FILES / "server.pem")} if known else {}
+    async with upstream(behave, tls=certified()) as server:
+        url = server.url.replace("http:", f"{scheme}:")
+        routes = f"routes: [{{models: m, upstream: {{url: '{url}'}}, {rule}}}]"
+        given = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+        async with served(tmp_path, routes, *given, environment=environment) as running:
+            answer = await running.ask(HELLO)
+            if known:
+                assert answer.completion().said.text == "hello"
+            else:
+                assert (answer.status, answer.error()["code"]) == (502, "upstream_connect")
+
+
+ALL_CONTEXTS = """
+import gc, ssl
+from bridge.trust import trusting_nobody
+with trusting_nobody():
+    import bridge.serving
+found = [one for one in gc.get_objects() if isinstance(one, ssl.SSLContext)]
+print(len(found), sum(one.cert_store_stats()["x509"] for one in found))
+assert ssl.create_default_context().cert_store_stats()["x509"] == 1
+"""
+
+
+def test_certificates_are_not_read_before_they_are_wanted() -> None:
+    environment = {**os.environ, "SSL_CERT_FILE": str(FILES / "server.pem")}
+    called = [sys.executable, "-c", ALL_CONTEXTS]
+    ended = subprocess.run(called, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=True)
+    contexts, certificates = map(int, ended.stdout.split())
+    assert contexts, "aiohttp makes none any more: nothing needs to be kept from it"
+    assert certificates == 0
