@@ -15,7 +15,7 @@ from bench.aims import aims
 from bench.cases import CASES, NOTES
 from bench.machine import machine
 from bench.peers import PEERS
-from bench.processes import OTHER_CORE, free_port, running
+from bench.processes import OTHER_CORE, awake, free_port, running
 from bench.proxies import HERE, PROXIES, bridge, by_hand, started
 from bench.tables import table
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bench.tables import Rounds
 
 _DIRECT = "`direct` is without a proxy: what load and upstream take; its CPU is the upstream's own."
+_AWAKE = " The cores are kept from halting while they wait."
 
 
 def main() -> None:
@@ -44,9 +45,9 @@ def main() -> None:
         folder = Path(name)
         folder.chmod(0o755)
         command = [sys.executable, str(HERE / "upstream.py"), str(port)]
-        with running(command, port, OTHER_CORE, folder / "upstream.log") as upstream:
+        with awake() as kept, running(command, port, OTHER_CORE, folder / "upstream.log") as upstream:
             measured = _measure(called, [*proxies, *others, *bridges], upstream, folder)
-    print(f"{machine(called.python)}\n\nRounds: {called.rounds}. {_DIRECT}")
+    print(f"{machine(called.python)}\n\nRounds: {called.rounds}. {_DIRECT}{_AWAKE if kept else ''}")
     for case in called.cases:
         print(table(case, measured[case], NOTES[case]))
     print(aims(measured, ["bridge", *(one.name for one in bridges)]))

@@ -1,8 +1,9 @@
 """What wrk cannot do: requests at a steady rate, paced streams, streams that idle. Prints one line of JSON.
 
-python -m bench.load PORT KIND MODEL COUNT [--rate RATE --seconds SECONDS] [--header LINE …]
+python -m bench.load PORT KIND MODEL COUNT [--rate RATE --seconds SECONDS --beside BESIDE] [--header LINE …]
 
-    rate     COUNT connections ask for whole answers, RATE a second together, for SECONDS
+    rate     COUNT connections ask for whole answers, RATE a second together, for SECONDS; and, by turns of
+             half a second, the same at the port BESIDE
     paced    COUNT streams, each read to its end
     idle     COUNT streams that only begin; ends when its standard input does
 """
@@ -15,6 +16,7 @@ import json
 import random
 import re
 import resource
+import statistics
 import sys
 import time
 from typing import Any, cast
@@ -24,6 +26,7 @@ import uvloop
 from bench.steady import lateness
 
 SPREAD = 1.5  # seconds in which paced streams begin; each takes twice that, so all are open for a while
+_TURN = 0.5  # seconds
 _SENT = re.compile(rb"t(\d{19})e")
 _PART = 20  # bytes: the most that there can be of a text that is not whole yet
 _CLOCK = time.monotonic_ns
@@ -96,10 +99,20 @@ class Stream(asyncio.Protocol):
                 awaited.set_result(False)
 
 
-def rate(port: int, data: bytes, count: int, per_second: float, seconds: float) -> dict[str, Any]:
-    """Whole answers at a rate, each timed from when it was due."""
-    late = lateness(port, data, count, per_second, seconds)
-    return {"answers": len(late), "p50": _percentile(late, 50), "p99": _percentile(late, 99)}
+def rate(
+    ports: tuple[int, int], data: bytes, count: int, per_second: float, seconds: float
+) -> dict[str, Any]:
+    """Whole answers at a rate, each timed from when it was due; the medians of the turns, in seconds.
+
+    What the machine does meanwhile meets some turns, what a proxy does meets them all.
+    """
+    figures: dict[str, list[float]] = {"p50": [], "p99": [], "added_p50": [], "added_p99": []}
+    for _ in range(round(seconds / _TURN)):
+        late, beside = (lateness(port, data, count, per_second, _TURN) for port in ports)
+        for name, percent in (("p50", 50), ("p99", 99)):
+            figures[name].append(_percentile(late, percent))
+            figures[f"added_{name}"].append(figures[name][-1] - _percentile(beside, percent))
+    return {name: statistics.median(values) for name, values in figures.items()}
 
 
 async def paced(port: int, data: bytes, count: int) -> dict[str, Any]:
@@ -154,6 +167,7 @@ def main() -> None:
     parser.add_argument("count", type=int)
     parser.add_argument("--rate", type=float, default=0.0)
     parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--beside", type=int, default=0)
     parser.add_argument("--header", action="append", default=[])
     called = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -161,7 +175,7 @@ def main() -> None:
     data = request(called.model, called.header, stream=called.kind != "rate")
     match called.kind:
         case "rate":
-            told = rate(called.port, data, called.count, called.rate, called.seconds)
+            told = rate((called.port, called.beside), data, called.count, called.rate, called.seconds)
         case "paced":
             told = uvloop.run(paced(called.port, data, called.count))
         case _:
