@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Account", "Accounts"]
 
 _TOGETHER = 0.05  # seconds until it is told, at most
-_MOST = 32  # told together: more would be felt by the answers that wait meanwhile
+_MOST = 16  # told together: more would be felt by the answers that wait meanwhile
 
 
 class Accounts:

@@ -19,7 +19,7 @@ from tests.faults.clients import until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TOGETHER = 32
+TOGETHER = 16
 
 
 class Telling:
