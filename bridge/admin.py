@@ -35,13 +35,13 @@ class Admin:
         """Answer one request."""
         reply = Reply(request, f"req_{self._names()}", None, self._dates)
         try:
-            return self._answer(request, reply)
+            return await self._answer(request, reply)
         except RequestError as error:
             return reply.failed(error)
         except Exception as error:
             return reply.failed(broken(error))
 
-    def _answer(self, request: Request, reply: Reply) -> Reply:
+    async def _answer(self, request: Request, reply: Reply) -> Reply:
         if request.fault is not None:
             raise request.fault
         path = request.path
@@ -54,7 +54,7 @@ class Admin:
             raise error
         if path == "/metrics":
             self._accounts.tell()
-            return reply.whole(200, self._metrics.exposition(), _EXPOSITION)
+            return reply.whole(200, await self._metrics.exposition(), _EXPOSITION)
         if path == "/readyz":
             if self._state.draining:
                 return reply.whole(503, b"draining\n", _TEXT)

@@ -5,8 +5,11 @@ Names and buckets of `gen_ai_*` are OpenTelemetry's semantic conventions for gen
 
 from __future__ import annotations
 
+import asyncio
 import os
+import struct
 from bisect import bisect_left
+from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -25,6 +28,7 @@ __all__ = ["Metrics", "Series"]
 
 T = TypeVar("T", bound=MetricWrapperBase)
 
+_LOOKS, _PAUSE = 50, 0.02  # seconds between two looks at the files of other workers
 _DURATIONS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _FIRST_TOKENS = (
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
@@ -254,10 +258,14 @@ class Metrics:
         if usage is not None and usage.completion_tokens > 1:
             self._per_token(*labels).observe((duration - first) / (usage.completion_tokens - 1))
 
-    def exposition(self) -> bytes:
+    async def exposition(self) -> bytes:
         """The text that Prometheus reads: of all workers where there are several."""
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return generate_latest(self._registry)
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        for _ in range(_LOOKS):
+            with suppress(struct.error):  # a file that a worker is just making is still empty
+                return generate_latest(registry)
+            await asyncio.sleep(_PAUSE)
         return generate_latest(registry)

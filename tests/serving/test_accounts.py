@@ -45,9 +45,9 @@ class Telling:
             account.at = 0.5
             account.close()
 
-    def counts(self, text: str) -> bool:
+    async def counts(self, text: str) -> bool:
         """Whether the metrics say this."""
-        return text in self.metrics.exposition().decode()
+        return text in (await self.metrics.exposition()).decode()
 
 
 @pytest.fixture
@@ -73,11 +73,11 @@ async def test_it_is_told_a_moment_later_by_itself() -> None:
         return telling.lines == ["one", "two"]
 
     await until(told)
-    assert telling.counts('bridge_requests_in_progress{route="route"} 1.0')
+    assert await telling.counts('bridge_requests_in_progress{route="route"} 1.0')
     account.close()
 
     async def none_left() -> bool:
-        return telling.counts('bridge_requests_in_progress{route="route"} 0.0')
+        return await telling.counts('bridge_requests_in_progress{route="route"} 0.0')
 
     await until(none_left)
 
@@ -98,5 +98,5 @@ async def test_whoever_asks_is_told_all_once() -> None:
     telling.accounts.tell()
     telling.accounts.tell()
     assert telling.lines == ["one", "two"]
-    assert telling.counts('bridge_requests_total{code="200",endpoint="chat",route="route"} 2.0')
+    assert await telling.counts('bridge_requests_total{code="200",endpoint="chat",route="route"} 2.0')
     assert json.loads(telling.stream.getvalue().splitlines()[0])["time"].endswith(":00.500")

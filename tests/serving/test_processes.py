@@ -227,6 +227,21 @@ async def test_workers_share_the_front(tmp_path: Path) -> None:
         assert "Traceback" not in await running.log()
 
 
+async def test_metrics_wait_for_a_worker_that_is_making_its_file(tmp_path: Path) -> None:
+    """Prometheus' library makes a file, then room in it: between the two nothing can be read there."""
+    environment = {"TMPDIR": str(tmp_path)}
+    async with served(
+        tmp_path, routes("http://127.0.0.1:1"), *FREE, "--workers", "2", environment=environment
+    ) as running:
+        made = next(tmp_path.glob("bridge-metrics-*")) / "counter_1.db"  # noqa: ASYNC240 - a folder of ours
+        made.touch()
+        scrape = asyncio.ensure_future(running.see("/metrics"))
+        await asyncio.sleep(0.1)
+        assert not scrape.done()
+        os.truncate(made, 1 << 16)
+        assert (await scrape).status == 200
+
+
 async def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     go_on = asyncio.Event()
     async with (
