@@ -148,8 +148,8 @@ NOTES = {
     "Python's bytecode, which a first start leaves behind, is there.",
     "idle": f"{IDLE:,} open streams that have had a chunk: memory for each, and before them.",
     "whole": "Whole answers, 32 connections, as fast as they come. Memory is that after them.",
-    "half": "Whole answers at half the rate that each proxy can do at most, 32 connections: half a second "
-    "through the proxy, half a second without it, and again; the medians of these turns. Added is what the "
+    "half": "Whole answers at half the rate that each proxy can do at most, 32 connections: a quarter of a "
+    "second through the proxy, as long without it, and again; the medians of these turns. Added is what the "
     "proxy's take longer.",
     "burst": "Streams of 100 chunks, 32 connections, as fast as they come.",
     "paced 200": "200 streams, begun over 1.5 s and as long open together, with a chunk every 20 ms: CPU for "

@@ -2,8 +2,8 @@
 
 python -m bench.load PORT KIND MODEL COUNT [--rate RATE --seconds SECONDS --beside BESIDE] [--header LINE …]
 
-    rate     COUNT connections ask for whole answers, RATE a second together, for SECONDS; and, by turns of
-             half a second, the same at the port BESIDE
+    rate     COUNT connections ask for whole answers, RATE a second together, for SECONDS; and by turns the
+             same at the port BESIDE
     paced    COUNT streams, each read to its end
     idle     COUNT streams that only begin; ends when its standard input does
 """
@@ -26,7 +26,8 @@ import uvloop
 from bench.steady import lateness
 
 SPREAD = 1.5  # seconds in which paced streams begin; each takes twice that, so all are open for a while
-_TURN = 0.5  # seconds
+_TURN = 0.25  # seconds
+_ANSWERS = 100  # in a turn, at least
 _SENT = re.compile(rb"t(\d{19})e")
 _PART = 20  # bytes: the most that there can be of a text that is not whole yet
 _CLOCK = time.monotonic_ns
@@ -107,8 +108,9 @@ def rate(
     What the machine does meanwhile meets some turns, what a proxy does meets them all.
     """
     figures: dict[str, list[float]] = {"p50": [], "p99": [], "added_p50": [], "added_p99": []}
-    for _ in range(round(seconds / _TURN)):
-        late, beside = (lateness(port, data, count, per_second, _TURN) for port in ports)
+    turn = max(_TURN, _ANSWERS / per_second)
+    for _ in range(round(seconds / turn) or 1):
+        late, beside = (lateness(port, data, count, per_second, turn) for port in ports)
         for name, percent in (("p50", 50), ("p99", 99)):
             figures[name].append(_percentile(late, percent))
             figures[f"added_{name}"].append(figures[name][-1] - _percentile(beside, percent))
