@@ -161,7 +161,9 @@ class Connections:
         return None
 
     async def _connected(self, origin: _Origin, transport: TransportSpec) -> Wire:
-        patience = transport.timeouts.connect
+        patience, prepared = transport.timeouts.connect, origin.prepared
+        if prepared.ssl is not self._contexts.of(transport.tls, prepared.url, prepared.proxy):
+            origin.prepared = self._prepared(prepared.url, transport)  # whom to trust has changed
         try:
             connection = await self._connector.connect(
                 origin.prepared, [], aiohttp.ClientTimeout(connect=patience, sock_connect=patience)
@@ -198,12 +200,11 @@ class Connections:
         key = (url[:at], transport.tls, transport.proxy)
         origin = self._origins.get(key)
         if origin is None:
-            origin = self._origins[key] = _Origin(self._prepared(url[:at], transport))
+            origin = self._origins[key] = _Origin(self._prepared(URL(url[:at], encoded=True), transport))
         place = self._places[url, id(transport)] = _Place(url, at, origin, transport)
         return place
 
-    def _prepared(self, front: str, transport: TransportSpec) -> ClientRequest:
-        url = URL(front, encoded=True)
+    def _prepared(self, url: URL, transport: TransportSpec) -> ClientRequest:
         proxy = URL(transport.proxy) if transport.proxy else None
         return ClientRequest(
             "POST",

@@ -35,7 +35,7 @@ def load_file(name: str, extra: Mapping[str, str] | None = None) -> Table:
         environment={**os.environ, **(extra or {})},
         read_file=partial(_read_beside, path.parent),
         presets=read_presets(),
-        locate=lambda named: str((path.parent / named).resolve()),
+        locate=lambda named: str((path.parent / named).absolute()),
     )
     return load(text, name, surroundings)
 

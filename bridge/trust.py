@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from bridge.loading import stamp
+from bridge.logs import log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from yarl import URL
 
+    from bridge.loading import Stamp
     from bridge.routes.spec.transport import TLSSpec
 
 __all__ = ["Contexts", "trusting_nobody"]
@@ -19,18 +24,34 @@ _SECURE = ("https", "wss")
 
 
 class Contexts:
-    """One context for each way to check, made when one is first wanted, since that reads files."""
+    """One context for each way to check, made when one is first wanted, since that reads files.
+
+    It is made anew when its files have changed, as those of a mounted secret do.
+    """
 
     def __init__(self) -> None:
-        self._made: dict[TLSSpec, ssl.SSLContext] = {}
+        self._made: dict[TLSSpec, tuple[list[Stamp], ssl.SSLContext]] = {}
 
     def of(self, spec: TLSSpec, *urls: URL | None) -> ssl.SSLContext | bool:
-        """As aiohttp takes it for connections to these: a server, a proxy. Raises OSError."""
+        """As aiohttp takes it for a new connection to these: a server, a proxy. Raises OSError."""
         if not any(url and url.scheme in _SECURE for url in urls):
             return True  # nobody will ask
-        if spec not in self._made:
-            self._made[spec] = _make_context(spec)
-        return self._made[spec]
+        stamps = [stamp(file) for file in (spec.ca, spec.cert, spec.private_key) if file]
+        seen, context = self._made.get(spec, (None, None))
+        if context is None or seen != stamps:
+            context = self._renewed(spec, context)
+            self._made[spec] = stamps, context
+        return context
+
+    def _renewed(self, spec: TLSSpec, old: ssl.SSLContext | None) -> ssl.SSLContext:
+        try:
+            return _make_context(spec)
+        except OSError as error:
+            if old is None:
+                raise
+            # A certificate may be there before its key: the files are read again when they change again.
+            log("certificates not renewed", logging.WARNING, error=str(error))
+            return old
 
 
 @contextmanager

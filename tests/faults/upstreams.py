@@ -67,6 +67,12 @@ class Peer:
         self._reader = reader
         self._writer = writer
 
+    @property
+    def name(self) -> str:
+        """What the certificate says that the client has shown."""
+        ((_, name),) = self._writer.get_extra_info("peercert")["subject"][0]
+        return str(name)
+
     async def request(self) -> Request | None:
         """The next request, whole."""
         try:
