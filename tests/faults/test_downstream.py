@@ -16,6 +16,8 @@ from tests.faults.upstreams import Peer, Server, answering, upstream, whole
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+ON_BOTH_LOOPS = True
+
 ROUTES = 'routes: [{models: m, upstream: "${UPSTREAM}", limits: {body: 1MiB}}]'
 DATA = json.dumps(HELLO).encode()
 

@@ -14,6 +14,8 @@ from tests.faults.upstreams import Peer, answering, chunk, head, upstream, whole
 
 Behave = Callable[[Peer], Awaitable[None]]
 
+ON_BOTH_LOOPS = True
+
 PATIENT = ROUTES.replace("first_byte: 300ms, idle: 300ms", "first_byte: 1h, idle: 1h")
 
 SESSION = """

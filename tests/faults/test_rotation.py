@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     Behave = Callable[[Peer], Awaitable[None]]
 
+ON_BOTH_LOOPS = True
+
 GOOD = whole(completion("hello"))
 
 
