@@ -10,6 +10,7 @@ import os
 import struct
 from bisect import bisect_left
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -141,58 +142,34 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each counter, which nobody asks for
         self._registry = registry = CollectorRegistry()
         self._series: dict[tuple[str, str, str], Series] = {}
+        counter = partial(Counter, registry=registry)
         self.requests = _Bound(
-            Counter("bridge_requests", "Requests answered.", ("route", "endpoint", "code"), registry=registry)
+            counter("bridge_requests", "Requests answered.", ("route", "endpoint", "code"))
         )
-        self.in_progress = _Bound(
-            Gauge(
-                "bridge_requests_in_progress",
-                "Requests being answered.",
-                ("route",),
-                registry=registry,
-                multiprocess_mode="livesum",
-            )
-        )
+        self.in_progress = _Bound(Gauge(
+            "bridge_requests_in_progress", "Requests being answered.",
+            ("route",), registry=registry, multiprocess_mode="livesum",
+        ))  # fmt: skip
         self.errors = _Bound(
-            Counter(
-                "bridge_upstream_errors", "Failures of model servers.", ("route", "kind"), registry=registry
-            )
+            counter("bridge_upstream_errors", "Failures of model servers.", ("route", "kind"))
         )
-        self.disconnects = _Bound(
-            Counter(
-                "bridge_client_disconnects",
-                "Clients that left before their answer was over.",
-                ("route",),
-                registry=registry,
-            )
-        )
-        self.dropped = _Bound(
-            Counter(
-                "bridge_dropped_parameters",
-                "Parameters that reached neither the server nor an emulation.",
-                ("route", "parameter"),
-                registry=registry,
-            )
-        )
-        self._estimated = _Bound(
-            Counter(
-                "bridge_estimated_tokens",
-                "Tokens that no server counted, by a rule of thumb (emulate.usage: estimate).",
-                ("route", "gen_ai_token_type"),
-                registry=registry,
-            )
-        )
-        self._stores = _Bound(
-            Counter(
-                "bridge_session_store_failures",
-                "Times the store of kept sessions could not be reached.",
-                ("route",),
-                registry=registry,
-            )
-        )
-        self._reloads = _Bound(
-            Counter("bridge_reloads", "Reloads of the table.", ("result",), registry=registry)
-        )
+        self.disconnects = _Bound(counter(
+            "bridge_client_disconnects", "Clients that left before their answer was over.", ("route",),
+        ))  # fmt: skip
+        self.dropped = _Bound(counter(
+            "bridge_dropped_parameters", "Parameters that reached neither the server nor an emulation.",
+            ("route", "parameter"),
+        ))  # fmt: skip
+        self._estimated = _Bound(counter(
+            "bridge_estimated_tokens",
+            "Tokens that no server counted, by a rule of thumb (emulate.usage: estimate).",
+            ("route", "gen_ai_token_type"),
+        ))  # fmt: skip
+        self._stores = _Bound(counter(
+            "bridge_session_store_failures", "Times the store of kept sessions could not be reached.",
+            ("route",),
+        ))  # fmt: skip
+        self._reloads = _Bound(counter("bridge_reloads", "Reloads of the table.", ("result",)))
         self.duration = _Bound(_Durations(
             "gen_ai_server_request_duration_seconds", "From the request to the end of its answer.",
             _GEN_AI, buckets=_DURATIONS, registry=registry,
