@@ -38,20 +38,18 @@ class Contexts:
             return True  # nobody will ask
         stamps = [stamp(file) for file in (spec.ca, spec.cert, spec.private_key) if file]
         seen, context = self._made.get(spec, (None, None))
-        if context is None or seen != stamps:
-            context = self._renewed(spec, context)
-            self._made[spec] = stamps, context
-        return context
-
-    def _renewed(self, spec: TLSSpec, old: ssl.SSLContext | None) -> ssl.SSLContext:
+        if context is not None and seen == stamps:
+            return context
         try:
-            return _make_context(spec)
+            made = _make_context(spec)
         except OSError as error:
-            if old is None:
+            if context is None:
                 raise
-            # A certificate may be there before its key: the files are read again when they change again.
+            # A certificate may be there before its key: the next connection looks again.
             log("certificates not renewed", logging.WARNING, error=str(error))
-            return old
+            return context
+        self._made[spec] = stamps, made
+        return made
 
 
 @contextmanager

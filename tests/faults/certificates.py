@@ -21,14 +21,32 @@ from cryptography.x509.oid import NameOID
 from bridge.loading import load_file
 from bridge.serving import Settings, bind, serving
 from tests.faults.clients import Running
+from tests.faults.speaking import completion
+from tests.faults.upstreams import Peer, whole
+from tests.faults.websockets import closing, says, text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
-__all__ = ["filed", "paired", "server_context"]
+__all__ = ["SECURE", "filed", "paired", "server_context"]
 
 _PATIENCE = 30.0  # seconds, far more than any test needs
+
+
+async def _once(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(whole(completion("hello")))
+
+
+# How a server says hello once on a connection, and the route's rule for it, by the scheme of its URL.
+SECURE: dict[str, tuple[Callable[[Peer], Awaitable[None]], str]] = {
+    "https": (_once, ""),
+    "wss": (
+        says(text("hello"), closing(1000)),
+        "response: false, stream: {framing: websocket, text: $.text}",
+    ),
+}
 
 
 def paired(folder: Path, name: str, *, expired: bool = False) -> None:

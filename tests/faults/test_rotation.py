@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.certificates import filed, paired, server_context
+from tests.faults.certificates import SECURE, filed, paired, server_context
 from tests.faults.clients import HELLO
 from tests.faults.speaking import completion
 from tests.faults.upstreams import Peer, upstream, whole
-from tests.faults.websockets import closing, says, text
 
 if TYPE_CHECKING:
     import ssl
@@ -25,26 +24,9 @@ if TYPE_CHECKING:
 
 ON_BOTH_LOOPS = True
 
-GOOD = whole(completion("hello"))
-
-
-async def once(peer: Peer) -> None:
-    await peer.request()
-    await peer.send(GOOD)
-
-
-# Each answer comes over a connection of its own.
-SERVERS = {
-    "https": (once, ""),
-    "wss": (
-        says(text("hello"), closing(1000)),
-        ", response: false, stream: {framing: websocket, text: $.text}",
-    ),
-}
-
 
 def routes(url: str, rule: str = "", tls: str = "{ca: server.pem}") -> str:
-    return f"routes: [{{models: m, upstream: {{url: '{url}', tls: {tls}}}{rule}}}]"
+    return f"routes: [{{models: m, upstream: {{url: '{url}', tls: {tls}}}, {rule}}}]"
 
 
 def renew(folder: Path, name: str, context: ssl.SSLContext) -> None:
@@ -63,7 +45,7 @@ async def refused(running: Running) -> bool:
     return (answer.status, answer.error()["code"]) == (502, "upstream_connect")
 
 
-@pytest.mark.parametrize(("scheme", "behave", "rule"), [(name, *way) for name, way in SERVERS.items()])
+@pytest.mark.parametrize(("scheme", "behave", "rule"), [(name, *way) for name, way in SECURE.items()])
 async def test_whom_to_trust(scheme: str, behave: Behave, rule: str, tmp_path: Path) -> None:
     paired(tmp_path, "server")
     context = server_context(tmp_path, "server")
@@ -96,8 +78,9 @@ async def test_who_the_bridge_is(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         async with filed(tmp_path, routes(url, tls=tls), {}) as running:
             assert (await running.ask(HELLO)).completion().said.text == "client.test"
             shutil.copy(tmp_path / "next.pem", tmp_path / "client.pem")  # its key is not there yet
-            assert (await running.ask(HELLO)).completion().said.text == "client.test"
-            assert "certificates not renewed" in caplog.messages
+            for looks in (1, 2):  # whatever kept them from being read may be over at any time
+                assert (await running.ask(HELLO)).completion().said.text == "client.test"
+                assert caplog.messages.count("certificates not renewed") == looks
             shutil.copy(tmp_path / "next.key", tmp_path / "client.key")
             assert (await running.ask(HELLO)).completion().said.text == "next.test"
 
@@ -111,7 +94,7 @@ async def test_a_mounted_secret(tmp_path: Path) -> None:
     (tmp_path / "server.pem").symlink_to("..data/server.pem")
     context = server_context(first, "server")
     async with (
-        upstream(once, tls=context) as server,
+        upstream(SECURE["https"][0], tls=context) as server,
         filed(tmp_path, routes(server.url.replace("http:", "https:")), {}) as running,
     ):
         assert await good(running)

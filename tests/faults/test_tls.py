@@ -19,10 +19,9 @@ from bridge.exchange.exchange import Exchange
 from bridge.loading import load_file
 from bridge.openai.endpoints import CHAT
 from bridge.upstream import Upstream
+from tests.faults.certificates import SECURE
 from tests.faults.clients import HELLO
-from tests.faults.speaking import completion
-from tests.faults.upstreams import answering, upstream, whole
-from tests.faults.websockets import closing, says, text
+from tests.faults.upstreams import upstream
 from tests.serving.processes import CHECKOUT, served
 
 if TYPE_CHECKING:
@@ -106,16 +105,7 @@ async def test_a_file_that_is_not_there_is_told_at_load(tmp_path: Path) -> None:
     assert "routes[0].upstream.tls.ca: cannot read none.pem: No such file" in str(raised.value)
 
 
-SYSTEMS = {
-    "https": (answering(whole(completion("hello"))), ""),
-    "wss": (
-        says(text("hello"), closing(1000)),
-        "response: false, stream: {framing: websocket, text: $.text}",
-    ),
-}
-
-
-@pytest.mark.parametrize(("scheme", "behave", "rule"), [(name, *way) for name, way in SYSTEMS.items()])
+@pytest.mark.parametrize(("scheme", "behave", "rule"), [(name, *way) for name, way in SECURE.items()])
 @pytest.mark.parametrize("known", [True, False])
 async def test_a_process_trusts_whom_the_system_trusts(
     scheme: str, behave: Behave, rule: str, known: bool, tmp_path: Path
