@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import uvloop
 
-from bridge.accounts import Accounts
-from bridge.logs import set_up
-from bridge.metrics import Metrics
-from bridge.names import Names
 from bridge.openai.endpoints import CHAT
-from bridge.replying import Dates, Reply
-from bridge.routes.requests import UpstreamRequest
-from bridge.routes.spec.transport import TimeoutsSpec, TLSSpec, TransportSpec
-from bridge.server import Server
-from bridge.serving import bind
-from bridge.upstream import Upstream
+from bridge.routes.rules.request_template import UpstreamRequest
+from bridge.routes.rules.settings import TimeoutsSpec, TLSSpec, TransportSpec
+from bridge.server.app import bind
+from bridge.server.listener import Server
+from bridge.server.request_ids import Names
+from bridge.server.response import Dates, Reply
+from bridge.telemetry.logging import set_up
+from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.request_log import Accounts
+from bridge.upstream.client import Upstream
 
 if TYPE_CHECKING:
-    from bridge.incoming import Request
+    from bridge.server.request import Request
 
 _KEY = b"Bearer bench"
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "Content-Type": "application/json"}

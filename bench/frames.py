@@ -20,12 +20,13 @@ from bench.proxies import HERE
 from bench.upstream import FORMATS, word
 from bridge.exchange.exchange import Exchange
 from bridge.openai.endpoints import CHAT
-from bridge.routes.table import Surroundings, load
+from bridge.routes.compile.environment import Surroundings
+from bridge.routes.table import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bridge.routes.route import Route
+    from bridge.routes.rules.route import Route
 
 __all__ = ["main", "taken"]
 

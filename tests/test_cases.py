@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.client import read_completion, read_stream
-from tests.conversations import CASES, NAMES, Conversation, Failure, Sends, Success, read
-from tests.playing import Outcome, carry_out, requests
+from tests.case_files import CASES, NAMES, Conversation, Failure, Sends, Success, read
+from tests.case_player import Outcome, carry_out, requests
+from tests.strict_client import read_completion, read_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bridge.errors import BridgeError
+    from bridge.core.errors import BridgeError
     from bridge.exchange.exchange import Exchange
-    from bridge.routes.requests import UpstreamRequest
+    from bridge.routes.rules.request_template import UpstreamRequest
 
 RANDOM_CUTS = 30
 

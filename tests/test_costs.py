@@ -13,15 +13,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import bridge as package
-from bridge.accounts import Accounts
 from bridge.exchange.exchange import Exchange
-from bridge.metrics import Metrics
 from bridge.openai.endpoints import CHAT
-from bridge.openai.requests import read_request
-from tests.exchange.bench import ID, NOW, ask, request, table
-from tests.faults.clients import HELLO, bridge
-from tests.faults.speaking import DONE, event, streaming
-from tests.faults.upstreams import Peer, answering, chunk, upstream, whole
+from bridge.openai.request_validation import read_request
+from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.request_log import Accounts
+from tests.exchange.single_exchange import ID, NOW, ask, request, table
+from tests.raw_client import HELLO, bridge
+from tests.raw_upstream import Peer, answering, chunk, upstream, whole
+from tests.upstream.formats import DONE, event, streaming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

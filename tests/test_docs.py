@@ -13,9 +13,10 @@ import yaml
 from bridge.cli.check import check_sample
 from bridge.cli.presets import markdown
 from bridge.cli.reference import reference
-from bridge.loading import read_presets
-from bridge.routes.table import Surroundings, load
-from tests.clients.running import ROOT, running
+from bridge.loader import read_presets
+from bridge.routes.compile.environment import Surroundings
+from bridge.routes.table import load
+from tests.clients.bridge_process import ROOT, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

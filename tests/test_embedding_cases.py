@@ -8,8 +8,8 @@ from base64 import b64decode
 
 import pytest
 
-from tests.conversations import EMBEDDED, Embedded, Failure, read
-from tests.playing import carry_out, requests
+from tests.case_files import EMBEDDED, Embedded, Failure, read
+from tests.case_player import carry_out, requests
 from tests.test_cases import cuts, hold_failure, hold_request
 
 assert EMBEDDED

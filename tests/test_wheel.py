@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.loading import read_presets
-from tests.clients.running import ROOT
+from bridge.loader import read_presets
+from tests.clients.bridge_process import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from bridge import __version__
-from bridge.errors import ConfigError
+from bridge.core.errors import ConfigError
 from bridge.openai.endpoints import ENDPOINTS
 
 if TYPE_CHECKING:

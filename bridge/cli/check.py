@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge import json
-from bridge.cli.folding import fold
+from bridge.cli.merge_chunks import fold
 from bridge.config.problems import Problem
-from bridge.errors import BridgeError, ConfigError
+from bridge.core import json
+from bridge.core.errors import BridgeError, ConfigError
+from bridge.exchange.dry_run import as_sent, rehearse, stand_in
 from bridge.exchange.exchange import Exchange
-from bridge.exchange.rehearsal import as_sent, rehearse, stand_in
-from bridge.loading import load_file
+from bridge.loader import load_file
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.routes.spec import ABSENT
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from bridge.routes.route import Route
+    from bridge.routes.rules.route import Route
     from bridge.routes.spec import SampleSpec
 
 __all__ = ["check", "check_sample"]

@@ -6,23 +6,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge import json
-from bridge.errors import BridgeError, UpstreamError
+from bridge.core import json
+from bridge.core.errors import BridgeError, UpstreamError
+from bridge.exchange.dry_run import as_sent, rehearse, stand_in
 from bridge.exchange.exchange import Exchange
-from bridge.exchange.rehearsal import as_sent, rehearse, stand_in
-from bridge.loading import load_file
+from bridge.expressions.scope import Scope
+from bridge.loader import load_file
 from bridge.openai.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, ENDPOINTS, IMAGES
-from bridge.openai.requests import read_request
-from bridge.rules.scope import Scope
+from bridge.openai.request_validation import read_request
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from bridge.exchange.legs import Leg
-    from bridge.routes.answers import AnswerRule
-    from bridge.routes.requests import Call, UpstreamRequest
-    from bridge.routes.route import Route
+    from bridge.exchange.upstream_call import Leg
+    from bridge.routes.rules.request_template import Call, UpstreamRequest
+    from bridge.routes.rules.response_rules import AnswerRule
+    from bridge.routes.rules.route import Route
 
 __all__ = ["explain", "list_routes"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.config.problems import nearest
-from bridge.loading import read_presets
+from bridge.loader import read_presets
 
 if TYPE_CHECKING:
     import argparse

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import MISSING, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from bridge import json
 from bridge.config.records import Record
-from bridge.config.shapes import Shape
+from bridge.config.value_types import Shape
+from bridge.core import json
 from bridge.routes.spec import ABSENT, FILE
 
 if TYPE_CHECKING:

@@ -13,16 +13,17 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bridge.loading import load_file, stamp
-from bridge.logs import set_up
-from bridge.trust import trusting_nobody
+from bridge.file_stamp import stamp
+from bridge.loader import load_file
+from bridge.telemetry.logging import set_up
+from bridge.upstream.tls import trusting_nobody
 
 if TYPE_CHECKING:
     import argparse
     import socket
     from collections.abc import Callable, Coroutine
 
-    from bridge.loading import Stamp
+    from bridge.file_stamp import Stamp
     from bridge.routes.spec import ServerSpec
     from bridge.routes.table import Table
 
@@ -61,7 +62,7 @@ def _file(named: str | None, *, demo: bool) -> str:
 
 def _bind(called: argparse.Namespace, server: ServerSpec) -> tuple[socket.socket, socket.socket | None]:
     with trusting_nobody():  # aiohttp comes with it
-        from bridge.serving import bind
+        from bridge.server.app import bind
 
     front = bind(called.listen or os.environ.get("BRIDGE_LISTEN") or server.listen)
     admin = called.admin or os.environ.get("BRIDGE_ADMIN") or server.admin
@@ -137,7 +138,7 @@ async def _work(
     loaded: tuple[Stamp, Table] | None = None,
 ) -> None:
     """Serve what is loaded, or the file as it is now: a worker may take over after it has changed."""
-    from bridge.serving import Settings, serve
+    from bridge.server.app import Settings, serve
 
     set_up()
     if not called.demo:
@@ -154,7 +155,7 @@ async def _work(
 
 
 def _announce(front: socket.socket, admin: socket.socket | None) -> None:
-    from bridge.serving import url_of
+    from bridge.server.app import url_of
 
     print(f"front listening on {url_of(front)}", flush=True)
     if admin is not None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bridge.strings import Interpolated
+from bridge.core.strings import Interpolated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bridge.config.nodes import Node
     from bridge.config.problems import Problems
+    from bridge.config.yaml_tree import Node
 
 __all__ = ["interpolate"]
 

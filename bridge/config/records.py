@@ -13,13 +13,13 @@ from dataclasses import MISSING as _NO_DEFAULT
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
-from bridge.config.shapes import INVALID, Shape
+from bridge.config.value_types import INVALID, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bridge.config.nodes import Node
     from bridge.config.problems import Problems
+    from bridge.config.yaml_tree import Node
 
 __all__ = ["Record", "Short", "key", "record", "spelling"]
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from bridge.demo.article import Article
 from bridge.demo.autodev import AutoDev
-from bridge.demo.litellm import LiteLLM
+from bridge.demo.litellm_custom import LiteLLM
 from bridge.demo.llmapi import LLMAPI
+from bridge.demo.openai_mock import Article
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from bridge.demo.answers import stream
-from bridge.demo.fastapi import Post, application, each, members, string
-from bridge.json import dumps
+from bridge.core.json import dumps
+from bridge.demo.responses import stream
+from bridge.demo.validation import Post, application, each, members, string
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

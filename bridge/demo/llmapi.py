@@ -16,8 +16,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.demo.answers import json
-from bridge.demo.fastapi import Post, application, mapping, members, number, string
+from bridge.demo.responses import json
+from bridge.demo.validation import Post, application, mapping, members, number, string
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

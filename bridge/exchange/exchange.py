@@ -17,24 +17,24 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bridge.deltas import add_usages
-from bridge.errors import Kind, UpstreamError
-from bridge.exchange.casting import Casting
-from bridge.exchange.kinds import KINDS, Passing, Whole
-from bridge.exchange.legs import Leg
-from bridge.exchange.passing import ChunkPassing, PassedStream, PassedWhole
-from bridge.exchange.planning import plan
-from bridge.exchange.shortcuts import PassedShortcut, Shortcut
-from bridge.openai.replies import Head, StreamReply
+from bridge.core.deltas import add_usages
+from bridge.core.errors import Kind, UpstreamError
+from bridge.exchange.decode.by_endpoint import KINDS, Passing, Whole
+from bridge.exchange.decode.passthrough import ChunkPassing, PassedStream, PassedWhole
+from bridge.exchange.fast_path.completion import PassedShortcut, Shortcut
+from bridge.exchange.fast_path.stream import Casting
+from bridge.exchange.split_calls import plan
+from bridge.exchange.upstream_call import Leg
+from bridge.openai.encoders import Head, StreamReply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.deltas import Delta, Usage
-    from bridge.errors import BridgeError
-    from bridge.exchange.choices import Manner
+    from bridge.core.deltas import Delta, Usage
+    from bridge.core.errors import BridgeError
+    from bridge.exchange.decode.choice_state import Manner
     from bridge.openai.endpoints import Endpoint
-    from bridge.routes.route import Route
+    from bridge.routes.rules.route import Route
 
 __all__ = ["Exchange"]
 
@@ -78,8 +78,8 @@ class Exchange:
             (leg,) = self.legs
             if course.passes and not (leg.cuts or leg.keeps_session):
                 leg.passing = self._passing
-            if course.wanted:
-                self._casting = Casting.of(leg)
+            if course.wanted and not (leg.cuts or leg.keeps_session):
+                self._casting = Casting.of(course, leg.answering)
             elif course.short is not None and not leg.cuts:
                 self._shortcut = (PassedShortcut if course.passes else Shortcut)(course, course.short)
 

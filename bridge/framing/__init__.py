@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from bridge.framing.cutting import Framer
-from bridge.framing.inner import Base64Framer, NestedFramer
-from bridge.framing.lines import LineFramer
-from bridge.framing.messages import EventStreamFramer, MessageFramer
+from bridge.framing.delimited import LineFramer
+from bridge.framing.framer import Framer
+from bridge.framing.json_values import ArrayFramer, ValueFramer
+from bridge.framing.length_delimited import EventStreamFramer, MessageFramer
+from bridge.framing.nested import Base64Framer, NestedFramer
+from bridge.framing.raw_text import TextFramer
 from bridge.framing.sse import SSEFramer
-from bridge.framing.text import TextFramer
-from bridge.framing.values import ArrayFramer, ValueFramer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.frames import Frame
-from bridge.framing.tail import Tail, too_large
+from bridge.core.frames import Frame
+from bridge.framing.buffer import Tail, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

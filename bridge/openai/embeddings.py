@@ -15,17 +15,17 @@ from base64 import b64decode, b64encode
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from bridge import json
-from bridge.errors import Kind, UpstreamError
-from bridge.openai.pieces import identical, named, without
-from bridge.openai.replies import usage_object
+from bridge.core import json
+from bridge.core.errors import Kind, UpstreamError
+from bridge.openai.encoders import usage_object
+from bridge.openai.normalize import identical, named, without
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bridge.deltas import Usage
-    from bridge.errors import BridgeError
-    from bridge.openai.replies import Head
+    from bridge.core.deltas import Usage
+    from bridge.core.errors import BridgeError
+    from bridge.openai.encoders import Head
 
 __all__ = ["EmbeddingsReply", "mend_embeddings", "read_vectors"]
 

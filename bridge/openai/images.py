@@ -11,17 +11,17 @@ import re
 from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
-from bridge import json
-from bridge.deltas import Image
-from bridge.errors import Kind, UpstreamError
-from bridge.openai.pieces import identical, named, objects, without
+from bridge.core import json
+from bridge.core.deltas import Image
+from bridge.core.errors import Kind, UpstreamError
+from bridge.openai.normalize import identical, named, objects, without
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bridge.deltas import Usage
-    from bridge.errors import BridgeError
-    from bridge.openai.replies import Head
+    from bridge.core.deltas import Usage
+    from bridge.core.errors import BridgeError
+    from bridge.openai.encoders import Head
 
 __all__ = ["ImagesReply", "mend_images", "read_image"]
 

@@ -11,7 +11,7 @@ Markers inside what a client wrote are left alone, as they are by the models' ow
 """
 
 from bridge.prompts.chat_templates import template_prompt, tokenizer_prompt
-from bridge.prompts.messages import Prompt
-from bridge.prompts.styles import PROMPTS
+from bridge.prompts.formats import PROMPTS
+from bridge.prompts.prompt import Prompt
 
 __all__ = ["PROMPTS", "Prompt", "template_prompt", "tokenizer_prompt"]

@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bridge.prompts.messages import Prompt, messages_of
-from bridge.strings import Interpolated
+from bridge.core.strings import Interpolated
+from bridge.prompts.prompt import Prompt, messages_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.prompts.messages import Document
+    from bridge.prompts.prompt import Document
 
 __all__ = ["template_prompt", "tokenizer_prompt"]
 
@@ -54,7 +54,7 @@ def _prompt(
     otherwise: Mapping[str, Any],
     stop: tuple[str, ...],
 ) -> Prompt:
-    from bridge.templating import Template  # Jinja costs start and memory, which not every file needs
+    from bridge.core.jinja import Template  # Jinja costs start and memory, which not every file needs
 
     template = Template(_without_last_line_end(source))
     reads = template.variables - given.keys() - _NOT_OF_THE_DOCUMENT

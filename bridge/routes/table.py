@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import translate
 from typing import TYPE_CHECKING, Any
 
 from bridge.config.interpolation import interpolate
-from bridge.config.nodes import Node, parse
-from bridge.config.overlay import overlay
+from bridge.config.merge import overlay
 from bridge.config.problems import Problems
-from bridge.config.shapes import INVALID
-from bridge.errors import ConfigError, RequestError
-from bridge.routes.compiler import compile_route
+from bridge.config.value_types import INVALID
+from bridge.config.yaml_tree import Node, parse
+from bridge.core.errors import ConfigError, RequestError
+from bridge.routes.compile.route import compile_route
 from bridge.routes.spec import FILE, ROUTE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from bridge.openai.endpoints import Endpoint
-    from bridge.routes.route import Route
+    from bridge.routes.compile.environment import Surroundings
+    from bridge.routes.rules.route import Route
     from bridge.routes.spec import ServerSpec
 
-__all__ = ["Surroundings", "Table", "load"]
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a file may reach outside of itself.
-
-    `read_file` gives the text of a file named in it and raises OSError; `presets` are texts by name.
-    `locate` makes such a name one that can be opened from anywhere.
-    """
-
-    environment: Mapping[str, str]
-    read_file: Callable[[str], str]
-    presets: Mapping[str, str]
-    locate: Callable[[str], str] = str
+__all__ = ["Table", "load"]
 
 
 class Table:

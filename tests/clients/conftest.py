@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.clients.replaying import Upstream, in_background
-from tests.clients.running import ROOT, Bridge, running
+from tests.clients.bridge_process import ROOT, Bridge, running
+from tests.clients.replay_server import Upstream, in_background
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.clients.expected import IMAGE, RECORDED_STREAMED, STREAMED, VECTOR, WHOLE
-from tests.clients.replaying import events, whole
+from tests.clients.replay_server import events, whole
 
 if TYPE_CHECKING:
-    from tests.clients.replaying import Upstream
-    from tests.clients.running import Bridge
+    from tests.clients.bridge_process import Bridge
+    from tests.clients.replay_server import Upstream
 
 SCRIPT = Path(__file__).with_name("node") / "clients.mjs"
 DEEP = {"choices": [{"index": 0, "delta": {"content": "Deep"}}]}

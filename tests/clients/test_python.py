@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from openai.types import Completion
     from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
-    from tests.clients.running import Bridge
+    from tests.clients.bridge_process import Bridge
 
 HI: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hi"}]
 TEXTUAL = [model for model in WHOLE if model != "gpt-1337-turbo-pro-max"]  # its route serves chat alone

@@ -8,8 +8,8 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.clients.replaying import events, whole
-from tests.clients.running import running
+from tests.clients.bridge_process import running
+from tests.clients.replay_server import events, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from openai.types.chat import ChatCompletionMessageParam
 
-    from tests.clients.replaying import Upstream
-    from tests.clients.running import Bridge
+    from tests.clients.bridge_process import Bridge
+    from tests.clients.replay_server import Upstream
 
 HI: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hi"}]
 CHUNK = {"choices": [{"index": 0, "delta": {"content": "Deep"}}]}

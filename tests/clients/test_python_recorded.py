@@ -10,16 +10,16 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from tests.clients.expected import RECORDED_STREAMED, RECORDED_WHOLE
-from tests.clients.replaying import events, whole
-from tests.recorded import read_request
+from tests.clients.replay_server import events, whole
+from tests.recordings import read_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from openai.types.chat import ChatCompletionMessageParam
 
-    from tests.clients.replaying import Upstream
-    from tests.clients.running import Bridge
+    from tests.clients.bridge_process import Bridge
+    from tests.clients.replay_server import Upstream
 
 HI: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hi"}]
 PIECES = [0, 1, 7, 256]

@@ -11,17 +11,17 @@ from urllib.parse import urlsplit
 import pytest
 
 from bridge.demo import serving
-from tests.clients.counting import NEVER, SLOWLY, Counting
+from tests.clients.bridge_process import running
 from tests.clients.expected import ECHO
-from tests.clients.replaying import events, in_background, whole
-from tests.clients.running import running
-from tests.recorded import read_response
+from tests.clients.replay_server import events, in_background, whole
+from tests.clients.session_counter import NEVER, SLOWLY, Counting
+from tests.recordings import read_response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.clients.replaying import Upstream
-    from tests.clients.running import Answer, Bridge
+    from tests.clients.bridge_process import Answer, Bridge
+    from tests.clients.replay_server import Upstream
 
 FILE = Path(__file__).with_name("seeds.yaml")
 SAID = {"choices": [{"message": {"role": "assistant", "content": "Deep"}}]}

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 from openai import BadRequestError, InternalServerError, NotFoundError, OpenAI
 
+from tests.clients.bridge_process import running
 from tests.clients.expected import IMAGE, VECTOR
-from tests.clients.replaying import whole as answer_of
-from tests.clients.running import running
+from tests.clients.replay_server import whole as answer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.clients.replaying import Upstream
-    from tests.clients.running import Bridge
+    from tests.clients.bridge_process import Bridge
+    from tests.clients.replay_server import Upstream
 
 FILE = Path(__file__).with_name("vectors.yaml")
 PNG = b64encode(b"\x89PNG\r\n\x1a\n").decode()

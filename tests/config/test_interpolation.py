@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.errors import ConfigError
-from bridge.routes.table import Surroundings, load
-from bridge.rules.scope import Scope
-from tests.config.reading import filled
+from bridge.core.errors import ConfigError
+from bridge.expressions.scope import Scope
+from bridge.routes.compile.environment import Surroundings
+from bridge.routes.table import load
+from tests.config.yaml_reader import filled
 
 if TYPE_CHECKING:
-    from bridge.routes.route import Route
+    from bridge.routes.rules.route import Route
 
 EVIL = [
     "$.model",

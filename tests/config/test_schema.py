@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge import json
 from bridge.config.records import Record, spelling
-from bridge.config.shapes import Shape
+from bridge.config.value_types import Shape
+from bridge.core import json
 from bridge.routes.spec import FILE
-from tests.config.reading import read
+from tests.config.yaml_reader import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

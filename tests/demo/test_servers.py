@@ -9,10 +9,10 @@ import pytest
 from aiohttp import ClientSession, web
 from yarl import URL
 
+from bridge.core.json import dumps, loads
 from bridge.demo import LLMAPI, Article, AutoDev, LiteLLM, running, serving
-from bridge.json import dumps, loads
-from tests.demo.replaying import exchange
-from tests.recorded import parse_response
+from tests.demo.replay import exchange
+from tests.recordings import parse_response
 
 HOUR = 3600.0
 WORDS = "Input should be a valid dictionary or object to extract fields from"

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge.errors import RequestError
+from bridge.core.errors import RequestError
+from bridge.exchange.commands import Send
 from bridge.exchange.exchange import Exchange
-from bridge.exchange.steps import Send
 from bridge.openai.endpoints import ENDPOINTS
-from bridge.openai.requests import read_request
+from bridge.openai.request_validation import read_request
 from bridge.prompts import PROMPTS
-from tests.exchange.anything import json_values
-from tests.exchange.bench import ID, NOW, table
-from tests.exchange.stepping import after, before, heard
+from tests.exchange.callout_steps import after, before, heard
+from tests.exchange.single_exchange import ID, NOW, table
+from tests.exchange.strategies import json_values
 
 if TYPE_CHECKING:
-    from bridge.routes.requests import UpstreamRequest
+    from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.table import Table
 
 bounded = settings(

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bridge.errors import RequestError
-from bridge.exchange.rehearsal import rehearse
-from tests.client import read_completion, read_stream
-from tests.exchange.bench import ask, completed, made, pieces_of, request, sent, sse, streamed
+from bridge.core.errors import RequestError
+from bridge.exchange.dry_run import rehearse
+from tests.exchange.single_exchange import ask, completed, made, pieces_of, request, sent, sse, streamed
+from tests.strict_client import read_completion, read_stream
 
 TALKS = "response: $.answer\nstream: {text: $.delta}"
 

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from bridge.exchange.steps import Keep, Kept
-from tests.client import read_completion
-from tests.exchange.bench import ask
-from tests.exchange.conversing import OPENED, Store, asked, assistant, found_by, user
-from tests.exchange.stepping import after, answered, before, bodies, heard, lost, places
+from bridge.exchange.commands import Keep, Kept
+from tests.exchange.callout_steps import after, answered, before, bodies, heard, lost, places
+from tests.exchange.conversation import OPENED, Store, asked, assistant, found_by, user
+from tests.exchange.single_exchange import ask
+from tests.strict_client import read_completion
 
 NAMED = """
     session: {keep: conversation, id: $.conversation, close: {path: /close, body: {id: $.session}}}

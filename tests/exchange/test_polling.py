@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.errors import Kind, UpstreamError
-from bridge.exchange.steps import Send, Take, Wait
-from tests.client import read_completion, read_stream
-from tests.exchange.bench import ask, request
-from tests.exchange.stepping import after, before, bodies, heard, lost, places, take
+from bridge.core.errors import Kind, UpstreamError
+from bridge.exchange.commands import Send, Take, Wait
+from tests.exchange.callout_steps import after, before, bodies, heard, lost, places, take
+from tests.exchange.single_exchange import ask, request
+from tests.strict_client import read_completion, read_stream
 
 if TYPE_CHECKING:
     from bridge.exchange.exchange import Exchange

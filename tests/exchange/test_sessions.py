@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.errors import Kind, RequestError, UpstreamError
-from bridge.exchange.steps import Send
-from tests.exchange.bench import ask, request
-from tests.exchange.stepping import after, answered, before, body_of, heard, lost, places
+from bridge.core.errors import Kind, RequestError, UpstreamError
+from bridge.exchange.commands import Send
+from tests.exchange.callout_steps import after, answered, before, body_of, heard, lost, places
+from tests.exchange.single_exchange import ask, request
 
 if TYPE_CHECKING:
-    from bridge.exchange.legs import Leg
+    from bridge.exchange.upstream_call import Leg
 
 RULES = """
     upstream: http://server/v1/

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.framing import FRAMINGS
-from tests.framing.cutting import frames, pieces_of, run
+from tests.framing.splits import frames, pieces_of, run
 
 
 def _data(framing: str, body: bytes) -> list[bytes | str | None]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.frames import Frame
+from bridge.core.frames import Frame
 from bridge.framing import FRAMINGS
-from tests.framing.cutting import frames, run
+from tests.framing.splits import frames, run
 
 ENDS = [b"\n", b"\r\n", b"\r"]
 

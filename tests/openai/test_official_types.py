@@ -9,10 +9,10 @@ import pytest
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from bridge.exchange.rehearsal import rehearse
-from tests.conversations import NAMES, Success, read
-from tests.exchange.bench import ask, lines, pieces_of, request
-from tests.openai.spoken import DONE, OPENAI, chunk, completion, event, passed, standard
+from bridge.exchange.dry_run import rehearse
+from tests.case_files import NAMES, Success, read
+from tests.exchange.single_exchange import ask, lines, pieces_of, request
+from tests.openai.sample_bodies import DONE, OPENAI, chunk, completion, event, passed, standard
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -13,9 +13,9 @@ import openai
 import pytest
 from openai import OpenAI
 
-from tests.clients.replaying import in_background
-from tests.conversations import EMBEDDED, NAMES, Conversation, Embedded, Failure, Sends, Success, read
-from tests.presets.standing import Standing, standing
+from tests.case_files import EMBEDDED, NAMES, Conversation, Embedded, Failure, Sends, Success, read
+from tests.clients.replay_server import in_background
+from tests.presets.preset_bridge import Standing, standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-    from tests.faults.upstreams import Request
+    from tests.raw_upstream import Request
 
 KEY = "sk-of-the-client"
 CLASSES: dict[int, type[openai.APIStatusError]] = {

@@ -13,15 +13,15 @@ from urllib.parse import parse_qs, urlsplit
 import jwt
 from openai import AsyncOpenAI
 
-from tests.conversations import read
-from tests.faults.upstreams import Request, upstream, whole
-from tests.faults.websockets import asked, framed, welcome
-from tests.presets.standing import front_of, table_of
+from tests.case_files import read
+from tests.presets.preset_bridge import front_of, table_of
+from tests.raw_upstream import Request, upstream, whole
+from tests.upstream.raw_websocket import asked, framed, welcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.faults.upstreams import Peer
+    from tests.raw_upstream import Peer
 
 SECRET = "a-secret-of-thirty-two-characters"
 HI: Any = [{"role": "user", "content": "hi"}]

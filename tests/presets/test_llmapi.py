@@ -10,14 +10,14 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from bridge.demo import LLMAPI, serving
-from tests.clients.replaying import in_background
-from tests.faults.upstreams import upstream, whole
-from tests.presets.standing import front_of, table_of
+from tests.clients.replay_server import in_background
+from tests.presets.preset_bridge import front_of, table_of
+from tests.raw_upstream import upstream, whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from tests.faults.upstreams import Peer
+    from tests.raw_upstream import Peer
 
 ROUTE = """
 routes:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from bridge.exchange.dry_run import rehearse
 from bridge.exchange.exchange import Exchange
-from bridge.exchange.rehearsal import rehearse
 from bridge.openai.endpoints import ENDPOINTS
-from tests.presets.standing import key_of, table_of
+from tests.presets.preset_bridge import key_of, table_of
 
 Body = dict[str, Any]
 

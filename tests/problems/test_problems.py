@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import pytest
 
-from bridge.errors import ConfigError
-from bridge.routes.table import Surroundings, load
+from bridge.core.errors import ConfigError
+from bridge.routes.compile.environment import Surroundings
+from bridge.routes.table import load
 
 HERE = Path(__file__).parent
 NAMES = sorted(path.stem for path in HERE.glob("*.yaml"))

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import BridgeError, RequestError
+from bridge.core.errors import BridgeError, RequestError
+from bridge.core.strings import Interpolated
 from bridge.prompts import PROMPTS, Prompt, template_prompt, tokenizer_prompt
-from bridge.strings import Interpolated
 
 # What models ship, in their manner: tokens as mappings, templates on one line or on many, guards.
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.config.amounts import DURATION
+from bridge.config.quantities import DURATION
 from bridge.config.records import Record, Short, key, record
-from bridge.config.shapes import (
-    ANY,
-    FLAG,
+from bridge.config.value_types import (
     TEXT,
     Choice,
     Deferred,
@@ -26,52 +24,21 @@ from bridge.config.shapes import (
 )
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.prompts import PROMPTS
-from bridge.routes.shapes import TEMPLATE, Constant
-from bridge.routes.spec.answers import RESPONSE, STREAM, ErrorSpec
+from bridge.routes.rules.settings import ABSENT, URL, EmulateSpec, LimitsSpec, SampleSpec, TransportSpec
 from bridge.routes.spec.auth import AuthSpec
-from bridge.routes.spec.calls import CallSpec, PollSpec, SessionSpec, ValuesSpec
-from bridge.routes.spec.requests import ABSENT, HEADERS, PromptSpec, RequestSpec
-from bridge.routes.spec.transport import URL, LimitsSpec, TransportSpec
-from bridge.tools import TOOLS
+from bridge.routes.spec.callouts import CallSpec, PollSpec, SessionSpec, ValuesSpec
+from bridge.routes.spec.requests import HEADERS, PromptSpec, RequestSpec
+from bridge.routes.spec.responses import RESPONSE, STREAM, ErrorSpec
+from bridge.routes.spec.value_types import TEMPLATE, Constant
+from bridge.tool_formats import TOOLS
 
 if TYPE_CHECKING:
-    from bridge.config.nodes import Node
+    from bridge.config.yaml_tree import Node
 
 __all__ = ["ABSENT", "FILE", "ROUTE", "EmulateSpec", "FileSpec", "RouteSpec", "SampleSpec", "ServerSpec"]
 
 _ADDRESS = Text("HOST:PORT, such as 127.0.0.1:8080", pattern=r".*:\d{1,5}")
 _ADDRESS_OR_OFF = Text("HOST:PORT, or off", pattern=r".*:\d{1,5}|off")
-
-
-@record
-class EmulateSpec:
-    stop: bool = key(FLAG, "cut at stop strings that were not sent", default=True)
-    n: bool = key(FLAG, "as many upstream calls as answers are wanted", default=True)
-    batch: int | None = key(
-        Whole(1), "inputs of embeddings that one call takes; absent: all of them", default=None
-    )
-    usage: str = key(
-        Choice(("off", "estimate")),
-        "token counts that the server does not tell: none, or a rule of thumb, marked as one",
-        default="off",
-    )
-
-
-@record
-class SampleSpec:
-    request: Any = key(ANY, "the client's body")
-    endpoint: str = key(Choice(ENDPOINTS), "what the client called", default="chat")
-    sends: Any = key(ANY, "the body that must reach the server", default=ABSENT)
-    url: str | None = key(TEXT, "the URL it must reach", default=None)
-    headers: dict[str, str] = key(MapOf(Text(lenient=True)), "headers it must carry", default=None)
-    receives: Any = key(
-        ANY,
-        "what the server answers: JSON, the raw text of a stream, or the list of a websocket's messages",
-        default=ABSENT,
-    )
-    status: int = key(Whole(100, 599), "the HTTP status of that", default=200)
-    response_headers: dict[str, str] = key(MapOf(Text(lenient=True)), "headers of that", default=None)
-    answers: Any = key(ANY, "the text, or a mapping to hold against the OpenAI answer", default=ABSENT)
 
 
 @record

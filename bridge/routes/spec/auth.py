@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.config.amounts import DURATION
+from bridge.config.quantities import DURATION
 from bridge.config.records import Record, key, record
-from bridge.config.shapes import TEXT, Choice, MapOf, OneOrMany, Text
-from bridge.routes.shapes import BODY, TEMPLATE
-from bridge.routes.spec.transport import URL, TLSSpec
-from bridge.tokens import ALGORITHMS
+from bridge.config.value_types import TEXT, Choice, MapOf, OneOrMany, Text
+from bridge.core.jwt import ALGORITHMS
+from bridge.routes.rules.settings import URL, TLSSpec
+from bridge.routes.spec.value_types import BODY, TEMPLATE
 
 __all__ = ["AWSSpec", "AssertionSpec", "AuthSpec", "BasicSpec", "HMACSpec", "JWTSpec", "OAuth2Spec"]
 

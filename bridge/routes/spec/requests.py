@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.config.records import key, record
-from bridge.config.shapes import TEXT, ListOf, MapOf
-from bridge.routes.shapes import BODY, TEMPLATE
+from bridge.config.value_types import TEXT, ListOf, MapOf
+from bridge.routes.rules.settings import ABSENT
+from bridge.routes.spec.value_types import BODY, TEMPLATE
 
-__all__ = ["ABSENT", "HEADERS", "PromptSpec", "RequestSpec"]
-
-ABSENT = "absent"
-"""The default of what may be inherited or turned off, and of bodies, which may be null."""
+__all__ = ["HEADERS", "PromptSpec", "RequestSpec"]
 
 HEADERS = MapOf(TEMPLATE)
 

@@ -1,0 +1,62 @@
+"""Numbers with units: durations in seconds, sizes in bytes."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bridge.config.value_types import Shape
+
+if TYPE_CHECKING:
+    from bridge.config.problems import Problems
+    from bridge.config.yaml_tree import Node
+
+__all__ = ["DURATION", "SIZE"]
+
+
+@dataclass(frozen=True)
+class Amount(Shape):
+    """A number with a unit, given in the unit whose factor is 1."""
+
+    units: tuple[tuple[str, float], ...]
+    whole: bool
+    expected: str = "an amount"
+
+    def takes(self, node: Node) -> bool:
+        return self._value(node) is not None
+
+    def read(self, node: Node, problems: Problems) -> float | int | None:
+        return self._value(node)
+
+    def _value(self, node: Node) -> float | int | None:
+        if isinstance(node.value, bool) or not isinstance(node.value, int | float | str):
+            return None
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", str(node.value))
+        factor = dict(self.units).get(match[2]) if match else None
+        if match is None or factor is None:
+            return None
+        amount = float(match[1]) * factor
+        if amount == math.inf:
+            return None
+        return int(amount) if self.whole else amount
+
+    def schema(self) -> dict[str, Any]:
+        names = "|".join(name for name, _ in self.units if name)
+        return {"type": ["string", "number"], "pattern": rf"^\d+(\.\d+)?\s*({names})?$", "minimum": 0}
+
+
+DURATION = Amount(
+    (("", 1), ("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600)),
+    whole=False,
+    expected="a duration, such as 5s, 500ms or 2m",
+)
+SIZE = Amount(
+    (
+        ("", 1), ("B", 1), ("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30),
+        ("kB", 1e3), ("KB", 1e3), ("MB", 1e6), ("GB", 1e9),
+    ),
+    whole=True,
+    expected="a size, such as 65536 or 32MiB",
+)  # fmt: skip

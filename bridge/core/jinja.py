@@ -1,0 +1,94 @@
+"""Jinja templates, sandboxed: the one file that knows Jinja, which is loaded where there is a template.
+
+Only what the file said can be one; what came from outside is put into the parsed template as text, so that
+no braces of it are read.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import ChainableUndefined, TemplateError, nodes
+from jinja2.meta import find_undeclared_variables
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from bridge.core.errors import BridgeError, RequestError
+from bridge.core.strings import Interpolated, PathText
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Template"]
+
+
+class Template:
+    """A compiled template. `variables`: the names it reads. Raises ValueError when it is no Jinja."""
+
+    __slots__ = ("_render", "variables")
+
+    def __init__(self, text: str, *, finalize: Callable[[Any], Any] | None = None) -> None:
+        environment = _environment(finalize)
+        try:
+            tree = environment.parse(text.own if isinstance(text, Interpolated) else text)
+            if isinstance(text, Interpolated):
+                _fill(tree, text)
+            self.variables = frozenset(find_undeclared_variables(tree) - environment.globals.keys())
+            self._render = environment.from_string(tree).render
+        except TemplateError as error:
+            line = getattr(error, "lineno", None)
+            raise ValueError(
+                f"{error.message}" + (f" (line {line} of the template)" if line else "")
+            ) from None
+
+    def __call__(self, variables: Mapping[str, Any]) -> str:
+        """Render. Raises RequestError where the template refuses the messages, BridgeError if it fails."""
+        try:
+            return self._render(variables)
+        except BridgeError:
+            raise
+        except Exception as error:  # a template runs the user's code: anything may come of it
+            raise BridgeError(
+                500,
+                f"a template of the route failed: {type(error).__name__}: {error}",
+                code="template_error",
+            ) from error
+
+
+def _fill(tree: nodes.Template, text: Interpolated) -> None:
+    for data in tree.find_all(nodes.TemplateData):
+        data.data = text.fill(data.data)
+    for const in tree.find_all(nodes.Const):
+        if isinstance(const.value, str):
+            const.value = text.fill(const.value)
+
+
+def _environment(finalize: Callable[[Any], Any] | None) -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=ChainableUndefined,
+        finalize=finalize,
+        extensions=["jinja2.ext.loopcontrols"],
+    )
+    environment.globals["raise_exception"] = _raise_exception
+    environment.filters["tojson"] = _tojson
+    environment.filters["path"] = PathText
+    environment.filters["base64"] = _base64
+    return environment
+
+
+def _base64(value: Any) -> str:
+    return b64encode(str(value).encode("utf-8", "surrogateescape")).decode()
+
+
+def _raise_exception(message: str) -> None:
+    """Hugging Face's chat templates refuse messages with it."""
+    raise RequestError(400, str(message), param="messages")
+
+
+def _tojson(value: Any, indent: int | None = None, ensure_ascii: bool = False) -> str:  # noqa: FBT001, FBT002
+    # As transformers' apply_chat_template has it: not escaped for HTML, readable characters.
+    return json.dumps(value, indent=indent, ensure_ascii=ensure_ascii)

@@ -1,0 +1,32 @@
+"""How the demo servers answer: a JSON value, or pieces sent one at a time."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from bridge.core.json import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+__all__ = ["json", "stream"]
+
+
+def json(value: object, *, status: int = 200) -> web.Response:
+    """A whole answer, under `application/json` without a charset, as FastAPI sends it."""
+    return web.Response(body=dumps(value), status=status, content_type="application/json")
+
+
+async def stream(
+    request: web.Request, pieces: AsyncGenerator[bytes, None], headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Send each piece when it comes. When the client leaves, the generator is closed where it stands."""
+    response = web.StreamResponse(headers=headers)
+    async with aclosing(pieces):
+        await response.prepare(request)
+        async for piece in pieces:
+            await response.write(piece)
+    return response

@@ -1,0 +1,71 @@
+"""What a conversation is found by: a digest of all that was said in it.
+
+The client sends the whole transcript with every turn. Up to its last answer it is what the bridge saw when
+it gave that answer, so both ends make the same key. A digest, since stores need not know what was said.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from bridge.core import json
+from bridge.openai.request_validation import content_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["digest", "new_turn", "said_before"]
+
+Body = dict[str, Any]
+
+
+def said_before(messages: Sequence[Body]) -> Sequence[Body]:
+    """The messages up to the last of the assistant's; none in a first turn."""
+    return messages[: _behind_last_answer(messages)]
+
+
+def new_turn(messages: Sequence[Body]) -> Sequence[Body]:
+    """The messages behind it; results of tools with the names of theirs, which stand in the answer."""
+    behind = _behind_last_answer(messages)
+    calls = _calls(messages[behind - 1]) if behind else []
+    names = {str(call.get("id")): _function(call).get("name") for call in calls}
+    return [
+        {"name": name, **message}
+        if message["role"] == "tool" and (name := names.get(str(message.get("tool_call_id"))))
+        else message
+        for message in messages[behind:]
+    ]
+
+
+def digest(whose: Sequence[str | None], messages: Sequence[Body]) -> str:
+    """The key of a transcript. `whose`: what else must be the same, such as route, model and client."""
+    said = [[message["role"], _text(message), _called(message)] for message in messages]
+    return sha256(json.dumps([list(whose), said])).hexdigest()
+
+
+def _behind_last_answer(messages: Sequence[Body]) -> int:
+    answers = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
+    return answers[-1] + 1 if answers else 0
+
+
+def _text(message: Body) -> Any:
+    """What was said; clients trim what they keep of it."""
+    text = content_text(message)
+    return message.get("content") if text is None else text.strip()
+
+
+def _called(message: Body) -> list[list[Any]]:
+    functions = map(_function, _calls(message))
+    return [[function.get("name"), function.get("arguments")] for function in functions]
+
+
+def _calls(message: Body) -> list[Body]:
+    """The calls of tools in a message, which a client may have written in any shape."""
+    calls = message.get("tool_calls")
+    return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+
+
+def _function(call: Body) -> Body:
+    function = call.get("function")
+    return function if isinstance(function, dict) else {}

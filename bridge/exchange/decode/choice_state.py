@@ -1,0 +1,85 @@
+"""What is remembered of each choice of an answer, and how its text is to be read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bridge.core.deltas import Delta
+from bridge.exchange.decode.text_filters import Cumulative, Echo, Stop, Trim, Whole
+from bridge.openai.tool_calls import ToolCalls
+
+if TYPE_CHECKING:
+    from bridge.exchange.decode.text_filters import Stage
+    from bridge.routes.rules.response_rules import TextSlot
+
+__all__ = ["Choice", "Manner"]
+
+
+class Manner(NamedTuple):
+    """What this request asks of the reading, besides the rule.
+
+    `prompt` is what the server may repeat, `stop` what is cut here, `choices` how many are awaited.
+    `call_id` begins the ids of tool calls that the server left without one. `prompt_tokens` is an estimate
+    of the request's, for a server that tells none; None: what it does not tell stays untold.
+    """
+
+    prompt: str = ""
+    stop: tuple[str, ...] = ()
+    choices: int = 1
+    call_id: str = "call"
+    prompt_tokens: int | None = None
+
+
+class Choice:
+    """What is remembered of one choice. `calls` and `thought` come to be with their first piece."""
+
+    __slots__ = ("_call_id", "calls", "ended", "stages", "stop", "thought")
+
+    def __init__(self, slot: TextSlot | None, manner: Manner, call_id: str, *, cumulative: bool) -> None:
+        self._call_id = call_id
+        self.ended = False
+        self.calls: ToolCalls | None = None
+        self.thought: Whole | None = None
+        self.stop = Stop(manner.stop) if manner.stop else None
+        prompt = manner.prompt if slot and slot.strip_prompt else ""
+        self.stages: list[Stage] = [Cumulative(prompt) if cumulative else Whole()]
+        if prompt and not cumulative:
+            self.stages.append(Echo(prompt))
+        if slot and slot.trim:
+            self.stages.append(Trim())
+        if self.stop:
+            self.stages.append(self.stop)
+
+    @property
+    def open(self) -> bool:
+        """Whether text goes through as it is, and none is held back."""
+        (first, *others) = self.stages
+        return not (self.ended or others) and isinstance(first, Whole | Cumulative) and first.between
+
+    def feed(self, text: str) -> str:
+        """What of a piece of text may go on by now."""
+        for stage in self.stages:
+            text = stage.feed(text)
+        return text
+
+    def think(self, text: str) -> str:
+        """The same of what the model thinks."""
+        if self.thought is None:
+            self.thought = Whole()
+        return self.thought.feed(text)
+
+    def call(self, found: list[Any]) -> list[dict[str, Any]]:
+        """Pieces of calls of tools in OpenAI's delta form: by index, id and name once, arguments as text."""
+        if self.calls is None:
+            self.calls = ToolCalls(self._call_id)
+        return self.calls.read(found)
+
+    def close(self, number: int) -> Delta | None:
+        """What was held back: each stage's rest goes through the stages behind it."""
+        text = ""
+        for stage in self.stages:
+            text = (stage.feed(text) if text else "") + stage.close()
+        said = "" if self.ended else text
+        thought = self.thought.close() if self.thought else ""
+        calls = self.calls.close() if self.calls else None
+        return Delta(said, number, None, thought, calls) if said or thought or calls else None

@@ -1,0 +1,221 @@
+"""Answers of servers that speak OpenAI's language: passed on, and mended where they have faults.
+
+These stand where `Reading` and a reply stand for other servers, and what flows between them are the bytes
+themselves. An answer that comes in another shape than was asked for is read by the rules all the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge.core import json
+from bridge.exchange.decode.response_reader import Reading
+from bridge.openai.encoders import DONE, event, usage_object
+from bridge.openai.normalize import finish_word, identical, mend_usage
+from bridge.openai.normalize_completion import mend_completion
+from bridge.openai.normalize_stream import ChunkMender
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bridge.core.deltas import Usage
+    from bridge.core.errors import BridgeError
+    from bridge.exchange.decode.choice_state import Manner
+    from bridge.expressions.scope import Scope
+    from bridge.openai.encoders import Head
+    from bridge.routes.rules.response_rules import AnswerRule
+
+__all__ = ["ChunkPassing", "CompletionPassing", "PassedStream", "PassedWhole"]
+
+
+class CompletionPassing(Reading):
+    """A whole answer: its own bytes, unless something in them has to be mended."""
+
+    __slots__ = ("_head",)
+
+    def __init__(self, rule: AnswerRule, manner: Manner, head: Head) -> None:
+        super().__init__(rule, manner)
+        self._head = head
+
+    def read(self, scope: Scope, data: bytes | str | None = None) -> list[Any]:
+        """The bytes of the body; nothing where it is no completion."""
+        super().read(scope)
+        self.found = self.found or _may_be_silent(scope.doc)
+        if not self.found:
+            return []
+        mended = mend_completion(scope.doc, self._head, self.usage)
+        return [data if mended is scope.doc and data is not None else json.dumps(mended)]
+
+    def close(self) -> list[Any]:
+        """Nothing is held back."""
+        return []
+
+
+class ChunkPassing(Reading):
+    """A stream: its chunks as they come, unless something in them has to be mended.
+
+    Chunks that say nothing yet are held, so that a failure right behind them keeps its status; so is one
+    that ends a choice as it speaks, until the next one shows whether the server means it.
+    """
+
+    __slots__ = ("_ending", "_held", "_usage", "mender")
+
+    def __init__(self, rule: AnswerRule, manner: Manner, head: Head) -> None:
+        super().__init__(rule, manner)
+        self.mender = ChunkMender(head)
+        self._held: list[bytes] = []
+        self._ending: tuple[dict[str, Any], bytes] | None = None
+        self._usage: tuple[dict[str, Any], bytes] | None = None
+
+    @property
+    def finish_seen(self) -> bool:
+        """Whether a choice has had its finish."""
+        return bool(self.mender.finished)
+
+    @property
+    def open(self) -> bool:
+        """Whether a chunk that only speaks would go on as it is."""
+        mender = self.mender
+        held = self._held or mender.ending or 0 in mender.finished
+        return mender.said and not held and self._tally is None
+
+    def is_text(self, deltas: list[Any], data: bytes | None) -> bool:
+        """Whether a chunk went on as it was; what it holds is for others to see."""
+        return data is not None and deltas == [_event({}, data)]
+
+    def read(self, scope: Scope, data: bytes | str | None = None) -> list[Any]:
+        """The event of one chunk; nothing for what must not go on."""
+        chunk = scope.doc
+        if type(chunk) is not dict:
+            super().read(scope)
+            return []
+        self._count_of(scope, chunk, data)
+        if self._tally is not None:
+            super().read(scope)  # to count what is said
+        mended = self.mender.mend(chunk)
+        self.found = self.mender.found
+        if mended is None:
+            if not self.found and self._tally is None:
+                super().read(scope)  # remembered, to say where the text would have been
+                self.found = False
+            return []
+        out = _event(mended, data if mended is chunk else None)
+        if self._ending is None and not self._held and self.mender.said and not self.mender.ending:
+            return [out]
+        self._release()
+        if self.mender.ending:
+            self._ending = (mended, out)
+        else:
+            self._held.append(out)
+        return self._given() if self.mender.said else []
+
+    def close(self) -> list[Any]:
+        """What was held."""
+        self.mender.resumed = frozenset()
+        self._release()
+        return self._given()
+
+    def usage_event(self, usage: Usage) -> bytes:
+        """The last chunk, with the token counts: as the server sent it, where it did."""
+        told, data = self._usage or ({}, None)
+        chunk = self.mender.frame(told) | {"choices": [], "usage": mend_usage(told.get("usage"), usage)}
+        if self._usage is None:
+            chunk["usage"] = usage_object(usage)
+        return _event(chunk, data if identical(chunk, told) else None)
+
+    def _count_of(self, scope: Scope, chunk: dict[str, Any], data: bytes | str | None) -> None:
+        choices = chunk.get("choices")
+        first = choices[0] if isinstance(choices, list) and choices else None
+        if chunk.get("usage") or (type(first) is dict and first.get("usage")):
+            self.count(scope)
+            if first is None and type(chunk.get("usage")) is dict:
+                self._usage = (chunk, data if type(data) is bytes else b"")
+
+    def _release(self) -> None:
+        """The chunk that ended a choice goes on, as it is or, where the choice does too, without that."""
+        if self._ending is not None:
+            chunk, out = self._ending
+            self._held.append(event(self.mender.reopened(chunk)) if self.mender.resumed else out)
+            self._ending = None
+
+    def _given(self) -> list[Any]:
+        held, self._held = self._held, []
+        return held
+
+
+class PassedWhole:
+    """The reply to a whole answer that is passed on."""
+
+    __slots__ = ("_body",)
+
+    started = False
+
+    def __init__(self) -> None:
+        self._body = b""
+
+    def write(self, bodies: Sequence[Any]) -> bytes:
+        """Nothing yet: the body leaves when it is known to be good."""
+        self._body += b"".join(bodies)
+        return b""
+
+    def close(self, usage: Usage | None, choices: int) -> bytes:
+        """The body."""
+        return self._body
+
+    def fail(self, error: BridgeError) -> bytes:
+        """Nothing: the error's own envelope is the whole reply."""
+        return b""
+
+
+class PassedStream:
+    """The reply to a stream that is passed on."""
+
+    __slots__ = ("_include_usage", "_reading", "started")
+
+    def __init__(self, reading: ChunkPassing, *, include_usage: bool) -> None:
+        self._reading = reading
+        self._include_usage = include_usage
+        self.started = False
+
+    def write(self, events: Sequence[Any]) -> bytes:
+        """The events as they are."""
+        out = b"".join(events)
+        self.started = self.started or bool(out)
+        return out
+
+    def close(self, usage: Usage | None, choices: int) -> bytes:
+        """What is missing at the end: finishes, usage where it was asked for, and the last word."""
+        mender = self._reading.mender
+        out = [event(chunk) for chunk in mender.finish()]
+        if usage is not None and self._include_usage:
+            out.append(self._reading.usage_event(usage))
+        return b"".join([*out, DONE])
+
+    def fail(self, error: BridgeError) -> bytes:
+        """The end of a stream that failed on the way."""
+        return event(error.envelope)
+
+
+def _event(chunk: dict[str, Any], data: bytes | str | None) -> bytes:
+    """An event: of the data that came, where it may go on as it is."""
+    if type(data) is bytes and data and b"\n" not in data:
+        return b"data: " + data + b"\n\n"
+    return event(chunk)
+
+
+def _may_be_silent(doc: Any) -> bool:
+    """Whether a completion without content is none of an error: filtered, cut short, refused, spoken."""
+    choices = doc.get("choices") if isinstance(doc, dict) else None
+    if not isinstance(choices, list) or not choices:
+        return False
+    return all(isinstance(choice, dict) and _has_reason(choice) for choice in choices)
+
+
+def _has_reason(choice: dict[str, Any]) -> bool:
+    message = choice.get("message")
+    said = message if isinstance(message, dict) else {}
+    if isinstance(said.get("content"), list):
+        return True  # in parts, as Mistral's models answer that think
+    return finish_word(choice.get("finish_reason")) in ("length", "content_filter", "tool_calls") or any(
+        said.get(name) is not None for name in ("refusal", "audio", "function_call")
+    )

@@ -1,0 +1,279 @@
+"""Reads the frames of one answer into deltas, and remembers what only makes sense across frames.
+
+read(Scope) ─▶ [Delta, …]        slots are read, texts go through their stages
+close()     ─▶ [Delta, …]        what the stages held back
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge.core import json
+from bridge.core.deltas import MISSING, Delta, Usage
+from bridge.exchange.decode.choice_state import Choice
+from bridge.exchange.decode.text_filters import Cumulative
+from bridge.expressions.paths import text_paths
+from bridge.expressions.transforms import convert
+from bridge.openai.token_estimate import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bridge.exchange.decode.choice_state import Manner
+    from bridge.expressions.scope import Scope
+    from bridge.routes.rules.response_rules import AnswerRule, TextSlot
+
+__all__ = ["Reading", "count_tokens", "items_of", "note_count", "usage_of", "word_of"]
+
+_MOST_KEPT = 4  # documents without text, kept to say where text would have been
+
+
+class Reading:
+    """The answer of one upstream call, as it is read by one rule."""
+
+    __slots__ = (
+        "_begun", "_choices", "_counts", "_cumulative", "_cut", "_finish_seen", "_manner", "_rule", "_tally",
+        "_textless", "found", "id", "role",
+    )  # fmt: skip
+
+    def __init__(self, rule: AnswerRule, manner: Manner, *, cumulative: bool = False) -> None:
+        self._rule = rule
+        self._manner = manner
+        self._cumulative = cumulative
+        self._choices: dict[int, Choice] = {}
+        self._counts: dict[str, int] = {}
+        self._tally = None if manner.prompt_tokens is None else Tally()
+        self._textless: list[Any] = []
+        self._cut = 0
+        self._begun = False
+        self._finish_seen = False
+        self.found = False
+        self.id: str | None = None
+        self.role: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether every awaited choice was cut at a stop string, so that no more need be read."""
+        return self._cut >= self._manner.choices
+
+    @property
+    def seen(self) -> int:
+        """How many choices there are, by the highest index."""
+        return max(self._choices, default=-1) + 1
+
+    @property
+    def usage(self) -> Usage | None:
+        """The token counts found, or reckoned where the route wants that; None where there are none."""
+        return usage_of(self._counts) if self._counts else self._estimate()
+
+    @property
+    def finish_seen(self) -> bool:
+        """Whether a reason for the end was read."""
+        return self._finish_seen
+
+    @property
+    def open(self) -> bool:
+        """Whether a text that comes now would go on as it is."""
+        choice = self._choices.get(0)
+        return choice is not None and choice.open and self._tally is None
+
+    def skip(self, text: str) -> None:
+        """What came was passed on elsewhere: see `Cumulative.skip`."""
+        for stage in self._choices[0].stages if text else ():
+            if isinstance(stage, Cumulative):
+                stage.skip(text)
+
+    def is_text(self, deltas: list[Any], data: bytes | None) -> bool:
+        """Whether a frame was read to a text and nothing else."""
+        return len(deltas) == 1 and deltas[0] == Delta(deltas[0].text)
+
+    def read(self, scope: Scope, data: bytes | str | None = None) -> list[Delta]:
+        """What one frame adds; `data` are its own bytes."""
+        rule = self._rule
+        # With the first delta the reply begins, under the id and role that are known by then.
+        if self.id is None and rule.id is not None and not self._begun:
+            self.id = word_of(rule.id.read(scope))
+        if self.role is None and rule.role is not None and not self._begun:
+            self.role = word_of(rule.role.read(scope))
+        if rule.usage:
+            self.count(scope)
+        if rule.choices is None:
+            deltas = self._read_choice(0, scope)
+        else:
+            deltas = self._read_choices(rule.choices.find(scope), scope)
+        self._add_up(deltas)
+        self._begun = self._begun or bool(deltas)
+        if not self.found and len(self._textless) < _MOST_KEPT and scope.doc is not MISSING:
+            self._textless.append(scope.doc)
+        return deltas
+
+    def close(self) -> list[Delta]:
+        """What was held back."""
+        deltas = [delta for n, choice in self._choices.items() if (delta := choice.close(n)) is not None]
+        self._add_up(deltas)
+        return deltas
+
+    def count(self, scope: Scope) -> None:
+        """Note the token counts of a frame."""
+        count_tokens(self._rule, scope, self._counts)
+
+    def replace(self, text: str) -> Delta:
+        """The server takes back what it said."""
+        self.found = True
+        return Delta(text, finish_reason="content_filter", instead=True)
+
+    def has_text(self, scope: Scope) -> bool:
+        """Whether the text slot finds more than nothing in a frame."""
+        rule = self._rule
+        items = (
+            [scope]
+            if rule.choices is None
+            else [scope.at(item) for item in items_of(rule.choices.find(scope))]
+        )
+        # Beside an error, an empty text is none (OpenRouter).
+        return any(rule.text is not None and rule.text.slot.read(at) not in (MISSING, "") for at in items)
+
+    def complaint(self) -> str:
+        """What to say of an answer in which no text was found."""
+        wanted = str(self._rule.text.slot) if self._rule.text else ""
+        if not wanted:
+            return "the route has no `text` to read from this answer"
+        if not self._textless:
+            return f"nothing came in which `{wanted}` could find text"
+        where = ", ".join(text_paths(self._textless, wanted))
+        return f"`{wanted}` matched no text in the upstream's answer; " + (
+            f"text is at {where}" if where else "there is no text in it at all"
+        )
+
+    def _add_up(self, deltas: list[Delta]) -> None:
+        if self._tally is not None:
+            for delta in deltas:
+                self._tally.add(delta)
+
+    def _estimate(self) -> Usage | None:
+        """The counts of an answer whose server told none."""
+        asked = self._manner.prompt_tokens
+        if asked is None or self._tally is None or not self.found:
+            return None
+        said = self._tally.tokens
+        return Usage(asked, said, asked + said, estimated=True)
+
+    def _read_choices(self, found: Any, scope: Scope) -> list[Delta]:
+        deltas = []
+        for number, item in enumerate(items_of(found)):
+            index = item.get("index") if isinstance(item, dict) else None
+            at = index if type(index) is int and 0 <= index < 128 else number
+            deltas += self._read_choice(at, scope.at(item))
+        return deltas
+
+    def _read_choice(self, number: int, scope: Scope) -> list[Delta]:
+        rule = self._rule
+        text = "" if rule.text is None else self._text(rule.text, scope)
+        reasoning = "" if rule.reasoning is None else self._text(rule.reasoning, scope)
+        calls = MISSING if rule.tool_calls is None else rule.tool_calls.read(scope)
+        finish = None if rule.finish_reason is None else rule.finish_reason.read(scope)
+        logprobs = None if rule.logprobs is None else rule.logprobs.read(scope) or None
+        if finish:
+            self._finish_seen = True
+        if text is MISSING and reasoning is MISSING and calls is MISSING and not finish:
+            return []
+        choice = self._choices.get(number) or self._open(number)
+        if choice.ended:
+            return []
+        said = choice.feed(text) if text else ""
+        if choice.stop and choice.stop.hit:
+            choice.ended = True
+            self._cut += 1
+            finish = "stop"
+        thought = choice.think(reasoning) if reasoning else ""
+        called = None if calls is MISSING else self._calls(choice, calls)
+        if said or finish or thought or called or logprobs:
+            return [Delta(said, number, finish, thought, called, logprobs)]
+        return []
+
+    def _open(self, number: int) -> Choice:
+        first = self._manner.call_id
+        call_id = f"{first}_{number}" if number else first
+        choice = Choice(self._rule.text, self._manner, call_id, cumulative=self._cumulative)
+        self._choices[number] = choice
+        return choice
+
+    def _text(self, slot: TextSlot, scope: Scope) -> Any:
+        """The text that a slot finds, MISSING where it finds none."""
+        found = slot.slot.read(scope)
+        if found is MISSING:
+            return MISSING
+        if type(found) is str and not slot.parse:
+            self.found = True
+            return found
+        if slot.parse and isinstance(found, str):
+            try:
+                found = json.loads(found)
+            except ValueError:
+                return MISSING
+        if isinstance(found, list):
+            texts = [_plain(_part(item)) for item in found]
+            found = MISSING if not texts or MISSING in texts else slot.glue.join(texts)
+        else:
+            found = _plain(found)
+        if found is not MISSING:
+            self.found = True
+        return found
+
+    def _calls(self, choice: Choice, found: Any) -> list[dict[str, Any]] | None:
+        """Calls of tools in OpenAI's delta form: by index, id and name once, arguments as text."""
+        deltas = choice.call(items_of(found))
+        if deltas:
+            self.found = True
+        return deltas or None
+
+
+def count_tokens(rule: AnswerRule, scope: Scope, counts: dict[str, int]) -> None:
+    """Note the token counts that a rule finds in a frame."""
+    for name, part in rule.usage:
+        note_count(counts, name, part.slot.read(scope), total=part.total)
+
+
+def note_count(counts: dict[str, int], name: str, found: Any, *, total: bool) -> None:
+    """Note one count, be it written as text; `total`: beside what was counted before."""
+    if found is MISSING or isinstance(found, bool):
+        return
+    count = convert(found, "int")
+    if count is not MISSING and count >= 0:
+        counts[name] = count + (counts.get(name, 0) if total else 0)
+
+
+def usage_of(counts: Mapping[str, int]) -> Usage:
+    """Token counts by name, with those that can be reckoned from them."""
+    asked, said = counts.get("prompt_tokens", 0), counts.get("completion_tokens", 0)
+    told = {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said, **counts}
+    return Usage(**told)  # type: ignore[arg-type]
+
+
+def items_of(found: Any) -> list[Any]:
+    """What a path found as a list of items."""
+    if found is MISSING or found is None:
+        return []
+    return found if isinstance(found, list) else [found]
+
+
+def _part(item: Any) -> Any:
+    """The text of a content part, which is how many servers say what is said in pieces."""
+    return item["text"] if isinstance(item, dict) and isinstance(item.get("text"), str) else item
+
+
+def _plain(value: Any) -> Any:
+    """A scalar as text; what is no scalar is no text."""
+    match value:
+        case str():
+            return value
+        case bool() | int() | float():
+            return convert(value, "string")
+        case _:
+            return MISSING
+
+
+def word_of(found: Any) -> str | None:
+    """A name that a server gives, as it can go into a reply."""
+    text = str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
+    return text.encode(errors="replace").decode() or None

@@ -1,0 +1,70 @@
+"""A whole exchange on one answer, by plain calls: what `check` and `explain` show without a server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge.core import json
+from bridge.core.errors import Kind, UpstreamError
+from bridge.framing.length_delimited import message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bridge.exchange.exchange import Exchange
+    from bridge.exchange.upstream_call import Leg
+
+__all__ = ["as_sent", "rehearse", "stand_in"]
+
+
+def stand_in(leg: Leg) -> None:
+    """Fill in what the calls ahead of an answer would bring: each value is its own name in capitals."""
+    for call in leg.asking.route.around:
+        for name, _ in call.values:
+            leg.asking.document[name] = name.upper()
+
+
+def as_sent(exchange: Exchange, said: Any) -> bytes:
+    """The bytes of an answer that a person wrote down: JSON, raw text, the bytes of a file.
+
+    Of a websocket it is the list of its messages; in a file each has a line.
+    """
+    stream = exchange.legs[0].course.stream
+    if stream is None or stream.framing != "websocket":
+        return _written(said)
+    messages = said.split(b"\n") if isinstance(said, bytes) else said if isinstance(said, list) else [said]
+    return b"".join(message(_written(one)) for one in messages)
+
+
+def _written(said: Any) -> bytes:
+    if isinstance(said, bytes):
+        return said
+    return said.encode() if isinstance(said, str) else json.dumps(said)
+
+
+def rehearse(
+    exchange: Exchange,
+    pieces: Iterable[bytes],
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    complete: bool = True,
+) -> bytes:
+    """What the client gets when every call is answered so.
+
+    `complete` False: the connection breaks after the pieces. A failure before any output leaves no bytes
+    but `exchange.error`.
+    """
+    pieces = list(pieces)
+    out = b""
+    for leg in exchange.legs:
+        exchange.start(leg, status, headers or {})
+        for piece in pieces:
+            if exchange.finished(leg):
+                break
+            out += exchange.feed(leg, piece)
+        if complete:
+            out += exchange.close(leg)
+        else:
+            out += exchange.cut(leg, UpstreamError(Kind.DISCONNECT, "the upstream closed the connection"))
+    return out

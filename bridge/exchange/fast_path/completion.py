@@ -1,0 +1,114 @@
+"""The short way of a whole answer: one text and what goes with it, read and written at once.
+
+    shortcut = Shortcut(course, course.short)
+    shortcut.start(status, headers)      False: no good answer
+    shortcut.feed(data)                  False: too much of it
+    shortcut.completion(head)            the client's bytes; None where it is not as it should be
+
+Whatever is not as it should be goes the long way (`answering`), which says what is wrong: nothing is lost,
+since all that came is held until then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from bridge.core import json
+from bridge.core.deltas import MISSING
+from bridge.exchange.decode.response_reader import count_tokens, usage_of, word_of
+from bridge.expressions.scope import Scope
+from bridge.openai.conforming import is_sound, sound_usage
+from bridge.openai.encoders import completion, whole_choice
+from bridge.openai.error_bodies import has_error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bridge.core.deltas import Usage
+    from bridge.exchange.decode.response_decoder import Answering
+    from bridge.openai.encoders import Head
+    from bridge.routes.rules.response_rules import AnswerRule
+    from bridge.routes.rules.route import Course
+
+__all__ = ["PassedShortcut", "Shortcut"]
+
+
+class Shortcut:
+    """One answer on its short way. `usage`: the token counts it told, if it got through."""
+
+    __slots__ = ("_course", "_headers", "_pieces", "_room", "_rule", "_status", "usage")
+
+    def __init__(self, course: Course, rule: AnswerRule) -> None:
+        self._course = course
+        self._rule = rule
+        self._pieces: list[bytes] = []
+        self._room = course.answer_limit
+        self._status = 0
+        self._headers: Mapping[str, str] = {}
+        self.usage: Usage | None = None
+
+    def start(self, status: int, headers: Mapping[str, str]) -> bool:
+        """The head has come; whether the answer may be good."""
+        self._status = status
+        self._headers = headers
+        return 200 <= status < 300
+
+    def feed(self, data: bytes) -> bool:
+        """Some of the body has come; whether it is not too much."""
+        self._pieces.append(data)
+        self._room -= len(data)
+        return self._room >= 0
+
+    def replay(self, answering: Answering) -> bytes:
+        """Go the long way from the start: what it is to be fed with."""
+        answering.start(self._status, self._headers)
+        return b"".join(self._pieces)
+
+    def completion(self, head: Head) -> bytes | None:
+        """The client's answer."""
+        pieces = self._pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        try:
+            return self._written(data, json.loads_strictly(data), head)
+        except (ValueError, RecursionError):  # no JSON, or nested too deeply
+            return None
+
+    def _written(self, data: bytes, doc: Any, head: Head) -> bytes | None:
+        course, rule = self._course, self._rule
+        scope = Scope(doc, headers=self._headers)
+        text = rule.text.slot.read(scope)  # type: ignore[union-attr] # `Course.short` has one
+        if type(text) is not str or course.failing.seen(scope) is not None:
+            return None
+        if not text and has_error(doc):
+            return None
+        for slot in course.beside:
+            if slot.read(scope) is not MISSING:
+                return None
+        if rule.id is not None or rule.role is not None:
+            head = _named(rule, scope, head)
+        finish = None if rule.finish_reason is None else rule.finish_reason.read(scope)
+        if rule.usage:
+            counts: dict[str, int] = {}
+            count_tokens(rule, scope, counts)
+            self.usage = usage_of(counts) if counts else None
+        return completion(head, [whole_choice(head, 0, text, finish)], self.usage)
+
+
+class PassedShortcut(Shortcut):
+    """The same of an answer in OpenAI's own shape: its own bytes, if there is nothing to mend in it."""
+
+    __slots__ = ()
+
+    def _written(self, data: bytes, doc: Any, head: Head) -> bytes | None:
+        if not is_sound(doc) or self._course.failing.seen(Scope(doc, headers=self._headers)) is not None:
+            return None
+        self.usage = sound_usage(doc)
+        return data
+
+
+def _named(rule: AnswerRule, scope: Scope, head: Head) -> Head:
+    """What the reply is called, and who speaks, where the server says so."""
+    name = None if rule.id is None else word_of(rule.id.read(scope))
+    role = None if rule.role is None else word_of(rule.role.read(scope))
+    return replace(head, id=name or head.id, role=role or head.role)

@@ -1,0 +1,137 @@
+"""Makes the requests of one upstream call: the documents of the rules in, bytes out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from bridge.core import json
+from bridge.core.deltas import MISSING
+from bridge.core.errors import Kind, UpstreamError
+from bridge.exchange.request_document import request_document
+from bridge.expressions.scope import Scope
+from bridge.openai.endpoints import IMAGES
+from bridge.openai.error_bodies import shorten
+from bridge.openai.token_estimate import prompt_tokens
+from bridge.routes.rules.body_rules import AsIs, Built
+from bridge.routes.rules.request_template import make_request, origin
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bridge.routes.rules.request_template import Call, UpstreamRequest
+    from bridge.routes.rules.route import Course, Route
+
+__all__ = ["Asking", "make_call"]
+
+Body = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Asking:
+    """What is asked of the server in one call.
+
+    `body` is the client's as this server is to see it, `data` its bytes where nothing was changed in it,
+    `raw` the client's own. `messages` and, of a legacy completion, `text` are what the rules read.
+    `authorization`: the client's header, for routes that pass it. `answers` are awaited (choices, vectors,
+    images), the `first` of them at that place in the reply; `number`: how many calls are before it.
+    """
+
+    course: Course
+    body: Body
+    data: bytes | None
+    raw: Body
+    messages: list[Body]
+    text: str | None
+    now: float
+    authorization: str | None
+    answers: int = 1
+    first: int = 0
+    number: int = 0
+    document: Body = field(init=False)
+
+    @property
+    def route(self) -> Route:
+        """The route that it takes."""
+        return self.course.route
+
+    def _cuts(self) -> tuple[str, ...]:
+        """The stop strings that the server is not told of, or not whole."""
+        course, document = self.course, self.document
+        cuts = () if course.tells_stop else tuple(document.get("stop", ()))
+        if course.route.prompt.cut and self.text is None:
+            prompt = str(document.get("prompt", ""))
+            cuts += tuple(string for string in course.route.prompt.cut if string.strip() in prompt)
+        return cuts
+
+    def estimate(self) -> int | None:
+        """About how many tokens are asked, where the route wants that of a server that tells none."""
+        if self.route.emulate.usage != "estimate" or self.course.endpoint is IMAGES:
+            return None
+        return prompt_tokens(self.course.endpoint, self.body, self.messages)
+
+    def make_document(self) -> tuple[str, ...]:
+        """Compute what the request and the calls around it look at; the stop strings that are cut here."""
+        course = self.course
+        self.document = document = request_document(
+            course, self.body, self.messages, self.text, self.raw, self.now
+        )
+        if course.around:
+            # What a call is to find is never what a client says it would: it may be where a request goes.
+            for name in course.route.finds:
+                document.pop(name, None)
+        may_cut = course.cuts and ("stop" in document or course.route.prompt.cut)
+        return self._cuts() if may_cut else ()
+
+    def call(self, call: Call, newest: Any = MISSING) -> UpstreamRequest:
+        """The request of a call around the main one; `newest` is the answer that may hold its URL.
+
+        Raises UpstreamError where a server's answer gave no URL.
+        """
+        return make_call(call, self.document, self.body, self._own(), newest)
+
+    def main(self) -> UpstreamRequest:
+        """The request whose answer is the client's."""
+        course, scope = self.course, Scope(self.document)
+        own = self._own() if course.route.pass_key else _NOTHING
+        if course.outgoing.method == "GET":
+            return course.request(scope, None, own)
+        streams, rule = course.stream is not None, course.body
+        if self.data is not None and type(rule) is AsIs and (streams or "stream_options" not in self.body):
+            return course.request(scope, self.data, own)
+        built = rule.build(scope, self.body)
+        if not streams and type(rule) is not Built and "stream_options" in built:
+            # Servers refuse the options of a stream where none is asked for.
+            built = {name: value for name, value in built.items() if name != "stream_options"}
+        return course.request(scope, json.dumps(built), own)
+
+    def _own(self) -> Mapping[str, str]:
+        if self.route.pass_key and self.authorization:
+            return {"Authorization": self.authorization}
+        return _NOTHING
+
+
+def make_call(
+    call: Call, document: Body, body: Body, own: Mapping[str, str], newest: Any = MISSING
+) -> UpstreamRequest:
+    """The request of a call around an answer. `own`: headers with the client's own key.
+
+    Raises UpstreamError where a server's answer gave no URL.
+    """
+    outgoing, scope = call.outgoing, Scope(document)
+    data = json.dumps(outgoing.body.build(scope, body)) if outgoing.body else None
+    if outgoing.origins is None:
+        return make_request(outgoing, scope, data, own)
+    found = call.url.read(Scope(newest)) if call.url else outgoing.urls[0](scope)
+    if not isinstance(found, str) or not _URL.fullmatch(found) or origin(found) is None:
+        shown = "nothing" if found is MISSING else shorten(json.dumps(found).decode(), 100)
+        raise UpstreamError(Kind.GARBLED, f"`{call.at}.url` found no URL in an answer but {shown}")
+    return make_request(outgoing, scope, data, own if outgoing.shows_keys(found) else {}, url=found)
+
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+# What a request line can hold, sent to where a bridge may be sent by a server.
+_URL = re.compile(r"https?://[!-~]+")

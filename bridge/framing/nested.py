@@ -1,0 +1,72 @@
+"""What the messages of a websocket or an event stream carry, where it is not JSON itself.
+
+base64      {"bytes": "eyJ…"}: base64 of JSON (Bedrock's InvokeModelWithResponseStream)
+sse, …      another framing, over the payloads one behind the other
+"""
+
+from __future__ import annotations
+
+from binascii import Error as NoBase64
+from binascii import a2b_base64
+from typing import TYPE_CHECKING
+
+from bridge.core import json
+from bridge.core.errors import Kind, UpstreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from bridge.core.frames import Frame
+    from bridge.framing.framer import Framer
+
+__all__ = ["Base64Framer", "NestedFramer"]
+
+
+class Base64Framer:
+    """Frames are what the messages of another framer hold in `bytes`; failures are plain JSON."""
+
+    __slots__ = ("_outer",)
+
+    def __init__(self, outer: Framer) -> None:
+        self._outer = outer
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        return map(_decoded, self._outer.feed(data))
+
+    def close(self) -> Iterator[Frame]:
+        return map(_decoded, self._outer.close())
+
+
+class NestedFramer:
+    """Frames are those of another framing over the payloads of messages; failures stay as they are."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, outer: Framer, inner: Framer) -> None:
+        self._outer = outer
+        self._inner = inner
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        return self._frames(self._outer.feed(data))
+
+    def close(self) -> Iterator[Frame]:
+        yield from self._frames(self._outer.close())
+        yield from self._inner.close()
+
+    def _frames(self, messages: Iterable[Frame]) -> Iterator[Frame]:
+        for message in messages:
+            if message.fields.get("event") == "error":
+                yield message
+            elif isinstance(message.data, bytes):
+                yield from self._inner.feed(message.data)
+
+
+def _decoded(frame: Frame) -> Frame:
+    if frame.data is None or frame.fields.get("event") == "error":
+        return frame
+    try:
+        return frame._replace(data=a2b_base64(json.loads(frame.data)["bytes"], strict_mode=True) or None)
+    except (ValueError, TypeError, KeyError, NoBase64):
+        raise UpstreamError(
+            Kind.GARBLED, 'the upstream sent a message without base64 in it, expected {"bytes": "…"}'
+        ) from None

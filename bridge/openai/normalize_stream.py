@@ -1,0 +1,215 @@
+"""Mends streams of servers that nearly speak OpenAI's language; what is right stays as it is.
+
+    ChunkMender.mend(chunk) ─▶ the same object, a mended copy, or None for a chunk that must not go on
+
+Vendor fields, tool calls and log probabilities stay. The faults are those that servers show and clients
+break on: ids that change, a float `created`, a role in every delta, no index, no or a second finish, calls
+of tools without index, chunks without choices.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge.openai.endpoints import CHAT
+from bridge.openai.normalize import (
+    finish_word,
+    identical,
+    index_of,
+    named,
+    objects,
+    said_text,
+    with_texts,
+    without,
+)
+from bridge.openai.tool_calls import ToolCalls
+
+if TYPE_CHECKING:
+    from bridge.openai.encoders import Head
+
+__all__ = ["ChunkMender"]
+
+Body = dict[str, Any]
+_Choices = frozenset[int]
+
+
+class ChunkMender:
+    """Mends the chunks of one stream. `head` says what the first chunk does not.
+
+    `found`: something was said, be it empty; `said`: more than that. `finished`: the choices that have had
+    their finish; `ending`: those that the newest chunk ended as it spoke, as some servers do in every chunk;
+    `resumed`: those that the chunk before seemed to end so.
+    """
+
+    __slots__ = (
+        "_calls", "_head", "_known", "_roles", "_seen", "_speaks", "ending", "finished", "found",
+        "resumed", "said",
+    )  # fmt: skip
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self._known = False
+        self._roles: set[int] = set()
+        self._seen: set[int] = set()
+        self._speaks = False  # the choice that is read, in this chunk
+        self._calls: dict[int, ToolCalls] = {}
+        self.finished: set[int] = set()
+        self.ending = _NONE
+        self.resumed = _NONE
+        self.found = False
+        self.said = False
+
+    @property
+    def head(self) -> Head:
+        """What is the same in every chunk."""
+        return self._head
+
+    def mend(self, chunk: Body) -> Body | None:
+        """A chunk that has choices, as clients expect it."""
+        choices = chunk.get("choices")
+        if not isinstance(choices, list) or not choices:
+            return None
+        ended, self.ending, self.resumed = self.ending, _NONE, _NONE
+        mended = [self._choice(number, choice, ended) for number, choice in enumerate(choices)]
+        kept = [choice for choice in mended if choice is not None]
+        if not kept:
+            self.ending = ended
+            return None
+        if not self._known:
+            self._known = True  # the first chunk that goes on says what the stream is called
+            self._head = named(self._head, chunk)
+        unchanged = len(kept) == len(choices) and all(
+            one is other for one, other in zip(kept, choices, strict=True)
+        )
+        # Counts that were asked for come at the end, once: a client may add up what it gets.
+        usage = chunk.get("usage")
+        early = usage is not None and (self._head.include_usage or type(usage) is not dict)
+        if unchanged and not early and self._agrees(chunk):
+            return chunk
+        return self.frame(chunk) | {"choices": kept} | ({"usage": None} if early else {})
+
+    def frame(self, chunk: Body) -> Body:
+        """A chunk under the id, created and model of this stream."""
+        head = self._head
+        return {
+            **without(chunk, "error"),  # it is null or empty, but there are clients that only look for it
+            "id": head.id,
+            "object": head.endpoint.chunk_object,
+            "created": head.created,
+            "model": head.model,
+        }
+
+    def reopened(self, chunk: Body) -> Body:
+        """The chunk before the newest, without the finish of what was resumed."""
+        choices = [
+            {**choice, "finish_reason": None} if choice["index"] in self.resumed else choice
+            for choice in chunk["choices"]
+        ]
+        return {**chunk, "choices": choices}
+
+    def finish(self) -> list[Body]:
+        """Finish chunks for the choices that had none."""
+        missing = sorted((self._seen or {0}) - self.finished)
+        return [self.frame({}) | {"choices": [self._last(index)]} for index in missing]
+
+    def _last(self, index: int) -> Body:
+        reason = "tool_calls" if self._calls.get(index) else "stop"
+        said: Body = {"delta": {}} if self._head.endpoint is CHAT else {"text": ""}
+        return {"index": index, **said, "logprobs": None, "finish_reason": reason}
+
+    def _agrees(self, chunk: Body) -> bool:
+        head = self._head
+        return (
+            chunk.get("id") == head.id
+            and chunk.get("model") == head.model
+            and chunk.get("object") == head.endpoint.chunk_object
+            and type(chunk.get("created")) is int
+            and chunk["created"] == head.created
+            and "error" not in chunk
+        )
+
+    def _choice(self, number: int, choice: Any, ended: _Choices) -> Body | None:
+        if not isinstance(choice, dict):
+            return None
+        index = index_of(number, choice)
+        key = "delta" if self._head.endpoint is CHAT else "text"
+        self._speaks = False
+        said = self._delta(index, choice) if key == "delta" else self._text(choice)
+        raw = choice.get("finish_reason")
+        finish = None if raw is None else finish_word(raw, self._head.endpoint)
+        if said is None and finish is None:
+            return None  # an annotation, such as Azure's content filter sends
+        if not self._goes_on(index, finish, ended):
+            return None
+        if said is None:
+            said = self._delta(index, {"delta": {}}) if key == "delta" else ""
+        same = said is choice.get(key) and finish == raw and type(raw) is not bool
+        if same and choice.get("index") is index and "finish_reason" in choice:
+            return choice
+        return {**without(choice, *_TEXTS), "index": index, key: said, "finish_reason": finish}
+
+    def _goes_on(self, index: int, finish: str | None, ended: _Choices) -> bool:
+        """Whether a choice still has something to say: nothing follows its finish."""
+        self._seen.add(index)
+        if index in self.finished:
+            if not self._speaks or index not in ended:
+                return False
+            self.finished.discard(index)
+            self.resumed |= {index}
+        if finish is not None:
+            self.finished.add(index)
+            self.ending |= {index} if self._speaks else _NONE
+            # Cut short or filtered, an answer may well have no text; one that ended well has some.
+            self.found = self.found or finish != "stop"
+            self.said = self.said or self.found
+        return True
+
+    def _text(self, choice: Body) -> str | None:
+        text = said_text(choice)
+        self.found = self.found or text is not None
+        self._speaks = bool(text)
+        self.said = self.said or self._speaks
+        return text
+
+    def _delta(self, index: int, choice: Body) -> Body | None:
+        """The delta with its role once; the text of servers that answer in another of OpenAI's shapes."""
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            delta = choice.get("message")
+        if not isinstance(delta, dict):
+            text = choice.get("text")
+            delta = {"content": text} if isinstance(text, str) else None
+        if delta is None:
+            return None
+        mended = self._heard(delta)
+        if index not in self._roles:
+            self._roles.add(index)
+            if delta.get("role") != "assistant":
+                mended = {"content": "", **mended, "role": "assistant"}
+        elif "role" in delta:
+            mended = without(mended, "role")
+        if mended.get("tool_calls") is not None:
+            known = self._calls.setdefault(index, ToolCalls(f"call_{self._head.id}_{index}"))
+            calls = [known.delta(call) for call in objects(mended["tool_calls"])]
+            if not identical(calls, mended["tool_calls"]):
+                mended = {**mended, "tool_calls": calls}
+        return mended
+
+    def _heard(self, delta: Body) -> Body:
+        """The delta with its texts as texts, noted what it says."""
+        mended = delta
+        for name, value in delta.items():
+            if name in _SAID and value is not None:
+                self.found = True
+                self._speaks = self._speaks or bool(value)
+                if type(value) is not str:
+                    mended = with_texts(delta)
+        self.said = self.said or self._speaks
+        return mended
+
+
+_NONE: _Choices = frozenset()
+_TEXTS = ("delta", "text", "message")
+_SAID = frozenset(
+    {"content", "tool_calls", "function_call", "reasoning_content", "reasoning", "refusal", "audio"}
+)

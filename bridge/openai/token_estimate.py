@@ -1,0 +1,101 @@
+"""Token counts where the server tells none: a rule of thumb, and marked as one wherever it is shown.
+
+    text      a Latin letter, digit, sign or space    1/4 token    (English: about four characters each)
+              a letter of another alphabet            1/2          (Cyrillic, Greek, Arabic, Hindi, …)
+              a Chinese, Japanese or Korean character  1
+              beyond the basic plane (emoji)           2
+    message   3 tokens for its role and its ends, and 3 where the answer begins (OpenAI's own count)
+
+Real tokenizers differ from one another by a third and more; this is within about that of them. Quarters are
+added character by character, so that it does not matter how a text was cut.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from bridge.core import json
+from bridge.openai.endpoints import CHAT, EMBEDDINGS, Endpoint
+from bridge.openai.request_validation import content_text
+
+if TYPE_CHECKING:
+    from bridge.core.deltas import Delta
+
+__all__ = ["Tally", "prompt_tokens", "text_tokens"]
+
+Body = dict[str, Any]
+
+
+class Tally:
+    """Counts what is said, as it is said."""
+
+    __slots__ = ("_quarters",)
+
+    def __init__(self) -> None:
+        self._quarters = 0
+
+    @property
+    def tokens(self) -> int:
+        """So many so far, rounded up."""
+        return -(-self._quarters // 4)
+
+    def add(self, delta: Delta) -> None:
+        """Count one delta: its text, its thoughts, and the calls of tools in it."""
+        self._quarters += _quarters(delta.text) + _quarters(delta.reasoning)
+        for call in delta.tool_calls or ():
+            function = call.get("function") or {}
+            said = (function.get("name"), function.get("arguments"))
+            self._quarters += sum(_quarters(text) for text in said if isinstance(text, str))
+
+
+def text_tokens(text: str) -> int:
+    """About how many tokens a text has."""
+    return -(-_quarters(text) // 4)
+
+
+def prompt_tokens(endpoint: Endpoint, body: Body, messages: list[Body]) -> int:
+    """About how many tokens a request has: `messages` of a chat, else the prompt or input of its body.
+
+    Images and sound in messages are not counted: what they cost is another matter with every model.
+    """
+    if endpoint is CHAT:
+        tools = body.get("tools")
+        said = sum(_message_tokens(message) for message in messages)
+        return 3 + said + (text_tokens(json.dumps(tools).decode()) if tools else 0)
+    name = "input" if endpoint is EMBEDDINGS else "prompt"
+    return _tokens(body[name] if name in body else [message["content"] for message in messages])
+
+
+def _tokens(given: Any) -> int:
+    """Those of a text, of texts, or of tokens, which are what they are."""
+    match given:
+        case str():
+            return text_tokens(given)
+        case list():
+            return sum(map(_tokens, given))
+        case _:
+            return 1
+
+
+def _message_tokens(message: Body) -> int:
+    calls = message.get("tool_calls")
+    text = content_text(message)
+    if text is None:  # the texts among other parts
+        parts = [part.get("text") for part in message["content"]]
+        text = "\n".join(part for part in parts if isinstance(part, str))
+    return 3 + text_tokens(text) + (text_tokens(json.dumps(calls).decode()) if calls else 0)
+
+
+def _quarters(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    return len(text) + sum(extra * sum(map(len, runs.findall(text))) for runs, extra in _DEARER)
+
+
+# What a character of each kind costs beyond one quarter.
+_DEARER = (
+    (re.compile("[\u0370-\u10ff\u1200-\u1dff]+"), 1),
+    (re.compile("[\u1100-\u11ff\u2e80-\ud7ff\uf900-\ufaff\uff00-\uffef]+"), 3),
+    (re.compile("[\U00010000-\U0010ffff]+"), 7),
+)

@@ -1,0 +1,156 @@
+r"""Calls of tools in OpenAI's delta form, whatever form the server streams them in.
+
+    {"id": "a", "name": "pick", "arguments": {}}   ─▶   {"index": 0, "id": "a", "type": "function",
+                                                         "function": {"name": "pick", "arguments": "{}"}}
+
+Clients find a call by its index, which counts from 0 without gaps, and join whatever comes twice: so id,
+type and name are said once, and arguments are text. What else the server says of a call stays.
+
+What OpenAI's shape, or nearly that, means is guessed (`delta`); the pieces of a server's own format are exact
+(`piece`). A call that ends without arguments gets `{}`, since clients parse them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge.core import json
+from bridge.core.deltas import CallPiece
+
+__all__ = ["ToolCalls", "whole_call"]
+
+Body = dict[str, Any]
+
+_OWN = {"index", "id", "type", "function"}
+
+
+class ToolCalls:
+    """The calls of one choice as they come. `prefix` begins the ids of those that come without one."""
+
+    __slots__ = ("_ids", "_places", "_prefix", "_unsaid")
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._places: dict[int, int] = {}  # ours by the server's index
+        self._ids: list[str] = []
+        self._unsaid: dict[int, str] = {}  # the arguments of calls of which none have come
+
+    def __bool__(self) -> bool:
+        """Whether there were any."""
+        return bool(self._ids)
+
+    def delta(self, call: Body) -> Body:
+        """One piece of a call, in OpenAI's shape or nearly that."""
+        delta = self._delta(call)
+        if delta["function"]["arguments"]:
+            self._unsaid.pop(delta["index"], None)
+        elif "id" in delta:
+            self._unsaid[delta["index"]] = "{}"
+        return delta
+
+    def read(self, found: list[Any]) -> list[Body]:
+        """What pieces of either kind add; what is neither is no call."""
+        deltas = [
+            self.piece(one) if isinstance(one, CallPiece) else self.delta(one)
+            for one in found
+            if isinstance(one, CallPiece | dict)
+        ]
+        return [delta for delta in deltas if delta]
+
+    def piece(self, piece: CallPiece) -> Body | None:
+        """One piece of a call in a format that says which; None where it adds nothing."""
+        if piece.name is not None:
+            return self._begin(piece, piece.name)
+        # A block that is no call of the client's, such as a search of the server's own, was never begun.
+        if piece.at is None or piece.at not in self._places:
+            return None
+        place = self._places[piece.at]
+        if piece.ended:
+            del self._places[piece.at]
+            return self._told(place) if place in self._unsaid else None
+        if not piece.arguments:
+            return None
+        self._unsaid.pop(place, None)
+        return {"index": place, "function": {"arguments": piece.arguments}}
+
+    def close(self) -> list[Body] | None:
+        """What is left to say, now that all calls have ended: the arguments of those without any."""
+        return [self._told(place) for place in list(self._unsaid)] or None
+
+    def _told(self, place: int) -> Body:
+        return {"index": place, "function": {"arguments": self._unsaid.pop(place)}}
+
+    def _begin(self, piece: CallPiece, name: str) -> Body:
+        place = len(self._ids)
+        # Results are found by their call's id, so two calls cannot share one.
+        known = piece.id if piece.id and piece.id not in self._ids else f"{self._prefix}_{place}"
+        self._ids.append(known)
+        if piece.at is not None:
+            self._places[piece.at] = place
+        if not piece.arguments:
+            self._unsaid[place] = piece.otherwise
+        function = {"name": name, "arguments": piece.arguments}
+        return {"index": place, "id": known, "type": "function", "function": function, **piece.more}
+
+    def _delta(self, call: Body) -> Body:
+        function, rest = _parts(call)
+        name = function.get("name")
+        place = self._place(call, name)
+        if place < len(self._ids):
+            said = {key: value for key, value in function.items() if key != "name"}
+            return {"index": place, "function": _with_arguments(said), **rest}
+        self._ids.append(str(call.get("id") or f"{self._prefix}_{place}"))
+        return {
+            "index": place,
+            "id": self._ids[place],
+            "type": _type(call),
+            "function": _with_arguments(function, name=str(name or "")),
+            **rest,
+        }
+
+    def _place(self, call: Body, name: Any) -> int:
+        """Which call a piece belongs to; one behind the last for another."""
+        index, known = call.get("index"), call.get("id")
+        if type(index) is int:
+            place = self._places.setdefault(index, len(self._ids))
+            another = name and known and place < len(self._ids) and str(known) != self._ids[place]
+            if another:  # all of them under one index, as Gemini had it
+                self._places[index] = len(self._ids)
+            return self._places[index]
+        if known and str(known) in self._ids:
+            return self._ids.index(str(known))
+        return len(self._ids) if known or name else max(len(self._ids) - 1, 0)
+
+
+def whole_call(number: int, call: Body) -> Body:
+    """One call of a whole answer."""
+    function, rest = _parts(call)
+    kept = {"index": call["index"]} if "index" in call else {}
+    return {
+        **kept,
+        "id": str(call.get("id") or f"call_{number}"),
+        "type": _type(call),
+        "function": _with_arguments(function, name=str(function.get("name") or "")),
+        **rest,
+    }
+
+
+def _parts(call: Body) -> tuple[Body, Body]:
+    """Its function, which may stand in the call itself, and what else it says."""
+    function = call.get("function")
+    if isinstance(function, dict):
+        return function, {key: value for key, value in call.items() if key not in _OWN}
+    flat: Body = {key: call[key] for key in ("name", "arguments") if key in call}
+    return flat, {key: value for key, value in call.items() if key not in _OWN | flat.keys()}
+
+
+def _with_arguments(function: Body, **more: str) -> Body:
+    arguments = function.get("arguments")
+    if not isinstance(arguments, str):
+        arguments = "" if arguments is None else json.dumps(arguments).decode()
+    return {**function, **more, "arguments": arguments}
+
+
+def _type(call: Body) -> str:
+    found = call.get("type")
+    return found if isinstance(found, str) and found else "function"

@@ -1,0 +1,244 @@
+"""From a checked spec to a route: what the file says, put together once, when it is loaded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from bridge.config.merge import overlay
+from bridge.config.records import Record
+from bridge.config.value_types import INVALID
+from bridge.core import json
+from bridge.core.strings import Interpolated
+from bridge.framing import MESSAGES
+from bridge.prompts import PROMPTS, template_prompt, tokenizer_prompt
+from bridge.routes.compile.auth import compile_auth, compile_made
+from bridge.routes.compile.callouts import CallCompiler
+from bridge.routes.compile.fast_path import text_alone
+from bridge.routes.compile.requests import compile_body_rule, compile_tls, compile_urls
+from bridge.routes.compile.responses import compile_errors, compile_stream, compile_whole
+from bridge.routes.rules.body_rules import AsIs, Built
+from bridge.routes.rules.error_mapping import Failing
+from bridge.routes.rules.openai_defaults import OPENAI_STREAM
+from bridge.routes.rules.request_template import Outgoing
+from bridge.routes.rules.response_rules import unread
+from bridge.routes.rules.route import Route
+from bridge.routes.rules.settings import TransportSpec
+from bridge.routes.spec import ABSENT
+from bridge.routes.spec.requests import RequestSpec
+from bridge.routes.spec.responses import StreamSpec
+from bridge.tool_formats import TOOLS
+
+if TYPE_CHECKING:
+    from bridge.config.problems import Problems
+    from bridge.config.yaml_tree import Node
+    from bridge.prompts import Prompt
+    from bridge.routes.compile.environment import Surroundings
+    from bridge.routes.rules.response_rules import StreamRule
+    from bridge.routes.spec import RouteSpec
+
+__all__ = ["compile_route"]
+
+
+def compile_route(
+    spec: RouteSpec, node: Node, surroundings: Surroundings, problems: Problems
+) -> Route | None:
+    """The route of a checked spec; None where further problems were found."""
+    before = len(problems)
+    route = _Compiler(spec, node, surroundings, problems).route()
+    return route if len(problems) == before else None
+
+
+class _Compiler:
+    """Compiles one route."""
+
+    def __init__(self, spec: RouteSpec, node: Node, surroundings: Surroundings, problems: Problems) -> None:
+        self._spec = spec
+        self._node = node
+        self._surroundings = surroundings
+        self._problems = problems
+        self._transport: TransportSpec = spec.upstream or TransportSpec()
+        self._tools = TOOLS[spec.tools] if spec.tools else None
+
+    def route(self) -> Route:
+        spec = self._spec
+        whole, stream = compile_whole(spec, self._tools), compile_stream(spec, self._tools)
+        if whole is None and stream is None:
+            self._problem(
+                "response", "the server answers neither whole nor streamed", "`response` or `stream`"
+            )
+        for finds in unread(whole, spec.serves):
+            self._problem(
+                "response", f"nothing here reads `{finds}`, which the route serves", f"`{finds}`, a slot"
+            )
+        outgoing = self._outgoing(stream if whole is None else None)
+        streaming = self._streaming(outgoing, stream)
+        body = outgoing.body
+        if self._tools and not all(isinstance(one.body, Built) for one in (outgoing, streaming)):
+            self._problem("tools", "`tools` beside the client's own body", "`request.body`, with $.tools")
+        calls = CallCompiler(spec, self._node, self._bases(), outgoing, self._problems)
+        session = calls.session()
+        openai_whole, openai_stream = spec.response is ABSENT, stream is OPENAI_STREAM
+        return Route(
+            name=str(spec.name or spec.models[0]),
+            models=tuple(map(str, spec.models)),
+            model=spec.model,
+            serves=frozenset(spec.serves),
+            prompt=self._prompt(),
+            tools=self._tools,
+            outgoing=outgoing,
+            streaming=streaming,
+            whole=whole,
+            stream=stream,
+            openai_whole=openai_whole,
+            openai_stream=openai_stream,
+            alone=text_alone(stream, self._node),
+            plain=isinstance(body, AsIs) and openai_whole and openai_stream,
+            failing=Failing(compile_errors(spec), own_key=spec.auth == "client"),
+            session=session,
+            calls=calls.calls(),
+            poll=calls.poll(),
+            asks=calls.asks,
+            cancel=calls.cancel(),
+            pass_key=spec.auth == "client",
+            emulate=spec.emulate,
+            refuses_unsupported=spec.unsupported == "error",
+            limits=spec.limits,
+            transport=replace(
+                self._transport,
+                tls=compile_tls(
+                    self._transport.tls, self._at("upstream", "tls"), self._surroundings, self._problems
+                ),
+            ),
+            samples=spec.samples,
+            secrets=tuple(self._secrets()),
+        )
+
+    def _outgoing(self, alone: StreamRule | None) -> Outgoing:
+        """The route's own request; `alone`: the server only streams, and so."""
+        spec = self._spec
+        keys, key_query = compile_auth(spec.auth, self._at("auth"), self._problems)
+        own = dict(spec.request.headers or {}) if spec.request else {}
+        bases = self._bases()
+        if not bases and not (spec.poll and spec.calls):
+            self._problem("upstream", "`upstream` is missing", "the URL of the model server")
+        return Outgoing(
+            method=self._transport.method or "POST",
+            urls=compile_urls(bases, spec.path, self._at("path"), self._problems, _schemes(alone)),
+            # Header names are case-insensitive: the later of two equal ones replaces the earlier.
+            headers=_merged(spec.headers or {}, own),
+            query=spec.query or {},
+            body=compile_body_rule(spec.request, self._at("request"), self._problems),
+            keys=keys,
+            key_query=key_query,
+            auth=compile_made(
+                spec.auth,
+                self._at("auth"),
+                self._surroundings,
+                self._problems,
+                proxy=self._transport.proxy,
+            ),
+        )
+
+    def _streaming(self, outgoing: Outgoing, stream: StreamRule | None) -> Outgoing:
+        """What differs when streaming."""
+        spec = self._spec.stream
+        if not isinstance(spec, StreamSpec):
+            return outgoing
+        if spec.inner != "json" and spec.framing not in MESSAGES:
+            at = self._at("stream", "inner")
+            wanted = " or ".join(f"`framing: {one}`" for one in MESSAGES)
+            self._problems.add(
+                at.place, at.path, f"`inner` beside `framing: {spec.framing}`", expected=wanted
+            )
+        urls = outgoing.urls
+        if spec.url is not None or spec.path is not None:
+            bases = [(spec.url, self._at("stream", "url"))] if spec.url else self._bases()
+            at = self._at("stream", "path")
+            urls = compile_urls(bases, spec.path, at, self._problems, _schemes(stream))
+        body, own = outgoing.body, {}
+        if spec.request is not None:
+            merged = self._merged_request()
+            body = compile_body_rule(merged, self._at("stream", "request"), self._problems)
+            own = dict(spec.request.headers or {})
+        return replace(
+            outgoing,
+            method=spec.method or outgoing.method,
+            urls=urls,
+            headers=_merged(outgoing.headers, spec.headers or {}, own),
+            query={**outgoing.query, **(spec.query or {})},
+            body=body,
+            websocket=self._spec.limits.frame if spec.framing == "websocket" else None,
+        )
+
+    def _merged_request(self) -> Any:
+        """The request with what `stream.request` lays over it."""
+        top = self._at("stream", "request")
+        base = self._node.value.get("request")
+        if base is None or ("body" in base.value) is not ("body" in top.value):
+            return self._spec.stream.request  # edits and a body built from nothing cannot be mixed
+        merged = _REQUEST.check(overlay(_REQUEST.respelled(base), _REQUEST.respelled(top)), self._problems)
+        return None if merged is INVALID else merged
+
+    def _prompt(self) -> Prompt:
+        spec = self._spec.prompt
+        if isinstance(spec, str):
+            return PROMPTS[spec]
+        if (spec.template is None) is (spec.file is None):
+            self._problem("prompt", "no prompt", "either `template` or `file`")
+            return PROMPTS["plain"]
+        try:
+            if spec.template is not None:
+                return template_prompt(spec.template)
+            text = self._surroundings.read_file(spec.file)
+            config = json.loads(text) if spec.file.endswith(".json") else {"chat_template": text}
+            return tokenizer_prompt(config if isinstance(config, dict) else {})
+        except (OSError, ValueError) as error:
+            self._problem("prompt", f"{getattr(error, 'strerror', None) or error}")
+            return PROMPTS["plain"]
+
+    def _bases(self) -> list[tuple[str, Node]]:
+        at = self._at("upstream")
+        own = [(self._transport.url, at.find(("url",)))] if self._transport.url else []
+        return own + [(url, at.find(("replicas", n))) for n, url in enumerate(self._transport.replicas)]
+
+    def _secrets(self) -> list[str]:
+        """What came from outside into keys, headers and queries, and keys in any case."""
+        found = []
+        for below in self._node.walk():
+            text, steps = below.value, set(re.split(r"[.\[\]]", below.path))
+            if isinstance(text, Interpolated):
+                # Of a URL only what is behind its host: an address is no secret.
+                behind = text.partition("?")[2] if "://" in text else text
+                kept = steps & _SECRET_PARTS or "://" in text
+                found += [value for value in text.values if value and kept and value in behind]
+            elif isinstance(text, str) and "auth" in steps and below.path.endswith(_KEYS):
+                found.append(text)
+        return found
+
+    def _at(self, *steps: str) -> Node:
+        return self._node.find(steps)
+
+    def _problem(self, name: str, message: str, expected: str = "") -> None:
+        at = self._at(name)
+        self._problems.add(at.place, at.path, message, expected=expected)
+
+
+_REQUEST = Record(RequestSpec)
+_SECRET_PARTS = {"auth", "headers", "customHeaders", "query"}
+_KEYS = (
+    ".bearer", ".value", ".password", ".key", ".secret", ".client_secret", ".access_key", ".secret_key",
+    ".session_token", ".refresh_token",
+)  # fmt: skip
+
+
+def _schemes(stream: StreamRule | None) -> tuple[str, ...]:
+    return ("ws", "wss", "http", "https") if stream and stream.framing == "websocket" else ("http", "https")
+
+
+def _merged(*mappings: Any) -> dict[str, Any]:
+    merged: dict[str, tuple[str, Any]] = {}
+    for mapping in mappings:
+        merged.update({name.lower(): (name, value) for name, value in mapping.items()})
+    return dict(merged.values())

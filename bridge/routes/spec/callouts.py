@@ -1,0 +1,76 @@
+"""The calls around an answer: sessions, calls ahead of it, polling, and what is sent when nobody waits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge.config.quantities import DURATION
+from bridge.config.records import Record, key, record
+from bridge.config.value_types import TEXT, Choice, Either, MapOf, Text, Whole
+from bridge.routes.rules.settings import ABSENT, METHOD
+from bridge.routes.spec.requests import HEADERS
+from bridge.routes.spec.value_types import ASKED, BODY, CONDITION, SLOT
+
+__all__ = ["CallSpec", "OpenSpec", "PollSpec", "SessionSpec", "ValuesSpec"]
+
+_STORE = Text(
+    "memory, or the URL of a Redis, such as redis://127.0.0.1:6379/0",
+    pattern=r"memory|rediss?://([^\s/?#@]*@)?([^\s/?#@:\[\]]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?(/\d*)?",
+)
+
+
+@record
+class CallSpec:
+    url: str | None = key(TEXT, "the whole URL", default=None)
+    path: str | None = key(TEXT, "a path on the route's upstream", default=None)
+    method: str | None = key(METHOD, "the HTTP method; else POST with a body, GET without", default=None)
+    headers: dict[str, Any] = key(HEADERS, "headers, over those of the route", default=None)
+    query: dict[str, Any] = key(HEADERS, "query parameters", default=None)
+    body: Any = key(BODY, "the body, a template", default=ABSENT)
+    when: Any = key(ASKED, "requests for which it is made, such as {$.stream: false}", default=None)
+
+
+@record
+class PollSpec(CallSpec):
+    until: Any = key(CONDITION, "asked again until this holds of its answer", default=None)
+    every: float = key(DURATION, "the first pause between two; they grow to ten times this", default=0.5)
+    timeout: float = key(DURATION, "how long at most", default=300.0)
+
+
+@record
+class ValuesSpec(PollSpec):
+    values: dict[str, Any] = key(
+        MapOf(SLOT), "members of the request document from then on, read from its answer", default=None
+    )
+
+
+@record
+class OpenSpec(CallSpec):
+    id: Any = key(
+        SLOT, "where the session's id is in the answer; the member `session` from then on", default=None
+    )
+
+
+@record
+class FoundByHeaderSpec:
+    header: str = key(TEXT, "the client's header that names the conversation")
+
+
+@record
+class SessionSpec:
+    open: OpenSpec | None = key(Record(OpenSpec), "the call that opens a session", default=None)
+    id: Any = key(SLOT, "without `open`: where the id is in the answer itself", default=None)
+    close: CallSpec | None = key(Record(CallSpec), "the call that closes it", default=None)
+    keep: str = key(
+        Choice(("request", "conversation")),
+        "how long: opened and closed around each answer, or found again by the next turn",
+        default="request",
+    )
+    by: Any = key(
+        Either(Choice(("transcript", "user")), Record(FoundByHeaderSpec)),
+        "what a kept session is found by: all that was said so far, the client's `user`, or a header",
+        default="transcript",
+    )
+    ttl: float = key(DURATION, "how long a kept session may idle until it is closed", default=1800.0)
+    most: int = key(Whole(1), "how many are kept; the one that has idled longest makes room", default=1000)
+    store: str = key(_STORE, "where they are kept; a Redis is shared by all bridges", default="memory")

@@ -1,0 +1,133 @@
+"""The language's own kinds of value: paths, templates, conditions and slots, compiled as they are checked.
+
+The compilers of `bridge.expressions` know nothing of files; here their faults get places.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge.config.value_types import INVALID, Shape
+from bridge.expressions.conditions import compile_when
+from bridge.expressions.extractors import compile_slot
+from bridge.expressions.scope import Faults
+from bridge.expressions.templates import compile_asked, compile_body, compile_text
+from bridge.routes.rules.response_rules import (
+    FinishSlot,
+    TextSlot,
+    UsagePart,
+    compile_choices,
+    compile_done,
+    compile_word,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.config.problems import Problems
+    from bridge.config.yaml_tree import Node
+
+__all__ = [
+    "ASKED", "BODY", "CHOICES", "CONDITION", "DONE", "FINISH", "OFF_OR", "SLOT", "TEMPLATE", "TEXT_SLOT",
+    "USAGE_PART", "WORD", "Constant", "Language", "report",
+]  # fmt: skip
+
+
+def report(faults: Faults, node: Node, problems: Problems) -> bool:
+    """Turn a rule's faults into problems with places; whether there were any."""
+    for fault in faults.found:
+        at = node.find(fault.at)
+        place = at.key_place if fault.of_key and at.key_place else at.place
+        problems.add(
+            place, at.path, fault.message, expected=fault.expected, known=fault.known, word=fault.word
+        )
+    return bool(faults.found)
+
+
+class Language(Shape):
+    """What a compiler of the language takes, read as what it makes of it."""
+
+    def __init__(
+        self,
+        compiler: Callable[[Any, Faults], Any],
+        expected: str,
+        kinds: tuple[type, ...] = (str, list, dict),
+        schema: dict[str, Any] | None = None,
+    ) -> None:
+        self._compiler = compiler
+        self._kinds = kinds
+        self._schema = schema or {"type": [_JSON_TYPES[kind] for kind in kinds if kind in _JSON_TYPES]}
+        self.expected = expected
+
+    def takes(self, node: Node) -> bool:
+        return isinstance(node.value, self._kinds)
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        faults = Faults()
+        compiled = self._compiler(node.plain(), faults)
+        return INVALID if report(faults, node, problems) else compiled
+
+    def schema(self) -> dict[str, Any]:
+        return dict(self._schema)
+
+
+class Constant(Shape):
+    """One value alone, such as `false`."""
+
+    def __init__(self, value: Any, word: str) -> None:
+        self._value = value
+        self.expected = word
+
+    def takes(self, node: Node) -> bool:
+        return node.value is self._value
+
+    def schema(self) -> dict[str, Any]:
+        return {"const": self._value}
+
+
+class OFF_OR(Shape):  # noqa: N801 - reads as a word of the declarations below
+    """Null, which turns a slot off, or a value."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self.expected = shape.expected + ", or null to turn it off"
+
+    def takes(self, node: Node) -> bool:
+        return node.value is None or self._shape.takes(node)
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        return None if node.value is None else self._shape.read(node, problems)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [self._shape.schema(), {"type": "null"}]}
+
+
+def _text(value: str | float) -> str:
+    if isinstance(value, str):
+        return value  # not a copy: that would forget what came from outside
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_JSON_TYPES = {str: "string", list: "array", dict: "object", int: "number", bool: "boolean"}
+_A_SLOT = "a path, such as $.answer, a list of sources or a mapping of one"
+
+SLOT = Language(compile_slot, _A_SLOT)
+TEXT_SLOT = Language(TextSlot.compile, _A_SLOT)
+FINISH = Language(FinishSlot.compile, _A_SLOT)
+USAGE_PART = Language(UsagePart.compile, _A_SLOT)
+WORD = Language(compile_word, f"a word, or {_A_SLOT}", (str, int, list, dict))
+CHOICES = Language(compile_choices, "the path of a list, such as $.results[*]", (str,))
+CONDITION = Language(
+    compile_when, "a mapping of path to match, such as {$.code: {not: 0}}, or a list of such", (dict, list)
+)
+ASKED = Language(compile_asked, CONDITION.expected, (dict, list))
+DONE = Language(compile_done, "a literal, such as [DONE], or a mapping of path to match")
+TEMPLATE = Language(
+    lambda value, faults: compile_text(_text(value), faults),
+    "a string",
+    (str, int, float),
+    {"type": ["string", "number", "boolean"]},
+)
+BODY = Language(
+    compile_body, "a template of any JSON shape", (str, list, dict, int, float, bool, type(None)), {}
+)

@@ -1,0 +1,166 @@
+"""Sessions of model servers that are kept for the next turn of their conversation.
+
+    find(route, key) ─▶ the session, which nobody else finds then      keep(route, key, session)
+
+Bounded in count and idle time; what falls out is closed at its server, and nobody waits for that. A store
+that cannot be reached costs a fresh session, never an answer: that is logged and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from bridge.core import json
+from bridge.core.errors import BridgeError, UpstreamError
+from bridge.exchange.callouts import closing
+from bridge.exchange.commands import Kept
+from bridge.sessions.memory import MemoryStore
+from bridge.sessions.store import StoreLost
+from bridge.telemetry.logging import log
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable
+
+    from bridge.routes.rules.route import Route
+    from bridge.sessions.store import Store
+    from bridge.telemetry.metrics import Metrics
+    from bridge.upstream.client import Upstream
+
+__all__ = ["Sessions"]
+
+_LARGEST = 2**20  # bytes of a closing call's answer
+_SWEEP = 5.0  # seconds between two looks for sessions that have idled too long, at most
+_AT_ONCE = 32  # closing calls
+_PATIENCE = 5.0  # seconds for one of them, and at shutdown twice for all
+
+
+class Sessions:
+    """The sessions that are kept, of all routes."""
+
+    def __init__(self, upstream: Upstream, metrics: Metrics) -> None:
+        self._upstream = upstream
+        self._metrics = metrics
+        self._stores: dict[str, Store] = {}
+        self._routes: dict[str, Route] = {}
+        self._sweeping: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(_AT_ONCE)
+
+    async def find(self, route: Route, key: str) -> Kept | None:
+        """Take the session kept under a key; None: a fresh one is needed."""
+        try:
+            return _read(await self._store(route).take(route.name, key))
+        except StoreLost as error:
+            self._lost(route, error)
+            return None
+
+    async def keep(self, route: Route, key: str, session: Kept) -> None:
+        """Keep a session; those that have to make room for it are closed."""
+        kept = route.session
+        assert kept is not None
+        try:
+            value = json.dumps(session._asdict())
+            out = await self._store(route).put(route.name, key, value, ttl=kept.ttl, most=kept.most)
+        except StoreLost as error:
+            self._lost(route, error)
+            self._start(self._close(route, session))
+        else:
+            self._close_all(route, out)
+
+    async def close(self) -> None:
+        """Close all sessions that nobody else could find again."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        await self._rest()
+        for store in self._stores.values():
+            for name, values in (await store.close()).items():
+                self._close_all(self._routes[name], values)
+        await self._rest()
+        for task in self._closing:
+            task.cancel()
+
+    async def _rest(self) -> None:
+        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        while self._closing and (left := deadline - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait(self._closing, timeout=left)
+
+    def _store(self, route: Route) -> Store:
+        session = route.session
+        assert session is not None
+        self._routes[route.name] = route
+        if self._sweeping is None:
+            self._sweeping = asyncio.ensure_future(self._sweep())
+        if session.store not in self._stores:
+            self._stores[session.store] = (
+                MemoryStore() if session.store == "memory" else _redis(session.store)
+            )
+        return self._stores[session.store]
+
+    async def _sweep(self) -> None:
+        """Close what has idled too long, now and then."""
+        while True:
+            kept = [(route, route.session) for route in self._routes.values() if route.session]
+            await asyncio.sleep(min([_SWEEP, *(session.ttl / 2 for _, session in kept)]))
+            for route, session in kept:
+                # Not to be cut short at shutdown: what is taken out of a store has to be closed.
+                await asyncio.shield(self._start(self._expire(route, self._stores[session.store])))
+
+    async def _expire(self, route: Route, store: Store) -> None:
+        try:
+            while values := await store.expired(route.name):
+                self._close_all(route, values)
+        except StoreLost as error:
+            self._lost(route, error)
+
+    def _close_all(self, route: Route, values: Iterable[bytes]) -> None:
+        for value in values:
+            if (session := _read(value)) is not None:
+                self._start(self._close(route, session))
+
+    async def _close(self, route: Route, session: Kept) -> None:
+        try:
+            request = closing(route, session)
+            if request is None:
+                return
+            async with self._places, asyncio.timeout(_PATIENCE):
+                status, _, _ = await self._upstream.fetch(
+                    request, route.transport, _LARGEST, replica=session.replica
+                )
+            if status >= 300:
+                log("session not closed", 30, route=route.name, status=status)
+        except TimeoutError:
+            log("session not closed", 30, route=route.name, error=f"no answer in {_PATIENCE:g} s")
+        except BridgeError as error:
+            if isinstance(error, UpstreamError):
+                self._metrics.failed(route.name, error.kind)
+            log("session not closed", 30, route=route.name, error=error.message)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        return task
+
+    def _lost(self, route: Route, error: StoreLost) -> None:
+        self._metrics.store_failed(route.name)
+        log("session store lost", 30, route=route.name, error=str(error))
+
+
+def _redis(url: str) -> Store:
+    from bridge.sessions.redis_store import RedisStore  # its library costs start and memory, which few need
+
+    return RedisStore(url)
+
+
+def _read(value: bytes | None) -> Kept | None:
+    """A kept session as it was written; None for what a stranger wrote."""
+    if value is None:
+        return None
+    try:
+        match json.loads(value):
+            case {"id": id, "replica": int(replica), "members": dict(members)}:
+                return Kept(id, replica, members)
+    except ValueError:
+        pass
+    return None

@@ -1,0 +1,93 @@
+"""Gemini's generateContent: parts of contents, calls known by their tools' names.
+
+    {"role": "model", "parts": [{"functionCall": {"name": "pick", "args": {"n": 1}}}]}
+    {"role": "user", "parts": [{"functionResponse": {"name": "pick", "response": {"result": "red"}}}]}
+
+Roles are `user` and `model` and alternate. A call's args are an object, whole in one chunk, most often
+without an id: several in one chunk or in several are all calls of their own. So results go by name and order,
+and no id is sent. A model that thinks signs its calls and wants the signature back; it travels as Google's
+own OpenAI endpoint has it, in `extra_content` of the call.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge.core.deltas import MISSING, CallPiece
+from bridge.tool_formats.gemini_schema import subset
+from bridge.tool_formats.messages import refused
+from bridge.tool_formats.tool_choice import offered
+from bridge.tool_formats.tool_format import ToolFormat, as_object, merged, objects, reach, whole_call, word
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from bridge.tool_formats.messages import Call, Image, Turn
+    from bridge.tool_formats.tool_choice import Function, Wanted
+
+__all__ = ["GEMINI"]
+
+Body = dict[str, Any]
+
+
+def _tools(functions: list[Function], wanted: Wanted) -> Any:
+    return [
+        {"functionDeclarations": [_declared(function) for function in offered(functions, wanted.allowed)]}
+    ]
+
+
+def _declared(function: Function) -> Body:
+    # An object without properties is refused here; a function that says no parameters has none.
+    schema = subset({"type": "object", **function.parameters}, f"{function.at}.function.parameters")
+    return {**function.told, **({"parameters": schema} if {"properties", "anyOf"} & schema.keys() else {})}
+
+
+def _choice(wanted: Wanted) -> Any:
+    if wanted.mode is None:
+        return MISSING
+    mode = {"auto": "AUTO", "none": "NONE", "required": "ANY"}[wanted.mode]
+    named = {"allowedFunctionNames": [wanted.name]} if wanted.name else {}
+    return {"functionCallingConfig": {"mode": mode, **named}}
+
+
+def _messages(turns: Iterable[Turn]) -> list[Body]:
+    messages = merged(({"role": _ROLES[turn.role], "parts": _parts(turn)} for turn in turns), "parts")
+    return [{**message, "parts": message["parts"] or [{"text": ""}]} for message in messages]
+
+
+def _parts(turn: Turn) -> list[Body]:
+    if turn.role == "tool":
+        if not turn.name:
+            raise refused(
+                f"{turn.at}.tool_call_id", "is the id of no call before it, so its tool is not known"
+            )
+        response = {"name": turn.name, "response": as_object(turn.text)}
+        return [{"functionResponse": response}, *map(_part, turn.images)]
+    return [*map(_part, turn.pieces), *map(_called, turn.calls)]
+
+
+def _part(piece: str | Image) -> Body:
+    if isinstance(piece, str):
+        return {"text": piece}
+    media_type, data = piece.read_data()
+    return {"inlineData": {"mimeType": media_type, "data": data}}
+
+
+def _called(call: Call) -> Body:
+    part: Body = {"functionCall": {"name": call.name, "args": call.read_arguments()}}
+    signature = word(reach(call.more, "extra_content", "google", "thought_signature"))
+    return {**part, "thoughtSignature": signature} if signature else part
+
+
+def _calls(found: Any) -> Iterator[CallPiece]:
+    candidate = next(objects(reach(found, "candidates")), found)
+    for part in objects(reach(candidate, "content", "parts")):
+        if isinstance(call := part.get("functionCall"), dict):
+            signature = word(part.get("thoughtSignature"))
+            more = {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
+            yield whole_call(call.get("id"), call.get("name"), call.get("args"), more)
+
+
+_ROLES = {"system": "system", "user": "user", "tool": "user", "assistant": "model"}
+
+GEMINI = ToolFormat(_tools, _choice, _messages, _calls)

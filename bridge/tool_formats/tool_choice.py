@@ -1,0 +1,108 @@
+"""The tools that a client offers, and which of them it wants called, read once for every format.
+
+tools: [{"type": "function", "function": {"name": "pick", …}}]   ─▶  [Function("pick", …)]
+tool_choice: {"type": "function", "function": {"name": "pick"}}  ─▶  Wanted("required", name="pick")
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from bridge.tool_formats.messages import refused
+
+__all__ = ["Function", "Wanted", "offered", "read_functions", "read_wanted"]
+
+Body = dict[str, Any]
+Mode = Literal["auto", "none", "required"]
+
+
+class Function(NamedTuple):
+    """A tool. `schema` is the JSON Schema of its arguments; `strict` is nothing that these servers know."""
+
+    name: str
+    description: str
+    parameters: Body
+    at: str
+
+    @property
+    def schema(self) -> Body:
+        """The parameters as servers insist on them: an object's."""
+        return {"type": "object", "properties": {}, **self.parameters}
+
+    @property
+    def told(self) -> Body:
+        """Its name, and what it does where that is said: an empty description is refused by some."""
+        described = {"description": self.description} if self.description else {}
+        return {"name": self.name, **described}
+
+    @property
+    def openai(self) -> Body:
+        """It in OpenAI's shape."""
+        return {"type": "function", "function": {**self.told, "parameters": self.schema}}
+
+
+class Wanted(NamedTuple):
+    """The client's choice. `mode` None: it said nothing; `name`: this tool; `allowed`: any of these.
+
+    `parallel`: several may be called at once.
+    """
+
+    mode: Mode | None = None
+    name: str = ""
+    allowed: frozenset[str] = frozenset()
+    parallel: bool = True
+
+
+def read_functions(tools: Any) -> list[Function]:
+    """The `tools` of a request. Raises RequestError (400) that names the one at fault."""
+    return [_function(f"tools[{number}]", tool) for number, tool in enumerate(tools or [])]
+
+
+def read_wanted(body: Body, functions: list[Function]) -> Wanted:
+    """What a request says of calling them. Raises RequestError (400) where it is none of these tools."""
+    wanted = _wanted(body.get("tool_choice"))
+    known = {function.name for function in functions}
+    for name in sorted({wanted.name} - {""} | wanted.allowed):
+        if name not in known:
+            raise refused("tool_choice", f"names `{name}`, which is not among `tools`")
+    return wanted._replace(parallel=body.get("parallel_tool_calls") is not False)
+
+
+def offered(functions: list[Function], names: frozenset[str]) -> list[Function]:
+    """Those of these names; with no names, all."""
+    return [function for function in functions if not names or function.name in names]
+
+
+def _function(at: str, tool: Any) -> Function:
+    match tool:
+        case {"type": str(kind)} if kind != "function":
+            raise refused(at, f"is a tool of type `{kind}`: this model calls functions only")
+        case {"function": {"name": str(name)} as function} if name:
+            description, parameters = function.get("description"), function.get("parameters")
+            if not isinstance(description, str | None):
+                raise refused(f"{at}.function.description", "must be a string")
+            if not isinstance(parameters, dict | None):
+                raise refused(f"{at}.function.parameters", "must be a JSON Schema, an object")
+            return Function(name, description or "", parameters or {}, at)
+    raise refused(at, "must be a function with a `function.name`")
+
+
+def _wanted(choice: Any) -> Wanted:
+    match choice:
+        case None:
+            return Wanted()
+        case "auto" | "none" | "required":
+            return Wanted(choice)
+        case {"type": "function", "function": {"name": str(name)}} if name:
+            return Wanted("required", name)
+        case {
+            "type": "allowed_tools",
+            "allowed_tools": {"mode": "auto" | "required" as mode, "tools": list(some)},
+        }:
+            names = frozenset(function.name for function in read_functions(some))
+            if names:
+                return Wanted(mode, allowed=names)
+    raise refused("tool_choice", "must be auto, none, required, or a function by its name")
+
+
+_SOME = ("auto", "required")

@@ -1,0 +1,89 @@
+"""What a format of calls of tools is, and what the formats share.
+
+    request    tools, tool_choice, messages   ─▶  as this server writes them
+    answer     a frame, or a whole answer     ─▶  CallPiece, CallPiece, …
+
+The request side may refuse what the client sent. The answer side never raises: servers lie, and what is not
+in the promised shape is no call.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bridge.core import json
+from bridge.core.deltas import CallPiece
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from bridge.tool_formats.messages import Turn
+    from bridge.tool_formats.tool_choice import Function, Wanted
+
+__all__ = ["ToolFormat", "as_object", "merged", "number", "objects", "reach", "whole_call", "word"]
+
+Body = dict[str, Any]
+
+
+class ToolFormat(NamedTuple):
+    """How a kind of server is told of tools, and tells of calls.
+
+    `tools(functions, wanted)` is `$.tools`, `choice(wanted)` is `$.tool_choice`, each MISSING where nothing
+    is to be sent; `messages(turns)` are `$.messages`. These raise RequestError. `calls(found)` are the pieces
+    of calls in one frame, in a whole answer, or in one of several answers. `folds_parallel`: the choice says
+    what `parallel_tool_calls` does.
+    """
+
+    tools: Callable[[list[Function], Wanted], Any]
+    choice: Callable[[Wanted], Any]
+    messages: Callable[[Iterable[Turn]], list[Body]]
+    calls: Callable[[Any], Iterable[CallPiece]]
+    folds_parallel: bool = False
+
+
+def merged(messages: Iterable[Body], content: str) -> list[Body]:
+    """Neighbours of one role as one message, the lists under `content` joined."""
+    joined: list[Body] = []
+    for message in messages:
+        if joined and joined[-1]["role"] == message["role"]:
+            joined[-1] = {**message, content: joined[-1][content] + message[content]}
+        else:
+            joined.append(message)
+    return joined
+
+
+def as_object(text: str) -> Body:
+    """A tool's result for servers that take objects only: the one it is, or one that holds it."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = text
+    return found if isinstance(found, dict) else {"result": text}
+
+
+def whole_call(known: Any, name: Any, arguments: Any, more: Body | None = None) -> CallPiece:
+    """A call that is told at once, its arguments an object, or already text."""
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}).decode()
+    return CallPiece(None, word(known), word(name) or "", text or "{}", more=more or {})
+
+
+def word(found: Any) -> str:
+    """A string, empty where it is none."""
+    return found if isinstance(found, str) else ""
+
+
+def number(found: Any) -> int | None:
+    """An integer, None where it is none."""
+    return found if type(found) is int else None
+
+
+def objects(found: Any) -> Iterator[Body]:
+    """The objects of a list."""
+    return (item for item in found if isinstance(item, dict)) if isinstance(found, list) else iter(())
+
+
+def reach(found: Any, *names: str) -> Any:
+    """What lies below these names; None where nothing does."""
+    for name in names:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found

@@ -1,0 +1,88 @@
+"""Connections to model servers: requests out, bytes in, and the border where foreign errors become ours.
+
+    response = await upstream.send(request, transport)       UpstreamError, of what kind ever
+    response.status, response.headers
+    await response.pump(take)                                take(data): whatever has arrived, as it arrives
+    await response.close()
+
+Every wait has a limit of our own: see `patience`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from bridge.upstream.auth import Credentials
+from bridge.upstream.connection_pool import Connections, Response
+from bridge.upstream.tls import Contexts
+from bridge.upstream.websocket import Socket, Sockets
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+
+    from bridge.routes.rules.auth_rules import Made
+    from bridge.routes.rules.request_template import UpstreamRequest
+    from bridge.routes.rules.settings import TransportSpec
+
+__all__ = ["Response", "Upstream"]
+
+
+class Upstream:
+    """All connections to all servers, pooled by host."""
+
+    def __init__(self) -> None:
+        contexts = Contexts()
+        self._connections = Connections(contexts)
+        self._sockets = Sockets(contexts)
+        self._credentials = Credentials(self.fetch)
+        self._loop = asyncio.get_running_loop()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._credentials.close()
+        await self._sockets.close()
+        await self._connections.close()
+
+    def send(
+        self, request: UpstreamRequest, transport: TransportSpec, *, replica: int = 0
+    ) -> Coroutine[Any, Any, Response | Socket]:
+        """Send a request and give its answer, which is to be closed.
+
+        Raises UpstreamError: no connection, no head in time, no HTTP.
+        """
+        url = request.urls[replica % len(request.urls)]
+        if request.auth is None:
+            return self._answer(request, url, transport, self._loop.time())
+        return self._signed(request, url, transport, request.auth)
+
+    async def _signed(
+        self, request: UpstreamRequest, url: str, transport: TransportSpec, auth: Made
+    ) -> Response | Socket:
+        """The same with a credential that is made for it, anew where the server refuses that."""
+        begun = self._loop.time()
+        signed = await self._credentials.sign(request, url)
+        response = await self._answer(signed, signed.urls[0], transport, begun)
+        if response.status != 401 or not auth.renews:
+            return response
+        await response.close()
+        again = await self._credentials.sign(request, url, refused=signed)
+        return await self._answer(again, again.urls[0], transport, begun)
+
+    async def fetch(
+        self, request: UpstreamRequest, transport: TransportSpec, limit: int, *, replica: int = 0
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """The whole answer of a small call: status, headers, body. Raises UpstreamError."""
+        response = await self.send(request, transport, replica=replica)
+        try:
+            return response.status, response.headers, await response.read(limit)
+        finally:
+            await response.close()
+
+    def _answer(
+        self, request: UpstreamRequest, url: str, transport: TransportSpec, begun: float
+    ) -> Coroutine[Any, Any, Response | Socket]:
+        """The answer of one URL, whose head has come. Raises UpstreamError."""
+        if request.websocket is not None:
+            return self._sockets.open(request, url, transport, begun)
+        return self._connections.answer(request, url, transport, begun)

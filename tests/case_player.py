@@ -1,0 +1,123 @@
+"""A conversation carried out by plain calls: what the server says comes from its files.
+
+    outcome = carry_out(conversation.exchange(), conversation, pieces)
+
+`pieces` are the bytes of the last answer; the calls ahead of it are answered whole. Time passes only where
+the bridge waits.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from bridge.core.errors import UpstreamError
+from bridge.exchange.commands import Heard, Send, Take, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from bridge.exchange.exchange import Exchange
+    from bridge.exchange.upstream_call import Leg
+    from bridge.routes.rules.request_template import UpstreamRequest
+    from tests.case_files import Conversation
+
+__all__ = ["Outcome", "carry_out", "requests"]
+
+
+class Outcome(NamedTuple):
+    """What the client gets: the bytes, and the failure if there was one."""
+
+    out: bytes
+    status: int
+    error: str
+    retry_after: str | None
+
+
+def carry_out(exchange: Exchange, conversation: Conversation, pieces: Iterable[bytes]) -> Outcome:
+    """The exchange on the recorded answers, the bytes of the last one cut into these pieces."""
+    out = b"".join(_Playing(exchange, leg, conversation, list(pieces)).run() for leg in exchange.legs)
+    error = exchange.error
+    status = error.status if error is not None and not exchange.started else 200
+    envelope = json.dumps(error.envelope) if error is not None else ""
+    return Outcome(out, status, envelope, error.retry_after if error is not None else None)
+
+
+def requests(conversation: Conversation) -> list[UpstreamRequest]:
+    """What reaches the server, each call of an exchange with those ahead of it and behind it."""
+    exchange, sent = conversation.exchange(), []
+    for leg in exchange.legs:
+        playing = _Playing(exchange, leg, conversation, [conversation.data])
+        playing.run()
+        sent += playing.sent
+    return sent
+
+
+class _Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    pieces: list[bytes]
+
+
+class _Playing:
+    """One call of an exchange; `sent` are its requests and those around it."""
+
+    def __init__(self, exchange: Exchange, leg: Leg, conversation: Conversation, pieces: list[bytes]) -> None:
+        self.sent: list[UpstreamRequest] = []
+        self._exchange = exchange
+        self._leg = leg
+        self._now = 0.0
+        self._left: Iterator[_Answer] = iter([
+            *(_Answer(call.status, call.lower_headers, [call.data]) for call in conversation.calls),
+            _Answer(conversation.status, conversation.lower_headers, pieces),
+        ])  # fmt: skip
+        self._latest = _Answer(0, {}, [])
+        self._out = b""
+
+    def run(self) -> bytes:
+        """What the client gets of it."""
+        exchange, leg = self._exchange, self._leg
+        try:
+            if not self._before():
+                self._ask(leg.request())
+                exchange.start(leg, self._latest.status, self._latest.headers)
+                self._feed()
+            self._out += exchange.close(leg)
+        except UpstreamError as error:
+            self._out += exchange.cut(leg, error)
+        if leg.around is not None:
+            self.sent += [step.request for step in leg.around.after() if isinstance(step, Send)]
+        return self._out
+
+    def _before(self) -> bool:
+        """Make the calls ahead; whether the client has got its answer by them."""
+        leg, came = self._leg, None
+        if leg.around is None:
+            return False
+        steps = leg.around.before()
+        while True:
+            try:
+                step = steps.send(came)
+            except StopIteration as stop:
+                return bool(stop.value)
+            came = None
+            match step:
+                case Send(request):
+                    self._ask(request)
+                    status, headers, pieces = self._latest
+                    came = Heard(status, headers, b"".join(pieces), self._now)
+                case Wait(seconds):
+                    self._now += seconds
+                case Take(heard):
+                    if not leg.answering.started:
+                        self._exchange.start(leg, heard.status, heard.headers)
+                    self._feed()
+
+    def _ask(self, request: UpstreamRequest) -> None:
+        self.sent.append(request)
+        self._latest = next(self._left, self._latest)
+
+    def _feed(self) -> None:
+        for piece in self._latest.pieces:
+            if not self._exchange.finished(self._leg):
+                self._out += self._exchange.feed(self._leg, piece)

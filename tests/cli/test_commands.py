@@ -1,0 +1,176 @@
+"""The commands on a file: check, explain, routes, schema; their output and their exit codes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge import __version__
+from tests.cli.command import KEY, ROUTES, Run, run
+from tests.server.processes import call
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["run"]
+
+
+def test_check_counts_what_is_good(run: Run) -> None:
+    result = run("check", "routes.yaml")
+    assert result == (0, "routes.yaml: 2 routes, 2 models, 2 samples: all good\n", "")
+
+
+def test_check_shows_every_fault_with_its_place(run: Run) -> None:
+    broken = (
+        ROUTES.replace("models: other", "modles: other")
+        .replace("$.delta", "$.[")
+        .replace("{{ last }}", "{{ x")
+    )
+    result = run("check", "routes.yaml", text=broken)
+    assert result.code == 1
+    for place in ("routes.yaml:8:", "routes.yaml:10:13", "routes.yaml:20:5"):
+        assert place in result.out, result.out
+    assert "models" in result.out, "the nearest known word"
+    assert "^" in result.out
+    assert "Traceback" not in result.out + result.errors
+    assert result.errors.startswith("routes.yaml: ")
+    assert KEY not in result.out + result.errors
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "place", "said"),
+    [
+        ("say: hi, secret", "say: ho, secret", "routes.yaml:13:16", "ho"),
+        ("answers: hello\n      - req", "answers: howdy\n      - req", "routes.yaml:15:18", "howdy"),
+        ("receives: {text: hello}", "receives: {texts: hello}", "routes.yaml:15:18", "hello"),
+        ("models: [m,", "models: [k,", "routes.yaml:13:16", "sent-k"),
+    ],
+)
+def test_check_shows_a_sample_that_does_not_hold(
+    good: str, bad: str, place: str, said: str, run: Run
+) -> None:
+    assert good in ROUTES
+    result = run("check", "routes.yaml", text=ROUTES.replace(good, bad))
+    assert result.code == 1
+    assert place in result.out, result.out
+    assert said in result.out
+    assert result.errors == "routes.yaml: 1 problem\n"
+
+
+def test_check_shows_no_secret(run: Run) -> None:
+    other = ROUTES.replace('say: hi, secret: "${KEY}"', "say: hi, secret: another")
+    result = run("check", "routes.yaml", text=other)
+    assert result.code == 1
+    assert KEY not in result.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "COMMAND"),
+        (("frobnicate",), "frobnicate"),
+        (("check",), "file"),
+        (("check", "routes.yaml", "other.yaml"), "other.yaml"),
+        (("check", "routes.yaml", "--fast"), "--fast"),
+        (("explain", "routes.yaml"), "--model"),
+        (("explain", "routes.yaml", "--model", "m", "--endpoint", "nowhere"), "nowhere"),
+        (("serve", "--workers", "0"), "--workers"),
+        (("serve", "--workers", "many"), "--workers"),
+        (("serve", "--port", "1"), "--port"),
+    ],
+)
+def test_a_wrong_call_is_2(arguments: tuple[str, ...], said: str, run: Run) -> None:
+    result = run(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert said in result.errors
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "none.yaml"),
+        ("explain", "none.yaml", "--model", "m"),
+        ("routes", "none.yaml"),
+        ("serve", "none.yaml"),
+    ],
+)
+def test_a_file_that_is_none_is_1(arguments: tuple[str, ...], run: Run) -> None:
+    result = run(*arguments)
+    assert result.code == 1
+    assert "none.yaml:1:1" in result.out
+    assert "cannot be read" in result.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables"),
+    [
+        (("--listen", "nonsense"), {}),
+        (("--listen", "127.0.0.1:99999"), {}),
+        (("--listen", "no.such.host.invalid:0"), {}),
+        ((), {"BRIDGE_LISTEN": "nonsense"}),
+        ((), {"BRIDGE_WORKERS": "many"}),
+    ],
+)
+def test_a_setting_that_is_none_is_told(
+    flags: tuple[str, ...], variables: dict[str, str], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    result = run("serve", "routes.yaml", *flags)
+    assert (result.code, result.out) == (1, "")
+    assert result.errors.startswith("bridge: ")
+    assert result.errors.count("\n") == 1, "a sentence, no traceback"
+
+
+def test_a_file_with_faults_is_not_served(run: Run) -> None:
+    result = run("serve", "routes.yaml", text="routes: [{models: m, upstrem: http://x}]")
+    assert result.code == 1
+    assert "routes.yaml:1:22" in result.out
+
+
+def test_routes_lists_them(run: Run) -> None:
+    result = run("routes", "routes.yaml")
+    assert (result.code, result.errors) == (0, "")
+    head, own, two = result.out.splitlines()
+    assert head.split() == ["NAME", "MODELS", "UPSTREAM", "SERVES", "ANSWERS"]
+    for line, words in ((own, ("own", "m, glob-*", "chat, completions", "whole and streamed")),
+                        (two, ("two", "other", "http://127.0.0.1:2", "whole"))):  # fmt: skip
+        assert all(word in line for word in words), line
+
+
+def test_routes_shows_no_secret(run: Run) -> None:
+    assert KEY not in run("routes", "routes.yaml").out
+
+
+def test_schema_is_json_schema(run: Run) -> None:
+    result = run("schema")
+    assert (result.code, result.errors) == (0, "")
+    schema = json.loads(result.out)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert {"routes", "server"} <= set(schema["properties"])
+
+
+def test_version_and_help(run: Run) -> None:
+    assert run("--version") == (0, f"bridge {__version__}\n", "")
+    for arguments in (
+        ("--help",),
+        *((name, "--help") for name in ("serve", "check", "explain", "routes", "schema")),
+    ):
+        result = run(*arguments)
+        assert (result.code, result.errors) == (0, "")
+        assert "usage: bridge" in result.out
+        assert all(len(line) <= 110 for line in result.out.splitlines())
+
+
+async def test_the_launcher_is_the_command(tmp_path: Path) -> None:
+    assert await call(tmp_path, "--version") == (0, f"bridge {__version__}\n", "")
+    (tmp_path / "routes.yaml").write_text(ROUTES)
+    code, out, errors = await call(tmp_path, "check", "routes.yaml", environment={"KEY": KEY})
+    assert (code, out, errors) == (0, "routes.yaml: 2 routes, 2 models, 2 samples: all good\n", "")
+    code, out, _ = await call(
+        tmp_path, "explain", "routes.yaml", "--model", "m", "-",
+        environment={"KEY": KEY}, data=b'{"messages": [{"role": "user", "content": "piped"}]}',
+    )  # fmt: skip
+    assert (code, '"say": "piped"' in out) == (0, True)

@@ -1,0 +1,208 @@
+"""What a value may be: durations, sizes, words, one or many; spellings of keys; presets underneath."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bridge.config.merge import overlay
+from bridge.config.problems import Problems, nearest
+from bridge.config.quantities import DURATION, SIZE
+from bridge.config.value_types import (
+    FLAG,
+    INVALID,
+    TEXT,
+    Choice,
+    ListOf,
+    MapOf,
+    OneOrMany,
+    Text,
+    Whole,
+)
+from bridge.core.errors import ConfigError
+from bridge.expressions.scope import Scope
+from bridge.routes.compile.environment import Surroundings
+from bridge.routes.table import Table, load
+from tests.config.yaml_reader import tree
+
+if TYPE_CHECKING:
+    from bridge.config.value_types import Shape
+
+
+def _checked(shape: Shape, text: str) -> Any:
+    problems = Problems()
+    found = shape.check(tree(text), problems)
+    assert (found is INVALID) is bool(problems)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("shape", "text", "value"),
+    [
+        (DURATION, "500ms", 0.5), (DURATION, "5s", 5), (DURATION, "2m", 120), (DURATION, "1h", 3600),
+        (DURATION, "30", 30), (DURATION, "0.5", 0.5), (DURATION, "1.5s", 1.5), (DURATION, "'30'", 30),
+        (DURATION, "0", 0), (DURATION, "5sec", INVALID), (DURATION, "-5s", INVALID), (DURATION, "s", INVALID),
+        (DURATION, "~", INVALID), (DURATION, "true", INVALID), (DURATION, ".nan", INVALID),
+        (DURATION, ".inf", INVALID), (DURATION, "1m30s", INVALID), (DURATION, "[5s]", INVALID),
+        (DURATION, "5MiB", INVALID), (DURATION, "9" * 400, INVALID), (DURATION, "''", INVALID),
+        (SIZE, "65536", 65536), (SIZE, "32MiB", 32 * 1024 * 1024), (SIZE, "1KiB", 1024),
+        (SIZE, "2GiB", 2**31),
+        (SIZE, "1kB", 1000), (SIZE, "1.5KiB", 1536), (SIZE, "1e3", 1000), (SIZE, "5s", INVALID),
+        (SIZE, "-1", INVALID), (SIZE, "9" * 400, INVALID), (SIZE, "9" * 309 + "GiB", INVALID),
+        (FLAG, "true", True), (FLAG, "False", False), (FLAG, "yes", INVALID), (FLAG, "1", INVALID),
+        (FLAG, "'true'", INVALID), (FLAG, "~", INVALID),
+        (TEXT, "a", "a"), (TEXT, "''", INVALID), (TEXT, "5", INVALID), (TEXT, "on", "on"),
+        (Text(lenient=True), "5", "5"), (Text(lenient=True), "true", "true"),
+        (Text(lenient=True), "~", INVALID), (Text(lenient=True), "[a]", INVALID),
+        (Whole(1, 8), "1", 1), (Whole(1, 8), "8", 8), (Whole(1, 8), "0", INVALID),
+        (Whole(1, 8), "9", INVALID),
+        (Whole(), "0", 0), (Whole(), "true", INVALID), (Whole(), "1.0", INVALID), (Whole(), "'1'", INVALID),
+        (Choice(["a", "b"]), "a", "a"), (Choice(["a", "b"]), "c", INVALID), (Choice(["a"]), "[a]", INVALID),
+        (ListOf(TEXT), "[a, b]", ("a", "b")), (ListOf(TEXT), "[]", ()), (ListOf(TEXT), "a", INVALID),
+        (ListOf(TEXT), "[a, 5]", INVALID), (ListOf(TEXT, least=1), "[]", INVALID),
+        (OneOrMany(TEXT), "a", ("a",)), (OneOrMany(TEXT), "[a, b]", ("a", "b")),
+        (OneOrMany(TEXT), "[]", INVALID),
+        (OneOrMany(TEXT), "[[a]]", INVALID), (OneOrMany(TEXT), "{}", INVALID),
+        (MapOf(TEXT), "{a: b, 1: c}", {"a": "b", "1": "c"}), (MapOf(TEXT), "{}", {}),
+        (MapOf(TEXT), "{a: 1}", INVALID), (MapOf(TEXT), "[a]", INVALID),
+    ],
+)  # fmt: skip
+def test_a_value_is_taken_or_told_of(shape: Shape, text: str, value: Any) -> None:
+    assert _checked(shape, text) == value
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "near"),
+    [
+        ("respones", ["response", "stream", "request"], "response"),
+        ("finish-reason", ["finish_reason", "role"], "finish_reason"),
+        ("FRAMING", ["framing"], "framing"),
+        ("mpa", ["max", "map", "min"], "map"),
+        ("zzz", ["response", "stream"], None),
+        ("", ["a"], None),
+        ("a", [], None),
+    ],
+)
+def test_the_nearest_known_word(word: str, known: list[str], near: str | None) -> None:
+    assert nearest(word, known) == near
+
+
+@pytest.mark.parametrize(
+    ("base", "top", "both"),
+    [
+        ("{a: 1, b: 2}", "{b: 3, c: 4}", {"a": 1, "b": 3, "c": 4}),
+        ("{a: {b: {c: 1, d: 2}}}", "{a: {b: {d: 3}}}", {"a": {"b": {"c": 1, "d": 3}}}),
+        ("{a: [1, 2]}", "{a: [3]}", {"a": [3]}),
+        ("{a: {b: 1}}", "{a: 5}", {"a": 5}),
+        ("{a: 5}", "{a: {b: 1}}", {"a": {"b": 1}}),
+        ("{a: {b: 1}}", "{a: null}", {"a": None}),
+        ("{a: {b: 1}}", "{a: {}}", {"a": {"b": 1}}),
+        ("[1]", "{a: 1}", {"a": 1}),
+    ],
+)
+def test_a_tree_is_laid_over_another_mapping_by_mapping(base: str, top: str, both: Any) -> None:
+    assert overlay(tree(base), tree(top)).plain() == both
+
+
+PRESET = """
+path: /generate
+headers: {x-preset: a, x-both: b}
+request: {fields: {n: 1, m: 2}, message_keys: {content: message}}
+response: {text: $.text, finish_reason: $.end}
+stream: {framing: ndjson, text: $.token}
+limits: {frame: 1KiB, answer: 2KiB}
+"""
+
+
+def _over_preset(route: str, preset: str = PRESET, environment: dict[str, str] | None = None) -> Table:
+    def read_file(name: str) -> str:
+        raise FileNotFoundError(name)
+
+    text = f"routes: [{{models: m, preset: server, upstream: 'http://127.0.0.1:8000', {route}}}]"
+    return load(text, "routes.yaml", Surroundings(environment or {}, read_file, {"server": preset}))
+
+
+def test_a_route_is_laid_over_its_preset() -> None:
+    (route,) = _over_preset(
+        "headers: {x-both: c}, request: {fields: {m: 3}}, limits: {answer: 4KiB}, stream: false"
+    ).routes
+    scope = Scope({})
+    assert [url(scope) for url in route.outgoing.urls] == ["http://127.0.0.1:8000/generate"]
+    assert {name: value(scope) for name, value in route.outgoing.headers.items()} == {
+        "x-preset": "a",
+        "x-both": "c",
+    }
+    assert route.outgoing.body is not None
+    messages = [{"role": "user", "content": "hi"}]
+    assert route.outgoing.body.build(scope, {"messages": messages}) == {
+        "messages": [{"role": "user", "message": "hi"}],
+        "n": 1,
+        "m": 3,
+    }
+    assert (route.limits.frame, route.limits.answer) == (1024, 4096)
+    assert route.stream is None
+    assert route.whole is not None
+    assert route.whole.finish_reason is not None
+
+
+def test_other_accepted_spellings_are_laid_over_too() -> None:
+    (route,) = _over_preset(
+        "customHeaders: {x-both: c}, request: {customFields: {m: 3}, messageKeys: {role: who}}"
+    ).routes
+    assert route.outgoing.headers["x-both"](Scope({})) == "c"
+    assert route.outgoing.body is not None
+    built = route.outgoing.body.build(Scope({}), {"messages": [{"role": "user", "content": "hi"}]})
+    assert built == {"messages": [{"who": "user", "message": "hi"}], "n": 1, "m": 3}
+
+
+def test_null_turns_off_what_the_preset_reads() -> None:
+    (route,) = _over_preset("response: {finish_reason: null}").routes
+    assert route.whole is not None
+    assert route.whole.finish_reason is None
+    assert route.whole.text is not None
+
+
+def test_a_preset_is_filled_from_the_environment_and_its_faults_have_its_name() -> None:
+    preset = "headers: {x-a: '${A}'}"
+    (route,) = _over_preset("model: n", preset, {"A": "{{ a }}"}).routes
+    assert route.outgoing.headers["x-a"](Scope({})) == "{{ a }}"
+    with pytest.raises(ConfigError, match=r"(?s)preset server:1:16: headers.x-a: .*A is not set"):
+        _over_preset("model: n", preset)
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("5", "5"),
+        ("true", "true"),
+        ("false", "false"),
+        ("1.5", "1.5"),
+        ("'5'", "5"),
+        ("on", "on"),
+        ("-3", "-3"),
+    ],
+)
+def test_numbers_and_booleans_in_headers_become_strings_as_they_are_written(written: str, sent: str) -> None:
+    (route,) = _over_preset(f"headers: {{x-a: {written}}}, query: {{q: {written}}}").routes
+    assert route.outgoing.headers["x-a"](Scope({})) == sent
+    assert route.outgoing.query["q"](Scope({})) == sent
+
+
+def test_keys_that_begin_with_x_are_ignored_but_in_mappings_of_names() -> None:
+    (route,) = _over_preset("x-note: [1], limits: {x-a: 1}, headers: {x-b: c}").routes
+    assert route.outgoing.headers["x-b"](Scope({})) == "c"
+
+
+def test_what_autodev_writes_is_taken_as_it_stands() -> None:
+    fields, keys = '{"user": "12345", "model": "gpt-4"}', '{"role": "role", "content": "message"}'
+    pasted = f'{{ "customFields": {fields}, "messageKeys": {keys} }}'
+    text = f"routes: [{{models: m, upstream: 'http://127.0.0.1:8000', request: {pasted}}}]"
+    (route,) = load(text, "routes.yaml", Surroundings({}, lambda name: "", {})).routes
+    assert route.outgoing.body is not None
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    assert route.outgoing.body.build(Scope(body), body) == {
+        "model": "gpt-4",
+        "messages": [{"role": "user", "message": "hi"}],
+        "user": "12345",
+    }

@@ -1,0 +1,55 @@
+"""Reads YAML as the bridge does, for the tests beside this."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any
+
+from bridge.config.interpolation import interpolate
+from bridge.config.problems import Problems
+from bridge.config.yaml_tree import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bridge.config.yaml_tree import Node
+
+__all__ = ["faults", "filled", "read", "tree"]
+
+
+def tree(text: str) -> Node:
+    """The tree of a text without faults."""
+    problems = Problems()
+    node = parse(text, "file.yaml", problems)
+    assert not problems, problems
+    assert node is not None
+    return node
+
+
+def read(text: str) -> Any:
+    """What a text without faults says."""
+    return tree(text).plain()
+
+
+def faults(text: str) -> list[str]:
+    """The faults of a text, as `line:column: message`."""
+    problems = Problems()
+    parse(text, "file.yaml", problems)
+    return [f"{problem.place.line}:{problem.place.column}: {problem.message}" for problem in problems]
+
+
+def filled(
+    text: str, environment: Mapping[str, str] | None = None, files: Mapping[str, str] | None = None
+) -> tuple[Any, list[str]]:
+    """What a text says with its holes filled, and the faults of these."""
+
+    def read_file(name: str) -> str:
+        if files is None or name not in files:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        return files[name]
+
+    problems = Problems()
+    node = tree(text)
+    interpolate(node, environment or {}, read_file, problems)
+    return node.plain(), [problem.message for problem in problems]

@@ -1,0 +1,79 @@
+"""Every recorded request, sent to the demo server of its format, is answered as the original answered."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.core.json import loads
+from bridge.demo import LLMAPI, Article, AutoDev, serving
+from tests.demo.replay import hold, replay
+from tests.recordings import NAMES
+
+AUTODEV = [f"autodev_chatglm_{name}" for name in ("1msg", "empty", "stream", "wrong_key")]
+PINGED = "autodev_chatglm_ping"
+ARTICLE = [f"tds_{name}" for name in ("content_null", "content_parts", "nonstream", "stream", "v1_path")]
+
+# Each conversation is one session: an `ask` or `end` speaks of the session that was started last.
+LLMAPI_SESSIONS = {
+    "mock": [
+        "llmapi_start_ok",
+        "llmapi_ask_ok",
+        "llmapi2023_ask_ok",
+        "llmapi_ask_utf8",
+        "llmapi_ask_empty_content",
+        "llmapi_ask_sensitive",
+        "llmapi_ask_missing_content",
+        "llmapi_ask_bad_session",
+        "llmapi_end_missing",
+        "llmapi_end_ok",
+        "llmapi_end_again",
+    ],
+    "chatgpt": ["llmapi_b_chatgpt_start", "llmapi_b_chatgpt_ask0", "llmapi_b_chatgpt_ask1"],
+    "dall-e": ["llmapi_b_dall-e_start", "llmapi_b_dall-e_ask0"],
+    "fail": ["llmapi_b_fail_start", "llmapi_b_fail_ask"],
+    "gpt-embedding": ["llmapi_b_gpt-embedding_start", "llmapi_b_gpt-embedding_ask0"],
+    "gpt3": ["llmapi_b_gpt3_start", "llmapi_b_gpt3_ask0"],
+    "welm": ["llmapi_b_welm_start", "llmapi_b_welm_ask0"],
+    "another mock": ["llmapi_b_mock_start", "llmapi_end_ok"],
+    "bad bot": ["llmapi_start_bad_bot"],
+}
+
+# Records that no demo server answers, and why.
+NOT_SERVED = {
+    "autodev_proxy_empty": "AutoDev's proxy is another server",
+    "autodev_proxy_stream": "AutoDev's proxy is another server",
+    "llmapi2023_ask_missing_content": "the 422 of an older FastAPI; the demo server speaks as the newer one",
+}
+
+
+@pytest.mark.parametrize("name", AUTODEV)
+async def test_autodev(name: str) -> None:
+    async with serving(AutoDev(pause=0).application()) as url:
+        hold(await replay(url, name), name)
+
+
+async def test_autodev_fills_silence_with_comments() -> None:
+    # As in the record: the silence before each word is long enough for one comment.
+    async with serving(AutoDev(pause=0.0015, ping=0.001).application()) as url:
+        hold(await replay(url, PINGED), PINGED)
+
+
+@pytest.mark.parametrize("name", ARTICLE)
+async def test_article(name: str) -> None:
+    async with serving(Article(pause=0).application()) as url:
+        hold(await replay(url, name), name)
+
+
+@pytest.mark.parametrize("names", LLMAPI_SESSIONS.values(), ids=LLMAPI_SESSIONS)
+async def test_llmapi(names: list[str]) -> None:
+    session = None
+    async with serving(LLMAPI().application()) as url:
+        for name in names:
+            answer = await replay(url, name, session=session)
+            hold(answer, name)
+            session = loads(answer.body).get("session", session)
+
+
+def test_every_record_is_accounted_for() -> None:
+    replayed = {*AUTODEV, PINGED, *ARTICLE}.union(*LLMAPI_SESSIONS.values())
+    assert sorted(replayed | NOT_SERVED.keys()) == NAMES

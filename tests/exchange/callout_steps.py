@@ -1,0 +1,94 @@
+"""The calls around an answer, step by step, by plain calls.
+
+    before(leg, heard({"id": 7}), lost())  ─▶  [Send(…), Send(…), …]    each after what came of the last
+    after(leg)                             ─▶  [Send(…)]
+
+The last of `before` is what it ends with, if it came so far: whether the answer was taken on the way.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from bridge.core.errors import BridgeError, Kind, UpstreamError
+from bridge.exchange.commands import Heard, Keep, Send, Step, Take
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from bridge.exchange.exchange import Exchange
+    from bridge.exchange.upstream_call import Leg
+
+__all__ = ["after", "answered", "before", "bodies", "body_of", "heard", "lost", "places", "take"]
+
+
+def heard(
+    answer: Any = None, status: int = 200, *, at: float = 0.0, headers: Mapping[str, str] | None = None
+) -> Heard:
+    """The answer of a call: bytes as they are, anything else as JSON."""
+    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    return Heard(status, headers or {}, body, at)
+
+
+def lost(kind: Kind = Kind.DISCONNECT) -> UpstreamError:
+    """A call without an answer."""
+    return UpstreamError(kind, "gone")
+
+
+def before(leg: Leg, *came: Any) -> list[Any]:
+    """The steps ahead of an answer, as far as what came of each leads. Raises what they raise."""
+    assert leg.around is not None
+    steps = leg.around.before()
+    return [*_walked(steps, iter(came))]
+
+
+def _walked(steps: Any, came: Iterator[Any]) -> Iterator[Step | bool]:
+    try:
+        yield next(steps)
+        for one in came:
+            yield steps.throw(one) if isinstance(one, BridgeError) else steps.send(one)
+    except StopIteration as stop:
+        yield stop.value
+
+
+def after(leg: Leg) -> list[Send | Keep]:
+    """What follows the answer."""
+    assert leg.around is not None
+    return list(leg.around.after())
+
+
+def answered(exchange: Exchange, answer: Any, *, status: int = 200) -> bytes:
+    """What the client gets when the one leg's request is answered so."""
+    [leg] = exchange.legs
+    exchange.start(leg, status, {})
+    out = exchange.feed(leg, answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+    return out + exchange.close(leg)
+
+
+def take(exchange: Exchange, steps: list[Any]) -> bytes:
+    """What the client gets of the answers that these steps take."""
+    [leg] = exchange.legs
+    out = b""
+    for step in steps:
+        if isinstance(step, Take):
+            if not leg.answering.started:
+                exchange.start(leg, step.heard.status, step.heard.headers)
+            out += exchange.feed(leg, step.heard.body)
+    return out + (exchange.close(leg) if steps[-1:] == [True] else b"")
+
+
+def body_of(step: Any) -> Any:
+    """The JSON that a step sends; None for no body."""
+    return None if step.request.body is None else json.loads(step.request.body)
+
+
+def bodies(steps: list[Any]) -> list[Any]:
+    """The bodies of all that is sent."""
+    return [body_of(step) for step in steps if isinstance(step, Send)]
+
+
+def places(steps: list[Any]) -> list[str]:
+    """Method and URL of all that is sent."""
+    sent = [step.request for step in steps if isinstance(step, Send)]
+    return [f"{request.method} {request.urls[0]}" for request in sent]

@@ -1,0 +1,42 @@
+"""The two ways of a whole answer: the short one, where it has one, and the long one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bridge.core.errors import Kind, UpstreamError
+from tests.exchange.single_exchange import ask, request
+
+__all__ = ["outcome", "taken"]
+
+
+def outcome(
+    rules: str, body: dict[str, Any], data: bytes, *, endpoint: str, short: bool, **options: Any
+) -> tuple[Any, ...]:
+    """What becomes of an answer: the client's bytes, failure and counts."""
+    exchange = ask(rules, body, endpoint=endpoint)
+    if not short:
+        exchange._shortcut = None
+    [leg] = exchange.legs
+    exchange.start(leg, options.get("status", 200), {"x-id": "h", "x-text": "t"})
+    out = b""
+    for at in range(0, len(data), size := options.get("size", 2**20)):
+        if exchange.finished(leg):
+            break
+        out += exchange.feed(leg, data[at : at + size])
+    if options.get("cut"):
+        out += exchange.cut(leg, UpstreamError(Kind.DISCONNECT, "gone"))
+    elif not exchange.finished(leg):
+        out += exchange.close(leg)
+    return out, str(exchange.error), exchange.usage, exchange.dropped, exchange.started
+
+
+def taken(rules: str, answer: Any, **members: Any) -> bool:
+    """Whether an answer went the short way to its end."""
+    exchange = ask(rules, request(**members))
+    leg = exchange.legs[0]
+    exchange.start(leg, 200, {})
+    exchange.feed(leg, json.dumps(answer).encode())
+    exchange.close(leg)
+    return exchange._shortcut is not None

@@ -1,0 +1,163 @@
+"""The short way of whole answers: whatever comes, the client gets what the long way gives."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.core.errors import Kind, UpstreamError
+from bridge.openai.endpoints import ENDPOINTS
+from tests.exchange.fast_path.both_paths import outcome, taken
+from tests.exchange.single_exchange import ask, request, route
+from tests.exchange.strategies import json_values
+
+MAPPED = """
+response:
+  text: $.a
+  finish_reason: {path: $.why, map: {end: stop, max: length}, unset: ["no"]}
+  usage: {prompt_tokens: $.n, completion_tokens: {path: $.m, sum: true}}
+  id: [$.id, {header: x-id}]
+  role: $.role
+  reasoning: $.thought
+  tool_calls: $.calls
+  logprobs: $.logs
+error: {when: {$.bad: true}, message: $.said}
+"""
+SHORT = {
+    "mapped": MAPPED,
+    "bare": "response: $.a",
+    "deep": "response: $.data[0].output[-1]\nerror: {when: {$.message: {not: ok}}, message: $.message}",
+    "first": "response: [$.a, $.b, {header: x-text}]",
+    "fixed": "response: {text: {path: $.a, default: nothing}}",
+}
+LONG = {
+    "adjusted": "response: {finish_reason: {path: $item.finish_reason, map: {end: stop}}}",
+    "choices": "response: {choices: '$.results[*]', text: $item.text}",
+    "parsed": "response: {text: {path: $.a, as: json}}",
+    "trimmed": "response: {text: {path: $.a, trim: true}}",
+    "stripped": "response: {text: {path: $.a, strip_prompt: true}}",
+    "whole": "response: $",
+    "estimated": "response: $.a\nemulate: {usage: estimate}",
+    "gathered": "response: false\nstream: {text: $.a}",
+    "session": "response: $.a\nsession: {open: {path: /s, id: $.id}}",
+}
+
+values = json_values()
+texts = st.text(max_size=5) | st.sampled_from(["", " x ", "\u2028", '"', "a\ud800", "🌊"])
+slots: dict[str, st.SearchStrategy[Any]] = {
+    "a": texts | values,
+    "b": texts,
+    "data": st.lists(st.fixed_dictionaries({"output": st.lists(texts, max_size=2)}), max_size=2),
+    "message": st.sampled_from(["ok", "no", 5, None]),
+    "why": st.sampled_from(["end", "max", "no", "", None, False, 7, "content_filter"]),
+    "n": st.integers() | st.sampled_from(["7", "x", True, 1.5, None, 10**30]),
+    "m": st.integers(),
+    "id": texts | st.integers(),
+    "role": texts,
+    "thought": texts,
+    "calls": values,
+    "logs": values,
+    "bad": st.booleans(),
+    "said": texts,
+    "error": values,
+}
+documents: st.SearchStrategy[Any] = st.fixed_dictionaries({}, optional=slots)
+told = {name: slots[name] for name in ("why", "n", "m", "id", "role")}
+good = st.fixed_dictionaries({"a": st.text(max_size=5)}, optional=told)
+bodies = (
+    documents.map(lambda document: json.dumps(document).encode())
+    | documents.map(
+        lambda document: json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    )
+    | values.map(lambda value: json.dumps(value).encode())
+    | st.binary(max_size=20)
+    | st.sampled_from([b"", b" ", b'{"a":NaN}', b"\xef\xbb\xbf{}", b'{"a":"x"}{', b"[" * 2000, b'{"a": "x"'])
+)
+
+
+@given(
+    st.sampled_from([*SHORT]),
+    bodies,
+    st.sampled_from(["chat", "completions"]),
+    st.sampled_from([200, 200, 200, 201, 204, 301, 400, 500]),
+    st.sampled_from([1, 3, 2**20]),
+    st.sampled_from([False, False, False, True]),
+)
+@settings(deadline=None, max_examples=400)
+def test_it_comes_to_the_same(
+    name: str, data: bytes, endpoint: str, status: int, size: int, cut: bool
+) -> None:
+    rules = SHORT[name] + "\nlimits: {answer: 200}"
+    options = {"status": status, "size": size, "cut": cut}
+    members = {"temperature": 0.5, "n": 1, "stop": None}
+    body = request(endpoint, **members)
+    short = outcome(rules, body, data, endpoint=endpoint, short=True, **options)
+    assert short == outcome(rules, body, data, endpoint=endpoint, short=False, **options)
+
+
+@given(good, st.sampled_from(["chat", "completions"]))
+@settings(deadline=None, max_examples=200)
+def test_what_is_told_beside_the_text_comes_to_the_same(document: Any, endpoint: str) -> None:
+    data, body = json.dumps(document).encode(), request(endpoint)
+    short = outcome(MAPPED, body, data, endpoint=endpoint, short=True)
+    assert short == outcome(MAPPED, body, data, endpoint=endpoint, short=False)
+
+
+@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+def test_a_text_goes_the_short_way(name: str, endpoint: str) -> None:
+    assert route(SHORT[name]).courses[endpoint, False].short is not None
+    answer = {"a": "hi", "data": [{"output": ["hi"]}], "message": "ok", "why": "max", "n": 3, "id": "x"}
+    assert taken(SHORT[name], answer)
+    assert taken(SHORT[name], answer, n=1, stop=None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "members"),
+    [
+        ({"a": "hi", "thought": "so"}, {}),
+        ({"a": "hi", "calls": []}, {}),
+        ({"a": "hi", "bad": True}, {}),
+        ({"a": "", "error": "no"}, {}),
+        ({"a": 5}, {}),
+        ({"a": "\ud800"}, {}),
+        ({}, {}),
+        ({"a": "hi"}, {"stop": ["x"]}),
+        ({"a": "hi"}, {"n": 2}),
+        ({"a": "hi"}, {"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}),
+    ],
+)
+def test_what_is_more_than_a_text_goes_the_long_way(answer: Any, members: dict[str, Any]) -> None:
+    rules = MAPPED + "\nrequest: {body: {p: $.prompt}}\nemulate: {n: true}"
+    assert taken(rules, {"a": "hi"})
+    assert not taken(rules, answer, **members)
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_routes_that_want_more_have_no_short_way(name: str) -> None:
+    courses = route(LONG[name]).courses
+    assert [courses[endpoint, wanted].short for endpoint in ENDPOINTS for wanted in (False, True)] == [
+        None
+    ] * 8
+
+
+def test_a_stream_has_no_short_way() -> None:
+    courses = route(MAPPED + "\nstream: {text: $.t}").courses
+    assert courses["chat", True].short is None
+    assert courses["chat", False].short is not None
+
+
+def test_an_answer_that_is_too_long_is_told_of_as_soon_as_it_is() -> None:
+    exchange = ask("response: $.a\nlimits: {answer: 10}")
+    [leg] = exchange.legs
+    exchange.start(leg, 200, {})
+    assert exchange.feed(leg, b'{"a":"0123') == b""
+    assert not exchange.finished(leg)
+    assert exchange.feed(leg, b"4") == b""
+    assert exchange.finished(leg)
+    assert isinstance(exchange.error, UpstreamError)
+    assert exchange.error.kind is Kind.LIMIT

@@ -1,0 +1,336 @@
+"""The fast lane: whatever a stream holds, frames that are not read one by one come to the same."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.exchange.decode.response_decoder import Answering
+from tests.exchange.single_exchange import ask, request
+
+MAPPED = """
+    stream:
+      framing: {framing}
+      text: $.t
+      finish_reason: $.why
+      usage: {{completion_tokens: $.n}}
+      skip: {{$.kind: ping}}
+      done: {{$.last: true}}
+    response: $.t
+    error: {{when: {{$.bad: true}}, message: $.said}}
+"""
+ENDS = {"sse": b"\n\n", "ndjson": b"\n", "nul": b"\0"}
+
+
+def raw(framing: str, data: bytes) -> bytes:
+    return (b"data: " if framing == "sse" else b"") + data + ENDS[framing]
+
+
+def outcome(rules: str, pieces: list[bytes], *, fast: bool, **members: Any) -> tuple[bytes, str, list[Any]]:
+    """What the client gets: bytes, failure, counts."""
+    exchange = ask(rules, request(stream=True, **members))
+    if not fast:
+        exchange._casting = None
+    [leg] = exchange.legs
+    exchange.start(leg, 200, {})
+    out = b"".join(exchange.feed(leg, piece) for piece in pieces if not exchange.finished(leg))
+    out += exchange.close(leg)
+    return out, str(exchange.error), [exchange.usage]
+
+
+def cast(rules: str, pieces: list[bytes]) -> int:
+    """How many bytes went over without being read."""
+    exchange = ask(rules, request(stream=True))
+    [leg] = exchange.legs
+    exchange.start(leg, 200, {})
+    taken = 0
+    for piece in pieces:
+        casting = exchange._casting
+        assert casting is not None
+        taken += len(piece) - len(casting.feed(piece)[1])
+        exchange.feed(leg, piece)
+    return taken
+
+
+texts = st.text(alphabet=st.characters(codec="utf-8"), max_size=6) | st.sampled_from(
+    [
+        '"',
+        "\\",
+        "\n",
+        "é",
+        "\x7f",
+        "\x00",
+        "😀",
+        "\\u0041",
+        "{}",
+        '","t":"',
+        "data: ",
+        "\u2028",
+        "/",
+        ":",
+        "t",
+    ]
+)
+literals = st.builds(json.dumps, texts, ensure_ascii=st.booleans()) | st.sampled_from(
+    ['"\\ud83d"', '"\\ude00"', '"\\/"', '"\\u0041"', '""', "null", "7", '"\\x"', '"a', "[]", '"\t"']
+)
+rests = st.sampled_from(
+    ["", "", "", "", ',"id":1', ',"n":2', ',"why":"length"', ',"kind":"ping"', ',"t":"twice"', ',"bad":true',
+     ',"last":true', ',"error":"no"', ',"copy":"a"']
+)  # fmt: skip
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[bytes]:
+    """Frames that mostly differ in nothing but their text, behind some that make a mould."""
+    rest = draw(rests)
+    odd = draw(st.lists(st.tuples(literals, st.just(rest) | st.just(rest) | rests), max_size=10))
+    told = [(json.dumps(text), "") for text in ("a", "b")] + [(json.dumps("c"), rest)] * 2 + odd
+    some = [f'{{"t":{literal}{more}}}'.encode("utf-8", "replace") for literal, more in told]
+    if draw(st.booleans()):
+        some.insert(draw(st.integers(4, len(some))), draw(st.sampled_from(BROKEN)))
+    return some
+
+
+BROKEN = [b'{"t":"\xff"}', b'{"t":"\xc3"}', b"", b"nonsense", b'{"t":"a"', b" ", b'{"t":"a"}{"t":"b"}']
+
+
+GROWING = """
+    stream:
+      framing: {framing}
+      mode: cumulative
+      text: $.t
+      finish_reason: $.why
+      usage: {{completion_tokens: $.n}}
+      skip: {{$.kind: ping}}
+      done: {{$.last: true}}
+    response: $.t
+    error: {{when: {{$.bad: true}}, message: $.said}}
+"""
+tails = texts | st.sampled_from(["\ufffd", "\ud83d", "\ude00", "x\ufffd"])
+
+
+@st.composite
+def growing(draw: st.DrawFn) -> list[bytes]:
+    """Frames that mostly repeat all that was said and add to it; some take back, change or begin anew."""
+    rest, said, some = draw(rests), "", []
+    for number in range(draw(st.integers(0, 14))):
+        way = draw(st.sampled_from(["grow", "grow", "grow", "same", "shrink", "change", "anew"]))
+        if number < 3 or way == "grow":
+            said += draw(tails)
+        elif way == "shrink":
+            said = said[: draw(st.integers(0, len(said)))]
+        elif way == "change":
+            said = said[:-1] + draw(tails)
+        elif way == "anew":
+            said = draw(tails)
+        more = rest if draw(st.integers(0, 5)) else draw(rests)
+        literal = json.dumps(said, ensure_ascii=draw(st.integers(0, 4)) == 0)
+        some.append(f'{{"t":{literal}{more}}}'.encode("utf-8", "surrogatepass"))
+    if draw(st.integers(0, 4)) == 0:
+        some.insert(draw(st.integers(0, len(some))), draw(st.sampled_from(BROKEN)))
+    return some
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.sampled_from(sorted(ENDS)),
+    st.tuples(st.just(MAPPED), streams()) | st.tuples(st.just(GROWING), growing()),
+    st.data(),
+)
+def test_any_stream_comes_to_the_same(
+    framing: str, told: tuple[str, list[bytes]], data: st.DataObject
+) -> None:
+    rules, some = told[0].format(framing=framing), told[1]
+    whole = [raw(framing, frame) for frame in some]
+    body = b"".join(whole)
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(body)), max_size=4)))
+    pieces = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True) if a < b]
+    slow = outcome(rules, whole, fast=False)
+    assert outcome(rules, whole, fast=True) == slow
+    assert outcome(rules, pieces, fast=True) == slow
+
+
+@pytest.mark.parametrize("framing", ENDS)
+def test_growing_frames_are_not_read_either(framing: str) -> None:
+    said = [" ".join(f"word {n}" for n in range(count + 1)) for count in range(50)]
+    pieces = [raw(framing, json.dumps({"t": text, "id": 7}).encode()) for text in said]
+    assert cast(GROWING.format(framing=framing), pieces) >= sum(map(len, pieces[2:]))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ["a", "ab", "abc", "abX", "abXYZ", "abcd", "abcde", "abXYZW"],  # it says something else on its way
+        ["a", "ab", "abc", "ab", "abc", "abcd"],
+        ["a", "ab", "abc", "abc\ufffd", "abc\u00e9", "abc\u00e9d"],
+        ["a", "ab", "abc", "abc", "abcd", "", "abcde"],
+    ],
+)
+def test_what_a_growing_stream_takes_back_is_no_news(said: list[str]) -> None:
+    pieces = [raw("ndjson", json.dumps({"t": text}, ensure_ascii=False).encode()) for text in said]
+    rules = GROWING.format(framing="ndjson")
+    assert outcome(rules, pieces, fast=True) == outcome(rules, pieces, fast=False)
+
+
+ODD = [
+    [b'{"t":"\\/"}'], [b'{"t":"\\u0041"}'], [b'{"t":""}'], [b'{"t":"\xff"}'], [b'{"t":"\x1f"}'],
+    [b'{"t":"\x7f"}'], [b'{"t":"\\ud83d"}', b'{"t":"x"}', b'{"t":"\\ude00"}'],
+    [b'{"t":"\\ud83d"}', b'{"t":"\\ude00"}'], [b'{"t":"x","last":true}', b'{"t":"y"}'],
+    [b'{"t":"x"', b"}"], [b"", b'{"t":"x"}'], [b'{"t":"x","bad":true}'],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("framing", ENDS)
+@pytest.mark.parametrize("odd", ODD)
+def test_what_does_not_fit_is_read(framing: str, odd: list[bytes]) -> None:
+    plain = [b'{"t":"a"}', b'{"t":"b"}', b'{"t":"c"}']
+    pieces = [raw(framing, frame) for frame in [*plain, *odd, *plain]]
+    rules = MAPPED.format(framing=framing)
+    assert outcome(rules, pieces, fast=True) == outcome(rules, pieces, fast=False)
+
+
+@pytest.mark.parametrize("text", [":", "t", ",", "}", '":"'])
+@pytest.mark.parametrize("rules", [MAPPED, GROWING])
+def test_a_text_that_looks_like_its_frame(rules: str, text: str) -> None:
+    pieces = [
+        raw("ndjson", json.dumps({"t": text * n}, separators=(",", ":")).encode()) for n in (1, 1, 2, 3)
+    ]
+    settled = rules.format(framing="ndjson")
+    assert outcome(settled, pieces, fast=True) == outcome(settled, pieces, fast=False)
+
+
+@pytest.mark.parametrize("framing", ENDS)
+def test_a_whole_frame_behind_half_of_one_is_read(framing: str) -> None:
+    frames = [raw(framing, f'{{"t":"word {n}"}}'.encode()) for n in range(6)]
+    pieces = [*frames[:3], frames[3].rstrip(b"\n\0"), *frames[4:]]
+    rules = MAPPED.format(framing=framing)
+    assert outcome(rules, pieces, fast=True) == outcome(rules, pieces, fast=False)
+
+
+def test_counts_of_the_newest_frame_hold() -> None:
+    pieces = [raw("sse", f'{{"t":"{n}","n":{count}}}'.encode()) for n, count in enumerate([2, 2, 2, 5, 2, 2])]
+    rules = MAPPED.format(framing="sse")
+    assert outcome(rules, pieces, fast=True) == outcome(rules, pieces, fast=False)
+
+
+@pytest.mark.parametrize("at", range(1, 40))
+def test_a_frame_that_is_cut_is_read(at: int) -> None:
+    frames = [raw("sse", f'{{"t":"word {n}","id":7}}'.encode()) for n in range(6)]
+    pieces = [*frames[:3], frames[3][:at], frames[3][at:] + frames[4][:at], frames[4][at:], frames[5]]
+    rules = MAPPED.format(framing="sse")
+    assert outcome(rules, pieces, fast=True) == outcome(rules, frames, fast=False)
+
+
+def chunk(text: str, **more: Any) -> bytes:
+    delta = {"content": text, **more.pop("delta", {})}
+    choice = {"index": 0, "delta": delta, "finish_reason": None, **more.pop("choice", {})}
+    head = {"id": "c", "object": "chat.completion.chunk", "created": 5, "model": "m"}
+    return (
+        b"data: "
+        + json.dumps({**head, "choices": [choice], **more}, separators=(",", ":")).encode()
+        + b"\n\n"
+    )
+
+
+mores: list[dict[str, Any]] = [
+    {}, {}, {}, {"choice": {"finish_reason": "stop"}}, {"choice": {"index": 1}}, {"usage": None}, {"x": 1},
+    {"usage": {"prompt_tokens": 1, "completion_tokens": 2}}, {"delta": {"role": "assistant"}}, {"model": "n"},
+    {"delta": {"tool_calls": []}}, {"error": None}, {"delta": {"reasoning_content": "hm"}},
+]  # fmt: skip
+chunks = st.builds(lambda text, more: chunk(text, **more), texts, st.sampled_from(mores))
+PLAIN = [chunk(text) for text in ("a", "b", "c", "d")]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(PLAIN) | chunks, max_size=12), st.booleans(), st.booleans())
+def test_any_chunks_of_openai_come_to_the_same(some: list[bytes], usage: bool, crlf: bool) -> None:
+    told = [*PLAIN, *some, b"data: [DONE]\n\n"]
+    pieces = [piece.replace(b"\n", b"\r\n") if crlf else piece for piece in told]
+    options = {"stream_options": {"include_usage": True}} if usage else {}
+    slow = outcome("", pieces, fast=False, **options)
+    assert outcome("", pieces, fast=True, **options) == slow
+    assert outcome("", [b"".join(pieces)], fast=True, **options) == slow
+
+
+def test_a_choice_of_another_index_ends_there_too() -> None:
+    other = [chunk(text, choice={"index": 1}) for text in ("a", "b", "c")]
+    pieces = [*PLAIN[:1], *other, chunk("", choice={"index": 1, "finish_reason": "stop"}), *other, *PLAIN]
+    assert outcome("", pieces, fast=True, n=2) == outcome("", pieces, fast=False, n=2)
+
+
+@pytest.mark.parametrize("more", mores)
+def test_a_chunk_that_does_more_is_read(more: dict[str, Any]) -> None:
+    pieces = [*PLAIN, chunk("x", **more), *PLAIN, chunk("", choice={"finish_reason": "stop"}), *PLAIN]
+    assert outcome("", pieces, fast=True) == outcome("", pieces, fast=False)
+
+
+@pytest.mark.parametrize("framing", ENDS)
+def test_frames_that_differ_in_their_text_alone_are_not_read(framing: str) -> None:
+    pieces = [raw(framing, json.dumps({"t": f"word {n}", "id": 7}).encode()) for n in range(50)]
+    assert cast(MAPPED.format(framing=framing), pieces) >= sum(map(len, pieces[2:]))
+
+
+@pytest.mark.parametrize("framing", ENDS)
+def test_nor_if_they_come_all_at_once(framing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Any] = []
+    real = Answering._read
+
+    def noted(answering: Answering, frame: Any) -> Any:
+        read.append(frame)
+        return real(answering, frame)
+
+    monkeypatch.setattr(Answering, "_read", noted)
+    pieces = [raw(framing, json.dumps({"t": f"word {n}", "id": 7}).encode()) for n in range(50)]
+    odd = raw(framing, b'{"t":"\\u0041","id":7}')
+    outcome(MAPPED.format(framing=framing), [b"".join([*pieces, odd, *pieces])], fast=True)
+    assert len(read) < 6
+
+
+def test_nor_are_chunks_of_openai() -> None:
+    pieces = [chunk(f"word {n}") for n in range(50)]
+    assert cast("", pieces) >= sum(map(len, pieces[4:]))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "done: {$.t: '[END]'}", "skip: {$.t: ''}", "only: {$.t: {exists: true}}", "finish_reason: $.t",
+        "usage: {completion_tokens: $.t}", "reasoning: '$..t'", "text: {path: $.t, trim: true}",
+        "text: [$.t, $.u]", "replace: $.r", "choices: '$.c[*]'",
+    ],
+)  # fmt: skip
+def test_there_is_no_fast_lane_where_more_may_depend_on_the_text(rule: str) -> None:
+    text = "" if rule.startswith("text:") else "text: $.t, "
+    exchange = ask(f"stream: {{framing: ndjson, {text}{rule}}}\nresponse: $.t", request(stream=True))
+    assert exchange._casting is None or exchange.route.alone is None
+
+
+@pytest.mark.parametrize(
+    "error", ["{when: {$.t: {matches: ^ERR}}}", "{when: {$: {exists: true}}, message: $.m}"]
+)
+def test_nor_where_the_text_may_be_an_error(error: str) -> None:
+    exchange = ask(
+        f"stream: {{framing: ndjson, text: $.t}}\nresponse: $.t\nerror: {error}", request(stream=True)
+    )
+    assert exchange._casting is None
+
+
+def test_a_frame_over_the_limit_is_an_error_there_too() -> None:
+    rules = "stream: {framing: ndjson, text: $.t}\nresponse: $.t\nlimits: {frame: 64}"
+    pieces = [raw("ndjson", json.dumps({"t": "a" * size}).encode()) for size in (3, 4, 5, 100, 3)]
+    fast = outcome(rules, pieces, fast=True)
+    assert fast == outcome(rules, pieces, fast=False)
+    assert "limits.frame" in fast[1]
+
+
+def test_an_answer_over_the_limit_is_cut_at_the_same_place() -> None:
+    rules = "stream: {framing: ndjson, text: $.t}\nresponse: $.t\nlimits: {answer: 200}"
+    pieces = [raw("ndjson", json.dumps({"t": f"word {n}"}).encode()) for n in range(40)]
+    fast = outcome(rules, pieces, fast=True)
+    assert fast == outcome(rules, pieces, fast=False)
+    assert "limits.answer" in fast[1]

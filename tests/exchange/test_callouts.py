@@ -1,0 +1,288 @@
+"""Calls ahead of an answer: their requests, values, conditions, who gets the keys, and what is cancelled."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.core.errors import ConfigError, Kind, UpstreamError
+from bridge.exchange.commands import Send, Wait
+from bridge.routes.rules.request_template import origin
+from tests.exchange.callout_steps import after, answered, before, bodies, body_of, heard, lost, places
+from tests.exchange.single_exchange import ask, request, table
+
+if TYPE_CHECKING:
+    from bridge.exchange.upstream_call import Leg
+
+RULES = """
+    upstream: http://server:8000/v1
+    path: /messages
+    auth: {bearer: k}
+    headers: {X-Team: a}
+    calls:
+      thread: {path: /threads, body: {meta: $.user}, values: {thread: $.id}}
+      run:
+        path: "/threads/{{ thread }}/runs"
+        body: {ask: $.last}
+        values: {run: $.run.id, next: {path: $.urls.next, default: none}}
+    request: {body: {thread: $.thread, run: $.run, next: $.next}}
+    response: $.text
+    cancel: {path: "/threads/{{ thread }}/runs/{{ run }}/cancel"}
+"""
+AWAITED = """
+    calls:
+      made: {path: /made, body: {}, values: {id: $.id}}
+      there:
+        path: "/made/{{ id }}"
+        until: {$.status: done}
+        every: 2s
+        timeout: 20s
+        values: {where: $.where}
+    request: {body: {where: $.where}}
+    response: $.text
+"""
+
+
+def leg_of(rules: str = RULES, **members: Any) -> Leg:
+    [leg] = ask(rules, request(**members)).legs
+    return leg
+
+
+def body(leg: Leg) -> Any:
+    return json.loads(leg.request().body or b"null")
+
+
+def test_they_are_made_in_their_order_and_their_values_join_the_request() -> None:
+    leg = leg_of()
+    steps = before(leg, heard({"id": "t 1"}), heard({"run": {"id": 7}, "urls": {"next": "n"}}))
+    assert places(steps) == [
+        "POST http://server:8000/v1/threads",
+        "POST http://server:8000/v1/threads/t%201/runs",
+    ]
+    assert bodies(steps) == [{}, {"ask": "hi"}]
+    assert all(step.begins for step in steps[:-1])
+    assert steps[-1] is False
+    assert body(leg) == {"thread": "t 1", "run": 7, "next": "n"}
+
+
+def test_a_default_is_a_value() -> None:
+    leg = leg_of()
+    assert before(leg, heard({"id": "t"}), heard({"run": {"id": 7}}))[-1] is False
+    assert body(leg)["next"] == "none"
+
+
+@pytest.mark.parametrize("answer", [{}, {"id": None}, {"ids": "t"}, [], "t", b"", b"<html>"])
+def test_a_value_that_finds_nothing_is_an_error(answer: Any) -> None:
+    leg = leg_of()
+    with pytest.raises(
+        UpstreamError, match=r"found no `thread` in the answer of `.*calls\.thread`"
+    ) as raised:
+        before(leg, heard(answer))
+    assert raised.value.kind is Kind.EMPTY
+
+
+@pytest.mark.parametrize("status", [302, 404, 500])
+def test_a_call_that_is_refused_fails_the_answer(status: int) -> None:
+    leg = leg_of()
+    with pytest.raises(UpstreamError) as raised:
+        before(leg, heard({"id": "t"}, status))
+    assert raised.value.kind is Kind.REFUSED
+    assert after(leg) == []
+
+
+def test_clients_cannot_say_what_calls_find() -> None:
+    """A value may be where the next request goes."""
+    rules = """
+        calls: {create: {path: /jobs, body: {}, when: {$.stream: true}, values: {job: $.url}}}
+        poll: {url: "{{ job }}", until: {$.done: true}}
+        response: $.text
+        cancel: {url: "{{ job }}/cancel"}
+    """
+    leg = leg_of(rules, job="http://evil/")
+    with pytest.raises(UpstreamError, match="found no URL"):
+        before(leg)
+    assert after(leg) == []
+
+
+def test_a_call_whose_condition_does_not_hold_is_not_made() -> None:
+    rules = RULES.replace("{path: /threads,", "{path: /threads, when: {$.user: {exists: true}},")
+    assert places(before(leg_of(rules))) == ["POST http://server:8000/v1/threads//runs"]
+    assert places(before(leg_of(rules, user="u")))[0] == "POST http://server:8000/v1/threads"
+
+
+def test_a_call_is_made_again_until_its_condition_holds() -> None:
+    leg = leg_of(AWAITED)
+    not_yet = {"status": "busy", "where": "nowhere"}
+    steps = before(
+        leg,
+        heard({"id": 5}),
+        heard(not_yet, at=100),
+        None,
+        heard(not_yet, at=101),
+        None,
+        heard({"status": "done", "where": "w"}, at=102),
+    )
+    assert places(steps) == ["POST http://server/api/made"] + 3 * ["GET http://server/api/made/5"]
+    assert [step.seconds for step in steps if isinstance(step, Wait)] == [2.0, 3.0]
+    assert steps[-1] is False
+    assert body(leg) == {"where": "w"}
+
+
+def test_a_call_that_is_never_there_is_a_timeout() -> None:
+    leg = leg_of(AWAITED)
+    late = heard({"status": "busy"}, at=120)
+    with pytest.raises(UpstreamError, match=r"20 s .*calls\.there\.timeout") as raised:
+        before(leg, heard({"id": 5}), heard({"status": "busy"}, at=100), None, late)
+    assert (raised.value.status, raised.value.kind) == (504, Kind.TIMEOUT)
+
+
+def test_what_was_begun_is_cancelled_once() -> None:
+    leg = leg_of()
+    before(leg, heard({"id": "t"}), heard({"run": {"id": 7}}))
+    cancel = after(leg)
+    assert places(cancel) == ["POST http://server:8000/v1/threads/t/runs/7/cancel"]
+    assert body_of(cancel[0]) is None
+    assert after(leg) == []
+
+
+def test_what_an_earlier_call_has_begun_is_cancelled_when_a_later_one_fails() -> None:
+    exchange = ask(AWAITED + "    cancel: {path: '/made/{{ id }}/cancel'}")
+    [leg] = exchange.legs
+    with pytest.raises(UpstreamError) as raised:
+        before(leg, heard({"id": "7"}), heard({"error": "no"}, status=500))
+    exchange.cut(leg, raised.value)
+    assert places(after(leg)) == ["POST http://server/api/made/7/cancel"]
+
+
+def test_what_was_not_begun_is_not_cancelled() -> None:
+    leg = leg_of()
+    assert after(leg) == []
+    with pytest.raises(UpstreamError):
+        before(leg, lost())
+    assert after(leg) == []
+
+
+@pytest.mark.parametrize(("status", "cancelled"), [(200, False), (500, False)])
+def test_an_answer_to_its_end_or_refused_is_not_cancelled(status: int, *, cancelled: bool) -> None:
+    exchange = ask(RULES)
+    [leg] = exchange.legs
+    before(leg, heard({"id": "t"}), heard({"run": {"id": 7}}))
+    answered(exchange, {"text": "ho"}, status=status)
+    assert bool(after(leg)) is cancelled
+
+
+def test_an_answer_that_broke_is_cancelled() -> None:
+    exchange = ask(RULES)
+    [leg] = exchange.legs
+    before(leg, heard({"id": "t"}), heard({"run": {"id": 7}}))
+    exchange.cut(leg, lost())
+    assert len(after(leg)) == 1
+
+
+BOTH = """
+    session: {open: {path: /open, id: $.id}, close: {path: /close, body: {s: $.session}}}
+    calls: {create: {path: /jobs, body: {}, values: {job: $.url}}}
+    request: {body: {ask: $.last}}
+    response: $.text
+    cancel: {url: "{{ job }}/cancel", method: DELETE}
+"""
+
+
+def test_what_was_begun_is_cancelled_before_its_session_is_closed() -> None:
+    leg = leg_of(BOTH)
+    before(leg, heard({"id": 1}), heard({"url": "http://server/jobs/1"}))
+    assert places(after(leg)) == ["DELETE http://server/jobs/1/cancel", "POST http://server/api/close"]
+
+
+@pytest.mark.parametrize("url", ["nowhere", 7, {"a": 1}, "http://[::1/x", "http:///x", "ftp://server/x"])
+def test_a_lie_about_where_to_cancel_does_not_keep_the_session_open(url: Any) -> None:
+    leg = leg_of(BOTH)
+    before(leg, heard({"id": 1}), heard({"url": url}))
+    assert places(after(leg)) == ["POST http://server/api/close"]
+
+
+def test_opening_a_session_begins_nothing_that_is_cancelled() -> None:
+    leg = leg_of(BOTH)
+    with pytest.raises(UpstreamError):
+        before(leg, heard({"id": 1}), lost())
+    assert places(after(leg)) == ["POST http://server/api/close"]
+
+
+NAMED = """
+    upstream: https://server/v1/jobs
+    {auth}
+    headers: {{X-Team: a}}
+    calls: {{create: {{url: https://server/v1/make, body: {{}}, values: {{job: $.url}}}}}}
+    poll: {{url: "{{{{ job }}}}", until: {{$.done: true}}}}
+    response: $.text
+"""
+AUTHS = [
+    "auth: {bearer: k}",
+    "auth: {header: x-key, value: k}",
+    "auth: {query: key, value: k}",
+    "auth: client",
+]
+
+
+def shown(auth: str, url: str) -> tuple[str, bool]:
+    """Where the poll goes that an answer names, and whether it shows a key there."""
+    [leg] = ask(NAMED.format(auth=auth), key="Bearer k").legs
+    *_, made, poll = before(leg, heard({"url": url}))
+    assert isinstance(made, Send)
+    assert isinstance(poll, Send)
+    assert _has_key(made)
+    assert poll.request.headers["X-Team"] == "a"
+    return poll.request.urls[0], _has_key(poll)
+
+
+def _has_key(step: Send) -> bool:
+    headers = {name.lower() for name in step.request.headers}
+    return bool(headers & {"authorization", "x-key"}) or "key=k" in step.request.urls[0]
+
+
+@pytest.mark.parametrize("auth", AUTHS)
+@pytest.mark.parametrize(
+    ("url", "own"),
+    [
+        ("https://server/any?a=b", True),
+        ("https://server:443/any?a=b", True),
+        ("https://SERVER/any?a=b", True),
+        ("http://server/any?a=b", False),
+        ("https://server:8443/any?a=b", False),
+        ("https://server.evil/any?a=b", False),
+        ("https://evil/server?a=b", False),
+        ("https://server@evil/any?a=b", False),
+        ("https://server:443@evil/any?a=b", False),
+        ("https://evil?https://server/&a=b", False),
+        ("https://evil#@server/?a=b", False),
+        ("https://evil\\@server.evil/?a=b", False),
+    ],
+)
+def test_keys_go_to_the_routes_own_upstream_alone(auth: str, url: str, *, own: bool) -> None:
+    where, key = shown(auth, url)
+    assert where.startswith(url)
+    assert key is own
+
+
+@given(st.text(max_size=30), st.sampled_from(["", "http://", "http://evil:", "http://[", "http://evil/"]))
+def test_whatever_a_server_names_is_no_error_of_ours(text: str, front: str) -> None:
+    assert origin(front + text) != origin("https://server")
+
+
+def test_a_call_with_a_url_of_the_file_shows_the_keys() -> None:
+    rules = RULES.replace("{path: /threads, ", "{url: 'http://other/threads', ")
+    [thread, _] = before(leg_of(rules), heard({"id": "t"}))
+    assert places([thread]) == ["POST http://other/threads"]
+    assert thread.request.headers["Authorization"] == "Bearer k"
+
+
+@pytest.mark.parametrize(
+    "name", ["messages", "last", "history", "system", "stop", "max_tokens", "item", "now"]
+)
+def test_a_value_takes_no_name_that_has_a_meaning(name: str) -> None:
+    with pytest.raises(ConfigError, match="has a meaning already"):
+        table(f"calls: {{a: {{path: /a, values: {{{name}: $.b}}}}}}\nresponse: $.a")

@@ -1,0 +1,171 @@
+"""Embeddings: what servers are asked, in how many calls, and what clients may not ask."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.core.errors import ConfigError, RequestError
+from tests.exchange.embeddings_exchange import (
+    BARE,
+    ONE,
+    OPENAI,
+    SERVES,
+    Body,
+    body_of,
+    refusal,
+    reply,
+    vectors,
+)
+from tests.exchange.single_exchange import ask, made, route
+
+
+def test_the_document_has_the_inputs() -> None:
+    rules = SERVES + "request: {body: {i: $.input, l: $.inputs, p: $.prompt, m: $.messages, t: $.last}}\n"
+    [one] = made(ask(rules, body_of(), endpoint="embeddings"))
+    told = [{"role": "user", "content": "hi"}]
+    assert one == {"i": "hi", "l": ["hi"], "p": "hi", "m": told, "t": "hi"}
+    [two] = made(ask(rules, body_of(input=["hi", "ho"]), endpoint="embeddings"))
+    assert two == {"i": ["hi", "ho"], "l": ["hi", "ho"], "m": []}
+
+
+@pytest.mark.parametrize(
+    ("batch", "sent"),
+    [(1, ["a", "b", "c"]), (2, [["a", "b"], ["c"]]), (3, [["a", "b", "c"]]), (9, [["a", "b", "c"]])],
+)
+@pytest.mark.parametrize("rules", [SERVES, SERVES + "request: {body: {input: $.input}}\n"])
+def test_inputs_are_split_in_order(batch: int, sent: list[Any], rules: str) -> None:
+    exchange = ask(
+        f"{rules}emulate: {{batch: {batch}}}", body_of(input=["a", "b", "c"]), endpoint="embeddings"
+    )
+    assert [body["input"] for body in made(exchange)] == sent
+
+
+def test_the_answers_of_several_calls_are_joined_and_their_counts_added() -> None:
+    rules = SERVES + "emulate: {batch: 2}"
+    both = {**OPENAI, "data": [{"embedding": [1]}, {"embedding": [2]}]}
+    last = {**OPENAI, "data": [{"embedding": [3]}]}
+    assert vectors(rules, both, last, input=["a", "b", "c"]) == [[1], [2], [3]]
+    assert reply(rules, both, last, input=["a", "b", "c"])["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
+
+
+def test_calls_may_end_in_any_order() -> None:
+    exchange = ask(ONE + "emulate: {batch: 1}", body_of(input=["a", "b", "c"]), endpoint="embeddings")
+    out = b""
+    for leg in reversed(exchange.legs):
+        exchange.start(leg, 200, {})
+        [text] = [json.loads(leg.request().body or b"")["text"]]
+        out += exchange.feed(leg, json.dumps({"vector": [ord(text)]}).encode()) + exchange.close(leg)
+    assert [item["embedding"] for item in json.loads(out)["data"]] == [[97], [98], [99]]
+
+
+def test_one_failure_fails_all() -> None:
+    exchange = ask(ONE, body_of(input=["a", "b"]), endpoint="embeddings")
+    one, two = exchange.legs
+    for leg, status, answer in ((one, 200, b'{"vector": [1]}'), (two, 429, b'{"error": "busy"}')):
+        exchange.start(leg, status, {})
+        assert exchange.feed(leg, answer) + exchange.close(leg) == b""
+    assert exchange.error is not None
+    assert exchange.error.status == 429
+
+
+def test_vectors_of_several_calls_must_be_alike() -> None:
+    exchange = ask(ONE, body_of(input=["a", "b"]), endpoint="embeddings")
+    for leg, answer in zip(exchange.legs, (b'{"vector": [1]}', b'{"vector": [1, 2]}'), strict=True):
+        exchange.start(leg, 200, {})
+        assert exchange.feed(leg, answer) + exchange.close(leg) == b""
+    assert exchange.error is not None
+    assert "different lengths: 1, 2" in exchange.error.message
+
+
+def test_a_body_with_a_place_for_one_text_gets_one_a_call() -> None:
+    assert made(ask(ONE, body_of(input=["a", "b"]), endpoint="embeddings")) == [{"text": "a"}, {"text": "b"}]
+
+
+def test_dimensions_are_never_dropped_in_silence() -> None:
+    with pytest.raises(RequestError, match="dimensions") as refused:
+        ask(BARE, body_of(dimensions=2), endpoint="embeddings")
+    assert (refused.value.status, refused.value.param) == (400, "dimensions")
+    rules = BARE.replace("$.inputs", "$.inputs, d: $.dimensions")
+    assert made(ask(rules, body_of(dimensions=2), endpoint="embeddings")) == [{"texts": ["hi"], "d": 2}]
+    assert vectors(rules, {"vectors": [[1, 2]]}, dimensions=2) == [[1, 2]]
+    assert "`dimensions`" in refusal(rules, {"vectors": [[1, 2, 3]]}, dimensions=2).message
+    assert "`dimensions`" in refusal(SERVES, OPENAI, dimensions=3).message
+
+
+def test_only_those_who_know_it_hear_of_the_format() -> None:
+    def sent(rules: str) -> Body:
+        exchange = ask(SERVES + rules, body_of(encoding_format="base64"), endpoint="embeddings")
+        assert exchange.dropped == ()
+        [body] = made(exchange)
+        return dict(body)
+
+    assert "encoding_format" in sent("")
+    assert "encoding_format" in sent("request: {fields: {a: 1}}")
+    assert "encoding_format" not in sent("response: {embeddings: $.v}")
+    assert sent("request: {rename: {encoding_format: kind}}\nresponse: {embeddings: $.v}")["kind"] == "base64"
+    assert sent("request: {body: {kind: $.encoding_format}}\nresponse: {embeddings: $.v}") == {
+        "kind": "base64"
+    }
+
+
+def test_tokens_go_only_where_the_body_is_the_clients() -> None:
+    for tokens in ([1, 2], [[1, 2], [3]]):
+        [body] = made(ask(SERVES, body_of(input=tokens), endpoint="embeddings"))
+        assert body["input"] == tokens
+        with pytest.raises(RequestError, match="texts, not tokens") as refused:
+            ask(BARE, body_of(input=tokens), endpoint="embeddings")
+        assert refused.value.param == "input"
+    split = ask(SERVES + "emulate: {batch: 1}", body_of(input=[[1, 2], [3]]), endpoint="embeddings")
+    assert [body["input"] for body in made(split)] == [[1, 2], [3]]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"input": None}, {"input": ""}, {"input": []}, {"input": ["a", ""]}, {"input": [[]]},
+        {"input": ["a", 1]}, {"input": [1, [2]]}, {"input": 5}, {"input": [1.5]}, {"input": [True]},
+        {"encoding_format": "int8"}, {"encoding_format": 1}, {"dimensions": 0}, {"dimensions": "2"},
+        {"dimensions": True}, {"stream": True}, {"model": ""}, {"model": None},
+    ],
+)  # fmt: skip
+def test_a_wrong_request_is_refused_by_name(members: Body) -> None:
+    with pytest.raises(RequestError) as refused:
+        ask(SERVES, body_of(**members), endpoint="embeddings")
+    assert (refused.value.status, refused.value.param) == (400, next(iter(members)))
+
+
+@pytest.mark.parametrize("response", ["$.text", "{text: $.text}", "false\nstream: $.text"])
+def test_a_route_that_reads_no_vectors_cannot_serve_them(response: str) -> None:
+    with pytest.raises(ConfigError, match="`embeddings`"):
+        route(f"serves: [chat, embeddings]\nresponse: {response}")
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+members = st.sampled_from(
+    ["input", "prompt", "encoding_format", "dimensions", "n", "response_format", "user", "stream", "x"]
+)
+
+
+@pytest.mark.parametrize("rules", ["", "request: {body: {a: $, l: $.inputs, p: $.prompt, h: $.history}}"])
+@pytest.mark.parametrize("endpoint", ["embeddings", "images"])
+@given(st.dictionaries(members, anything, max_size=5), st.one_of(st.text(), st.lists(st.text())))
+def test_any_json_is_refused_or_sent(rules: str, endpoint: str, body: Body, said: Any) -> None:
+    for asked in (body, {"input": said, "prompt": "a", **body}):
+        data = json.dumps({"model": "m", **asked}).encode()
+        refused = None
+        try:
+            exchange = ask(f"serves: [embeddings, images]\n{rules}", endpoint=endpoint, data=data)
+            assert made(exchange)
+            assert not exchange.streams
+        except RequestError as error:
+            refused = error.status
+        assert refused in (None, 400)

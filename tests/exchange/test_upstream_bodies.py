@@ -1,0 +1,274 @@
+"""The upstream's body: the client's with edits, or one built from nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bridge.core.errors import RequestError
+from tests.exchange.single_exchange import ask, made, request, sent
+
+PARTS = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
+IMAGE = {"type": "image_url", "image_url": {"url": "https://images/1"}}
+
+
+def edited(rules: str, body: dict[str, Any] | None = None, **members: Any) -> Any:
+    """The body that a rule of edits makes."""
+    return sent(f"request: {rules}", body or request(**members))
+
+
+def test_without_rules_the_bytes_go_on_as_they_came() -> None:
+    data = b'{ "model":"m",  "messages":[{"role":"user","content":"hi"}], "x":1.50 }'
+    assert ask("serves: [chat]", data=data).legs[0].request().body == data
+
+
+def test_another_model_goes_into_the_clients_body() -> None:
+    assert sent("model: other", request(x=1)) == request(model="other", x=1)
+
+
+def test_keep() -> None:
+    body = edited("{keep: [messages, temperature]}", temperature=0.5, top_p=1, user="u")
+    assert body == {"messages": [{"role": "user", "content": "hi"}], "temperature": 0.5}
+
+
+def test_keep_nothing() -> None:
+    assert edited("{keep: [], fields: {a: 1}}", temperature=0.5) == {"a": 1}
+
+
+def test_drop() -> None:
+    assert edited("{drop: [logit_bias, user]}", logit_bias={}, user="u", seed=1) == request(seed=1)
+
+
+def test_rename() -> None:
+    body = edited("{rename: {max_tokens: max_new_tokens}}", max_tokens=5)
+    assert body == request(max_new_tokens=5)
+
+
+def test_the_newer_name_of_max_tokens_is_renamed_too() -> None:
+    body = edited("{rename: {max_tokens: max_new_tokens}}", max_completion_tokens=5)
+    assert body == request(max_new_tokens=5)
+
+
+def test_keep_is_meant_literally_before_names_change() -> None:
+    body = edited(
+        "{keep: [messages, max_tokens], rename: {max_tokens: n_predict}}", max_tokens=5, n_predict=9
+    )
+    assert body == {"messages": [{"role": "user", "content": "hi"}], "n_predict": 5}
+
+
+def test_message_keys_rename_role_and_content_only() -> None:
+    messages = [{"role": "user", "content": "hi", "name": "ann"}]
+    body = edited("{message_keys: {role: from, content: value, name: x}}", messages=messages)
+    assert body["messages"] in (
+        [{"from": "user", "value": "hi", "name": "ann"}],
+        [{"from": "user", "value": "hi", "x": "ann"}],
+    )
+    [message] = edited("{message_keys: {content: value}}", messages=messages)["messages"]
+    assert message == {"role": "user", "value": "hi", "name": "ann"}
+
+
+def test_roles() -> None:
+    messages = [{"role": role, "content": role} for role in ("system", "user", "assistant")]
+    body = edited("{roles: {assistant: bot, system: user}}", messages=messages)
+    assert [message["role"] for message in body["messages"]] == ["user", "user", "bot"]
+
+
+@pytest.mark.parametrize("rules", ["{message_keys: {role: role}}", "{roles: {assistant: bot}}"])
+def test_message_keys_and_roles_flatten_content(rules: str) -> None:
+    body = edited(rules, messages=[{"role": "user", "content": PARTS}])
+    assert body["messages"] == [{"role": "user", "content": "one\ntwo"}]
+
+
+@pytest.mark.parametrize("rules", ["{message_keys: {role: role}}", "{roles: {assistant: bot}}"])
+def test_message_keys_and_roles_refuse_images(rules: str) -> None:
+    with pytest.raises(RequestError) as raised:
+        edited(rules, messages=[{"role": "user", "content": [*PARTS, IMAGE]}])
+    assert raised.value.status == 400
+    assert str(raised.value.param).startswith("messages")
+
+
+def test_other_edits_leave_content_parts_alone() -> None:
+    messages = [{"role": "user", "content": [*PARTS, IMAGE]}]
+    assert edited("{drop: [user]}", messages=messages)["messages"] == messages
+
+
+def test_fields_are_set_last() -> None:
+    body = edited("{drop: [user], rename: {a: b}, fields: {user: '12345', b: 2}}", user="u", a=1)
+    assert body == request(user="12345", b=2)
+
+
+def test_fields_never_replace_messages() -> None:
+    assert edited("{fields: {messages: [], a: 1}}") == request(a=1)
+
+
+def test_fields_read_the_document() -> None:
+    body = edited("{fields: {q: $.last, t: '{{ model }}!', gone: $.seed, deep: [{x: $.last}]}}")
+    assert body == request(q="hi", t="m!", deep=[{"x": "hi"}])
+
+
+def test_the_pasted_spelling_of_autodev() -> None:
+    rules = """
+        request: { "customFields": {"user": "12345", "model": "gpt-4"}, "messageKeys": {"role": "role", "content": "message"} }
+        response: "$.choices[0].message.content  "
+    """  # noqa: E501
+    assert sent(rules) == {
+        "model": "gpt-4", "messages": [{"role": "user", "message": "hi"}], "user": "12345",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("rules", ["request: {drop: [user]}\n", "", "request: {fields: {a: 1}}\n"])
+def test_stream_options_leave_when_the_server_is_not_asked_to_stream(rules: str) -> None:
+    asked = request(stream=True, stream_options={"include_usage": True})
+    assert "stream_options" in sent(rules + "response: $.a\nstream: $.b", asked)
+    body = sent(rules + "response: $.a\nstream: false", asked)
+    assert "stream_options" not in body
+    assert body["stream"] is False
+
+
+def test_stream_options_leave_though_nothing_else_is_changed() -> None:
+    assert sent("serves: [chat]", request(stream_options={"include_usage": True})) == request()
+
+
+def test_fields_may_add_stream_options_for_streams_only() -> None:
+    rules = "request: {fields: {stream_options: {include_usage: true}}}\nresponse: $.a\nstream: $.b"
+    assert sent(rules, request(stream=True))["stream_options"] == {"include_usage": True}
+    assert "stream_options" not in sent(rules, request())
+
+
+def test_the_server_is_asked_to_stream_though_the_client_is_not() -> None:
+    assert sent("response: false\nstream: $.b")["stream"] is True
+
+
+def test_what_differs_when_streaming() -> None:
+    rules = """
+        upstream: http://server
+        path: /whole
+        headers: {X-A: a, X-B: b}
+        query: {v: 1}
+        request: {fields: {a: 1, deep: {x: 1}}}
+        response: $.a
+        stream:
+          text: $.b
+          path: /stream
+          headers: {x-b: streamed}
+          query: {s: 1}
+          request: {fields: {b: 2}}
+    """
+    [whole] = ask(rules, request()).legs
+    [streaming] = ask(rules, request(stream=True)).legs
+    assert whole.request().urls == ("http://server/whole?v=1",)
+    assert streaming.request().urls == ("http://server/stream?v=1&s=1",)
+    sent_headers = {name.lower(): value for name, value in streaming.request().headers.items()}
+    assert (sent_headers["x-a"], sent_headers["x-b"]) == ("a", "streamed")
+    assert made(ask(rules, request()))[0]["a"] == 1
+    assert made(ask(rules, request(stream=True)))[0]["b"] == 2
+
+
+BUILT = """
+    request:
+      body:
+        model: $.model
+        params:
+          prompt: ["$.prompt"]
+          max_tokens: {$path: $.max_tokens, default: 32, max: 4096}
+          temperature: $.temperature
+          top_k: 40
+"""
+
+
+def test_a_body_built_from_nothing() -> None:
+    assert sent(BUILT) == {"model": "m", "params": {"prompt": ["hi"], "max_tokens": 32, "top_k": 40}}
+    assert sent(BUILT, request(temperature=0.5, max_tokens=9999)) == {
+        "model": "m",
+        "params": {"prompt": ["hi"], "max_tokens": 4096, "temperature": 0.5, "top_k": 40},
+    }
+
+
+def test_what_finds_nothing_is_left_out_and_its_mapping_stays() -> None:
+    rules = "request: {body: {a: {b: $.none}, c: [$.none, 1], d: {$path: $.none, default: null}}}"
+    assert sent(rules) == {"a": {}, "c": [1], "d": None}
+
+
+def test_messages_for_each() -> None:
+    rules = """
+        request:
+          body:
+            chat:
+              $each: $.messages
+              $as:
+                who: {$path: $item.role, map: {assistant: bot}}
+                text: $item.content
+                all: "{{ item.role }}"
+              merge: role
+              skip: [system]
+    """
+    messages = [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "a"},
+        {"role": "user", "content": PARTS},
+        {"role": "assistant", "content": "b"},
+    ]
+    assert sent(rules, request(messages=messages)) == {
+        "chat": [
+            {"who": "user", "text": "a\n\none\ntwo", "all": "user"},
+            {"who": "bot", "text": "b", "all": "assistant"},
+        ]
+    }
+
+
+def test_a_built_body_may_be_any_json() -> None:
+    assert sent("request: {body: $.last}") == "hi"
+    assert sent("request: {body: [1, $.last]}") == [1, "hi"]
+    assert sent("request: {body: null}") is None
+
+
+def test_a_get_has_no_body() -> None:
+    [leg] = ask("upstream: {url: 'http://server/{{ last }}', method: GET}\nresponse: $.a").legs
+    made_request = leg.request()
+    assert (made_request.method, made_request.body, made_request.urls) == ("GET", None, ("http://server/hi",))
+
+
+def test_the_clients_key_leaks_only_where_it_should() -> None:
+    headers = ask("serves: [chat]", key="Bearer k").legs[0].request().headers
+    assert not any("bearer k" in value.lower() for value in headers.values())
+    passed = ask("auth: client", key="Bearer k").legs[0].request().headers
+    assert passed["Authorization"] == "Bearer k"
+
+
+@pytest.mark.parametrize(
+    ("auth", "name", "value"),
+    [
+        ("{bearer: k}", "Authorization", "Bearer k"),
+        ("{header: x-api-key, value: k}", "x-api-key", "k"),
+        ("{basic: {user: a, password: b}}", "Authorization", "Basic YTpi"),
+    ],
+)
+def test_the_servers_own_key(auth: str, name: str, value: str) -> None:
+    assert ask(f"auth: {auth}").legs[0].request().headers[name] == value
+
+
+def test_the_servers_own_key_in_the_query() -> None:
+    assert ask("auth: {query: key, value: k}").legs[0].request().urls == ("http://server/api?key=k",)
+
+
+@pytest.mark.parametrize("depth", [50, 300, 1015, 100_000])
+@pytest.mark.parametrize(
+    "rules",
+    [
+        "serves: [chat]",
+        "model: other",
+        "request: {fields: {a: 1}}",
+        "request: {body: {a: $.tools, h: $.history}}",
+    ],
+)
+def test_bodies_nested_however_deep_are_refused_or_sent(depth: int, rules: str) -> None:
+    nested = b"[" * depth + b"]" * depth
+    data = b'{"model":"m","messages":[{"role":"user","content":"hi"}],"tools":[%b]}' % nested
+    refused = None
+    try:
+        made(ask(rules, data=data))
+    except RequestError as error:
+        refused = error.status
+    assert refused in (None, 400)
+    assert depth > 50 or refused is None

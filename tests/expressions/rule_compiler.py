@@ -1,0 +1,87 @@
+"""Compiles rules as a file's text gives them, for the tests beside this."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+
+from bridge.core.deltas import MISSING
+from bridge.expressions.conditions import compile_when
+from bridge.expressions.extractors import compile_slot
+from bridge.expressions.paths import compile_path
+from bridge.expressions.scope import Faults, Scope
+from bridge.expressions.templates import compile_body
+from tests.config.yaml_reader import read
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bridge.expressions.templates import Builder
+
+__all__ = ["JSON", "builder", "built", "faults_of", "find", "holds", "slot"]
+
+_LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.integers(),
+    st.floats(),
+    st.sampled_from(["", "a", "text", "1", "true", "0x1", "ü"]),
+    st.just(10**400),
+)
+JSON = st.recursive(
+    _LEAVES,
+    lambda below: st.one_of(
+        st.lists(below, max_size=4), st.dictionaries(st.sampled_from(["a", "b", "c", "role", "x-y"]), below)
+    ),
+    max_leaves=12,
+)
+"""Any JSON document, of few names so that paths meet something in it."""
+
+
+def find(path: str, doc: Any, item: Any = MISSING) -> Any:
+    """What a path gives."""
+    return compile_path(path).find(Scope(doc, item))
+
+
+def holds(when: str, doc: Any = None, fields: Mapping[str, str] | None = None) -> bool:
+    """Whether a condition, in YAML, holds."""
+    faults = Faults()
+    condition = compile_when(read(when), faults)
+    assert not faults.found, faults.found
+    return condition(Scope(doc, fields=fields or {}))
+
+
+def builder(template: str) -> Builder:
+    """A template, in YAML, compiled."""
+    faults = Faults()
+    compiled = compile_body(read(template), faults)
+    assert not faults.found, faults.found
+    return compiled
+
+
+def built(template: str, doc: Any) -> Any:
+    """What a template, in YAML, builds."""
+    return builder(template)(Scope(doc))
+
+
+def slot(
+    text: str,
+    doc: Any = None,
+    item: Any = MISSING,
+    fields: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Any:
+    """What a slot, in YAML, gives."""
+    faults = Faults()
+    compiled = compile_slot(read(text), faults)
+    assert not faults.found, faults.found
+    return compiled.read(Scope(doc, item, fields or {}, headers or {}))
+
+
+def faults_of(template: str) -> list[tuple[tuple[str | int, ...], str]]:
+    """Where a template, in YAML, is faulty and why."""
+    faults = Faults()
+    compile_body(read(template), faults)
+    return [(fault.at, fault.message) for fault in faults.found]

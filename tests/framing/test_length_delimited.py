@@ -1,0 +1,258 @@
+"""Messages that say their own length: AWS event streams, and what a websocket brings."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bridge.core import json
+from bridge.framing import MESSAGES
+from bridge.framing.length_delimited import message
+from tests.framing.event_stream_encoder import (
+    Byte,
+    Header,
+    Integer,
+    Long,
+    Short,
+    encoded,
+    event,
+    header,
+    packed,
+)
+from tests.framing.splits import cut, cuts, frames, pieces_of, run
+
+# What Bedrock's ConverseStream says, and how it says that it cannot go on.
+CONVERSE = [
+    (
+        "AAAAfwAAAFKbxZivCzpldmVudC10eXBlBwAMbWVzc2FnZVN0YXJ0DTpjb250ZW50LXR5cGUHABBhcHBsaWNhdGlvbi9qc29uDTptZXNz"
+        "YWdlLXR5cGUHAAVldmVudHsicm9sZSI6ImFzc2lzdGFudCIsInAiOiJhYiJ9nyN2Mg=="
+    ),
+    (
+        "AAAAoAAAAFfgCoSoCzpldmVudC10eXBlBwARY29udGVudEJsb2NrRGVsdGENOmNvbnRlbnQtdHlwZQcAEGFwcGxpY2F0aW9uL2pzb24N"
+        "Om1lc3NhZ2UtdHlwZQcABWV2ZW50eyJjb250ZW50QmxvY2tJbmRleCI6MCwiZGVsdGEiOnsidGV4dCI6IkRlZXAifSwicCI6ImFiYyJ9"
+        "tWzSDA=="
+    ),
+    (
+        "AAAAegAAAFHKLEZlCzpldmVudC10eXBlBwALbWVzc2FnZVN0b3ANOmNvbnRlbnQtdHlwZQcAEGFwcGxpY2F0aW9uL2pzb24NOm1lc3Nh"
+        "Z2UtdHlwZQcABWV2ZW50eyJzdG9wUmVhc29uIjoiZW5kX3R1cm4ifV+/Cfw="
+    ),
+]
+THROTTLED = (
+    "AAAAkAAAAGGOkam3DzpleGNlcHRpb24tdHlwZQcAE3Rocm90dGxpbmdFeGNlcHRpb24NOmNvbnRlbnQtdHlwZQcAEGFwcGxpY2F0aW9u"
+    "L2pzb24NOm1lc3NhZ2UtdHlwZQcACWV4Y2VwdGlvbnsibWVzc2FnZSI6IlRvbyBtYW55IHJlcXVlc3RzIn3mf4AF"
+)
+
+EVERY_TYPE: dict[str, Header] = {
+    "true": True,
+    "false": False,
+    "byte": Byte(-7),
+    "short": Short(-300),
+    "integer": Integer(70_000),
+    "long": Long(-(2**60)),
+    "bytes": b"\0\xff\0",
+    "time": datetime(2026, 11, 21, tzinfo=UTC),
+    "id": UUID(int=2**127 + 5),
+    "empty": "",
+    "text": "a colour ☃",
+    ":event-type": "chunk",
+}
+
+
+def test_what_bedrock_says() -> None:
+    found = frames("eventstream", b"".join(map(b64decode, CONVERSE)))
+    assert [frame.fields["event"] for frame in found] == ["messageStart", "contentBlockDelta", "messageStop"]
+    assert [json.loads(frame.data or b"") for frame in found] == [
+        {"role": "assistant", "p": "ab"},
+        {"contentBlockIndex": 0, "delta": {"text": "Deep"}, "p": "abc"},
+        {"stopReason": "end_turn"},
+    ]
+    assert found[0].fields[":content-type"] == "application/json"
+
+
+def test_our_encoder_says_it_as_bedrock_does() -> None:
+    assert event("messageStop", b'{"stopReason":"end_turn"}') == b64decode(CONVERSE[2])
+
+
+def test_an_exception_is_an_error() -> None:
+    [frame] = frames("eventstream", b64decode(THROTTLED))
+    assert frame.fields["event"] == "error"
+    assert frame.fields[":exception-type"] == "throttlingException"
+    assert frame.data == b'{"message":"Too many requests"}'
+
+
+def test_an_error_without_a_payload_has_its_words_in_headers() -> None:
+    said = {":message-type": "error", ":error-code": "InternalFailure", ":error-message": "we broke"}
+    [frame] = frames("eventstream", encoded(said))
+    assert frame.fields["event"] == "error"
+    assert json.loads(frame.data or b"") == {"message": "we broke", "code": "InternalFailure"}
+
+
+def test_headers_of_every_type_are_read_over() -> None:
+    [frame] = frames("eventstream", encoded(EVERY_TYPE, b"payload"))
+    texts = {name: value for name, value in EVERY_TYPE.items() if isinstance(value, str)}
+    assert frame.fields == {**texts, "event": "chunk"}
+    assert frame.data == b"payload"
+
+
+@pytest.mark.parametrize("name", EVERY_TYPE)
+def test_a_header_of_any_type_can_be_the_last(name: str) -> None:
+    both = {"first": "1", name: EVERY_TYPE[name]}
+    [frame] = frames("eventstream", encoded(both, b"{}"))
+    assert frame.fields["first"] == "1"
+
+
+def test_nothing_but_the_lengths() -> None:
+    [frame] = frames("eventstream", encoded({}))
+    assert (frame.data, dict(frame.fields)) == (None, {})
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=20), max_size=4),
+            st.binary(max_size=60),
+        ),
+        max_size=5,
+    ),
+    cuts,
+)
+def test_whatever_was_encoded_is_cut_out_again(
+    said: list[tuple[dict[str, str], bytes]], places: list[int]
+) -> None:
+    body = b"".join(encoded(headers, payload) for headers, payload in said)
+    outcome = run("eventstream", cut(body, places))
+    assert outcome.error is None
+    for frame, (headers, payload) in zip(outcome.frames, said, strict=True):
+        assert {**frame.fields, **headers} == dict(frame.fields)
+        assert (frame.data or b"") == payload
+
+
+GOOD = event("chunk", b'{"a":1}')
+
+
+@pytest.mark.parametrize("at", range(len(GOOD)))
+def test_a_bit_that_is_wrong_is_told(at: int) -> None:
+    wrong = bytearray(GOOD)
+    wrong[at] ^= 0x10
+    outcome = run("eventstream", [GOOD, bytes(wrong)])
+    assert len(outcome.frames) == 1
+    assert outcome.kind == "garbled"
+    assert "checksum" in (outcome.error or "")
+
+
+@pytest.mark.parametrize("left", range(1, len(GOOD)))
+def test_a_message_that_is_cut_off_is_told(left: int) -> None:
+    for pieces in ([GOOD, GOOD[:left]], pieces_of(GOOD + GOOD[:left], 1)):
+        outcome = run("eventstream", pieces)
+        assert len(outcome.frames) == 1
+        assert outcome.kind == "disconnect"
+
+
+LIES = {
+    "no length at all": (packed(b"", b"{}", total=0), "garbled"),
+    "shorter than its lengths": (packed(b"", b"{}", total=11), "garbled"),
+    "no room for its checksum": (packed(b"", b"{}", total=15), "garbled"),
+    "shorter than its headers": (packed(header("a", "b"), b"", ahead=1000), "garbled"),
+    "headers of 4 GiB": (packed(header("a", "b"), b"", ahead=2**32 - 1), "garbled"),
+    "4 GiB": (packed(b"", b"{}", total=2**32 - 1), "limit"),
+    "longer than it is": (packed(b"", b"{}", total=19), "disconnect"),
+    "shorter than it is": (packed(b"", b"{}", total=17), "garbled"),
+    "headers into the payload": (packed(header("a", "b"), b"\7payload", ahead=len(header("a", "b")) + 3), ""),
+    "HTML": (b"<html><body>It works</body></html>", "garbled"),
+    "JSON": (b'{"message": "no such model"}', "garbled"),
+    "zeros": (bytes(64), "garbled"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_message_that_lies(lie: str) -> None:
+    body, kind = LIES[lie]
+    outcome = run("eventstream", [GOOD + body])
+    assert len(outcome.frames) == 1
+    assert outcome.kind == (kind or "garbled")
+    assert run("eventstream", pieces_of(GOOD + body, 1)) == outcome
+
+
+HEADERS = {
+    "a type that is none": b"\1a\x0a",
+    "a type that is far from one": b"\1a\xc8\0\1x",
+    "a name that is cut off": b"\x20a",
+    "a name alone": b"\1a",
+    "a length that is cut off": b"\1a\7\0",
+    "no length": b"\1a\7",
+    "a text that is cut off": b"\1a\7\0\x09x",
+    "a number that is cut off": b"\1a\5\0\0\0\0",
+    "a name that is not UTF-8": b"\1\xff\7\0\1x",
+    "a text that is not UTF-8": b"\1a\7\0\1\xff",
+}
+
+
+@pytest.mark.parametrize("fault", HEADERS)
+def test_headers_that_cannot_be_read(fault: str) -> None:
+    outcome = run("eventstream", [packed(HEADERS[fault], b"{}")])
+    assert (outcome.frames, outcome.kind) == ([], "garbled")
+    assert "headers" in (outcome.error or "")
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize("over", [-1, 0, 1, 2, 50])
+@pytest.mark.parametrize("framing", MESSAGES)
+def test_the_limit_is_exact(framing: str, over: int, size: int) -> None:
+    limit = 40
+    payload = b"x" * (limit + over)
+    named = header("a", "b")
+    bodies = {
+        "websocket": [message(payload)],
+        "eventstream": [packed(b"", payload), packed(named, payload[len(named) :])],
+    }
+    for body in bodies[framing]:
+        outcome = run(framing, pieces_of(body, size), limit)
+        if over > 0:
+            assert (outcome.frames, outcome.kind) == ([], "limit")
+            assert outcome.error is not None
+            assert "more than 40 bytes (limits.frame of the route)" in outcome.error
+        else:
+            assert outcome.error is None
+            assert len(outcome.frames) == 1
+
+
+def test_over_the_limit_nothing_is_held() -> None:
+    """A length over it is refused before what it promises has come."""
+    assert run("websocket", [(41).to_bytes(4, "big")], 40).kind == "limit"
+    assert run("eventstream", [packed(b"", b"", total=41 + 16)[:12]], 40).kind == "limit"
+
+
+MESSAGE_BODIES = st.lists(st.binary(max_size=30), max_size=6)
+
+
+@settings(max_examples=200, deadline=None)
+@given(MESSAGE_BODIES, cuts, st.sampled_from([3, 12, 1000]), st.integers(0, 30))
+@example([b"", b" ", b"\n"], [1, 2, 3], 12, 0)
+def test_cuts_never_matter(said: list[bytes], places: list[int], limit: int, lost: int) -> None:
+    """Whole, cut, and cut off; within the limit and over it."""
+    for framing, encode in (("websocket", message), ("eventstream", lambda data: event("e", data))):
+        body = b"".join(map(encode, said))
+        body = body[: max(len(body) - lost, 0)]
+        outcome = run(framing, [body], limit)
+        assert run(framing, cut(body, places), limit) == outcome
+        assert run(framing, pieces_of(body, 1), limit) == outcome
+
+
+def test_what_a_websocket_brings() -> None:
+    said = [b'{"a":1}', b"\n", b" ", b"", "☃".encode(), b"{", b"\0" * 300]
+    found = frames("websocket", b"".join(map(message, said)))
+    # A line break may be a piece of the text; a message of nothing is a keep-alive.
+    assert [frame.data for frame in found] == [data for data in said if data]
+
+
+@pytest.mark.parametrize("lost", range(1, 8))
+def test_what_a_websocket_brings_is_whole(lost: int) -> None:
+    outcome = run("websocket", [message(b"one") + message(b"two")[:-lost]])
+    assert [frame.data for frame in outcome.frames] == [b"one"]
+    assert outcome.kind == (None if lost == 7 else "disconnect")

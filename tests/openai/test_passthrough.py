@@ -1,0 +1,154 @@
+"""An OpenAI-speaking server without faults has its bytes forwarded: nothing in them is written anew."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.openai.sample_bodies import (
+    TEXT,
+    USAGE,
+    choice,
+    chunk,
+    completion,
+    forwarded,
+    passed,
+    standard,
+    text_chunk,
+)
+from tests.strict_client import read_completion, read_stream
+
+COUNTED: dict[str, Any] = {"stream_options": {"include_usage": True}}
+LOGPROBS = {
+    "content": [{"token": "Deep", "logprob": -0.1, "bytes": [68, 101, 101, 112], "top_logprobs": []}],
+    "refusal": None,
+}
+
+
+def calls(*calls: dict[str, Any]) -> dict[str, Any]:
+    return chunk({"tool_calls": list(calls)})
+
+
+def call(index: int, arguments: str, **more: Any) -> dict[str, Any]:
+    function = {"name": more.pop("name")} if "name" in more else {}
+    return {"index": index, **more, "function": {**function, "arguments": arguments}}
+
+
+TOOLS = [
+    chunk(
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [call(0, "", id="call_a1", type="function", name="pick")],
+        }
+    ),
+    calls(call(0, '{"colour":')),
+    calls(call(0, '"teal"}')),
+    calls(call(1, "{}", id="call_a2", type="function", name="pick")),
+    chunk({}, "tool_calls"),
+]
+
+
+def test_a_stream() -> None:
+    assert read_stream(forwarded(standard())).said.text == TEXT
+
+
+def test_a_stream_with_the_counts_that_were_asked_for() -> None:
+    assert read_stream(forwarded(standard(usage=True), **COUNTED)).usage == USAGE
+
+
+def test_all_details_of_the_counts() -> None:
+    details = {"prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0}, "x_cost": 0.25}
+    *chunks, last = standard(usage=True)
+    forwarded([*chunks, {**last, "usage": {**USAGE, **details}}], **COUNTED)
+
+
+def test_vendor_fields() -> None:
+    chunks = [
+        {**one, "system_fingerprint": "fp", "service_tier": None, "x_vendor": {"a": [1.50, "é\u2028"]}}
+        for one in standard()
+    ]
+    forwarded([{**one, "provider": "p"} for one in chunks])
+
+
+def test_tool_calls() -> None:
+    said = read_stream(forwarded(TOOLS)).said
+    assert [(call["id"], call["arguments"]) for call in said.tool_calls] == [
+        ("call_a1", '{"colour":"teal"}'),
+        ("call_a2", "{}"),
+    ]
+
+
+def test_vendor_fields_of_tool_calls() -> None:
+    first, *rest = TOOLS
+    google = {"google": {"thought_signature": "c2ln"}}
+    marked = json.loads(json.dumps(first))
+    marked["choices"][0]["delta"]["tool_calls"][0]["extra_content"] = google
+    forwarded([marked, *rest])
+
+
+def test_log_probabilities_and_reasoning_and_refusals() -> None:
+    first, *rest = standard()
+    scored = chunk({"content": "Deep"})
+    scored["choices"][0]["logprobs"] = LOGPROBS
+    thought = chunk({"reasoning_content": "hm", "content": None})
+    forwarded([first, thought, scored, *rest[1:]])
+    forwarded([first, chunk({"refusal": "No."}), chunk({}, "stop")])
+
+
+def test_several_choices() -> None:
+    chunks = [
+        {**chunk(), "choices": [choice({"role": "assistant", "content": ""}, index=index)]}
+        for index in (0, 1)
+    ]
+    chunks += [{**chunk(), "choices": [choice({"content": f"{n}"}, index=n)]} for n in (1, 0, 1)]
+    chunks += [{**chunk(), "choices": [choice({}, "stop", index=n)]} for n in (1, 0)]
+    stream = read_stream(forwarded(chunks, n=2))
+    assert {index: said.text for index, said in stream.choices.items()} == {0: "0", 1: "11"}
+
+
+def test_a_chunk_that_ends_as_it_speaks() -> None:
+    forwarded([*standard()[:-1], chunk({"content": "!"}, "length")])
+
+
+def test_counts_in_the_last_chunk_that_nobody_asked_for() -> None:
+    forwarded([*standard()[:-1], chunk({"content": ""}, "stop", usage=USAGE)])
+
+
+def test_a_legacy_completion() -> None:
+    chunks = [text_chunk(word) for word in ("Deep", " teal")] + [text_chunk("", "stop")]
+    assert read_stream(forwarded(chunks, endpoint="completions")).said.text == "Deep teal"
+    last = {**text_chunk(""), "choices": [], "usage": USAGE}
+    forwarded([*chunks, last], endpoint="completions", **COUNTED)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        completion(),
+        completion(x_vendor={"a": [1.5, None, "\u2028"]}, usage={**USAGE, "prompt_tokens_details": {"x": 0}}),
+        completion({"role": "assistant", "content": "hi", "reasoning_content": "hm", "annotations": []}),
+        completion({"role": "assistant", "content": None, "refusal": "No."}),
+        completion(
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [
+                    {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}, "x": 1},
+                ],
+            }
+        ),
+    ],
+)
+def test_a_whole_answer(body: dict[str, Any]) -> None:
+    for data in (json.dumps(body), json.dumps(body, indent=2)):
+        assert passed(data) == data.encode()
+
+
+def test_a_whole_legacy_completion() -> None:
+    body = {**text_chunk("hi", "length"), "usage": USAGE}
+    data = json.dumps(body)
+    assert passed(data, endpoint="completions") == data.encode()
+    assert read_completion(data.encode()).said.text == "hi"

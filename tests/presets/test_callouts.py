@@ -1,0 +1,95 @@
+"""What happens around the answers of presets: what was begun is cancelled, conversations are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from openai import AsyncOpenAI
+
+from tests.case_files import read
+from tests.presets.preset_bridge import front_of, table_of
+from tests.raw_upstream import upstream, whole
+
+if TYPE_CHECKING:
+    from tests.raw_upstream import Peer
+
+HI: Any = [{"role": "user", "content": "hi"}]
+REPLICATE = """
+routes:
+  - preset: replicate
+    models: meta/llama
+    upstream: %s
+    auth: {bearer: a-key}
+    poll: {every: 1ms}
+"""
+DIFY = """
+routes:
+  - preset: dify
+    models: app
+    upstream: %s
+    auth: {bearer: a-key}
+    session: {keep: conversation, id: $.conversation_id}
+    request: {body: {conversation_id: {$path: $.session, default: ""}}}
+"""
+
+
+async def test_a_prediction_that_nobody_waits_for_is_canceled() -> None:
+    processing = read("replicate_poll", "stream").calls[1].receives
+
+    async def behave(peer: Peer) -> None:
+        while request := await peer.request():
+            here = f"http://{request.headers['host']}"
+            await peer.send(whole(json.loads(json.dumps(processing).replace("http://upstream", here))))
+
+    async with (
+        asyncio.timeout(30),
+        upstream(behave) as server,
+        front_of(table_of(REPLICATE % server.url)) as url,
+        AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        async with await client.chat.completions.create(
+            model="meta/llama", messages=HI, stream=True
+        ) as stream:
+            async for chunk in stream:
+                if chunk.choices[0].delta.content:
+                    assert chunk.choices[0].delta.content == "Deep teal"
+                    break
+        await server.until(lambda server: server.requests[-1].method == "POST" and len(server.requests) > 1)
+    first, *polls, last = server.requests
+    assert (first.path, first.method) == ("/v1/models/meta/llama/predictions", "POST")
+    assert {(one.path, one.method) for one in polls} == {("/v1/predictions/p1", "GET")}
+    assert (last.path, last.data) == ("/v1/predictions/p1/cancel", b"")
+    assert {one.headers["authorization"] for one in server.requests} == {"Bearer a-key"}
+
+
+async def test_a_conversation_of_difys_goes_on() -> None:
+    async def behave(peer: Peer) -> None:
+        while request := await peer.request():
+            known = request.body["conversation_id"] or f"c{len(server.requests)}"
+            await peer.send(whole({"event": "message", "answer": SAID, "conversation_id": known}))
+
+    async with (
+        asyncio.timeout(30),
+        upstream(behave) as server,
+        front_of(table_of(DIFY % server.url)) as url,
+        AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        messages = [{"role": "system", "content": "Be brief."}, *HI]
+        for text in ("And red?", "And blue?"):
+            answer = await client.chat.completions.create(model="app", messages=messages)
+            assert answer.choices[0].message.content == SAID
+            messages = [*messages, {"role": "assistant", "content": SAID}, {"role": "user", "content": text}]
+        await client.chat.completions.create(model="app", messages=messages)
+        await client.chat.completions.create(model="app", messages=HI)
+    told = [(one.body["conversation_id"], one.body["query"]) for one in server.requests]
+    assert told == [
+        ("", "Be brief.\n\nUser: hi\nAssistant:"),
+        ("c1", "And red?"),
+        ("c1", "And blue?"),
+        ("", "hi"),
+    ]
+
+
+SAID = "Deep teal, mostly."

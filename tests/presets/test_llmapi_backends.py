@@ -1,0 +1,114 @@
+"""The services behind llmapi-server's bots, asked without it: each by a preset, by the body of its bot."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from bridge.exchange.exchange import Exchange
+from bridge.openai.endpoints import ENDPOINTS
+from tests.presets.preset_bridge import key_of, table_of
+
+Body = dict[str, Any]
+
+HI = [{"role": "user", "content": "hi"}]
+OPENAI = "upstream: https://api.openai.com, auth: {bearer: a-key}"
+ENGINE = (
+    'path: "/v1/engines/{{ model }}/completions", request: {drop: [messages, max_completion_tokens, model]}'
+)
+
+# A route, what its client asks (a chat unless it says another endpoint), and what reaches the service.
+BACKENDS: dict[str, tuple[str, Body, str, Body]] = {
+    "chatgpt": (
+        f"preset: localai, {OPENAI}",
+        {"messages": HI},
+        "https://api.openai.com/v1/chat/completions",
+        {"model": "m", "messages": HI},
+    ),
+    "gpt3": (
+        f"preset: openai-completions, model: text-davinci-003, {OPENAI}, {ENGINE}",
+        {
+            "messages": HI,
+            "temperature": 0.7,
+            "max_tokens": 512,
+            "top_p": 1,
+            "frequency_penalty": 0,
+            "presence_penalty": 0,
+        },
+        "https://api.openai.com/v1/engines/text-davinci-003/completions",
+        {
+            "prompt": "hi",
+            "temperature": 0.7,
+            "max_tokens": 512,
+            "top_p": 1,
+            "frequency_penalty": 0,
+            "presence_penalty": 0,
+        },
+    ),
+    "embeddings": (
+        f"preset: openai-embeddings, {OPENAI}",
+        {"input": "hi", "encoding_format": "base64"},
+        "https://api.openai.com/v1/embeddings",
+        {"model": "m", "input": "hi", "encoding_format": "base64"},
+    ),
+    "images": (
+        f"preset: openai-images, {OPENAI}, request: {{drop: [model]}}",
+        {"prompt": "hi", "n": 1, "size": "1024x1024"},
+        "https://api.openai.com/v1/images/generations",
+        {"prompt": "hi", "n": 1, "size": "1024x1024"},
+    ),
+    "welm": (
+        "preset: welm, model: xl, upstream: https://welm.weixin.qq.com, auth: {bearer: a-key}",
+        {"messages": HI, "max_tokens": 64, "temperature": 0.8, "top_p": 0, "stop": "。"},
+        "https://welm.weixin.qq.com/v1/completions",
+        {
+            "prompt": "hi",
+            "model": "xl",
+            "max_tokens": 64,
+            "temperature": 0.8,
+            "top_p": 0,
+            "top_k": 10,
+            "n": 1,
+            "echo": False,
+            "stop": "。",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("preset", "endpoint", "asked", "path"),
+    [
+        ("localai", "embeddings", {"input": "hi"}, "/v1/embeddings"),
+        ("localai", "images", {"prompt": "hi"}, "/v1/images/generations"),
+        ("localai", "completions", {"prompt": "hi"}, "/v1/completions"),
+        ("azure-openai", "chat", {"messages": HI}, "/openai/deployments/m/chat/completions"),
+        ("azure-openai", "completions", {"prompt": "hi"}, "/openai/deployments/m/chat/completions"),
+        ("azure-openai", "embeddings", {"input": "hi"}, "/openai/deployments/m/embeddings"),
+        ("azure-openai", "images", {"prompt": "hi"}, "/openai/deployments/m/images/generations"),
+    ],
+)
+def test_where_openais_own_language_goes(preset: str, endpoint: str, asked: Body, path: str) -> None:
+    more = f", {key_of(preset)}" if key_of(preset) else ""
+    text = f"routes: [{{models: m, preset: {preset}, upstream: http://u{more}}}]"
+    (compiled,) = table_of(text).routes
+    asked = {"model": "m", **asked}
+    (leg,) = Exchange(compiled, ENDPOINTS[endpoint], asked, json.dumps(asked).encode(), id="x", now=0.0).legs
+    version = "?api-version=2024-10-21" if preset == "azure-openai" else ""
+    assert leg.request().urls == (f"http://u{path}{version}",)
+
+
+@pytest.mark.parametrize("bot", BACKENDS)
+def test_a_bots_service_without_the_bot(bot: str) -> None:
+    route, asked, url, body = BACKENDS[bot]
+    (compiled,) = table_of(f"routes: [{{models: m, {route}}}]").routes
+    endpoint = ENDPOINTS[bot if bot in ENDPOINTS else "chat"]
+    assert endpoint.name in compiled.serves
+    asked = {"model": "m", **asked}
+    (leg,) = Exchange(compiled, endpoint, asked, json.dumps(asked).encode(), id="x", now=0.0).legs
+    request = leg.request()
+    assert request.urls == (url,)
+    assert request.headers["Authorization"] == "Bearer a-key"
+    assert json.loads(request.body or b"") == body

@@ -1,0 +1,165 @@
+"""The log: one line of JSON for each request, without a word of what was said in it."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bridge.telemetry.logging import log, set_up
+from tests.raw_client import bridge
+from tests.raw_upstream import Peer, upstream, whole
+from tests.upstream.formats import DONE, completion, event, frame, is_stream, streamed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY = "the-key-of-a-client"
+OWN_KEY = "the-key-of-the-bridge"
+SECRET = "what-was-said-in-secret"
+ROUTES = f"""
+server: {{keys: [{KEY}]}}
+routes:
+  - name: first
+    models: m
+    upstream: "${{UPSTREAM}}/path-{OWN_KEY}?key={OWN_KEY}"
+    auth: {{bearer: {OWN_KEY}}}
+  - name: built
+    models: built
+    upstream: "${{UPSTREAM}}"
+    request: {{body: {{p: $.prompt}}}}
+    response: $.text
+"""
+
+
+class Lines:
+    """What was logged."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+
+    @property
+    def all(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [line for line in self.all if line["event"] == event]
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    logger = logging.getLogger("bridge")
+    before = logger.handlers[:], logger.level, logger.propagate
+    lines = Lines()
+    set_up(lines.stream)
+    yield lines
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
+
+
+async def talks(peer: Peer) -> None:
+    usage = {"usage": {"prompt_tokens": 7, "completion_tokens": 5}}
+    while (request := await peer.request()) is not None:
+        if b"fail" in request.data:
+            await peer.send(whole({"error": {"message": f"{SECRET}: {OWN_KEY}", "code": "overloaded"}}, 503))
+        elif is_stream(request):
+            await peer.send(streamed(frame(SECRET), event({"choices": [], **usage}), DONE))
+        else:
+            await peer.send(whole({**completion(SECRET), **usage}))
+
+
+def said(text: str, **more: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "user", "content": text}], "user": SECRET, **more}
+
+
+AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
+
+
+async def test_one_line_tells_of_each_request(lines: Lines) -> None:
+    async with upstream(talks) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
+        for number, body in enumerate((said(SECRET), said(SECRET, stream=True), said("fail"))):
+            await running.ask(body, headers={**AUTHORIZED, "X-Request-Id": f"id-{number}"})
+        await running.ask(
+            {"model": "built", "prompt": SECRET, "temperature": 1, "user": SECRET},
+            path="/v1/completions",
+            headers={**AUTHORIZED, "X-Request-Id": "id-3"},
+        )
+        await running.until_counted(0, "bridge_requests_in_progress")
+    first, second, third, fourth = lines.of("request")
+    common = {"event": "request", "level": "info", "route": "first", "endpoint": "chat"}
+    assert first.items() >= {**common, "id": "id-0", "status": 200, "stream": False}.items()
+    assert first.items() >= {"prompt_tokens": 7, "completion_tokens": 5}.items()
+    assert second.items() >= {**common, "id": "id-1", "status": 200, "stream": True}.items()
+    assert second.items() >= {"prompt_tokens": 7, "completion_tokens": 5}.items()
+    assert third.items() >= {**common, "id": "id-2", "status": 503, "error": "refused"}.items()
+    assert third["code"] == "overloaded"
+    assert fourth.items() >= {"route": "built", "endpoint": "completions", "dropped": 2}.items()
+    for line in (first, second, third, fourth):
+        assert isinstance(line["ms"], float)
+        assert ("first_ms" in line) is line["stream"]
+        assert "time" in line
+
+
+async def test_a_refused_request_has_its_line(lines: Lines) -> None:
+    async with bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as running:
+        for body, headers in (
+            (b"no json", AUTHORIZED),
+            (said("a", model="nowhere"), AUTHORIZED),
+            (said("a"), {}),
+        ):
+            await running.ask(body, headers={**headers, "X-Request-Id": "an-id"})
+    told = lines.of("refused")
+    assert [(line["status"], line["error"]) for line in told] == [
+        (400, "invalid_json"),
+        (404, "model_not_found"),
+        (401, "invalid_api_key"),
+    ]
+    assert {line["id"] for line in told} == {"an-id"}
+    assert not lines.of("request")
+
+
+async def test_a_client_that_leaves_has_its_line(lines: Lines) -> None:
+    async def quiet(peer: Peer) -> None:
+        await peer.request()
+        await peer.stay()
+
+    async with upstream(quiet) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
+        async with running.connect() as client:
+            await client.send(said("a"), headers=AUTHORIZED)
+            await server.until(lambda server: len(server.requests) == 1)
+        await running.until_counted(1, "bridge_client_disconnects_total")
+    (line,) = lines.of("request")
+    assert line.items() >= {"status": 499, "error": "client_disconnect", "level": "info"}.items()
+
+
+async def test_no_line_holds_content_or_a_key(lines: Lines) -> None:
+    async with upstream(talks) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
+        for model in ("m", "built"):
+            for more in (
+                {},
+                {"stream": True},
+                {"messages": said("fail " + SECRET)["messages"]},
+                {"n": SECRET},
+            ):
+                await running.ask(said(SECRET, model=model) | more, headers=AUTHORIZED)
+        await running.ask(SECRET.encode(), headers=AUTHORIZED)
+        await running.ask(said(SECRET), headers={"Authorization": f"Bearer {SECRET}"})
+        await running.ask(said(SECRET, model=SECRET), headers=AUTHORIZED)
+    async with bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as running:
+        await running.ask(said(SECRET), headers=AUTHORIZED)
+    text = lines.stream.getvalue()
+    assert len(lines.all) >= 12
+    for word in (SECRET, KEY, OWN_KEY):
+        assert word not in text
+
+
+def test_a_line_is_one_line(lines: Lines) -> None:
+    log("odd", id="a\nb\u2028c\x00\x1b[31m\ud83d", nothing=None)
+    text = lines.stream.getvalue()
+    assert text.count("\n") == 1
+    (line,) = lines.all
+    assert line["id"].startswith("a\nb")
+    assert "nothing" not in line

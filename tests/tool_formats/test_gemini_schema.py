@@ -1,0 +1,149 @@
+"""JSON Schemas as Gemini takes them: what its `Schema` message has fields for, and nothing else."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.core.errors import RequestError
+from bridge.tool_formats.gemini_schema import subset
+
+STRING = {"type": "string"}
+
+# The fields of google.ai.generativelanguage.v1beta.Schema in JSON.
+FIELDS = {
+    "type", "format", "title", "description", "nullable", "enum", "maxItems", "minItems", "properties",
+    "required", "minProperties", "maxProperties", "minLength", "maxLength", "pattern", "example", "anyOf",
+    "propertyOrdering", "default", "items", "minimum", "maximum",
+}  # fmt: skip
+
+
+def taken(schema: Any) -> Any:
+    """The schema of one member."""
+    outer = {"type": "object", "properties": {"p": schema}}
+    return subset(outer, "at")["properties"]["p"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [
+        ({"type": "string", "minLength": 1, "description": "d"},
+         {"type": "string", "minLength": 1, "description": "d"}),
+        ({"type": "integer", "minimum": 1, "exclusiveMaximum": 9}, {"type": "integer", "minimum": 1}),
+        ({"type": ["string", "null"]}, {"type": "string", "nullable": True}),
+        ({"type": ["string", "null"], "enum": ["a", None]},
+         {"type": "string", "nullable": True, "enum": ["a"]}),
+        ({"type": ["string", "integer"]}, {"anyOf": [STRING, {"type": "integer"}]}),
+        ({"anyOf": [STRING, {"type": "null"}], "description": "d", "default": None},
+         {"type": "string", "nullable": True, "description": "d"}),
+        ({"oneOf": [STRING, {"type": "integer"}]}, {"anyOf": [STRING, {"type": "integer"}]}),
+        ({"const": "a"}, {"type": "string", "enum": ["a"]}),
+        ({"enum": ["a", "b"]}, {"type": "string", "enum": ["a", "b"]}),
+        ({"type": "integer", "enum": [1, 2]}, {"type": "integer"}),
+        ({"type": "string", "format": "email"}, STRING),
+        ({"type": "string", "format": "date-time"}, {"type": "string", "format": "date-time"}),
+        ({"type": "array"}, {"type": "array", "items": STRING}),
+        ({"items": {"type": "number"}}, {"type": "array", "items": {"type": "number"}}),
+        ({"type": "array", "items": True}, {"type": "array", "items": STRING}),
+        ({"properties": {"a": STRING}, "required": ["a", "b"], "additionalProperties": False},
+         {"type": "object", "properties": {"a": STRING}, "required": ["a"]}),
+        ({"type": "object", "properties": {"$schema": STRING, "additionalProperties": STRING}},
+         {"type": "object", "properties": {"$schema": STRING, "additionalProperties": STRING}}),
+        ({"allOf": [{"properties": {"a": STRING}, "required": ["a"]}, {"properties": {"b": STRING}}]},
+         {"type": "object", "properties": {"a": STRING, "b": STRING}, "required": ["a"]}),
+        (True, {}),
+        ({"$ref": "https://example.org/schema.json"}, {}),
+        ({"$ref": "#/nowhere"}, {}),
+    ],
+)  # fmt: skip
+def test_what_it_is_told_as(schema: Any, told: Any) -> None:
+    assert taken(schema) == told
+
+
+def test_definitions_stand_where_they_are_referred_to() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "one": {"$ref": "#/$defs/Colour", "description": "which"},
+            "two": {"anyOf": [{"$ref": "#/$defs/Colour"}, {"type": "null"}]},
+            "all": {"type": "array", "items": {"$ref": "#/$defs/a~1b"}},
+        },
+        "$defs": {"Colour": {"type": "string", "enum": ["red"]}, "a/b": {"type": "integer"}},
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+    }
+    red = {"type": "string", "enum": ["red"]}
+    assert subset(schema, "at") == {
+        "type": "object",
+        "properties": {
+            "one": {**red, "description": "which"},
+            "two": {**red, "nullable": True},
+            "all": {"type": "array", "items": {"type": "integer"}},
+        },
+    }
+
+
+def test_what_holds_itself_ends() -> None:
+    tree = {"type": "object", "properties": {"below": {"$ref": "#/$defs/Tree"}}}
+    schema = {"properties": {"tree": {"$ref": "#/$defs/Tree"}}, "$defs": {"Tree": tree}}
+    assert subset(schema, "at")["properties"]["tree"] == {
+        "type": "object",
+        "properties": {"below": {"type": "object"}},
+    }
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        # Each definition holds the next twice: 2 to the power of 25.
+        {
+            "properties": {"p": {"$ref": "#/$defs/d0"}},
+            "$defs": {
+                f"d{n}": {"properties": {k: {"$ref": f"#/$defs/d{n + 1}"} for k in "ab"}} for n in range(25)
+            },
+        },
+        {"properties": {"p": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}]}}},
+        {
+            "properties": {"p": {"$ref": "#/$defs/d0"}},
+            "$defs": {f"d{n}": {"items": {"$ref": f"#/$defs/d{n + 1}"}} for n in range(5000)},
+        },
+    ],
+)
+def test_what_would_grow_without_end_is_refused(schema: Any) -> None:
+    with pytest.raises(RequestError) as raised:
+        subset(schema, "tools[0].function.parameters")
+    assert (raised.value.status, raised.value.param) == (400, "tools[0].function.parameters")
+
+
+WORDS = st.sampled_from(
+    ["string", "object", "array", "null", "#", "#/$defs/a", "#/properties/type", "date", "a"]
+)
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 9) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["type", "enum", "const", "properties", "required", "items", "anyOf", "oneOf",
+                         "allOf", "$ref", "$defs", "a", "format", "nullable", "not", "default"]),
+        inner, max_size=5,
+    ),
+    max_leaves=25,
+)  # fmt: skip
+
+
+@given(schema=st.dictionaries(st.sampled_from(["type", "properties", "$defs", "anyOf", "allOf"]), ANY))
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_given_only_known_fields_are_told(schema: Any) -> None:
+    with suppress(RequestError):
+        _check(subset(schema, "at"))
+
+
+def _check(schema: Any) -> None:
+    assert set(schema) <= FIELDS
+    for name in ("properties", "items"):
+        assert isinstance(schema.get(name, {}), dict)
+    for below in [*schema.get("properties", {}).values(), *schema.get("anyOf", [])]:
+        _check(below)
+    if "items" in schema:
+        _check(schema["items"])

@@ -1,0 +1,208 @@
+"""Conversations as each format's server is sent them, held against the APIs' references."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.exchange.single_exchange import request, sent
+from tests.tool_formats.tool_requests import PICK, PNG, REMOTE, TALK, asked, call, result, said
+
+
+def test_a_conversation_for_ollama() -> None:
+    assert said("ollama", *TALK) == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Pick\ntwo."},
+        {
+            "role": "assistant",
+            "content": "I will.",
+            "tool_calls": [
+                {"function": {"name": "pick", "arguments": {"n": 1}}},
+                {"function": {"name": "stir", "arguments": {}}},
+            ],
+        },
+        {"role": "tool", "content": "red", "tool_name": "pick"},
+        {"role": "tool", "content": '{"ok":true}', "tool_name": "stir"},
+        {"role": "user", "content": "And?"},
+    ]
+
+
+def test_a_conversation_for_anthropic() -> None:
+    assert asked("anthropic", messages=TALK)["system"] == "Be brief."
+    assert said("anthropic", *TALK) == [
+        {"role": "user", "content": "Pick\ntwo."},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "text", "text": "I will."},
+                {"type": "tool_use", "id": "c1", "name": "pick", "input": {"n": 1}},
+                {"type": "tool_use", "id": "c2", "name": "stir", "input": {}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "c1", "content": "red"},
+                {"type": "tool_result", "tool_use_id": "c2", "content": '{"ok":true}'},
+                {"type": "text", "text": "And?"},
+            ],
+        },
+    ]
+
+
+def test_a_conversation_for_gemini() -> None:
+    assert asked("gemini", messages=TALK)["systemInstruction"] == {"parts": [{"text": "Be brief."}]}
+    assert said("gemini", *TALK) == [
+        {"role": "user", "parts": [{"text": "Pick\ntwo."}]},
+        {
+            "role": "model",
+            "parts": [
+                {"text": "I will."},
+                {"functionCall": {"name": "pick", "args": {"n": 1}}},
+                {"functionCall": {"name": "stir", "args": {}}},
+            ],
+        },
+        {
+            "role": "user",
+            "parts": [
+                {"functionResponse": {"name": "pick", "response": {"result": "red"}}},
+                {"functionResponse": {"name": "stir", "response": {"ok": True}}},
+                {"text": "And?"},
+            ],
+        },
+    ]
+
+
+def test_a_conversation_for_bedrock() -> None:
+    assert asked("bedrock", messages=TALK)["system"] == [{"text": "Be brief."}]
+    assert said("bedrock", *TALK) == [
+        {"role": "user", "content": [{"text": "Pick\ntwo."}]},
+        {
+            "role": "assistant",
+            "content": [
+                {"text": "I will."},
+                {"toolUse": {"toolUseId": "c1", "name": "pick", "input": {"n": 1}}},
+                {"toolUse": {"toolUseId": "c2", "name": "stir", "input": {}}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"toolResult": {"toolUseId": "c1", "content": [{"text": "red"}]}},
+                {"toolResult": {"toolUseId": "c2", "content": [{"text": '{"ok":true}'}]}},
+                {"text": "And?"},
+            ],
+        },
+    ]
+
+
+def test_a_conversation_for_cohere() -> None:
+    def document(known: str, data: Any) -> Any:
+        return result(known, [{"type": "document", "document": {"data": data}}])
+
+    assert said("cohere", *TALK) == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Pick\ntwo."},
+        {
+            "role": "assistant",
+            "tool_plan": "I will.",
+            "tool_calls": [call("c1"), call("c2", "stir", "{}")],
+        },
+        document("c1", {"result": "red"}),
+        document("c2", {"ok": True}),
+        {"role": "user", "content": "And?"},
+    ]
+
+
+def test_raw_stays_the_clients() -> None:
+    rules = "tools: gemini\nrequest: {body: {ours: $.messages, theirs: $.raw}}\nresponse: $.t"
+    body = request(messages=TALK, tools=[PICK])
+    assert sent(rules, body)["theirs"] == body
+
+
+def test_the_prompt_is_of_the_clients_own_messages() -> None:
+    rules = "tools: gemini\nrequest: {body: {p: $.prompt, m: $.messages, l: $.last}}\nresponse: $.t"
+    body = sent(rules, request())
+    assert (body["p"], body["l"]) == ("hi", "hi")
+    assert body["m"] == [{"role": "user", "parts": [{"text": "hi"}]}]
+
+
+def test_neighbours_of_one_role_are_one_message_where_roles_alternate() -> None:
+    one, two = {"role": "user", "content": "one"}, {"role": "user", "content": "two"}
+    between = {"role": "system", "content": "Be brief."}
+    assert said("anthropic", one, between, two) == [
+        {"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}
+    ]
+    assert said("bedrock", one, between, two) == [
+        {"role": "user", "content": [{"text": "one"}, {"text": "two"}]}
+    ]
+    assert said("gemini", one, between, two) == [
+        {"role": "user", "parts": [{"text": "one"}, {"text": "two"}]}
+    ]
+    assert said("ollama", one, two) == [one, two]
+
+
+def test_a_message_without_content() -> None:
+    nothing = {"role": "assistant", "content": None, "tool_calls": [call("c1")]}
+    assert said("anthropic", nothing)[0]["content"] == [
+        {"type": "tool_use", "id": "c1", "name": "pick", "input": {"n": 1}}
+    ]
+    assert [*said("gemini", nothing)[0]["parts"][0]] == ["functionCall"]
+    assert said("ollama", nothing)[0]["content"] == ""
+    assert "tool_plan" not in said("cohere", nothing)[0]
+    empty = {"role": "user", "content": ""}
+    assert said("anthropic", empty) == [{"role": "user", "content": ""}]
+    assert said("gemini", empty) == [{"role": "user", "parts": [{"text": ""}]}]
+    assert said("bedrock", empty) == [{"role": "user", "content": [{"text": ""}]}]
+
+
+LOOK = {"role": "user", "content": [{"type": "text", "text": "what?"}, PNG]}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ollama", {"role": "user", "content": "what?", "images": ["aGk="]}),
+        ("anthropic", {"role": "user", "content": [
+            {"type": "text", "text": "what?"},
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}},
+        ]}),
+        ("gemini", {"role": "user", "parts": [
+            {"text": "what?"}, {"inlineData": {"mimeType": "image/png", "data": "aGk="}},
+        ]}),
+        ("bedrock", {"role": "user", "content": [
+            {"text": "what?"}, {"image": {"format": "png", "source": {"bytes": "aGk="}}},
+        ]}),
+        ("cohere", {"role": "user", "content": [
+            {"type": "text", "text": "what?"},
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
+        ]}),
+    ],
+)  # fmt: skip
+def test_images(name: str, message: Any) -> None:
+    assert said(name, LOOK) == [message]
+
+
+def test_images_that_are_to_be_fetched() -> None:
+    look = {"role": "user", "content": [REMOTE]}
+    source = {"type": "url", "url": "https://example.org/a.png"}
+    assert said("anthropic", look)[0]["content"] == [{"type": "image", "source": source}]
+    assert said("cohere", look)[0]["content"] == [{"type": "image_url", "image_url": REMOTE["image_url"]}]
+
+
+def test_images_in_a_result() -> None:
+    talk = [{"role": "assistant", "tool_calls": [call("c1")]}, result("c1", [PNG])]
+    [block] = said("anthropic", *talk)[1]["content"]
+    assert block["content"][0]["source"]["data"] == "aGk="
+    [block] = said("bedrock", *talk)[1]["content"]
+    assert block["toolResult"]["content"] == [{"image": {"format": "png", "source": {"bytes": "aGk="}}}]
+    assert said("ollama", *talk)[1]["images"] == ["aGk="]
+
+
+def test_geminis_signature_of_a_thought_comes_back_to_it() -> None:
+    signed = {**call("c1"), "extra_content": {"google": {"thought_signature": "sig=="}}}
+    [message] = said("gemini", {"role": "assistant", "tool_calls": [signed]})
+    assert message["parts"] == [
+        {"functionCall": {"name": "pick", "args": {"n": 1}}, "thoughtSignature": "sig=="}
+    ]

@@ -1,0 +1,217 @@
+"""Calls in answers as servers really write them, and as they should not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.core.deltas import CallPiece
+from bridge.exchange.dry_run import rehearse
+from bridge.openai.tool_calls import ToolCalls
+from bridge.tool_formats import TOOLS
+from tests.exchange.single_exchange import (
+    ask,
+    completed,
+    lines,
+    one_by_one,
+    pieces_of,
+    request,
+    sse,
+    streamed,
+)
+from tests.tool_formats.sample_responses import SERVERS, event_stream
+
+
+def _begin(index: int, name: str, **block: Any) -> Any:
+    content = {"type": "tool_use", "id": f"t{index}", "name": name, "input": {}, **block}
+    return {"type": "content_block_start", "index": index, "content_block": content}
+
+
+def _input(index: int, text: str) -> Any:
+    return {
+        "type": "content_block_delta",
+        "index": index,
+        "delta": {"type": "input_json_delta", "partial_json": text},
+    }
+
+
+def _stop(index: int) -> Any:
+    return {"type": "content_block_stop", "index": index}
+
+
+END = {"type": "message_stop"}
+
+
+def _called(*events: Any) -> list[tuple[str, str]]:
+    """Names and arguments of the calls in a stream of Anthropic's, however it is cut."""
+    rules, frames = SERVERS["anthropic"].rules, sse(*events)
+    said = streamed(rules, frames).said
+    assert streamed(rules, one_by_one(frames)).said == said
+    assert said.finish_reason == "tool_calls"
+    return [(call["name"], call["arguments"]) for call in said.tool_calls]
+
+
+def test_a_call_without_any_input() -> None:
+    assert _called(_begin(0, "stir"), _stop(0), END) == [("stir", "{}")]
+    assert _called(_begin(0, "stir"), _input(0, ""), _stop(0), END) == [("stir", "{}")]
+
+
+def test_the_empty_input_is_told_before_the_next_call_begins() -> None:
+    """Clients take a call as complete when the next one begins."""
+    events = [_begin(1, "stir"), _stop(1), _begin(2, "pick"), _input(2, '{"n":1}'), _stop(2)]
+    calls, told = ToolCalls("x"), []
+    for event in events:
+        told += calls.read(list(TOOLS["anthropic"].calls(event)))
+    assert [(delta["index"], delta["function"]["arguments"]) for delta in told] == [
+        (0, ""), (0, "{}"), (1, ""), (1, '{"n":1}'),
+    ]  # fmt: skip
+    assert calls.close() is None
+
+
+def test_an_input_that_stands_in_the_start_of_its_block() -> None:
+    whole = _begin(0, "pick", input={"n": 1})
+    assert _called(whole, _stop(0), END) == [("pick", '{"n":1}')]
+    assert _called(whole, END) == [("pick", '{"n":1}')]
+    assert _called(whole, _input(0, '{"n":1}'), _stop(0), END) == [("pick", '{"n":1}')]
+
+
+def test_blocks_that_stream_side_by_side() -> None:
+    events = [_begin(1, "a"), _begin(2, "b"), _input(2, "{"), _input(1, '{"x":1}'), _input(2, "}"), END]
+    assert _called(*events) == [("a", '{"x":1}'), ("b", "{}")]
+
+
+def test_the_servers_own_tools_are_no_calls() -> None:
+    search = _begin(0, "web_search", type="server_tool_use")
+    events = [search, _input(0, '{"query":"x"}'), _stop(0), _begin(1, "pick"), _input(1, "{}"), _stop(1), END]
+    assert _called(*events) == [("pick", "{}")]
+
+
+def test_what_comes_after_a_block_has_ended_is_not_its_own() -> None:
+    events = [_begin(0, "stir"), _stop(0), _input(0, '{"n":1}'), _stop(0), END]
+    assert _called(*events) == [("stir", "{}")]
+
+
+def test_an_index_that_is_used_again_is_another_call() -> None:
+    events = [_begin(0, "a"), _input(0, "{}"), _begin(0, "b", id="t9"), _input(0, '{"n":1}'), END]
+    assert _called(*events) == [("a", "{}"), ("b", '{"n":1}')]
+
+
+def test_calls_under_one_id_get_their_own() -> None:
+    calls = [{"id": "same", "function": {"name": "pick", "arguments": {"n": n}}} for n in range(2)]
+    rules = SERVERS["ollama"].rules
+    line = {"message": {"content": "", "tool_calls": calls}, "done": True}
+    for said in (completed(rules, line).said, streamed(rules, lines(line)).said):
+        assert [call["arguments"] for call in said.tool_calls] == ['{"n":0}', '{"n":1}']
+        assert len({call["id"] for call in said.tool_calls}) == 2
+
+
+def test_newer_ollamas_give_ids_and_places() -> None:
+    function = {"index": 0, "name": "pick", "arguments": {"n": 1}}
+    line = {"message": {"content": "", "tool_calls": [{"id": "c7", "function": function}]}, "done": True}
+    [call] = completed(SERVERS["ollama"].rules, line).said.tool_calls
+    assert call == {"id": "c7", "name": "pick", "arguments": '{"n":1}'}
+
+
+def test_gemini_may_leave_out_args_and_give_ids() -> None:
+    parts = [
+        {"functionCall": {"name": "stir"}},
+        {"functionCall": {"id": "g1", "name": "pick", "args": {"n": 1}}, "thoughtSignature": "sig=="},
+    ]
+    answer = {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}
+    whole = completed(SERVERS["gemini"].rules, answer).said.tool_calls
+    assert [call["arguments"] for call in whole] == ["{}", '{"n":1}']
+    assert whole[1]["id"] == "g1"
+    body = json.loads(rehearse(ask(SERVERS["gemini"].rules), pieces_of(answer)))
+    one, two = body["choices"][0]["message"]["tool_calls"]
+    assert two["extra_content"] == {"google": {"thought_signature": "sig=="}}
+    assert "extra_content" not in one
+
+
+def test_each_of_several_answers_has_its_own_calls() -> None:
+    def candidate(index: int) -> Any:
+        call = {"functionCall": {"name": "pick", "args": {"n": index}}}
+        return {"index": index, "content": {"parts": [call]}, "finishReason": "STOP"}
+
+    answer = {"candidates": [candidate(0), candidate(1)]}
+    choices = completed(SERVERS["gemini"].rules, answer, request(n=2)).choices
+    assert [choice.tool_calls[0]["arguments"] for choice in choices.values()] == ['{"n":0}', '{"n":1}']
+    assert len({choice.tool_calls[0]["id"] for choice in choices.values()}) == 2
+
+
+def test_a_slot_of_the_rule_counts_before_the_format() -> None:
+    base = "tools: ollama\nrequest: {body: {m: $.messages}}\n"
+    own = [{"id": "c", "function": {"name": "own", "arguments": "{}"}}]
+    answer = {"t": "x", "own": own, "message": {"tool_calls": [{"function": {"name": "theirs"}}]}}
+    assert completed(base + "response: $.t", answer).said.tool_calls[0]["name"] == "theirs"
+    assert completed(base + "response: {text: $.t, tool_calls: $.own}", answer).said.tool_calls == [
+        {"id": "c", "name": "own", "arguments": "{}"}
+    ]
+    assert completed(base + "response: {text: $.t, tool_calls: null}", answer).said.tool_calls == []
+    inherited = "response: {text: $.t, tool_calls: null}\nstream: {framing: ndjson}"
+    assert streamed(base + inherited, lines(answer)).said.tool_calls == []
+    off = "response: $.t\nstream: {framing: ndjson, tool_calls: null}"
+    assert streamed(base + off, lines(answer)).said.tool_calls == []
+
+
+def test_a_stream_that_breaks_off_in_a_call_is_an_error() -> None:
+    rules = SERVERS["anthropic"].rules
+    stream = streamed(rules, sse(_begin(0, "pick"), _input(0, '{"n":')))
+    assert stream.error is not None
+    assert stream.said.tool_calls[0]["arguments"] == '{"n":'
+
+
+def test_bedrocks_ends_of_texts_are_nothing() -> None:
+    rules = SERVERS["bedrock"].rules
+    frames = [
+        event_stream("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "x"}}),
+        event_stream("contentBlockStop", {"contentBlockIndex": 0}),
+        event_stream("messageStop", {"stopReason": "end_turn"}),
+    ]
+    said = streamed(rules, frames).said
+    assert (said.text, said.tool_calls, said.finish_reason) == ("x", [], "stop")
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 3) | st.sampled_from(
+        ["", "x", "tool_use", "content_block_start", "content_block_delta", "content_block_stop",
+         "input_json_delta", "tool-call-start", "tool-call-delta", "tool-call-end"]
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(
+            ["message", "tool_calls", "function", "name", "arguments", "id", "index", "type", "content",
+             "content_block", "delta", "partial_json", "input", "start", "toolUse", "toolUseId", "output",
+             "contentBlockIndex", "candidates", "parts", "functionCall", "args", "thoughtSignature"]
+        ),
+        inner, max_size=5,
+    ),
+    max_leaves=25,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOOLS)
+@given(frames=st.lists(ODD, max_size=6))
+@settings(max_examples=150, deadline=None)
+def test_whatever_a_server_sends_gives_calls_that_clients_can_read(name: str, frames: list[Any]) -> None:
+    calls, heard = ToolCalls("x"), 0
+    ids: list[str] = []
+    for frame in frames:
+        for delta in calls.read(list(TOOLS[name].calls(frame))):
+            assert delta["index"] <= heard
+            if delta["index"] == heard:
+                heard += 1
+                ids.append(delta["id"])
+                assert isinstance(delta["function"]["name"], str)
+            assert isinstance(delta["function"]["arguments"], str)
+    for delta in calls.close() or []:
+        assert json.loads(delta["function"]["arguments"]) is not None
+    assert len(set(ids)) == len(ids) == heard
+
+
+def test_pieces_of_calls_that_never_began() -> None:
+    calls = ToolCalls("x")
+    assert calls.read([CallPiece(3, arguments="{}"), CallPiece(None, ended=True), "call", None, 5]) == []
+    assert not calls

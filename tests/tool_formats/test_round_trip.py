@@ -1,0 +1,68 @@
+"""For every format, any calls, cut as its server cuts them: streamed and whole they are the same calls."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.exchange.single_exchange import completed, one_by_one, streamed
+from tests.tool_formats.sample_responses import SERVERS, Called
+
+if TYPE_CHECKING:
+    from tests.strict_client import Said
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+ARGUMENTS = st.dictionaries(st.text(max_size=6), JSON, max_size=3)
+NAMES = st.sampled_from(["pick", "mix", "look_up"])
+
+
+@st.composite
+def _calls(draw: st.DrawFn) -> list[Called]:
+    count = draw(st.integers(1, 4))
+    return [Called(f"tool_{n}", draw(NAMES), draw(ARGUMENTS)) for n in range(count)]
+
+
+def _cut(sizes: list[int], text: str) -> list[str]:
+    """A text in pieces of these sizes, some of them empty, and its rest."""
+    pieces: list[str] = []
+    for size in [*sizes, len(text)]:
+        piece, text = text[:size], text[size:]
+        pieces.append(piece)
+    return pieces
+
+
+def _made(said: Said) -> list[tuple[str, Any]]:
+    return [(call["name"], json.loads(call["arguments"])) for call in said.tool_calls]
+
+
+@pytest.mark.parametrize("name", SERVERS)
+@given(text=st.text("ab é", max_size=5), calls=_calls(), sizes=st.lists(st.integers(0, 6), max_size=5))
+@settings(max_examples=40, deadline=None)
+def test_streamed_and_whole_say_the_same(name: str, text: str, calls: list[Called], sizes: list[int]) -> None:
+    server = SERVERS[name]
+    whole = completed(server.rules, server.whole(text, calls)).said
+    stream = server.streamed(text, calls, lambda arguments: _cut(sizes, arguments))
+    said = streamed(server.rules, stream).said
+    assert streamed(server.rules, one_by_one(stream)).said == said
+    assert _made(whole) == _made(said) == [(call.name, call.arguments) for call in calls]
+    assert (whole.text, whole.finish_reason) == (said.text, said.finish_reason) == (text, "tool_calls")
+    ids = [call["id"] for call in said.tool_calls]
+    assert ids == [call["id"] for call in whole.tool_calls]
+    assert ids == [call.id for call in calls] if server.ids else len(set(ids)) == len(calls)
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_text_alone_is_no_call(name: str) -> None:
+    server = SERVERS[name]
+    whole = completed(server.rules, server.whole("Teal.", [])).said
+    said = streamed(server.rules, server.streamed("Teal.", [], lambda text: [text])).said
+    for one in (whole, said):
+        assert (one.text, one.tool_calls, one.finish_reason) == ("Teal.", [], "stop")

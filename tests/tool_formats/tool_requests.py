@@ -1,0 +1,66 @@
+"""What a client asks, and what of it reaches a format's server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.exchange.single_exchange import request, sent
+from tests.tool_formats.sample_responses import SERVERS
+
+__all__ = [
+    "EMPTY",
+    "NAMED",
+    "NUMBER",
+    "PICK",
+    "PNG",
+    "REMOTE",
+    "STIR",
+    "TALK",
+    "TOLD",
+    "asked",
+    "call",
+    "result",
+    "said",
+]
+
+NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+EMPTY = {"type": "object", "properties": {}}
+PICK = {
+    "type": "function",
+    "function": {"name": "pick", "description": "Picks.", "parameters": NUMBER, "strict": True},
+}
+STIR = {"type": "function", "function": {"name": "stir"}}
+TOLD = {"name": "pick", "description": "Picks."}
+PNG = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk=", "detail": "low"}}
+REMOTE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+
+
+def call(known: str, name: str = "pick", arguments: str = '{"n":1}') -> dict[str, Any]:
+    return {"id": known, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def result(known: str, content: Any) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": known, "content": content}
+
+
+NAMED = {"type": "function", "function": {"name": "pick"}}
+
+TALK = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": [{"type": "text", "text": "Pick"}, {"type": "text", "text": "two."}]},
+    {"role": "assistant", "content": "I will.", "tool_calls": [call("c1"), call("c2", "stir", "")]},
+    result("c2", '{"ok":true}'),
+    result("c1", "red"),
+    {"role": "user", "content": "And?"},
+]
+
+
+def asked(name: str, **members: Any) -> Any:
+    """The body that reaches the server."""
+    return sent(SERVERS[name].rules, request(**members))
+
+
+def said(name: str, *messages: Any) -> Any:
+    """The messages that reach it."""
+    body = asked(name, messages=list(messages))
+    return body["contents" if name == "gemini" else "messages"]

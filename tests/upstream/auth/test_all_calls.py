@@ -1,0 +1,86 @@
+"""Made credentials in the running bridge: on every call of a route, and in nothing that people see."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from tests.clients.bridge_process import ROOT
+from tests.raw_client import HELLO, bridge
+from tests.raw_upstream import answering, upstream, whole
+from tests.upstream.auth.signed_requests import tokens
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+ROUTES = """
+routes:
+  - models: m
+    upstream: {url: "${UPSTREAM}", replicas: ["${UPSTREAM}"], retry: {attempts: 3, backoff: 1ms}}
+    path: /ask
+    auth: {oauth2: {token_url: "${TOKENS}/token", client_id: me, client_secret: "${SECRET}"}}
+    session:
+      open: {path: /open, body: {}, id: $.id}
+      close: {path: /close, body: {id: $.session}}
+    request: {body: {id: $.session}}
+    response: $.text
+"""
+
+
+async def test_every_call_of_a_route_is_signed() -> None:
+    said = answering(whole({"id": "s1", "text": "hello"}))
+    async with upstream(tokens()) as there, upstream(said) as server:
+        async with bridge(
+            ROUTES, {"TOKENS": there.url, "UPSTREAM": server.url, "SECRET": "s3cret"}
+        ) as running:
+            assert (await running.ask(HELLO)).completion().said.text == "hello"
+        await server.until(lambda one: len(one.requests) == 3)
+    assert [request.path for request in server.requests] == ["/open", "/ask", "/close"]
+    assert {request.headers["authorization"] for request in server.requests} == {"Bearer t1"}
+    assert len(there.requests) == 1
+
+
+async def test_a_token_that_cannot_be_had_is_an_error_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
+    refusal = whole({"error": "invalid_client", "error_description": "s3cret is wrong"}, 401)
+    async with upstream(answering(refusal)) as there, upstream(answering(whole({}))) as server:
+        variables = {"TOKENS": there.url, "UPSTREAM": server.url, "SECRET": "s3cret"}
+        async with bridge(ROUTES, variables) as running:
+            answer = await running.ask(HELLO)
+            await running.until_counted(1, "bridge_upstream_errors_total", kind="token", route="m")
+            seen = (await running.see("/metrics")).body
+    where = there.url.removeprefix("http://")
+    error = answer.error()
+    assert (answer.status, error["code"]) == (502, "upstream_token")
+    assert error["message"] == f"{where} refused a token: invalid_client: *** is wrong"
+    assert (len(there.requests), server.requests) == (1, [])  # another replica would need the same token
+    assert b"s3cret" not in seen
+    assert "s3cret" not in "".join(capfd.readouterr())
+
+
+def explained(tmp_path: Path, auth: str) -> str:
+    file = tmp_path / "routes.yaml"
+    file.write_text(f"routes: [{{models: m, upstream: 'http://127.0.0.1:9/x', auth: {auth}}}]")
+    command = [sys.executable, "bridge.py", "explain", str(file), "--model", "m"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "s3cret" not in done.stdout
+    return done.stdout
+
+
+def test_explain_shows_where_a_credential_will_be(tmp_path: Path) -> None:
+    oauth2 = "token_url: 'http://127.0.0.1:9/t', client_id: me, client_secret: s3cret"
+    assert "Authorization: Bearer ***  (made when it is sent)" in explained(
+        tmp_path, f"{{oauth2: {{{oauth2}}}}}"
+    )
+    assert "?access_token=***" in explained(tmp_path, f"{{oauth2: {{{oauth2}, query: access_token}}}}")
+    assert "Authorization: ***" in explained(tmp_path, "{jwt: {key: s3cret, prefix: ''}}")
+    signed = (
+        "hmac: {secret: s3cret, text: x, headers: {X-Mac: '{{ signature }}'}, query: {s: '{{ signature }}'}}"
+    )
+    assert "?s=***" in explained(tmp_path, f"{{{signed}}}")
+    assert "X-Mac: ***" in explained(tmp_path, f"{{{signed}}}")
+    aws = "aws: {service: bedrock, region: eu-west-1, access_key: AKID, secret_key: s3cret}"
+    assert "Authorization: AWS4-HMAC-SHA256 ***" in explained(tmp_path, f"{{{aws}}}")

@@ -1,0 +1,252 @@
+"""Amazon's signatures, verified by a server that computes them from the bytes it was sent.
+
+Written out from the AWS reference, "Create a signed AWS API request".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+from aiohttp import web
+
+from bridge.core.errors import Kind, UpstreamError
+from bridge.routes.rules.auth_rules import AWS
+from tests.clients.bridge_process import ROOT
+from tests.raw_upstream import answering, upstream, whole
+from tests.upstream.auth.signed_requests import sender
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+KEYS = {"AKIDEXAMPLE": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "AKIDOTHER": "other"}
+
+
+def hashed(key: bytes, text: str) -> bytes:
+    return hmac.new(key, text.encode(), hashlib.sha256).digest()
+
+
+def canonical_path(raw: str) -> str:
+    """Each segment as it was sent, percent-encoded once more: all services but S3 want that."""
+    return "/".join(quote(segment, safe="-_.~") for segment in raw.split("/"))
+
+
+def verified(method: str, target: str, headers: dict[str, str], body: bytes) -> str:
+    """The access key of a request that is signed well, else what is wrong with it."""
+    scheme, _, rest = headers["authorization"].partition(" ")
+    said = dict(part.strip().split("=", 1) for part in rest.split(","))
+    access_key, day, region, service, end = said["Credential"].split("/")
+    moment = headers["x-amz-date"]
+    age = datetime.now(UTC) - datetime.strptime(moment, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    if (scheme, end, moment[:8]) != ("AWS4-HMAC-SHA256", "aws4_request", day) or abs(age) > timedelta(
+        hours=1
+    ):
+        return "malformed"
+    names = said["SignedHeaders"].split(";")
+    must = (
+        {"host"} | {name for name in headers if name.startswith("x-amz-")} | {"content-type"} & headers.keys()
+    )
+    if names != sorted(names) or set(names) != must:
+        return f"signed are {names}"
+    path, _, query = target.partition("?")
+    canonical = "\n".join(
+        [
+            method,
+            canonical_path(path),
+            "&".join(sorted(pair if "=" in pair else f"{pair}=" for pair in query.split("&") if pair)),
+            *(f"{name}:{' '.join(headers[name].split())}" for name in names),
+            "",
+            ";".join(names),
+            hashlib.sha256(body).hexdigest(),
+        ]
+    )
+    scope = f"{day}/{region}/{service}/aws4_request"
+    text = "\n".join(["AWS4-HMAC-SHA256", moment, scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    key = hashed(f"AWS4{KEYS[access_key]}".encode(), day)
+    for part in (region, service, "aws4_request"):
+        key = hashed(key, part)
+    good = hmac.compare_digest(hashed(key, text).hex(), said["Signature"])
+    return access_key if good and (region, service) == ("eu-west-1", "bedrock") else "signed otherwise"
+
+
+async def verify(request: web.Request) -> web.Response:
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    said = verified(request.method, request.raw_path, headers, await request.content.read())
+    seen = {"by": said, "path": request.raw_path, "token": headers.get("x-amz-security-token")}
+    return web.json_response(seen, status=200 if said in KEYS else 403)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[int]:
+    """A server that tells by whose key a request was signed: its port."""
+    runner = web.ServerRunner(web.Server(verify))  # type: ignore[arg-type]
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield runner.addresses[0][1]
+    await runner.cleanup()
+
+
+def route(port: int, path: str = "/model/{{ model }}/converse", host: str = "127.0.0.1", **more: Any) -> str:
+    """A route with keys of the file, or `keys`."""
+    keys = more.pop("keys", {"access_key": "AKIDEXAMPLE", "secret_key": KEYS["AKIDEXAMPLE"]})
+    auth = {"aws": {"service": "bedrock", "region": "eu-west-1", **keys}}
+    return json.dumps(
+        {"routes": [{"models": "m", "upstream": f"http://{host}:{port}", "path": path, "auth": auth, **more}]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/model/{{ model }}/converse", "/model/anthropic.claude-3%3A0/converse"),
+        ("/model/{{ model | path }}/converse", "/model/anthropic.claude-3:0/converse"),
+        ("/a%20b/~x/%C3%BC/(1)*", "/a%20b/~x/%C3%BC/(1)*"),
+        ("/", "/"),
+        ("/q?b=2&a=%2F&a=1&flag", "/q?b=2&a=%2F&a=1&flag"),
+    ],
+)
+@pytest.mark.parametrize("body", [b'{"a": 1}', b"", None, b"\xff" * 2**21])
+async def test_the_signature_holds_for_the_bytes_that_are_sent(
+    server: int, path: str, sent: str, body: bytes | None
+) -> None:
+    async with sender(route(server, path)) as sending:
+        status, said = await sending.ask(body=body, model="anthropic.claude-3:0")
+    assert (status, json.loads(said)) == (200, {"by": "AKIDEXAMPLE", "path": sent, "token": None})
+
+
+async def test_it_does_not_matter_how_the_host_is_written(server: int) -> None:
+    async with sender(route(server, host="LocalHost")) as sending:
+        assert (await sending.ask()).status == 200
+    async with sender(route(server, headers={"host": "bedrock.example"})) as sending:
+        assert (await sending.ask()).status == 200
+
+
+async def test_headers_and_query_of_the_route_are_signed_with_it(server: int) -> None:
+    more: dict[str, Any] = {
+        "headers": {"X-Amz-Model": "  two   words ", "X-Other": "1"},
+        "query": {"z": "a b", "b": "{{ model }}"},
+    }
+    async with sender(route(server, **more)) as sending:
+        status, said = await sending.ask(model="ü:1")
+    assert (status, json.loads(said)["path"].partition("?")[2]) == (200, "z=a%20b&b=%C3%BC%3A1")
+
+
+async def test_keys_for_a_time_have_a_token(server: int) -> None:
+    keys = {"access_key": "AKIDOTHER", "secret_key": "other", "session_token": "for-a-time"}
+    async with sender(route(server, keys=keys)) as sending:
+        status, said = await sending.ask()
+    assert (status, json.loads(said)["by"], json.loads(said)["token"]) == (200, "AKIDOTHER", "for-a-time")
+
+
+async def test_a_wrong_secret_is_found_out(server: int) -> None:
+    async with sender(route(server, keys={"access_key": "AKIDOTHER", "secret_key": "wrong"})) as sending:
+        assert (await sending.ask()).status == 403
+
+
+@pytest.fixture
+def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """An environment in which botocore finds nothing."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    return monkeypatch
+
+
+async def test_keys_of_the_environment(server: int, surroundings: pytest.MonkeyPatch) -> None:
+    surroundings.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    surroundings.setenv("AWS_SECRET_ACCESS_KEY", KEYS["AKIDEXAMPLE"])
+    async with sender(route(server, keys={})) as sending:
+        assert (await sending.ask()).status == 200
+
+
+async def test_keys_of_a_file(server: int, surroundings: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "credentials").write_text(
+        "[other]\naws_access_key_id = AKIDOTHER\naws_secret_access_key = other\n"
+    )
+    surroundings.setenv("AWS_PROFILE", "other")
+    async with sender(route(server, keys={})) as sending:
+        assert json.loads((await sending.ask()).body)["by"] == "AKIDOTHER"
+
+
+@pytest.mark.parametrize("broken", ["", "[default\naws_access_key"])
+async def test_no_keys_at_all(
+    server: int, surroundings: pytest.MonkeyPatch, tmp_path: Path, broken: str
+) -> None:
+    (tmp_path / "credentials").write_text(broken)
+    async with sender(route(server, keys={})) as sending:
+        with pytest.raises(UpstreamError, match="no AWS keys: ") as caught:
+            await sending.ask()
+    assert (caught.value.kind, caught.value.status) == (Kind.TOKEN, 502)
+
+
+def role(name: str, secret: str, minutes: float) -> bytes:
+    """What a role's server says."""
+    ends = (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return whole({"AccessKeyId": name, "SecretAccessKey": secret, "Token": "t", "Expiration": ends})
+
+
+async def test_keys_of_a_role(server: int, surroundings: pytest.MonkeyPatch) -> None:
+    # botocore renews keys that end within ten minutes before it gives them.
+    first, second = role("AKIDEXAMPLE", KEYS["AKIDEXAMPLE"], 60), role("AKIDOTHER", "other", 60)
+    soon = role("AKIDEXAMPLE", KEYS["AKIDEXAMPLE"], 5)
+    for answers, asked, by in [((first,), 1, "AKIDEXAMPLE"), ((soon, second), 2, "AKIDOTHER")]:
+        async with upstream(answering(*answers)) as role_server:
+            surroundings.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{role_server.url}/keys")
+            async with sender(route(server, keys={})) as sending:
+                for _ in range(3):
+                    said = json.loads((await sending.ask()).body)
+                    assert (said["by"], said["token"]) == (by, "t")
+            assert len(role_server.requests) == asked
+
+
+async def test_keys_that_run_out_are_renewed_beside_the_loop(
+    server: int, surroundings: pytest.MonkeyPatch
+) -> None:
+    answers = role("AKIDEXAMPLE", KEYS["AKIDEXAMPLE"], 60), role("AKIDOTHER", "other", 60)
+    async with upstream(answering(*answers)) as role_server:
+        surroundings.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", role_server.url)
+        async with sender(route(server, keys={})) as sending:
+            assert json.loads((await sending.ask()).body)["by"] == "AKIDEXAMPLE"
+            signing: Any = sending.credentials._kinds[AWS]
+            [source] = signing._sources.values()
+            source.found._expiry_time = datetime.now(UTC)  # an hour later
+            # The server of the role is on this loop: it could not answer if botocore stood in its way.
+            both = await asyncio.gather(sending.ask(), sending.ask())
+            assert {json.loads(answer.body)["by"] for answer in both} == {"AKIDOTHER"}
+        assert len(role_server.requests) == 2
+
+
+async def test_many_look_for_keys_once(server: int, surroundings: pytest.MonkeyPatch) -> None:
+    async with upstream(answering(role("AKIDOTHER", "other", 60))) as role_server:
+        surroundings.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", role_server.url)
+        async with sender(route(server, keys={})) as sending:
+            answers = await asyncio.gather(*(sending.ask() for _ in range(20)))
+        assert {answer.status for answer in answers} == {200}
+        assert len(role_server.requests) == 1
+
+
+def test_without_botocore_the_file_says_what_to_install() -> None:
+    code = (
+        "import sys, importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *more: None if name == 'botocore' else find(name, *more)\n"
+        "from tests.raw_client import table_of\n"
+        f"try: table_of({route(9)!r}, {{}})\n"
+        "except Exception as error: print(type(error).__name__, error, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "ConfigError" in done.stderr
+    assert "pip install 'llm-bridge[aws]'" in done.stderr
+    assert "AKIDEXAMPLE" not in done.stderr

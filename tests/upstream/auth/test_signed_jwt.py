@@ -1,0 +1,210 @@
+"""Tokens that are signed here, taken apart by RFC 7515's own steps."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import subprocess
+import sys
+from base64 import urlsafe_b64decode
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from bridge.core.errors import ConfigError
+from tests.clients.bridge_process import ROOT
+from tests.raw_client import table_of
+from tests.raw_upstream import upstream
+from tests.upstream.auth.signed_requests import NOW, bearer_of, sender, tokens
+
+if TYPE_CHECKING:
+    from bridge.routes.rules.request_template import UpstreamRequest
+
+ZHIPU = """
+routes:
+  - models: chatglm_turbo
+    upstream: http://127.0.0.1:9
+    path: /api/paas/v3/model-api/{{ model }}/invoke
+    auth:
+      jwt:
+        key: ${KEY}
+        secret: "{{ key.split('.')[1] }}"
+        headers: {alg: HS256, sign_type: SIGN}
+        claims:
+          api_key: "{{ key.split('.')[0] }}"
+          exp: {$path: $.exp, scale: 1000}
+          timestamp: {$path: $.now, scale: 1000}
+        prefix: ""
+"""
+PLAIN = "routes: [{models: m, upstream: 'http://127.0.0.1:9', auth: {jwt: {key: '${KEY}', OPTIONS}}}]"
+
+
+def plain(options: str = "x-none: 1") -> str:
+    return PLAIN.replace("OPTIONS", options)
+
+
+def decoded(part: str) -> bytes:
+    """RFC 7515, appendix C: base64url without its padding."""
+    assert "=" not in part
+    return urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+
+def taken_apart(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
+    """Header, claims, what is signed, and the signature."""
+    head, claims, signature = token.split(".")
+    signed = f"{head}.{claims}".encode()
+    return json.loads(decoded(head)), json.loads(decoded(claims)), signed, decoded(signature)
+
+
+async def signed(text: str, key: str) -> UpstreamRequest:
+    async with sender(text, {"KEY": key}) as sending:
+        return await sending.sign()
+
+
+async def test_zhipus_token() -> None:
+    request = await signed(ZHIPU, "the-id.the-secret")
+    head, claims, text, signature = taken_apart(request.headers["Authorization"])
+    assert head == {"alg": "HS256", "sign_type": "SIGN", "typ": "JWT"}
+    seconds = int(NOW)
+    assert claims == {
+        "api_key": "the-id", "exp": (seconds + 300) * 1000, "timestamp": seconds * 1000, "iat": seconds,
+    }  # fmt: skip
+    assert isinstance(claims["exp"], int)
+    assert signature == hmac.digest(b"the-secret", text, hashlib.sha256)
+
+
+@pytest.mark.parametrize("size", [256, 384, 512])
+async def test_a_plain_token(size: int) -> None:
+    options = f"algorithm: HS{size}, expires: 10m, header: X-Token, prefix: 'JWT '"
+    request = await signed(plain(options), "short")
+    assert "Authorization" not in request.headers
+    kind, _, token = request.headers["X-Token"].partition(" ")
+    head, claims, text, signature = taken_apart(token)
+    assert kind == "JWT"
+    assert head == {"alg": f"HS{size}", "typ": "JWT"}
+    assert claims == {"iat": int(NOW), "exp": int(NOW) + 600}
+    assert signature == hmac.digest(b"short", text, f"sha{size}")
+
+
+async def test_claims_of_any_shape_and_times_left_out() -> None:
+    options = (
+        "claims: {iat: null, iss: me, aud: [a, b], deep: {k: $.key, no: $.key.no}, nbf: $.now, no: $.key.no}"
+    )
+    _, claims, _, _ = taken_apart(bearer_of(await signed(plain(options), "a-key")))
+    assert claims == {
+        "exp": int(NOW) + 300, "iss": "me", "aud": ["a", "b"], "deep": {"k": "a-key"}, "nbf": int(NOW),
+    }  # fmt: skip
+
+
+async def test_a_token_is_used_for_half_of_its_life() -> None:
+    async with sender(plain("expires: 10m"), {"KEY": "k"}) as sending:
+        first = bearer_of(await sending.sign())
+        sending.clock.now += 299
+        sending.time.now += 86400  # set right meanwhile
+        assert bearer_of(await sending.sign()) == first
+        sending.clock.now += 1
+        assert bearer_of(await sending.sign()) != first
+
+
+def pem(key: Any) -> str:
+    return str(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ).decode()
+    )
+
+
+RSA = rsa.generate_private_key(65537, 2048)
+EC = ec.generate_private_key(ec.SECP256R1())
+
+
+async def test_rs256() -> None:
+    head, _, text, signature = taken_apart(bearer_of(await signed(plain("algorithm: RS256"), pem(RSA))))
+    assert head["alg"] == "RS256"
+    RSA.public_key().verify(signature, text, padding.PKCS1v15(), hashes.SHA256())
+
+
+async def test_es256() -> None:
+    head, _, text, signature = taken_apart(bearer_of(await signed(plain("algorithm: ES256"), pem(EC))))
+    assert (head["alg"], len(signature)) == ("ES256", 64)
+    # RFC 7518, section 3.4: both numbers one behind the other.
+    r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
+    EC.public_key().verify(encode_dss_signature(r, s), text, ec.ECDSA(hashes.SHA256()))
+
+
+async def test_a_token_to_exchange_for_one() -> None:
+    google = """
+    routes:
+      - models: m
+        upstream: http://127.0.0.1:9
+        auth:
+          oauth2:
+            token_url: ${TOKENS}/token
+            assertion:
+              algorithm: RS256
+              key: ${KEY}
+              claims: {iss: me@project, scope: cloud, aud: "https://oauth2.googleapis.com/token"}
+              expires: 1h
+    """
+    async with upstream(tokens()) as there, sender(google, {"TOKENS": there.url, "KEY": pem(RSA)}) as sending:
+        assert bearer_of(await sending.sign()) == "t1"
+    form = parse_qs(there.requests[0].data.decode(), strict_parsing=True)
+    assert form.keys() == {"grant_type", "assertion"}
+    assert form["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]  # RFC 7523, section 2.1
+    _, claims, text, signature = taken_apart(form["assertion"][0])
+    RSA.public_key().verify(signature, text, padding.PKCS1v15(), hashes.SHA256())
+    assert claims == {
+        "iss": "me@project", "scope": "cloud", "aud": "https://oauth2.googleapis.com/token",
+        "iat": int(NOW), "exp": int(NOW) + 3600,
+    }  # fmt: skip
+
+
+def public(key: rsa.RSAPrivateKey) -> str:
+    return key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    ).decode()  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "message"),
+    [
+        ("algorithm: RS256", "no-pem-at-all", "this is no key for RS256"),
+        ("algorithm: RS256", public(RSA), "this is no key for RS256"),
+        ("algorithm: RS256", pem(EC), "this is no key for RS256"),
+        ("algorithm: ES256", pem(RSA), "this is no key for ES256"),
+        ("algorithm: HS256", public(RSA), "this is no key for HS256"),
+        ("secret: \"{{ key.split('.')[1] }}\"", "no-dot-in-it", "this is no key for HS256: it is empty"),
+        ('secret: "{{ key / 2 }}"', "a-key-of-text", "a template of the route failed: TypeError"),
+        (
+            'secret: "{{ [1].index(key) }}"',
+            "a-key-of-text",
+            "a template of the route failed: ValueError: '***'",
+        ),
+        ('claims: {iss: "{{ [1].index(key) }}"}', "a-key-of-text", "ValueError: '***'"),
+        ('headers: {kid: "{{ [1].index(key) }}"}', "a-key-of-text", "ValueError: '***'"),
+    ],
+)
+def test_a_bad_key_is_a_problem_of_the_file(options: str, key: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        table_of(plain(options), {"KEY": key})
+    assert message in str(caught.value)
+    wanted = ("a private", "a secret", "a template", "templates")
+    assert any(f"expected {what}" in str(caught.value) for what in wanted)
+    assert key not in str(caught.value)
+
+
+def test_without_cryptography_the_file_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['cryptography'] = None\n"
+        "from tests.raw_client import table_of\n"
+        f"table_of({plain('algorithm: RS256')!r}, {{'KEY': 'k'}})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "ConfigError" in done.stderr
+    assert "RS256 needs the package cryptography" in done.stderr
+    assert "pip install cryptography" in done.stderr

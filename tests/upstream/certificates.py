@@ -1,0 +1,92 @@
+"""Certificates for the servers and clients of these tests, and a bridge whose file names them.
+
+paired(folder, "client")                   client.pem, client.key: signed by itself, trusted by nobody yet
+async with filed(folder, ROUTES, {…}):     a bridge by a file in that folder, beside its certificates
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from bridge.loader import load_file
+from bridge.server.app import Settings, bind, serving
+from tests.raw_client import Running
+from tests.raw_upstream import Peer, whole
+from tests.upstream.formats import completion
+from tests.upstream.raw_websocket import closing, says, text
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from pathlib import Path
+
+__all__ = ["SECURE", "filed", "paired", "server_context"]
+
+_PATIENCE = 30.0  # seconds, far more than any test needs
+
+
+async def _once(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(whole(completion("hello")))
+
+
+# How a server says hello once on a connection, and the route's rule for it, by the scheme of its URL.
+SECURE: dict[str, tuple[Callable[[Peer], Awaitable[None]], str]] = {
+    "https": (_once, ""),
+    "wss": (
+        says(text("hello"), closing(1000)),
+        "response: false, stream: {framing: websocket, text: $.text}",
+    ),
+}
+
+
+def paired(folder: Path, name: str, *, expired: bool = False) -> None:
+    """Write a certificate that is its own authority, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name}.test")])
+    now = datetime.now(UTC)
+    end = now + timedelta(days=-1 if expired else 1)
+    names = [x509.DNSName(f"{name}.test"), x509.IPAddress(ip_address("127.0.0.1"))]
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=2))
+        .not_valid_after(end)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    formats = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / f"{name}.key").write_bytes(key.private_bytes(*formats, plain))
+
+
+def server_context(folder: Path, name: str, *, asks: bool = False) -> ssl.SSLContext:
+    """What a server of ours shows; `asks`: clients must show the same."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
+    if asks:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(folder / f"{name}.pem")
+    return context
+
+
+@asynccontextmanager
+async def filed(folder: Path, text: str, variables: Mapping[str, str]) -> AsyncIterator[Running]:
+    """Run the bridge by a file of this text."""
+    file = folder / "routes.yaml"
+    file.write_text(text)
+    front, admin = bind("127.0.0.1:0"), bind("127.0.0.1:0")
+    ports = front.getsockname(), admin.getsockname()
+    settings = Settings(str(file), load_file(str(file), variables), front, admin, variables, watch=False)
+    async with asyncio.timeout(_PATIENCE), serving(settings) as reload:
+        yield Running(*ports, reload)

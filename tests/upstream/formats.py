@@ -1,0 +1,155 @@
+"""What the model servers of these tests say, and the ways in which a client hears it.
+
+Each frame and body is said twice over, in OpenAI's words and in others, so that one server answers every
+route: what must hold of a failure holds of all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.raw_upstream import chunk, head
+
+if TYPE_CHECKING:
+    from tests.raw_client import Client
+    from tests.raw_upstream import Peer, Request
+
+__all__ = [
+    "DONE",
+    "ROUTES",
+    "WAYS",
+    "Dialogue",
+    "Way",
+    "completion",
+    "event",
+    "frame",
+    "is_stream",
+    "streamed",
+    "streaming",
+]
+
+ROUTES = """
+x-common: &common
+  upstream: &upstream
+    url: ${UPSTREAM}/answer
+    timeouts: {connect: 60s, first_byte: 300ms, idle: 300ms}
+  limits: {frame: 64KiB, answer: 256KiB, body: 64KiB}
+
+server: {drain: 2s}
+routes:
+  - {<<: *common, name: openai, models: openai}
+  - {<<: *common, name: own, models: own, response: $.text, stream: {text: $.delta, done: "[DONE]"}}
+  - {<<: *common, name: gathered, models: gathered, response: false, stream: {text: $.delta, done: "[DONE]"}}
+  - {<<: *common, name: whole, models: whole, response: $.text, stream: false}
+  - name: strict
+    models: strict
+    upstream: *upstream
+    response: $.text
+    stream: {text: $.delta, done: "[DONE]"}
+    error:
+      when: {$.code: {not: 0}}
+      message: $.msg
+      code: $.code
+      status: {path: $.code, map: {-4: 404, -6: 504}, default: 502}
+  - {name: theirs, models: theirs, upstream: *upstream, auth: client}
+  - name: total
+    models: total
+    upstream: {url: "${UPSTREAM}/answer", timeouts: {total: 300ms, idle: 5s}}
+"""
+
+DONE = b"data: [DONE]\n\n"
+
+
+class Way(NamedTuple):
+    """A route, and whether the client wants a stream of it. `upstream`: whether the server is to stream."""
+
+    model: str
+    stream: bool
+    upstream: bool
+
+    def __str__(self) -> str:
+        return f"{self.model}-{'streamed' if self.stream else 'whole'}"
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What the client asks."""
+        return {
+            "model": self.model,
+            "messages": [{"role": "user", "content": "hello"}],
+            **({"stream": True} if self.stream else {}),
+        }
+
+
+WAYS = [
+    Way("openai", stream=False, upstream=False),
+    Way("openai", stream=True, upstream=True),
+    Way("own", stream=False, upstream=False),
+    Way("own", stream=True, upstream=True),
+    Way("gathered", stream=False, upstream=True),
+    Way("gathered", stream=True, upstream=True),
+    Way("whole", stream=False, upstream=False),
+    Way("whole", stream=True, upstream=False),
+]
+
+
+def completion(text: str) -> dict[str, Any]:
+    """A whole answer."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return {**_OPENAI, "object": "chat.completion", "choices": [choice], "text": text}
+
+
+def frame(text: str) -> bytes:
+    """A piece of a streamed one."""
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    return event({**_OPENAI, "object": "chat.completion.chunk", "choices": [choice], "delta": text})
+
+
+def event(payload: Any) -> bytes:
+    """An event of JSON."""
+    return b"data: " + json.dumps(payload).encode() + b"\n\n"
+
+
+def streaming(**headers: str) -> bytes:
+    """The head of a stream in chunks."""
+    return head(200, content_type="text/event-stream", transfer_encoding="chunked", **headers)
+
+
+def streamed(*events: bytes) -> bytes:
+    """A whole stream, a chunk for each event, with an end."""
+    return streaming() + b"".join(map(chunk, (*events, b"")))
+
+
+def is_stream(request: Request) -> bool:
+    """Whether a request asks for a stream."""
+    return request.body.get("stream") is True
+
+
+_OPENAI = {"id": "an-id", "created": 1_763_600_000, "model": "its-model"}
+
+
+class Dialogue:
+    """A stream whose next word is said only when the one before was heard."""
+
+    def __init__(self) -> None:
+        self._words = [f"word {number} " for number in range(20)]
+        self._heard = asyncio.Semaphore(0)
+
+    async def speak(self, peer: Peer) -> None:
+        """The server's part."""
+        await peer.request()
+        await peer.send(streaming())
+        for word in self._words:
+            await peer.send(chunk(frame(word)))
+            await self._heard.acquire()
+        await peer.send(chunk(DONE) + chunk(b""))
+
+    async def hear(self, client: Client) -> None:
+        """The client's: it has asked."""
+        assert (await client.head())[0] == 200
+        for word in self._words:
+            while word.encode() not in await client.piece():
+                pass
+            self._heard.release()
+        assert b"[DONE]" in b"".join([piece async for piece in client.pieces()])

@@ -1,0 +1,177 @@
+"""AWS event streams that fail: the checksums, the cuts, and what the server says of itself."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+
+import pytest
+
+from tests.framing.event_stream_encoder import encoded, event, packed
+from tests.raw_client import HELLO, bridge
+from tests.raw_upstream import Peer, chunk, head, upstream
+
+ROUTES = """
+x-common: &common
+  upstream: {url: "${UPSTREAM}/model", timeouts: {first_byte: 300ms, idle: 300ms}}
+  limits: {frame: 64KiB}
+  response: false
+  error:
+    when: {$.message: {not: null}}
+    message: $.message
+    type: {field: ":exception-type"}
+    status:
+      field: ":exception-type"
+      map: {throttlingException: 429, validationException: 400}
+      default: 502
+
+routes:
+  - <<: *common
+    models: converse
+    stream:
+      framing: eventstream
+      text: {path: $.delta.text, when: {event: contentBlockDelta}}
+      finish_reason: {path: $.stopReason, map: {end_turn: stop, max_tokens: length}}
+      usage: {prompt_tokens: $.usage.inputTokens, completion_tokens: $.usage.outputTokens}
+      done: {event: metadata}
+  - {<<: *common, models: invoke, stream: {framing: eventstream, inner: base64, text: $.completion}}
+  - {<<: *common, models: lines, stream: {framing: eventstream, inner: sse, text: $.text, done: "[DONE]"}}
+"""
+
+STREAMS = head(200, content_type="application/vnd.amazon.eventstream", transfer_encoding="chunked")
+
+
+def delta(text: str) -> bytes:
+    return event("contentBlockDelta", json.dumps({"contentBlockIndex": 0, "delta": {"text": text}}).encode())
+
+
+def exception(kind: str, message: str) -> bytes:
+    payload = json.dumps({"message": message}).encode()
+    return encoded({":exception-type": kind, ":message-type": "exception"}, payload)
+
+
+GOOD = [
+    event("messageStart", b'{"role":"assistant","p":"abc"}'),
+    delta("hel"),
+    delta("lo"),
+    event("contentBlockStop", b'{"contentBlockIndex":0}'),
+    event("messageStop", b'{"stopReason":"max_tokens"}'),
+    event("metadata", b'{"usage":{"inputTokens":21,"outputTokens":5,"totalTokens":26}}'),
+]
+
+
+def says(*messages: bytes, size: int = 0, ends: bool = True):  # type: ignore[no-untyped-def]
+    """Answers with these messages, each of a chunk or all in chunks of one size."""
+
+    async def behave(peer: Peer) -> None:
+        await peer.request()
+        body = b"".join(messages)
+        pieces = [body[at : at + size] for at in range(0, len(body), size)] if size else messages
+        await peer.send(STREAMS + b"".join(map(chunk, pieces)) + (chunk(b"") if ends else b""))
+
+    return behave
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("size", [0, 1, 7, 64, 10_000])
+async def test_what_bedrock_says(size: int, *, stream: bool) -> None:
+    async with (
+        upstream(says(*GOOD, size=size)) as server,
+        bridge(ROUTES, {"UPSTREAM": server.url}) as running,
+    ):
+        body = {**HELLO, "model": "converse", "stream": stream, "stream_options": {"include_usage": True}}
+        if not stream:
+            del body["stream_options"]
+        answer = await running.ask(body)
+        said = answer.stream() if stream else answer.completion()
+        assert (said.said.text, said.said.finish_reason) == ("hello", "length")
+        assert said.usage is not None
+        assert said.usage["total_tokens"] == 26
+
+
+FAULTS = {
+    "ends before it is done": (GOOD[:3], "upstream_disconnect", ""),
+    "ends inside of a message": (
+        [*GOOD[:3], delta("more")[:-1]],
+        "upstream_disconnect",
+        "middle of a message",
+    ),
+    "has a wrong checksum": ([*GOOD[:3], delta("more")[:-1] + b"\0"], "upstream_garbled", "checksum"),
+    "lies about its length": ([*GOOD[:3], packed(b"", b"{}", total=2**31)], "upstream_limit", "limits.frame"),
+    "speaks JSON": ([*GOOD[:3], b'{"message":"no such model"}'], "upstream_garbled", "checksum"),
+    "is throttled": ([*GOOD[:3], exception("throttlingException", "slow down")], "", "slow down"),
+    "fails": (
+        [*GOOD[:3], encoded({":message-type": "error", ":error-code": "x", ":error-message": "we broke"})],
+        "x",
+        "we broke",
+    ),
+}
+
+
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize("size", [0, 1])
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_fault_on_its_way_is_an_honest_end(fault: str, size: int, *, ends: bool) -> None:
+    messages, code, said = FAULTS[fault]
+    async with (
+        upstream(says(*messages, size=size, ends=ends)) as server,
+        bridge(ROUTES, {"UPSTREAM": server.url}) as running,
+    ):
+        streamed = (await running.ask({**HELLO, "model": "converse", "stream": True})).stream()
+        assert streamed.said.text == "hello"
+        assert streamed.error is not None
+        assert (streamed.error["code"] or "").startswith(code)
+        assert not ends or said in streamed.error["message"]
+        whole = await running.ask({**HELLO, "model": "converse"})
+        assert whole.status in (429, 502)
+        assert not ends or said in whole.error()["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["converse", "invoke", "lines"])
+@pytest.mark.parametrize(
+    ("kind", "status"), [("throttlingException", 429), ("validationException", 400), ("modelError", 502)]
+)
+async def test_an_exception_has_the_status_of_the_rule(
+    kind: str, status: int, model: str, *, stream: bool
+) -> None:
+    async with (
+        upstream(says(exception(kind, "no, thank you"))) as server,
+        bridge(ROUTES, {"UPSTREAM": server.url}) as running,
+    ):
+        answer = await running.ask({**HELLO, "model": model, "stream": stream})
+        assert answer.status == status
+        assert answer.error()["message"] == "no, thank you"
+        assert answer.error()["type"] == kind
+
+
+async def test_what_is_wrapped_is_read() -> None:
+    def wrapped(text: str) -> bytes:
+        said = b64encode(json.dumps({"completion": text}).encode()).decode()
+        return event("chunk", json.dumps({"bytes": said, "p": "abcdefgh"}).encode())
+
+    async with (
+        upstream(says(wrapped("hel"), wrapped("lo"))) as server,
+        bridge(ROUTES, {"UPSTREAM": server.url}) as running,
+    ):
+        answer = await running.ask({**HELLO, "model": "invoke"})
+        assert answer.completion().said.text == "hello"
+
+
+async def test_events_in_messages_are_read() -> None:
+    messages = [
+        event("PayloadPart", piece) for piece in (b'data: {"text":"hel', b'lo"}\n\nda', b"ta: [DONE]\n\n")
+    ]
+    async with (
+        upstream(says(*messages)) as server,
+        bridge(ROUTES, {"UPSTREAM": server.url}) as running,
+    ):
+        answer = await running.ask({**HELLO, "model": "lines"})
+        assert answer.completion().said.text == "hello"
+
+
+async def test_nothing_at_all_is_an_error() -> None:
+    async with upstream(says()) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
+        for model in ("converse", "invoke", "lines"):
+            answer = await running.ask({**HELLO, "model": model})
+            assert (answer.status, answer.error()["code"][:9]) == (502, "upstream_")

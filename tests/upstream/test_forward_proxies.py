@@ -1,0 +1,285 @@
+"""Upstreams behind a forward proxy: tinyproxy, which wants a password, and nginx, which keeps connections.
+
+The password is in no error, no log line and no metric, and never reaches the model server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.raw_client import HELLO
+from tests.raw_upstream import Peer, answering, chunk, upstream, whole
+from tests.upstream.certificates import filed, paired, server_context
+from tests.upstream.daemons import nginx, tinyproxy, unused_port
+from tests.upstream.formats import DONE, Dialogue, completion, frame, is_stream, streamed, streaming
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from pathlib import Path
+
+    from tests.raw_client import Answer
+    from tests.raw_upstream import Server
+
+    Behave = Callable[[Peer], Awaitable[None]]
+
+STREAM = {**HELLO, "stream": True}
+GOOD = whole(completion("hello"))
+USER, PASSWORD = "the-user", "hunter2-and-more"
+LOCKED = f"BasicAuth {USER} {PASSWORD}"
+SCHEMES = ["http", "https"]
+HIDDEN = (PASSWORD, base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode())
+
+
+@pytest.fixture(autouse=True)
+def _says_no_password(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="bridge")
+    yield
+    assert [record for record in caplog.get_records("call") if record.name == "bridge"], "something is logged"
+    for record in caplog.get_records("call"):
+        assert not any(hidden in repr(record.__dict__) for hidden in HIDDEN)
+
+
+@asynccontextmanager
+async def model_server(folder: Path, scheme: str, behave: Behave) -> AsyncIterator[Server]:
+    paired(folder, "server")
+    tls = server_context(folder, "server") if scheme == "https" else None
+    async with upstream(behave, tls=tls) as model:
+        model.url = model.url.replace("http:", f"{scheme}:")
+        yield model
+
+
+def routes(model: Server, proxy: str) -> str:
+    upstream = f"url: '{model.url}/v1', proxy: '{proxy}', tls: {{ca: server.pem}}, timeouts: {{connect: 5s}}"
+    return f"routes: [{{models: m, upstream: {{{upstream}}}}}]"
+
+
+def at(port: int, *, user: str = USER, password: str = PASSWORD) -> str:
+    return f"http://{user}:{password}@127.0.0.1:{port}"
+
+
+async def asked(folder: Path, model: Server, proxy: str) -> Answer:
+    """One answer. Nothing that can be seen of the bridge has the password."""
+    async with filed(folder, routes(model, proxy), {}) as running:
+        answer = await running.ask(HELLO)
+        metrics = (await running.see("/metrics")).body
+    for hidden in HIDDEN:
+        assert hidden.encode() not in answer.body + repr(answer.headers).encode() + metrics
+    return answer
+
+
+async def by_what_was_asked(peer: Peer) -> None:
+    while (request := await peer.request()) is not None:
+        assert "proxy-authorization" not in request.headers
+        assert request.path == "/v1"
+        await peer.send(streamed(frame("hel"), frame("lo"), DONE) if is_stream(request) else GOOD)
+        if request.headers.get("connection") == "close":
+            return  # as tinyproxy asks, which passes on blindly what follows
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("lock", ["", LOCKED])
+async def test_answers_and_streams_come_through(scheme: str, lock: str, tmp_path: Path) -> None:
+    async with (
+        model_server(tmp_path, scheme, by_what_was_asked) as model,
+        tinyproxy(tmp_path / "proxy", lock) as proxy,
+        filed(
+            tmp_path, routes(model, at(proxy.port) if lock else f"http://127.0.0.1:{proxy.port}"), {}
+        ) as running,
+    ):
+        for _ in range(3):
+            assert (await running.ask(HELLO)).completion().said.text == "hello"
+            assert (await running.ask(STREAM)).stream().said.chunks == ["hel", "lo"]
+        assert await running.count("bridge_upstream_errors_total") == 0
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_each_chunk_comes_as_it_is_said(scheme: str, tmp_path: Path) -> None:
+    dialogue = Dialogue()
+    async with (
+        model_server(tmp_path, scheme, dialogue.speak) as model,
+        tinyproxy(tmp_path / "proxy", LOCKED) as proxy,
+        filed(tmp_path, routes(model, at(proxy.port)), {}) as running,
+        running.connect() as client,
+    ):
+        await client.send(STREAM)
+        await dialogue.hear(client)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_a_password_may_have_any_signs(scheme: str, tmp_path: Path) -> None:
+    """As a URL writes them. The proxy is told where to go in the form that suits the scheme."""
+    async with (
+        model_server(tmp_path, scheme, answering(GOOD)) as model,
+        upstream(answering(whole({}, 403))) as proxy,
+    ):
+        port = int(proxy.url.rpartition(":")[2])
+        await asked(tmp_path, model, at(port, user="us%C3%A9r", password="p%40ss%3Aw%2Frd%3F%25"))
+        (request,) = proxy.requests
+        told = base64.b64decode(request.headers["proxy-authorization"].removeprefix("Basic "))
+        assert told.decode("utf-8" if b"\xc3" in told else "latin-1") == "usér:p@ss:w/rd?%"
+        where = (
+            ("CONNECT", model.url.removeprefix("https://"))
+            if scheme == "https"
+            else ("POST", f"{model.url}/v1")
+        )
+        assert (request.method, request.path) == where
+        assert request.headers["host"] == model.url.partition("://")[2]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(
+    ("user", "complaint"), [(f"{USER}:{PASSWORD}@", "unauthorized"), ("", "proxy authentication required")]
+)
+async def test_a_wrong_password_is_told(scheme: str, user: str, complaint: str, tmp_path: Path) -> None:
+    async with (
+        model_server(tmp_path, scheme, answering(GOOD)) as model,
+        tinyproxy(tmp_path / "proxy", "BasicAuth other word") as proxy,
+    ):
+        answer = await asked(tmp_path, model, f"http://{user}127.0.0.1:{proxy.port}")
+        assert answer.status == 502
+        assert complaint in answer.error()["message"].lower()
+        assert not model.requests
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_a_proxy_that_is_down_is_502(scheme: str, tmp_path: Path) -> None:
+    async with model_server(tmp_path, scheme, answering(GOOD)) as model:
+        answer = await asked(tmp_path, model, at(unused_port()))
+        assert (answer.status, answer.error()["code"]) == (502, "upstream_connect")
+        assert not model.requests
+
+
+async def test_a_proxy_that_makes_no_tunnels_is_told(tmp_path: Path) -> None:
+    async with (
+        model_server(tmp_path, "https", answering(GOOD)) as model,
+        tinyproxy(tmp_path / "proxy", f"{LOCKED}\nConnectPort 1") as proxy,
+    ):
+        answer = await asked(tmp_path, model, at(proxy.port))
+        assert (answer.status, answer.error()["code"]) == (502, "upstream_connect")
+        assert "access violation" in answer.error()["message"].lower()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_a_server_that_the_proxy_does_not_reach_is_an_error(scheme: str, tmp_path: Path) -> None:
+    async with (
+        model_server(tmp_path, scheme, answering(GOOD)) as model,
+        tinyproxy(tmp_path / "proxy", LOCKED) as proxy,
+    ):
+        model.url = f"{scheme}://127.0.0.1:{unused_port()}"
+        answer = await asked(tmp_path, model, at(proxy.port))
+        assert answer.status in (500, 502)
+        assert answer.error()["type"] == "server_error"
+
+
+TUNNELS: dict[str, tuple[bytes, bool, int]] = {
+    "closes": (b"", False, 502),
+    "says half": (b"HTTP/1.1 200 Conn", False, 502),
+    "says no HTTP": (b"hello\r\n\r\n", False, 502),
+    "closes the tunnel": (b"HTTP/1.1 200 Connected\r\n\r\n", False, 502),
+    "says nothing": (b"", True, 504),
+    "says nothing in the tunnel": (b"HTTP/1.1 200 Connected\r\n\r\n", True, 504),
+}
+
+
+@pytest.mark.parametrize("case", TUNNELS)
+async def test_a_proxy_that_fails_its_tunnel_fails_nobody_else(case: str, tmp_path: Path) -> None:
+    said, stays, status = TUNNELS[case]
+    lines: list[bytes] = []
+
+    async def behave(peer: Peer) -> None:
+        lines.append(await peer.read(len("CONNECT 127.0.0.1")))
+        await peer.send(said)
+        if stays:
+            await peer.stay()
+        else:
+            await asyncio.sleep(0.05)  # as a rule the rest of the request has been read
+
+    async with model_server(tmp_path, "https", answering(GOOD)) as model, upstream(behave) as proxy:
+        text = routes(model, at(int(proxy.url.rpartition(":")[2]))).replace("connect: 5s", "connect: 300ms")
+        async with filed(tmp_path, text, {}) as running:
+            answer = await running.ask(HELLO)
+            assert answer.status == status, answer
+            answer.error()
+            assert not any(hidden.encode() in answer.body for hidden in HIDDEN)
+        assert lines == [b"CONNECT 127.0.0.1"]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_a_client_that_leaves_ends_the_work_behind_the_proxy(scheme: str, tmp_path: Path) -> None:
+    async def behave(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(streaming() + chunk(frame("hello")))
+        await peer.stay()
+
+    async with (
+        model_server(tmp_path, scheme, behave) as model,
+        tinyproxy(tmp_path / "proxy", LOCKED) as proxy,
+        filed(tmp_path, routes(model, at(proxy.port)), {}) as running,
+    ):
+        async with running.connect() as client:
+            await client.send(STREAM)
+            assert b"hello" in (await client.head(), await client.piece())[1]
+        await model.until(lambda model: model.closed == 1)
+        await running.until_counted(1, "bridge_client_disconnects_total")
+
+
+async def test_a_tunnel_is_used_again(tmp_path: Path) -> None:
+    async with (
+        model_server(tmp_path, "https", by_what_was_asked) as model,
+        tinyproxy(tmp_path / "proxy", LOCKED) as proxy,
+        filed(tmp_path, routes(model, at(proxy.port)), {}) as running,
+    ):
+        for _ in range(5):
+            assert (await running.ask(HELLO)).status == 200
+        assert model.connections == 1
+        proxy.kill()
+        await proxy.process.wait()
+        assert (await running.ask(HELLO)).error()["code"] == "upstream_connect"
+        assert len(model.requests) == 5
+
+
+FORWARDS = """
+location / {
+    proxy_pass http://$http_host$request_uri;
+    proxy_set_header Proxy-Authorization "";
+}
+keepalive_requests 4;
+"""
+
+
+async def test_a_connection_to_a_proxy_is_used_again(tmp_path: Path) -> None:
+    """By nginx, which takes whole URLs and keeps connections, up to four requests on each."""
+    async with (
+        model_server(tmp_path, "http", by_what_was_asked) as model,
+        nginx(tmp_path / "proxy", FORWARDS) as proxy,
+        filed(tmp_path, routes(model, at(proxy.port)), {}) as running,
+    ):
+        for _ in range(10):
+            assert (await running.ask(HELLO)).completion().said.text == "hello"
+        assert [one.number for one in await proxy.served(10)] == [1, 2, 3, 4, 1, 2, 3, 4, 1, 2]
+
+
+async def test_connections_of_a_proxy_and_without_are_kept_apart(tmp_path: Path) -> None:
+    async with (
+        model_server(tmp_path, "http", answering(GOOD)) as model,
+        nginx(tmp_path / "one", FORWARDS) as one,
+        nginx(tmp_path / "two", FORWARDS) as two,
+    ):
+        proxies = ["", f", proxy: '{at(one.port)}'", f", proxy: 'http://127.0.0.1:{two.port}'"]
+        lines = [
+            f"- {{models: m{at}, upstream: {{url: '{model.url}'{proxy}}}}}"
+            for at, proxy in enumerate(proxies)
+        ]
+        async with filed(tmp_path, "\n".join(["routes:", *lines]), {}) as running:
+            for _ in range(2):
+                for number in (0, 1, 2, 1, 0):
+                    assert (await running.ask({**HELLO, "model": f"m{number}"})).status == 200
+        assert [len(await proxy.served(least)) for proxy, least in ((one, 4), (two, 2))] == [4, 2]
+        assert len(model.requests) == 10

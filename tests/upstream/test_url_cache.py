@@ -1,0 +1,46 @@
+"""Routes that fill something into their URLs: what is remembered of these has an end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from bridge.upstream import connection_pool as connections
+from tests.raw_client import HELLO, bridge, until
+from tests.raw_upstream import Peer, chunk, upstream
+from tests.upstream.formats import DONE, frame, streaming
+
+if TYPE_CHECKING:
+    import pytest
+
+
+async def test_connections_in_use_are_not_lost_among_many_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_PLACES", 5)
+    monkeypatch.setattr(connections, "_SWEEP", 0.05)
+    monkeypatch.setattr(connections, "_IDLE", 0.1)
+    go_on, opened = asyncio.Event(), set[Peer]()
+
+    async def behave(peer: Peer) -> None:
+        opened.add(peer)
+        while await peer.request():
+            await peer.send(streaming() + chunk(frame("hello")))
+            await go_on.wait()
+            await peer.send(chunk(DONE) + chunk(b""))
+        opened.discard(peer)
+
+    text = "routes: [{models: '*', upstream: '${UPSTREAM}/{{ model }}'}]"
+    async with upstream(behave) as server, bridge(text, {"UPSTREAM": server.url}) as running:
+        asked = [
+            asyncio.ensure_future(running.ask({**HELLO, "model": f"m{number}", "stream": True}))
+            for number in range(12)
+        ]
+        await server.until(lambda server: len(server.requests) == 12)
+        go_on.set()
+        for answer in await asyncio.gather(*asked):
+            assert answer.stream().said.text == "hello"
+
+        async def closed() -> bool:
+            return not opened
+
+        await until(closed)
+        assert server.connections == 12

@@ -1,0 +1,269 @@
+"""Websockets that are not opened: refused, redirected, unreachable, tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge.core.errors import Kind, UpstreamError
+from bridge.exchange.exchange import Exchange
+from bridge.loader import load_file
+from bridge.openai.endpoints import CHAT
+from bridge.upstream.client import Upstream
+from tests.raw_client import HELLO, bridge
+from tests.raw_upstream import Peer, answering, head, upstream, whole
+from tests.upstream.formats import Way
+from tests.upstream.raw_websocket import SOCKETS, closing, says, shaken, text
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Behave = Callable[[Peer], Awaitable[None]]
+
+WAYS = [Way("done", stream=stream, upstream=True) for stream in (False, True)]
+HURRIED = SOCKETS.replace("connect: 60s", "connect: 200ms")
+CERTIFICATES = Path(__file__).parent / "tls"
+REFUSAL = {"error": {"message": "no, thank you", "type": "t", "code": "c"}}
+
+STATUSES = {
+    **{status: status for status in (400, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504)},
+    **dict.fromkeys((300, 301, 302, 303, 305, 307, 308, 304, 401, 402, 403, 405, 418, 426), 502),
+}
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize(("said", "told"), STATUSES.items())
+async def test_a_refusal_is_what_it_would_be_over_http(said: int, told: int, way: Way) -> None:
+    headers = {"location": "/elsewhere", "retry_after": "7"}
+    refusal = head(304, **headers) if said == 304 else whole(REFUSAL, said, **headers)
+    async with upstream(answering(refusal)) as server, bridge(SOCKETS, {"UPSTREAM": server.url}) as running:
+        answer = await running.ask(way.body)
+        assert answer.status == told
+        if said != 304:
+            assert answer.error() == {"message": "no, thank you", "type": "t", "param": None, "code": "c"}
+        assert said not in (429, 503) or answer.headers["retry-after"] == "7"
+        assert [request.path for request in server.requests] == ["/chat"], "redirects are not followed"
+        assert await running.count("bridge_upstream_errors_total", kind="refused") == 1
+
+
+async def test_keys_are_not_carried_elsewhere() -> None:
+    async with upstream(answering(whole({}))) as other:
+        moved = whole(b"", 307, location=f"{other.url}/take")
+        async with upstream(answering(moved)) as server:
+            file = SOCKETS.replace("models: done,", "models: done, headers: {x-api-key: secret},")
+            async with bridge(file, {"UPSTREAM": server.url}) as running:
+                assert (await running.ask(WAYS[0].body)).status == 502
+            assert server.requests[0].headers["x-api-key"] == "secret"
+        assert other.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("refusal", "message"),
+    [
+        (whole({"code": -4, "msg": "by the rule"}, 400), "by the rule"),
+        (whole(b"<html><title>Bad key</title></html>", 400, content_type="text/html"), "Bad key"),
+        (head(400, content_length="99") + b'{"error": "cut', "400"),
+        (head(400, transfer_encoding="chunked") + b'5\r\n{"err\r\n', "400"),
+        (head(400) + b"what has no length is not read", "400"),
+    ],
+)
+@pytest.mark.parametrize("stays", [False, True])
+async def test_why_is_told_as_far_as_it_comes(refusal: bytes, message: str, *, stays: bool) -> None:
+    async def behave(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(refusal)
+        if stays:
+            await peer.stay()
+
+    async with upstream(behave) as server, bridge(SOCKETS, {"UPSTREAM": server.url}) as running:
+        answer = await running.ask(WAYS[0].body)
+        assert answer.status == (404 if b"-4" in refusal else 400)
+        assert message in answer.error()["message"]
+        if stays:
+            await server.until(lambda server: server.closed == 1)
+
+
+async def test_a_refusal_may_be_long() -> None:
+    async def behave(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(head(400, content_length="99999999999"))
+        while True:
+            await peer.send(b"x" * 100_000)
+
+    async with upstream(behave) as server, bridge(SOCKETS, {"UPSTREAM": server.url}) as running:
+        answer = await running.ask(WAYS[0].body)
+        assert answer.status == 400
+        assert len(answer.error()["message"]) < 1000
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+async def test_nothing_listens(way: Way) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    for url in (f"ws://127.0.0.1:{port}", "ws://nothing.invalid", f"wss://127.0.0.1:{port}"):
+        async with bridge(SOCKETS, {"UPSTREAM": url}) as running:
+            answer = await running.ask(way.body)
+            assert (answer.status, answer.error()["code"]) == (502, "upstream_connect")
+            assert await running.count("bridge_upstream_errors_total", kind="connect") == 1
+
+
+async def half(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(b"HTTP/1.1 101 Switching\r\nUpgr")
+    await peer.stay()
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+@pytest.mark.parametrize("behave", [Peer.stay, half])
+async def test_a_handshake_that_hangs_is_504(behave: Behave, scheme: str) -> None:
+    async with upstream(behave) as server:
+        url = server.url.replace("http", scheme)
+        async with bridge(HURRIED, {"UPSTREAM": url}) as running:
+            answer = await running.ask(WAYS[0].body)
+            assert (answer.status, answer.error()["code"]) == (504, "upstream_timeout")
+            assert "no websocket in 0.2 s" in answer.error()["message"]
+        if scheme == "ws":
+            await server.until(lambda server: server.closed == 1)
+
+
+async def test_tls_to_a_plain_port_is_502() -> None:
+    async def plain(peer: Peer) -> None:
+        await peer.send(head(400))
+
+    async with upstream(plain) as server:
+        url = server.url.replace("http:", "wss:")
+        async with bridge(SOCKETS, {"UPSTREAM": url}) as running:
+            answer = await running.ask(WAYS[0].body)
+            assert (answer.status, answer.error()["code"]) == (502, "upstream_connect")
+
+
+TRUST = {
+    "{ca: server.pem}": None,
+    "{verify: false}": None,
+    "{}": 502,
+    "{ca: server.pem, server_name: o.test}": 502,
+}
+
+
+@pytest.mark.parametrize(("tls", "status"), TRUST.items())
+async def test_whom_to_trust(tls: str, status: int | None, tmp_path: Path) -> None:
+    for file in CERTIFICATES.iterdir():
+        shutil.copy(file, tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATES / "server.pem", CERTIFICATES / "server.key")
+    async with upstream(says(text("hello"), closing(1000)), tls=context) as server:
+        url = server.url.replace("http:", "wss:")
+        file = tmp_path / "routes.yaml"
+        stream = "response: false, stream: {framing: websocket, text: $.text}"
+        file.write_text(f"routes: [{{models: m, upstream: {{url: '{url}', tls: {tls}}}, {stream}}}]")
+        route = load_file(str(file)).routes[0]
+        (leg,) = Exchange(route, CHAT, HELLO, b"{}", id="1", now=0.0).legs
+        bytes_of = Upstream()
+        try:
+            async with asyncio.timeout(30):
+                if status is None:
+                    body = (await bytes_of.fetch(leg.request(), route.transport, 100))[2]
+                    assert b'"hello"' in body
+                else:
+                    with pytest.raises(UpstreamError) as raised:
+                        await bytes_of.fetch(leg.request(), route.transport, 100)
+                    assert (raised.value.kind, raised.value.status) == (Kind.CONNECT, status)
+        finally:
+            await bytes_of.close()
+
+
+def retrying(on: str) -> str:
+    retry = f"retry: {{attempts: 2, backoff: 0.01, on: [{on}]}}"
+    return SOCKETS.replace("url: ${UPSTREAM}/chat", f"url: ${{UPSTREAM}}/chat\n    {retry}", 1)
+
+
+async def resets(peer: Peer) -> None:
+    peer.abort()
+
+
+FIRST: dict[str, tuple[Behave, str]] = {
+    "resets": (resets, "disconnect"),
+    "closes behind its handshake": (says(), "disconnect"),
+    "goes away": (says(closing(1012)), "disconnect"),
+    "is busy": (answering(whole({}, 503)), "'503'"),
+    "is too slow": (says(stays=True), "timeout"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("first", FIRST)
+async def test_what_failed_before_the_first_message_is_tried_again(first: str, way: Way) -> None:
+    fails, kind = FIRST[first]
+
+    async def behave(peer: Peer) -> None:
+        good = says(text("hello"), b'\x81\x0c{"end":true}', closing(1000))
+        await (fails if peer.number < 3 else good)(peer)
+
+    async with upstream(behave) as server:
+        async with bridge(retrying(kind), {"UPSTREAM": server.url}) as running:
+            answer = await running.ask(way.body)
+            said = answer.stream().said if way.stream else answer.completion().said
+            assert said.text == "hello"
+            assert server.connections == 3
+        other = "connect" if kind != "connect" else "timeout"
+        async with bridge(retrying(other), {"UPSTREAM": server.url}) as running:
+            server.connections = 0
+            assert (await running.ask(way.body)).status >= 500
+            assert server.connections == 1, "it is not worth it"
+
+
+async def test_what_has_begun_is_not_tried_again() -> None:
+    async with (
+        upstream(says(text("hel"))) as server,
+        bridge(retrying("disconnect"), {"UPSTREAM": server.url}) as running,
+    ):
+        answer = await running.ask(WAYS[1].body)
+        assert answer.stream().error is not None
+        assert server.connections == 1
+
+
+async def test_a_port_that_refuses_is_passed_over() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    both = SOCKETS.replace(
+        "url: ${UPSTREAM}/chat", f"url: ws://127.0.0.1:{port}/chat\n    replicas: ['${{UPSTREAM}}/chat']"
+    )
+    async with upstream(says(text("hello"), closing(1000))) as server:
+        async with bridge(both, {"UPSTREAM": server.url.replace("http", "ws")}) as running:
+            for _ in range(3):
+                answer = await running.ask({**HELLO, "model": "open"})
+                assert answer.completion().said.text == "hello"
+        assert server.connections == 3
+
+
+async def test_a_connection_is_not_left_open_by_a_refusal() -> None:
+    async def behave(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(whole({}, 429))
+        await peer.stay()
+
+    async with upstream(behave) as server, bridge(SOCKETS, {"UPSTREAM": server.url}) as running:
+        for number in (1, 2, 3):
+            assert (await running.ask(WAYS[0].body)).status == 429
+            await server.until(lambda server, number=number: server.closed == number)  # type: ignore[misc]
+
+
+async def test_a_server_that_shakes_hands_and_does_not_read() -> None:
+    """What is asked is larger than what the system takes in for it."""
+
+    async def behave(peer: Peer) -> None:
+        await shaken(peer)
+        await asyncio.Event().wait()
+
+    text_of = SOCKETS.replace("limits: {frame: 64KiB", "limits: {body: 64MiB, frame: 64KiB")
+    async with upstream(behave) as server, bridge(text_of, {"UPSTREAM": server.url}) as running:
+        for way in WAYS:
+            body = {**way.body, "messages": [{"role": "user", "content": "x" * 20_000_000}]}
+            answer = await running.ask(body)
+            assert (answer.status, answer.error()["code"]) == (504, "upstream_timeout")

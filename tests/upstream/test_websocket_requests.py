@@ -1,0 +1,260 @@
+"""What reaches a websocket server, and the ways of asking that work over it as they do over HTTP."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from aiohttp import web
+
+from tests.raw_client import HELLO, bridge
+from tests.raw_upstream import Peer, upstream
+from tests.upstream.formats import Way
+from tests.upstream.raw_websocket import SOCKETS, asked, closing, framed, says, serving, shaken, text
+
+KEYS = """
+routes:
+  - models: "spark-*"
+    upstream: "${UPSTREAM}/{{ model }}/chat?v=1"
+    auth: {query: key, value: "a b&c"}
+    query: {user: "{{ user }}"}
+    headers: {X-Model: "{{ model }}", X-App: 7}
+    request: {body: {say: $.last}}
+    response: false
+    stream: {framing: websocket, text: $.text}
+  - models: bearer
+    upstream: ${UPSTREAM}
+    path: /v1
+    auth: {bearer: hidden}
+    response: false
+    stream: {framing: websocket, text: $.text, headers: {X-Stream: "1"}}
+  - {models: theirs, upstream: "${UPSTREAM}", auth: client, response: false,
+     stream: {framing: websocket, text: $.text}}
+"""
+
+
+async def test_where_it_goes_and_with_which_keys() -> None:
+    async with (
+        upstream(says(text("hello"), closing(1000))) as server,
+        bridge(KEYS, {"UPSTREAM": server.url.replace("http", "ws")}) as running,
+    ):
+        for model in ("spark-ü/?&3", "bearer", "theirs"):
+            body = {**HELLO, "model": model, "user": "you & me"}
+            answer = await running.ask(body, headers={"Authorization": "Bearer mine"})
+            assert answer.completion().said.text == "hello"
+        by_query, by_header, by_client = server.requests
+        where = urlsplit(by_query.path)
+        assert where.path == "/spark-%C3%BC%2F%3F%263/chat"
+        assert parse_qs(where.query) == {"v": ["1"], "key": ["a b&c"], "user": ["you & me"]}
+        assert by_query.headers["x-app"] == "7"
+        assert "authorization" not in by_query.headers
+        assert (by_header.path, by_header.headers["authorization"]) == ("/v1", "Bearer hidden")
+        assert by_header.headers["x-stream"] == "1"
+        assert by_client.headers["authorization"] == "Bearer mine"
+        for request in server.requests:
+            assert request.method == "GET"
+            assert request.headers["user-agent"] == "bridge"
+            assert "sec-websocket-extensions" not in request.headers
+
+
+OAUTH = """
+routes:
+  - models: m
+    upstream: ${UPSTREAM}/chat
+    auth: {oauth2: {token_url: "${UPSTREAM}/token", client_id: id, client_secret: secret}}
+    response: false
+    stream: {framing: websocket, text: $.text}
+"""
+
+
+async def test_a_token_that_is_refused_is_replaced_once() -> None:
+    tokens = iter(("old", "new"))
+
+    async def token(request: web.Request) -> web.Response:
+        return web.json_response({"access_token": next(tokens), "token_type": "bearer"})
+
+    async def answer(websocket: web.WebSocketResponse, request: Any) -> None:
+        await websocket.send_json({"text": "hello"})
+
+    def allowed(request: web.Request) -> bool:
+        return request.headers["authorization"] == "Bearer new"
+
+    async with serving(answer, web.post("/token", token), allowed=allowed) as (url, seen):
+        async with bridge(OAUTH, {"UPSTREAM": url}) as running:
+            assert (await running.ask(HELLO)).completion().said.text == "hello"
+        assert [request.headers["authorization"] for request in seen] == ["Bearer old", "Bearer new"]
+
+
+async def test_the_request_is_one_text_message() -> None:
+    heard: list[tuple[int, bytes]] = []
+
+    async def behave(peer: Peer) -> None:
+        await shaken(peer)
+        heard.append(await asked(peer))
+        await peer.send(text("hello") + closing(1000))
+
+    long = "☃" * 100_000
+    file = SOCKETS.replace("limits: {", "limits: {body: 1MiB, ")
+    async with upstream(behave) as server, bridge(file, {"UPSTREAM": server.url}) as running:
+        for said in ("hi", long):
+            body = {"model": "open", "messages": [{"role": "user", "content": said}], "stop": ["x"]}
+            await running.ask(body)
+    assert [(opcode, json.loads(data)) for opcode, data in heard] == [
+        (1, {"say": "hi", "stop": ["x"]}),
+        (1, {"say": long, "stop": ["x"]}),
+    ]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_several_answers_are_several_sockets(*, stream: bool) -> None:
+    async def answer(websocket: web.WebSocketResponse, request: Any) -> None:
+        for word in ("hel", "lo"):
+            await websocket.send_json({"text": word})
+        await websocket.send_json({"end": True})
+
+    async with serving(answer) as (url, seen), bridge(SOCKETS, {"UPSTREAM": url}) as running:
+        answered = await running.ask({**Way("done", stream=stream, upstream=True).body, "n": 2})
+        said = answered.stream() if stream else answered.completion()
+        assert [said.choices[index].text for index in (0, 1)] == ["hello", "hello"]
+        assert len(seen) == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_first_socket_that_fails_ends_the_others(*, stream: bool) -> None:
+    async def behave(peer: Peer) -> None:
+        await shaken(peer)
+        await asked(peer)
+        if peer.number == 1:
+            await peer.send(text("hello "))
+            await peer.stay()
+        await peer.send(closing(1011, "no more"))
+
+    file = SOCKETS.replace("first_byte: 300ms, idle: 300ms", "first_byte: 1h, idle: 1h")
+    async with upstream(behave) as server, bridge(file, {"UPSTREAM": server.url}) as running:
+        answer = await running.ask({**Way("done", stream=stream, upstream=True).body, "n": 2})
+        error = answer.stream().error if stream and answer.status == 200 else answer.error()
+        assert error is not None
+        assert "1011: no more" in error["message"]
+        await server.until(lambda server: server.closed == 1)
+
+
+async def test_messages_of_text_keep_their_spaces() -> None:
+    words = ["hello", "\n", " ", "", "you☃", "\n\n", '{"a":1}', "[DONE"]
+
+    async def answer(websocket: web.WebSocketResponse, request: Any) -> None:
+        for word in words:
+            await websocket.send_str(word)
+
+    async with serving(answer) as (url, _), bridge(SOCKETS, {"UPSTREAM": url}) as running:
+        for stream in (False, True):
+            answered = await running.ask(Way("raw", stream=stream, upstream=True).body)
+            said = answered.stream().said if stream else answered.completion().said
+            assert said.text == "".join(words)
+
+
+async def test_lines_may_be_cut_across_messages() -> None:
+    pieces = [b'{"text":"hel"}\n{"te', b'xt":"lo', b' "}\n\n', '{"text":"☃"}'.encode()[:10], b'\x98\x83"}']
+
+    async def answer(websocket: web.WebSocketResponse, request: Any) -> None:
+        for piece in pieces:
+            await websocket.send_bytes(piece)
+
+    async with serving(answer) as (url, _), bridge(SOCKETS, {"UPSTREAM": url}) as running:
+        answered = await running.ask({**HELLO, "model": "lines"})
+        assert answered.completion().said.text == "hello ☃"
+
+
+async def test_a_line_that_is_not_ended_was_cut_off() -> None:
+    async with (
+        upstream(says(framed(b'{"text":"hel"}\n{"text":"l'), closing(1000))) as server,
+        bridge(SOCKETS, {"UPSTREAM": server.url}) as running,
+    ):
+        assert (await running.ask({**HELLO, "model": "lines"})).status == 502
+
+
+async def test_base64_in_messages() -> None:
+    wrapped = json.dumps({"bytes": b64encode(b'{"text":"hello"}').decode(), "p": "abc"}).encode()
+    file = SOCKETS.replace("inner: ndjson", "inner: base64")
+    async with (
+        upstream(says(framed(wrapped), closing(1000))) as server,
+        bridge(file, {"UPSTREAM": server.url}) as running,
+    ):
+        answered = await running.ask({**HELLO, "model": "lines"})
+        assert answered.completion().said.text == "hello"
+
+
+SESSION = """
+routes:
+  - models: m
+    upstream: ${UPSTREAM}
+    session:
+      open: {path: /open, body: {}, id: $.session}
+      close: {path: /close, body: {session: $.session}}
+    request: {body: {say: $.last, session: $.session}}
+    response: false
+    stream: {url: "${SOCKET}/say/{{ session }}", framing: websocket, text: $.text, done: {$.end: true}}
+"""
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_session_around_a_socket(*, fails: bool, stream: bool) -> None:
+    seen: list[tuple[str, Any]] = []
+
+    async def opened(request: web.Request) -> web.Response:
+        seen.append((request.path, await request.json()))
+        return web.json_response({"session": "s1"})
+
+    async def answer(websocket: web.WebSocketResponse, request: Any) -> None:
+        seen.append(("said", request))
+        await websocket.send_json({"text": "hello"})
+        if not fails:
+            await websocket.send_json({"end": True})
+
+    posts = web.post("/open", opened), web.post("/close", opened)
+    async with serving(answer, *posts) as (url, sockets):
+        variables = {"UPSTREAM": url, "SOCKET": url.replace("http", "ws")}
+        async with bridge(SESSION, variables) as running:
+            answered = await running.ask({**HELLO, "stream": stream})
+            if not fails:
+                said = answered.stream().said if stream else answered.completion().said
+                assert said.text == "hello"
+            elif stream:
+                assert answered.stream().error is not None
+            else:
+                assert answered.status == 502
+        assert [request.path for request in sockets] == ["/say/s1"]
+    assert seen == [
+        ("/open", {}),
+        ("said", {"say": "hello", "session": "s1"}),
+        ("/close", {"session": "s1"}),
+    ]
+
+
+async def test_whole_answers_over_http_and_streams_over_a_socket() -> None:
+    """The two need not come from one port."""
+    file = """
+routes:
+  - models: m
+    upstream: ${UPSTREAM}/generate
+    request: {body: {prompt: $.prompt}}
+    response: $.results[0].text
+    stream: {url: "${SOCKET}/stream", framing: websocket, text: $.text, done: {$.event: stream_end}}
+"""
+
+    async def generated(request: web.Request) -> web.Response:
+        return web.json_response({"results": [{"text": "whole"}]})
+
+    async def answer(websocket: web.WebSocketResponse, request: Any) -> None:
+        await websocket.send_json({"event": "text_stream", "text": "streamed"})
+        await websocket.send_json({"event": "stream_end"})
+        await websocket.receive()  # it would wait for the next request
+
+    async with serving(answer, web.post("/generate", generated)) as (url, _):
+        variables = {"UPSTREAM": url, "SOCKET": url.replace("http", "ws")}
+        async with bridge(file, variables) as running:
+            assert (await running.ask(HELLO)).completion().said.text == "whole"
+            assert (await running.ask({**HELLO, "stream": True})).stream().said.text == "streamed"
