@@ -22,13 +22,13 @@ from bridge.openai.endpoints import CHAT
 from bridge.routes.rules.request_template import UpstreamRequest
 from bridge.routes.rules.settings import TimeoutsSpec, TLSSpec, TransportSpec
 from bridge.server.app import bind
-from bridge.server.listener import Server
-from bridge.server.request_ids import Names
-from bridge.server.response import Dates, Reply
-from bridge.telemetry.logging import set_up
+from bridge.server.listener import HTTPListener
+from bridge.server.request_ids import RequestIds
+from bridge.server.response import DateHeader, Response
+from bridge.telemetry.logging import configure
 from bridge.telemetry.metrics import Metrics
-from bridge.telemetry.request_log import Accounts
-from bridge.upstream.client import Upstream
+from bridge.telemetry.request_log import RequestLog
+from bridge.upstream.client import UpstreamClient
 
 if TYPE_CHECKING:
     from bridge.server.request import Request
@@ -41,29 +41,29 @@ class ByHand:
     """Answers chats."""
 
     def __init__(self, upstream: int) -> None:
-        self._upstream = Upstream()
+        self._upstream = UpstreamClient()
         self._urls = (f"http://127.0.0.1:{upstream}/generate",)
         self._transport = TransportSpec(timeouts=TimeoutsSpec(), tls=TLSSpec())
         metrics = Metrics()
         self._series = metrics.series("by hand", CHAT, "m")
-        self._accounts = Accounts(metrics)
-        self._names = Names()
-        self._dates = Dates()
+        self._accounts = RequestLog(metrics)
+        self._names = RequestIds()
+        self._dates = DateHeader()
 
-    async def answer(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> Response:
         """Answer one request."""
         name = self._names()
-        reply = Reply(request, name, None, self._dates)
+        reply = Response(request, name, None, self._dates)
         if not hmac.compare_digest(request.headers.get(b"authorization", b""), _KEY):
-            return reply.whole(401, b"{}")
-        account = self._accounts.opened(self._series, name)
-        asked = orjson.loads(request.body() or b"{}")
+            return reply.set_body(401, b"{}")
+        account = self._accounts.start(self._series, name)
+        asked = orjson.loads(request.buffered_body() or b"{}")
         doc = orjson.loads(await self._asked(_question(asked)))
         if doc["message"] != "ok":
-            return reply.whole(502, b"{}")
-        reply.whole(200, _completion(name, asked["model"], doc["data"][0]["output"][0]))
-        account.over(None, 200)
-        account.close()
+            return reply.set_body(502, b"{}")
+        reply.set_body(200, _completion(name, asked["model"], doc["data"][0]["output"][0]))
+        account.finish(None, 200)
+        account.release()
         return reply
 
     async def _asked(self, body: bytes) -> bytes:
@@ -94,8 +94,8 @@ def _completion(name: str, model: str, text: str) -> bytes:
 
 
 async def _serve(port: int, upstream: int) -> None:
-    set_up()
-    await Server(ByHand(upstream).answer).listen(bind(f"127.0.0.1:{port}"))
+    configure()
+    await HTTPListener(ByHand(upstream).answer).listen(bind(f"127.0.0.1:{port}"))
     await asyncio.Event().wait()
 
 

@@ -20,7 +20,7 @@ from bench.proxies import HERE
 from bench.upstream import FORMATS, word
 from bridge.exchange.exchange import Exchange
 from bridge.openai.endpoints import CHAT
-from bridge.routes.compile.environment import Surroundings
+from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import load
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _floor(frames: list[bytes]) -> float:
 def taken() -> dict[str, tuple[float, float, float]]:
     """Seconds a frame by format: of frames alike, of frames that are read, and the floor."""
     text = (HERE / "routes.yaml").read_text(encoding="utf-8").replace("@UPSTREAM@", "1")
-    routes = load(text, "routes.yaml", Surroundings({}, _no_file, {}))
+    routes = load(text, "routes.yaml", LoadEnvironment({}, _no_file, {}))
     found = {}
     for form in FORMATS:
         route, _ = routes.find(f"{form}-burst", CHAT)

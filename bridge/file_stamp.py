@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["Stamp", "stamp"]
+__all__ = ["FileStamp", "file_stamp"]
 
-Stamp = tuple[float, int]
+FileStamp = tuple[float, int]
 
 
-def stamp(name: str) -> Stamp:
+def file_stamp(name: str) -> FileStamp:
     """What changes when a file does. A file that is gone for a moment, as editors do, has not changed."""
     try:
         found = Path(name).stat()

@@ -8,20 +8,20 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bridge.config.problems import Place, Problem, Source
+from bridge.config.problems import Location, Problem, SourceFile
 from bridge.core.errors import ConfigError
-from bridge.routes.compile.environment import Surroundings
+from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bridge.routes.table import Table
+    from bridge.routes.table import RouteTable
 
-__all__ = ["load_file", "read_presets"]
+__all__ = ["load_routes", "read_presets"]
 
 
-def load_file(name: str, extra: Mapping[str, str] | None = None) -> Table:
+def load_routes(name: str, extra: Mapping[str, str] | None = None) -> RouteTable:
     """The table of a file; `extra` adds to the environment. Raises ConfigError with every problem in it."""
     path = Path(name)
     try:
@@ -30,16 +30,16 @@ def load_file(name: str, extra: Mapping[str, str] | None = None) -> Table:
         raise ConfigError([_unreadable(name, error.strerror or str(error))]) from None
     except UnicodeDecodeError as error:
         raise ConfigError([_unreadable(name, f"not UTF-8: byte {error.start + 1}")]) from None
-    surroundings = Surroundings(
+    surroundings = LoadEnvironment(
         environment={**os.environ, **(extra or {})},
-        read_file=partial(_read_beside, path.parent),
+        read_file=partial(_read_relative, path.parent),
         presets=read_presets(),
         locate=lambda named: str((path.parent / named).absolute()),
     )
     return load(text, name, surroundings)
 
 
-def _read_beside(folder: Path, name: str) -> str:
+def _read_relative(folder: Path, name: str) -> str:
     """A file that is named in another one: relative to that."""
     return (folder / name).read_text(encoding="utf-8")
 
@@ -68,4 +68,4 @@ class _Presets(Mapping[str, str]):
 
 
 def _unreadable(name: str, reason: str) -> Problem:
-    return Problem(Place(Source(name, ()), 1, 1), "", f"cannot be read: {reason}")
+    return Problem(Location(SourceFile(name, ()), 1, 1), "", f"cannot be read: {reason}")

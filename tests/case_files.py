@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 from bridge.exchange.exchange import Exchange
 from bridge.loader import read_presets
 from bridge.openai.endpoints import ENDPOINTS
-from bridge.openai.request_validation import read_request
-from bridge.routes.compile.environment import Surroundings
+from bridge.openai.request_validation import parse_request
+from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import load
 
 if TYPE_CHECKING:
     from bridge.openai.endpoints import Endpoint
     from bridge.routes.rules.route import Route
-    from bridge.routes.table import Table
+    from bridge.routes.table import RouteTable
 
 __all__ = [
     "CASES", "EMBEDDED", "ID", "NAMES", "NOW", "Call", "Conversation", "Embedded", "Failure", "Sends",
@@ -151,17 +151,17 @@ class Conversation:
         """Read once: there are thousands of exchanges to begin, one for each cut."""
         endpoint = ENDPOINTS[self.endpoint]
         data = json.dumps(self.request, ensure_ascii=False).encode()
-        body = read_request(endpoint, data)
+        body = parse_request(endpoint, data)
         [route] = table(self.case).routes
         assert body["model"] in route.models
         return endpoint, data, body, route
 
 
 @cache
-def table(case: str) -> Table:
+def table(case: str) -> RouteTable:
     """The routes of a case, over the shipped presets. They have no environment and no files."""
     path = CASES / case / "route.yaml"
-    return load(path.read_text(encoding="utf-8"), path.name, Surroundings({}, _no_file, read_presets()))
+    return load(path.read_text(encoding="utf-8"), path.name, LoadEnvironment({}, _no_file, read_presets()))
 
 
 @cache

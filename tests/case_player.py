@@ -12,13 +12,13 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.core.errors import UpstreamError
-from bridge.exchange.commands import Heard, Send, Take, Wait
+from bridge.exchange.commands import DeliverResponse, FetchedResponse, SendRequest, Sleep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from bridge.exchange.exchange import Exchange
-    from bridge.exchange.upstream_call import Leg
+    from bridge.exchange.upstream_call import UpstreamCall
     from bridge.routes.rules.request_template import UpstreamRequest
     from tests.case_files import Conversation
 
@@ -62,7 +62,9 @@ class _Answer(NamedTuple):
 class _Playing:
     """One call of an exchange; `sent` are its requests and those around it."""
 
-    def __init__(self, exchange: Exchange, leg: Leg, conversation: Conversation, pieces: list[bytes]) -> None:
+    def __init__(
+        self, exchange: Exchange, leg: UpstreamCall, conversation: Conversation, pieces: list[bytes]
+    ) -> None:
         self.sent: list[UpstreamRequest] = []
         self._exchange = exchange
         self._leg = leg
@@ -84,17 +86,17 @@ class _Playing:
                 self._feed()
             self._out += exchange.close(leg)
         except UpstreamError as error:
-            self._out += exchange.cut(leg, error)
-        if leg.around is not None:
-            self.sent += [step.request for step in leg.around.after() if isinstance(step, Send)]
+            self._out += exchange.connection_lost(leg, error)
+        if leg.callouts is not None:
+            self.sent += [step.request for step in leg.callouts.after() if isinstance(step, SendRequest)]
         return self._out
 
     def _before(self) -> bool:
         """Make the calls ahead; whether the client has got its answer by them."""
         leg, came = self._leg, None
-        if leg.around is None:
+        if leg.callouts is None:
             return False
-        steps = leg.around.before()
+        steps = leg.callouts.before()
         while True:
             try:
                 step = steps.send(came)
@@ -102,13 +104,13 @@ class _Playing:
                 return bool(stop.value)
             came = None
             match step:
-                case Send(request):
+                case SendRequest(request):
                     self._ask(request)
                     status, headers, pieces = self._latest
-                    came = Heard(status, headers, b"".join(pieces), self._now)
-                case Wait(seconds):
+                    came = FetchedResponse(status, headers, b"".join(pieces), self._now)
+                case Sleep(seconds):
                     self._now += seconds
-                case Take(heard):
+                case DeliverResponse(heard):
                     if not leg.answering.started:
                         self._exchange.start(leg, heard.status, heard.headers)
                     self._feed()

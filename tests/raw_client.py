@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge.routes.compile.environment import Surroundings
-from bridge.routes.table import Table, load
-from bridge.server.app import Settings, bind, serving
+from bridge.routes.compile.environment import LoadEnvironment
+from bridge.routes.table import RouteTable, load
+from bridge.server.app import ServerSettings, bind, run_server
 from tests.strict_client import Completed, Streamed, read_completion, read_stream
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.samples import Sample
 
-    from bridge.file_stamp import Stamp
+    from bridge.file_stamp import FileStamp
 
 __all__ = ["CHAT", "HELLO", "Answer", "Client", "Running", "bridge", "counted", "table_of", "until"]
 
@@ -217,18 +217,18 @@ def counted(samples: list[Sample], name: str, **labels: str) -> float:
     )
 
 
-def table_of(text: str, variables: Mapping[str, str]) -> Table:
+def table_of(text: str, variables: Mapping[str, str]) -> RouteTable:
     """The table of a file that reads nothing but these variables."""
 
     def no_file(name: str) -> str:
         raise FileNotFoundError(name)
 
-    return load(text, "routes.yaml", Surroundings(variables, no_file, {}))
+    return load(text, "routes.yaml", LoadEnvironment(variables, no_file, {}))
 
 
 @asynccontextmanager
 async def bridge(
-    text: str, variables: Mapping[str, str], *, file: str = "", seen: Stamp | None = None
+    text: str, variables: Mapping[str, str], *, file: str = "", seen: FileStamp | None = None
 ) -> AsyncIterator[Running]:
     """Run the bridge by a file's text. With `file`, that one is watched in its place from then on.
 
@@ -237,6 +237,6 @@ async def bridge(
     front, admin = bind("127.0.0.1:0"), bind("127.0.0.1:0")
     ports = front.getsockname(), admin.getsockname()
     table = table_of(text, variables)
-    settings = Settings(file, table, front, admin, variables, watch=bool(file), seen=seen)
-    async with asyncio.timeout(_PATIENCE), serving(settings) as reload:
+    settings = ServerSettings(file, table, front, admin, variables, watch=bool(file), seen=seen)
+    async with asyncio.timeout(_PATIENCE), run_server(settings) as reload:
         yield Running(*ports, reload)

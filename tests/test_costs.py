@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import bridge as package
 from bridge.exchange.exchange import Exchange
 from bridge.openai.endpoints import CHAT
-from bridge.openai.request_validation import read_request
+from bridge.openai.request_validation import parse_request
 from bridge.telemetry.metrics import Metrics
-from bridge.telemetry.request_log import Accounts
+from bridge.telemetry.request_log import RequestLog
 from tests.exchange.single_exchange import ID, NOW, ask, request, table
 from tests.raw_client import HELLO, bridge
 from tests.raw_upstream import Peer, answering, chunk, upstream, whole
@@ -72,7 +72,7 @@ def counted() -> Iterator[Count]:
 
 def completed(data: bytes, answer: bytes) -> bytes:
     """A whole answer, from the client's bytes to the client's bytes, without the sockets."""
-    body = read_request(CHAT, data)
+    body = parse_request(CHAT, data)
     route, _ = table(CUSTOM).find(body["model"], CHAT)
     exchange = Exchange(route, CHAT, body, data, id=ID, now=NOW)
     (leg,) = exchange.legs
@@ -136,14 +136,14 @@ async def test_a_whole_answer_through_all_floors() -> None:
 
 async def test_what_is_told_of_an_answer() -> None:
     metrics = Metrics()
-    accounts = Accounts(metrics)
+    accounts = RequestLog(metrics)
     series = metrics.series("route", CHAT, "m")
 
     def told() -> int:
         for number in range(20):
-            accounts.opened(series, f"id{number}").over(None, 200)
+            accounts.start(series, f"id{number}").finish(None, 200)
         with counted() as count:
-            accounts.tell()
+            accounts.flush()
         return count.instructions // 20
 
     told()

@@ -14,7 +14,7 @@ from bridge.cli.check import check_sample
 from bridge.cli.presets import markdown
 from bridge.cli.reference import reference
 from bridge.loader import read_presets
-from bridge.routes.compile.environment import Surroundings
+from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import load
 from tests.clients.bridge_process import ROOT, running
 
@@ -41,7 +41,7 @@ def tables() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(("name", "text"), [pytest.param(name, text, id=name) for name, text in tables()])
 def test_tables_load_and_their_samples_hold(name: str, text: str) -> None:
-    table = load(text, name, Surroundings({}, lambda path: "", read_presets()))
+    table = load(text, name, LoadEnvironment({}, lambda path: "", read_presets()))
     faults = [
         fault
         for route in table.routes

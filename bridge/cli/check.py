@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.cli.merge_chunks import fold
+from bridge.cli.merge_chunks import merge_chunks
 from bridge.config.problems import Problem
 from bridge.core import json
 from bridge.core.errors import BridgeError, ConfigError
-from bridge.exchange.dry_run import as_sent, rehearse, stand_in
+from bridge.exchange.dry_run import encode_sample, fill_placeholders, simulate
 from bridge.exchange.exchange import Exchange
-from bridge.loader import load_file
+from bridge.loader import load_routes
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.routes.spec import ABSENT
 
@@ -26,7 +26,7 @@ __all__ = ["check", "check_sample"]
 
 def check(called: argparse.Namespace) -> int:
     """Print what is wrong, or one line of counts. Raises ConfigError."""
-    table = load_file(called.file)
+    table = load_routes(called.file)
     samples = [(route, node, sample) for route in table.routes for node, sample in route.samples]
     problems = [
         Problem(node.find((member,)).place, node.find((member,)).path, route.masked(message))
@@ -58,10 +58,10 @@ def check_sample(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str]]:
 
 def _check_request(exchange: Exchange, sample: SampleSpec) -> Iterator[tuple[str, str]]:
     leg = exchange.legs[0]
-    stand_in(leg)
+    fill_placeholders(leg)
     route = exchange.route
     # The request that asks for the answer: where it is only polled, the call that began it.
-    request = leg.request() if route.asks else leg.asking.call(route.calls[0])
+    request = leg.request() if route.sends_request else leg.asking.build_callout(route.calls[0])
     if sample.sends is not ABSENT:
         sent = json.loads(request.body) if request.body else None
         for fault in differences(sample.sends, sent, exact=True):
@@ -75,7 +75,7 @@ def _check_request(exchange: Exchange, sample: SampleSpec) -> Iterator[tuple[str
 
 
 def _check_answer(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str]]:
-    data = as_sent(_exchange(route, sample), sample.receives)
+    data = encode_sample(_exchange(route, sample), sample.receives)
     whole, answer = _answer(route, sample, [data])
     failed = isinstance(answer, dict) and answer.get("error")
     if failed and not (isinstance(sample.answers, dict) and "error" in sample.answers):
@@ -83,7 +83,7 @@ def _check_answer(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str]]
         yield member, f"the answer is an error: {failed['message']}"
         return
     if sample.answers is not ABSENT:
-        wanted = sample.answers if isinstance(sample.answers, dict) else _short(sample)
+        wanted = sample.answers if isinstance(sample.answers, dict) else _expand_shorthand(sample)
         for fault in differences(wanted, answer):
             yield "answers", fault
     for cut in range(1, len(data)):
@@ -96,11 +96,11 @@ def _answer(route: Route, sample: SampleSpec, pieces: list[bytes]) -> tuple[obje
     """What the client gets: the bytes and error to compare, and the answer they make."""
     exchange = _exchange(route, sample)
     headers = {name.lower(): value for name, value in (sample.response_headers or {}).items()}
-    out = rehearse(exchange, pieces, status=sample.status, headers=headers)
+    out = simulate(exchange, pieces, status=sample.status, headers=headers)
     error = exchange.error
     if error is not None and not exchange.started:
         return (out, error.envelope), error.envelope
-    return (out, error and error.envelope), fold(out) if exchange.streams else json.loads(out)
+    return (out, error and error.envelope), merge_chunks(out) if exchange.is_stream else json.loads(out)
 
 
 def _exchange(route: Route, sample: SampleSpec) -> Exchange:
@@ -108,7 +108,7 @@ def _exchange(route: Route, sample: SampleSpec) -> Exchange:
     return Exchange(route, ENDPOINTS[sample.endpoint], body, json.dumps(body), id="sample", now=0.0)
 
 
-def _short(sample: SampleSpec) -> dict[str, Any]:
+def _expand_shorthand(sample: SampleSpec) -> dict[str, Any]:
     """The answer that a sample means which gives its text alone, its vector, or the URL of its image."""
     said = sample.answers
     match sample.endpoint:

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.errors import BridgeError, UpstreamError
-from bridge.exchange.dry_run import as_sent, rehearse, stand_in
+from bridge.exchange.dry_run import encode_sample, fill_placeholders, simulate
 from bridge.exchange.exchange import Exchange
 from bridge.expressions.scope import Scope
-from bridge.loader import load_file
+from bridge.loader import load_routes
 from bridge.openai.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, ENDPOINTS, IMAGES
-from bridge.openai.request_validation import read_request
+from bridge.openai.request_validation import parse_request
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from bridge.exchange.upstream_call import Leg
-    from bridge.routes.rules.request_template import Call, UpstreamRequest
-    from bridge.routes.rules.response_rules import AnswerRule
+    from bridge.exchange.upstream_call import UpstreamCall
+    from bridge.routes.rules.request_template import Callout, UpstreamRequest
+    from bridge.routes.rules.response_rules import ResponseRule
     from bridge.routes.rules.route import Route
 
 __all__ = ["explain", "list_routes"]
@@ -31,16 +31,16 @@ _SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "api-key", 
 
 def explain(called: argparse.Namespace) -> int:
     """Print the route, its request, what it reads and drops, and the answer. Raises ConfigError."""
-    table = load_file(called.file)
+    table = load_routes(called.file)
     endpoint = ENDPOINTS[called.endpoint]
     try:
         data = _request_data(called)
-        body = read_request(endpoint, data)
+        body = parse_request(endpoint, data)
         route, name = table.find(body["model"], endpoint)
         exchange = Exchange(route, endpoint, body, data, id="explained", now=0.0)
         _print_route(route, name, exchange)
         for number, leg in enumerate(exchange.legs):
-            stand_in(leg)
+            fill_placeholders(leg)
             first = "" if len(exchange.legs) == 1 else f", call {number + 1}"
             _print_calls(leg, first)
         _print_reading(route, exchange)
@@ -54,7 +54,7 @@ def explain(called: argparse.Namespace) -> int:
 
 def list_routes(called: argparse.Namespace) -> int:
     """Print a line for each route. Raises ConfigError."""
-    table = load_file(called.file)
+    table = load_routes(called.file)
     rows = [
         (
             route.name,
@@ -79,14 +79,14 @@ def _ways(route: Route) -> str:
 
 def _request_data(called: argparse.Namespace) -> bytes:
     if called.request is None:
-        return json.dumps({"model": called.model, **_ASKED[called.endpoint]})
+        return json.dumps({"model": called.model, **_DEFAULT_BODIES[called.endpoint]})
     data = sys.stdin.buffer.read() if called.request == "-" else Path(called.request).read_bytes()
     body = json.loads(data)
     # The flag names the model, whatever the example was written for.
     return json.dumps({**body, "model": called.model}) if isinstance(body, dict) else data
 
 
-_ASKED: dict[str, dict[str, Any]] = {
+_DEFAULT_BODIES: dict[str, dict[str, Any]] = {
     CHAT.name: {"messages": [{"role": "user", "content": "Hello!"}]},
     COMPLETIONS.name: {"prompt": "Hello!"},
     EMBEDDINGS.name: {"input": "Hello!"},
@@ -98,30 +98,30 @@ _ASKED: dict[str, dict[str, Any]] = {
 def _print_route(route: Route, name: str, exchange: Exchange) -> None:
     print(f"route    {route.name} (by `{name}`)")
     streams = exchange.legs[0].course.stream is not None
-    if streams is not exchange.streams:
-        print("         the client wants a stream, the server answers whole" if exchange.streams
+    if streams is not exchange.is_stream:
+        print("         the client wants a stream, the server answers whole" if exchange.is_stream
               else "         the client wants a whole answer, the server streams")  # fmt: skip
 
 
-def _print_calls(leg: Leg, number: str) -> None:
+def _print_calls(leg: UpstreamCall, number: str) -> None:
     """The requests around one answer and its own, in the order in which they are sent."""
     route = leg.asking.route
     session = route.session
     titles = [("opens a session", session.open if session else None)]
     titles += [(f"calls, as {call.at} says", call) for call in route.calls]
     _print_each(leg, titles)
-    if route.asks:
+    if route.sends_request:
         _print_request(f"sends{number}", leg.request(), route)
     rest = [("asks for the answer until it is there", route.poll), ("cancels, if nobody waits", route.cancel)]
     _print_each(leg, [*rest, ("closes the session", session.close if session else None)])
 
 
-def _print_each(leg: Leg, titles: list[tuple[str, Call | None]]) -> None:
+def _print_each(leg: UpstreamCall, titles: list[tuple[str, Callout | None]]) -> None:
     for title, call in titles:
         if call is None or (call.when and not call.when.holds(Scope(leg.asking.document))):
             continue
         try:
-            _print_request(title, leg.asking.call(call), leg.asking.route)
+            _print_request(title, leg.asking.build_callout(call), leg.asking.route)
         except UpstreamError:
             print(f"{title}\n  {call.outgoing.method} the URL that an answer names")
 
@@ -144,13 +144,13 @@ def _print_reading(route: Route, exchange: Exchange) -> None:
     stream = exchange.legs[0].course.stream
     print(f"reads    {'a stream, ' + stream.framing if stream else 'a whole answer'}")
     rule = stream.answer if stream else route.whole
-    for name, where in _SLOTS[exchange.endpoint.finds](rule) if rule else []:
+    for name, where in _SLOTS[exchange.endpoint.output](rule) if rule else []:
         if where:
             print(f"  {name.ljust(18)} {where}")
     print(f"drops    {', '.join(exchange.dropped) or 'nothing'}")
 
 
-def _slots(rule: AnswerRule) -> list[tuple[str, str]]:
+def _slots(rule: ResponseRule) -> list[tuple[str, str]]:
     return [
         ("choices", rule.choices.text if rule.choices else ""),
         ("text", str(rule.text.slot) if rule.text else ""),
@@ -161,17 +161,17 @@ def _slots(rule: AnswerRule) -> list[tuple[str, str]]:
     ]
 
 
-def _image_slots(rule: AnswerRule) -> list[tuple[str, str]]:
+def _image_slots(rule: ResponseRule) -> list[tuple[str, str]]:
     parts = ("url", "b64_json", "revised_prompt")
     found = [(name, str(getattr(rule, name) or "")) for name in parts]
     return [("images", rule.images.text if rule.images else ""), *found, *_counts(rule)]
 
 
-def _counts(rule: AnswerRule) -> list[tuple[str, str]]:
+def _counts(rule: ResponseRule) -> list[tuple[str, str]]:
     return [(name, str(part.slot)) for name, part in rule.usage]
 
 
-_SLOTS: dict[str, Callable[[AnswerRule], list[tuple[str, str]]]] = {
+_SLOTS: dict[str, Callable[[ResponseRule], list[tuple[str, str]]]] = {
     "text": _slots,
     "embeddings": lambda rule: [("embeddings", str(rule.embeddings or "")), *_counts(rule)],
     "images": _image_slots,
@@ -179,10 +179,10 @@ _SLOTS: dict[str, Callable[[AnswerRule], list[tuple[str, str]]]] = {
 
 
 def _print_answer(exchange: Exchange, received: bytes) -> None:
-    out = rehearse(exchange, [as_sent(exchange, received)])
+    out = simulate(exchange, [encode_sample(exchange, received)])
     if exchange.error is not None and not exchange.started:
         print(f"answers  {exchange.error.status}\n{json.pretty(exchange.error.envelope)}")
-    elif exchange.streams:
+    elif exchange.is_stream:
         print(f"answers  a stream\n{out.decode()}", end="")
     else:
         print(f"answers\n{json.pretty(json.loads(out))}")

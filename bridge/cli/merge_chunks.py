@@ -7,10 +7,10 @@ from typing import Any
 from bridge.core import json
 from bridge.openai.encoders import fold_tool_call
 
-__all__ = ["fold"]
+__all__ = ["merge_chunks"]
 
 
-def fold(data: bytes) -> dict[str, Any]:
+def merge_chunks(data: bytes) -> dict[str, Any]:
     """Fold the events of a stream; an error event stands as `error` beside what came before it."""
     answer: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}

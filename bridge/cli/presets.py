@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.config.problems import nearest
+from bridge.config.problems import closest_match
 from bridge.loader import read_presets
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _find(name: str) -> str:
     presets = read_presets()
     text = presets.get(name)
     if text is None:
-        near = nearest(name, presets)
+        near = closest_match(name, presets)
         hint = f"did you mean `{near}`?" if near else "`bridge presets` lists them"
         raise ValueError(f"there is no preset `{name}`; {hint}")
     return text

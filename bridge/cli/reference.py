@@ -6,7 +6,7 @@ from dataclasses import MISSING, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from bridge.config.records import Record
-from bridge.config.value_types import Shape
+from bridge.config.value_types import ValueType
 from bridge.core import json
 from bridge.routes.spec import ABSENT, FILE
 
@@ -56,14 +56,14 @@ def _records(path: str, record: Record, seen: set[type]) -> Iterator[tuple[str, 
             yield from _records(f"{path}.{name}".lstrip("."), inner, seen)
 
 
-def _inside(shape: Shape) -> Iterator[Record]:
+def _inside(shape: ValueType) -> Iterator[Record]:
     """The records that a shape is made of."""
     if isinstance(shape, Record):
         yield shape
         return
     for value in vars(shape).values():
         for part in value if isinstance(value, tuple) else (value,):
-            if isinstance(part, Shape):
+            if isinstance(part, ValueType):
                 yield from _inside(part)
 
 

@@ -13,23 +13,23 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bridge.file_stamp import stamp
-from bridge.loader import load_file
-from bridge.telemetry.logging import set_up
-from bridge.upstream.tls import trusting_nobody
+from bridge.file_stamp import file_stamp
+from bridge.loader import load_routes
+from bridge.telemetry.logging import configure
+from bridge.upstream.tls import without_default_ca
 
 if TYPE_CHECKING:
     import argparse
     import socket
     from collections.abc import Callable, Coroutine
 
-    from bridge.file_stamp import Stamp
+    from bridge.file_stamp import FileStamp
     from bridge.routes.spec import ServerSpec
-    from bridge.routes.table import Table
+    from bridge.routes.table import RouteTable
 
 __all__ = ["serve"]
 
-_GARBAGE = 10_000  # objects made since the last look; requests leave hardly any that needs one
+_GC_THRESHOLD = 10_000  # objects made since the last look; requests leave hardly any that needs one
 _SHIPPED = Path(__file__).parent.parent / "demo" / "routes.yaml"
 
 
@@ -39,10 +39,10 @@ def serve(called: argparse.Namespace) -> int:
     seen, table = _load(called.file)
     workers = called.workers or _workers(os.environ.get("BRIDGE_WORKERS", "")) or table.server.workers
     if workers == 1:
-        return _one(called, table, seen)
+        return _run_single(called, table, seen)
     with tempfile.TemporaryDirectory(prefix="bridge-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        return _several(called, table.server, workers)
+        return _run_workers(called, table.server, workers)
 
 
 def _workers(text: str) -> int | None:
@@ -61,7 +61,7 @@ def _file(named: str | None, *, demo: bool) -> str:
 
 
 def _bind(called: argparse.Namespace, server: ServerSpec) -> tuple[socket.socket, socket.socket | None]:
-    with trusting_nobody():  # aiohttp comes with it
+    with without_default_ca():  # aiohttp comes with it
         from bridge.server.app import bind
 
     front = bind(called.listen or os.environ.get("BRIDGE_LISTEN") or server.listen)
@@ -69,18 +69,18 @@ def _bind(called: argparse.Namespace, server: ServerSpec) -> tuple[socket.socket
     return front, None if admin == "off" else bind(admin)
 
 
-def _load(file: str) -> tuple[Stamp, Table]:
+def _load(file: str) -> tuple[FileStamp, RouteTable]:
     """The table, and the stamp of the file from before: what changes meanwhile is seen."""
-    return stamp(file), load_file(file)
+    return file_stamp(file), load_routes(file)
 
 
-def _one(called: argparse.Namespace, table: Table, seen: Stamp) -> int:
+def _run_single(called: argparse.Namespace, table: RouteTable, seen: FileStamp) -> int:
     front, admin = _bind(called, table.server)
     _run(_work(called, front, admin, lambda: _announce(front, admin), (seen, table)))
     return 0
 
 
-def _several(called: argparse.Namespace, server: ServerSpec, workers: int) -> int:
+def _run_workers(called: argparse.Namespace, server: ServerSpec, workers: int) -> int:
     """Workers that share the sockets. One that dies is replaced; the signals go to all."""
     from prometheus_client.multiprocess import mark_process_dead
 
@@ -135,37 +135,37 @@ async def _work(
     front: socket.socket,
     admin: socket.socket | None,
     announce: Callable[[], None],
-    loaded: tuple[Stamp, Table] | None = None,
+    loaded: tuple[FileStamp, RouteTable] | None = None,
 ) -> None:
     """Serve what is loaded, or the file as it is now: a worker may take over after it has changed."""
-    from bridge.server.app import Settings, serve
+    from bridge.server.app import ServerSettings, serve
 
-    set_up()
+    configure()
     if not called.demo:
         seen, table = loaded or _load(called.file)
-        _settle()
-        await serve(Settings(called.file, table, front, admin, {}, seen=seen), announce)
+        _tune_gc()
+        await serve(ServerSettings(called.file, table, front, admin, {}, seen=seen), announce)
         return
     from bridge.demo import running
 
     async with running() as variables:
-        table = load_file(called.file, variables)
-        _settle()
-        await serve(Settings(called.file, table, front, admin, variables), announce)
+        table = load_routes(called.file, variables)
+        _tune_gc()
+        await serve(ServerSettings(called.file, table, front, admin, variables), announce)
 
 
 def _announce(front: socket.socket, admin: socket.socket | None) -> None:
-    from bridge.server.app import url_of
+    from bridge.server.app import socket_url
 
-    print(f"front listening on {url_of(front)}", flush=True)
+    print(f"front listening on {socket_url(front)}", flush=True)
     if admin is not None:
-        print(f"admin listening on {url_of(admin)}", flush=True)
+        print(f"admin listening on {socket_url(admin)}", flush=True)
 
 
-def _settle() -> None:
+def _tune_gc() -> None:
     """What is loaded by now stays: looking for garbage in it is in vain, even once (20 ms for 1 MB)."""
     gc.freeze()
-    gc.set_threshold(_GARBAGE, 20, 50)
+    gc.set_threshold(_GC_THRESHOLD, 20, 50)
     gc.enable()
 
 

@@ -61,7 +61,7 @@ def _fill(
             node.place, node.path, "`${` without its `}`", expected=f"{_FORMS}, or $${{ for a literal ${{"
         )
     if len(problems) > before:
-        problems.settle(node.place)
+        problems.suppress(node.place)
     return Interpolated(parts, values)
 
 

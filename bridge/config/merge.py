@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bridge.config.yaml_tree import Node
 
-__all__ = ["overlay"]
+__all__ = ["deep_merge"]
 
 
-def overlay(base: Node, top: Node) -> Node:
+def deep_merge(base: Node, top: Node) -> Node:
     """What `top` says where it says something, else what `base` does. Lists and scalars are not mixed."""
     if not isinstance(base.value, dict) or not isinstance(top.value, dict):
         return top
     merged = dict(base.value)
     for name, node in top.value.items():
-        merged[name] = overlay(merged[name], node) if name in merged else node
+        merged[name] = deep_merge(merged[name], node) if name in merged else node
     return replace(top, value=merged)

@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Place", "Problem", "Problems", "Source", "nearest"]
+__all__ = ["Location", "Problem", "Problems", "SourceFile", "closest_match"]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceFile:
     """A file's name, as the person gave it, and its lines."""
 
     name: str
     lines: tuple[str, ...]
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where something stands: both numbers count from 1."""
 
-    source: Source
+    source: SourceFile
     line: int
     column: int
 
@@ -38,7 +38,7 @@ class Place(NamedTuple):
 class Problem:
     """One fault at one place. `path` is the way to it through the file: `routes[0].request.body`."""
 
-    place: Place
+    place: Location
     path: str
     message: str
     expected: str = ""
@@ -67,7 +67,7 @@ class Problems(list[Problem]):
 
     def add(
         self,
-        place: Place,
+        place: Location,
         path: str,
         message: str,
         *,
@@ -82,11 +82,11 @@ class Problems(list[Problem]):
         parts = [f"expected {expected}" if expected else ""]
         if not expected and known:
             parts = [f"expected one of {', '.join(known)}"]
-        if near := nearest(word, known):
+        if near := closest_match(word, known):
             parts.append(f"did you mean `{near}`?")
         self.append(Problem(place, path, message, "; ".join(part for part in parts if part)))
 
-    def settle(self, place: Place) -> None:
+    def suppress(self, place: Location) -> None:
         """Say no more of what stands there: what it should be is not known."""
         self._settled.add((place.source.name, place.line, place.column))
 
@@ -98,7 +98,7 @@ class Problems(list[Problem]):
         return [told[key] for key in sorted(told)]
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
+def closest_match(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant, if any is near."""
     folded = {name.lower().replace("-", "_"): name for name in known}
     word = word.lower().replace("-", "_")

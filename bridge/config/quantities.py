@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bridge.config.value_types import Shape
+from bridge.config.value_types import ValueType
 
 if TYPE_CHECKING:
     from bridge.config.problems import Problems
@@ -17,14 +17,14 @@ __all__ = ["DURATION", "SIZE"]
 
 
 @dataclass(frozen=True)
-class Amount(Shape):
+class Quantity(ValueType):
     """A number with a unit, given in the unit whose factor is 1."""
 
     units: tuple[tuple[str, float], ...]
     whole: bool
     expected: str = "an amount"
 
-    def takes(self, node: Node) -> bool:
+    def accepts(self, node: Node) -> bool:
         return self._value(node) is not None
 
     def read(self, node: Node, problems: Problems) -> float | int | None:
@@ -47,12 +47,12 @@ class Amount(Shape):
         return {"type": ["string", "number"], "pattern": rf"^\d+(\.\d+)?\s*({names})?$", "minimum": 0}
 
 
-DURATION = Amount(
+DURATION = Quantity(
     (("", 1), ("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600)),
     whole=False,
     expected="a duration, such as 5s, 500ms or 2m",
 )
-SIZE = Amount(
+SIZE = Quantity(
     (
         ("", 1), ("B", 1), ("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30),
         ("kB", 1e3), ("KB", 1e3), ("MB", 1e6), ("GB", 1e9),

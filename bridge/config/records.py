@@ -13,7 +13,7 @@ from dataclasses import MISSING as _NO_DEFAULT
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
-from bridge.config.value_types import INVALID, Shape
+from bridge.config.value_types import INVALID, ValueType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from bridge.config.problems import Problems
     from bridge.config.yaml_tree import Node
 
-__all__ = ["Record", "Short", "key", "record", "spelling"]
+__all__ = ["Record", "Shorthand", "option", "record", "spelling"]
 
 T = TypeVar("T")
 
 
-def key(
-    shape: Shape, doc: str, *, default: Any = _NO_DEFAULT, aliases: Sequence[str] = (), name: str = ""
+def option(
+    shape: ValueType, doc: str, *, default: Any = _NO_DEFAULT, aliases: Sequence[str] = (), name: str = ""
 ) -> Any:
     """A field of a record: its shape, a sentence for the reference, other accepted spellings."""
     metadata = {"shape": shape, "doc": doc, "aliases": tuple(aliases), "name": name}
@@ -43,7 +43,7 @@ def record(of: type[T]) -> type[T]:
     return dataclass(eq=False, repr=False)(of)
 
 
-class Record(Shape):
+class Record(ValueType):
     """A mapping with known keys, read into the dataclass `of`. Keys that begin with `x-` are ignored."""
 
     expected = "a mapping"
@@ -55,7 +55,7 @@ class Record(Shape):
             word: name for name, entry in self.fields.items() for word in (name, *entry.metadata["aliases"])
         }
 
-    def takes(self, node: Node) -> bool:
+    def accepts(self, node: Node) -> bool:
         return isinstance(node.value, dict)
 
     def read(self, node: Node, problems: Problems) -> Any:
@@ -76,17 +76,17 @@ class Record(Shape):
                 )
                 values[entry.name] = INVALID
         if unknown:
-            problems.settle(node.place)  # what is missed here later may be what the key was meant for
+            problems.suppress(node.place)  # what is missed here later may be what the key was meant for
         return INVALID if INVALID in values.values() else self.of(**values)
 
-    def respelled(self, node: Node) -> Node:
+    def canonical(self, node: Node) -> Node:
         if not isinstance(node.value, dict):
             return node
         members = {}
         for word, item in node.value.items():
             name = self._by_spelling.get(word, word)
             shape = self.fields[name].metadata["shape"] if name in self.fields else None
-            below = shape.respelled(item) if shape is not None else item
+            below = shape.canonical(item) if shape is not None else item
             members[word if name in node.value else name] = below
         return replace(node, value=members)
 
@@ -112,27 +112,27 @@ class Record(Shape):
         } | ({"required": required} if required else {})
 
 
-class Short(Shape):
+class Shorthand(ValueType):
     """One member's value, short for a mapping that holds it and nothing else."""
 
-    def __init__(self, record: Record, name: str, shape: Shape, expected: str) -> None:
+    def __init__(self, record: Record, name: str, shape: ValueType, expected: str) -> None:
         self._record = record
         self._name = name
         self._shape = shape
         self.expected = expected
 
-    def takes(self, node: Node) -> bool:
-        return self._record.takes(node) or self._shape.takes(node)
+    def accepts(self, node: Node) -> bool:
+        return self._record.accepts(node) or self._shape.accepts(node)
 
     def read(self, node: Node, problems: Problems) -> Any:
-        if self._record.takes(node):
+        if self._record.accepts(node):
             return self._record.read(node, problems)
         value = self._shape.read(node, problems)
         return INVALID if value is INVALID else self._record.of(**{self._name: value})
 
-    def respelled(self, node: Node) -> Node:
-        full = node if self._record.takes(node) else replace(node, value={self._name: node})
-        return self._record.respelled(full)
+    def canonical(self, node: Node) -> Node:
+        full = node if self._record.accepts(node) else replace(node, value={self._name: node})
+        return self._record.canonical(full)
 
     def schema(self) -> dict[str, Any]:
         short = self._shape.schema()

@@ -21,8 +21,20 @@ if TYPE_CHECKING:
     from bridge.config.yaml_tree import Node
 
 __all__ = [
-    "ANY", "FLAG", "INVALID", "TEXT", "Choice", "Deferred", "Either", "ListOf", "MapOf",
-    "OneOrMany", "Placed", "Shape", "Text", "Whole",
+    "ANY",
+    "FLAG",
+    "INVALID",
+    "TEXT",
+    "AnyOf",
+    "Deferred",
+    "Integer",
+    "Keyword",
+    "ListOf",
+    "MapOf",
+    "OneOrMany",
+    "Text",
+    "ValueType",
+    "WithNode",
 ]  # fmt: skip
 
 
@@ -33,12 +45,12 @@ class _Invalid(Enum):
 INVALID: Final = _Invalid.INVALID
 
 
-class Shape:
+class ValueType:
     """A kind of value. Subclasses say what they take, how it is read and how it is described."""
 
     expected: str = "a value"
 
-    def takes(self, node: Node) -> bool:
+    def accepts(self, node: Node) -> bool:
         """Whether the node is of this kind at all."""
         raise NotImplementedError
 
@@ -50,27 +62,27 @@ class Shape:
         """The JSON Schema (2020-12) of it."""
         return {}
 
-    def respelled(self, node: Node) -> Node:
+    def canonical(self, node: Node) -> Node:
         """The same in its one full spelling, so that another tree can be laid over it."""
         return node
 
     def check(self, node: Node, problems: Problems) -> Any:
         """The value, or INVALID with the fault reported."""
-        if self.takes(node):
+        if self.accepts(node):
             return self.read(node, problems)
         problems.add(node.place, node.path, f"{node.kind} is not allowed here", expected=self.expected)
         return INVALID
 
 
 @dataclass(frozen=True)
-class Text(Shape):
+class Text(ValueType):
     """A string, of some form where there is a `pattern`. `lenient`: numbers and booleans become strings."""
 
     expected: str = "a string"
     lenient: bool = False
     pattern: str = "(?s).+"
 
-    def takes(self, node: Node) -> bool:
+    def accepts(self, node: Node) -> bool:
         if isinstance(node.value, str):
             return re.fullmatch(self.pattern, node.value) is not None
         return self.lenient and isinstance(node.value, int | float)
@@ -85,12 +97,12 @@ class Text(Shape):
         return {"type": ["string", "number", "boolean"] if self.lenient else "string"}
 
 
-class Flag(Shape):
+class Boolean(ValueType):
     """True or false."""
 
     expected = "true or false"
 
-    def takes(self, node: Node) -> bool:
+    def accepts(self, node: Node) -> bool:
         return isinstance(node.value, bool) or _outside(node) in {"true", "false"}
 
     def read(self, node: Node, problems: Problems) -> bool:
@@ -101,7 +113,7 @@ class Flag(Shape):
 
 
 @dataclass(frozen=True)
-class Whole(Shape):
+class Integer(ValueType):
     """An integer of at least `least`."""
 
     least: int = 0
@@ -111,7 +123,7 @@ class Whole(Shape):
     def expected(self) -> str:  # type: ignore[override]
         return f"a whole number of at least {self.least}" + (f", at most {self.most}" if self.most else "")
 
-    def takes(self, node: Node) -> bool:
+    def accepts(self, node: Node) -> bool:
         value = self._value(node)
         return value is not None and value >= self.least and (self.most is None or value <= self.most)
 
@@ -128,14 +140,14 @@ class Whole(Shape):
         return {"type": "integer", "minimum": self.least} | ({"maximum": self.most} if self.most else {})
 
 
-class Choice(Shape):
+class Keyword(ValueType):
     """One of some words."""
 
     def __init__(self, words: Iterable[str]) -> None:
         self.words = tuple(words)
         self.expected = f"one of {', '.join(self.words)}"
 
-    def takes(self, node: Node) -> bool:
+    def accepts(self, node: Node) -> bool:
         return isinstance(node.value, str)
 
     def read(self, node: Node, problems: Problems) -> Any:
@@ -150,27 +162,27 @@ class Choice(Shape):
         return {"enum": list(self.words)}
 
 
-class Anything(Shape):
+class Anything(ValueType):
     """Any JSON value, as plain data."""
 
     expected = "any value"
 
-    def takes(self, node: Node) -> bool:
+    def accepts(self, node: Node) -> bool:
         return True
 
     def read(self, node: Node, problems: Problems) -> Any:
         return node.plain()
 
 
-class Deferred(Shape):
+class Deferred(ValueType):
     """A mapping that is checked by itself later: its node is passed on."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: ValueType) -> None:
         self.shape = shape
         self.expected = shape.expected
 
-    def takes(self, node: Node) -> bool:
-        return self.shape.takes(node)
+    def accepts(self, node: Node) -> bool:
+        return self.shape.accepts(node)
 
     def read(self, node: Node, problems: Problems) -> Any:
         return node
@@ -179,7 +191,7 @@ class Deferred(Shape):
         return self.shape.schema()
 
 
-class Placed(Deferred):
+class WithNode(Deferred):
     """A value together with its node, for what is told of it later."""
 
     def read(self, node: Node, problems: Problems) -> Any:
@@ -188,17 +200,17 @@ class Placed(Deferred):
 
 
 @dataclass(frozen=True)
-class ListOf(Shape):
+class ListOf(ValueType):
     """A list of one kind of value, read as a tuple."""
 
-    of: Shape
+    of: ValueType
     least: int = 0
 
     @property
     def expected(self) -> str:  # type: ignore[override]
         return f"a list{' of at least one' if self.least else ''}, each {self.of.expected}"
 
-    def takes(self, node: Node) -> bool:
+    def accepts(self, node: Node) -> bool:
         return isinstance(node.value, list) and len(node.value) >= self.least
 
     def read(self, node: Node, problems: Problems) -> Any:
@@ -210,20 +222,20 @@ class ListOf(Shape):
 
 
 @dataclass(frozen=True)
-class OneOrMany(Shape):
+class OneOrMany(ValueType):
     """One value or a list of at least so many, read as a tuple."""
 
-    of: Shape
+    of: ValueType
     least: int = 1
 
     @property
     def expected(self) -> str:  # type: ignore[override]
         return f"{self.of.expected}, or a list of such"
 
-    def takes(self, node: Node) -> bool:
+    def accepts(self, node: Node) -> bool:
         if isinstance(node.value, list):
             return len(node.value) >= self.least
-        return self.of.takes(node)
+        return self.of.accepts(node)
 
     def read(self, node: Node, problems: Problems) -> Any:
         if isinstance(node.value, list):
@@ -236,16 +248,16 @@ class OneOrMany(Shape):
 
 
 @dataclass(frozen=True)
-class MapOf(Shape):
+class MapOf(ValueType):
     """A mapping of names to one kind of value."""
 
-    of: Shape
+    of: ValueType
 
     @property
     def expected(self) -> str:  # type: ignore[override]
         return f"a mapping of names, each to {self.of.expected}"
 
-    def takes(self, node: Node) -> bool:
+    def accepts(self, node: Node) -> bool:
         return isinstance(node.value, dict)
 
     def read(self, node: Node, problems: Problems) -> Any:
@@ -256,21 +268,21 @@ class MapOf(Shape):
         return {"type": "object", "additionalProperties": self.of.schema()}
 
 
-class Either(Shape):
+class AnyOf(ValueType):
     """The first shape that takes the node reads it, so no two may be of one kind."""
 
-    def __init__(self, *shapes: Shape, expected: str = "") -> None:
+    def __init__(self, *shapes: ValueType, expected: str = "") -> None:
         self.shapes = shapes
         self.expected = expected or " or ".join(shape.expected for shape in shapes)
 
-    def takes(self, node: Node) -> bool:
-        return any(shape.takes(node) for shape in self.shapes)
+    def accepts(self, node: Node) -> bool:
+        return any(shape.accepts(node) for shape in self.shapes)
 
     def read(self, node: Node, problems: Problems) -> Any:
-        return next(shape for shape in self.shapes if shape.takes(node)).read(node, problems)
+        return next(shape for shape in self.shapes if shape.accepts(node)).read(node, problems)
 
-    def respelled(self, node: Node) -> Node:
-        return next((shape.respelled(node) for shape in self.shapes if shape.takes(node)), node)
+    def canonical(self, node: Node) -> Node:
+        return next((shape.canonical(node) for shape in self.shapes if shape.accepts(node)), node)
 
     def schema(self) -> dict[str, Any]:
         return {"anyOf": [shape.schema() for shape in self.shapes]}
@@ -282,5 +294,5 @@ def _outside(node: Node) -> str:
 
 
 TEXT = Text()
-FLAG = Flag()
+FLAG = Boolean()
 ANY = Anything()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from bridge.config.problems import Place, Source
+from bridge.config.problems import Location, SourceFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,9 +38,9 @@ class Node:
     """
 
     value: Any
-    place: Place
+    place: Location
     path: str
-    key_place: Place | None = None
+    key_place: Location | None = None
 
     @property
     def kind(self) -> str:
@@ -96,13 +96,13 @@ class Node:
 
 def parse(text: str, name: str, problems: Problems) -> Node | None:
     """Read a file's text; what is wrong with it goes to `problems`. None: there is no tree to speak of."""
-    source = Source(name, tuple(text.splitlines()))
-    top = Place(source, 1, 1)
+    source = SourceFile(name, tuple(text.splitlines()))
+    top = Location(source, 1, 1)
     try:
         tree = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Place(source, mark.line + 1, mark.column + 1) if mark else top
+        place = Location(source, mark.line + 1, mark.column + 1) if mark else top
         problems.add(
             place, "", f"not YAML: {error.problem or error.context}", expected=_advice(source, place)
         )
@@ -123,7 +123,7 @@ def parse(text: str, name: str, problems: Problems) -> Node | None:
 class _Converter:
     """Turns PyYAML's nodes into ours."""
 
-    def __init__(self, source: Source, problems: Problems) -> None:
+    def __init__(self, source: SourceFile, problems: Problems) -> None:
         self._source = source
         self._problems = problems
         self._open: set[int] = set()
@@ -139,7 +139,7 @@ class _Converter:
             return node
         if len(self._open) > _DEEPEST:
             self._problems.add(place, path, f"more than {_DEEPEST} levels, one in the other")
-            self._problems.settle(place)
+            self._problems.suppress(place)
             return node
         self._open.add(id(tree))
         match tree:
@@ -151,7 +151,7 @@ class _Converter:
                 node.value = self._mapping(tree, path)
         if tree.tag not in _TAGS:
             self._problems.add(place, path, f"unknown tag {tree.tag}", expected="plain YAML without tags")
-            self._problems.settle(place)
+            self._problems.suppress(place)
         self._open.discard(id(tree))
         return node
 
@@ -160,7 +160,7 @@ class _Converter:
             value: Scalar = _SCALARS.get(tree.tag, str)(tree.value)
         except ValueError:  # a tag that does not fit, or an integer beyond Python's patience
             self._problems.add(self._place(tree), path, f"`{_short(tree.value)}` cannot be read as a number")
-            self._problems.settle(self._place(tree))
+            self._problems.suppress(self._place(tree))
             return None
         return value
 
@@ -193,7 +193,7 @@ class _Converter:
                 self._problems.add(self._place(key), node.path, f"the key `{key.value}` is there twice")
             own[name] = node
         if broken:
-            self._problems.settle(self._place(tree))
+            self._problems.suppress(self._place(tree))
         return {**merged, **own}
 
     def _merge(self, merged: dict[Scalar, Node], value: yaml.Node, path: str) -> None:
@@ -206,8 +206,8 @@ class _Converter:
             else:
                 self._problems.add(node.place, path, f"`<<` merges mappings, not {node.kind}")
 
-    def _place(self, tree: yaml.Node) -> Place:
-        return Place(self._source, tree.start_mark.line + 1, tree.start_mark.column + 1)
+    def _place(self, tree: yaml.Node) -> Location:
+        return Location(self._source, tree.start_mark.line + 1, tree.start_mark.column + 1)
 
 
 def join(path: str, key: Scalar) -> str:
@@ -222,16 +222,16 @@ def _key_text(key: Scalar) -> str:
     return str(key).lower() if isinstance(key, bool) else "null" if key is None else str(key)
 
 
-def _place_at(source: Source, text: str, position: int) -> Place:
+def _place_at(source: SourceFile, text: str, position: int) -> Location:
     lines = text[:position].split("\n")
-    return Place(source, len(lines), len(lines[-1]) + 1)
+    return Location(source, len(lines), len(lines[-1]) + 1)
 
 
 def _short(text: str) -> str:
     return text if len(text) <= 40 else text[:37] + "…"
 
 
-def _advice(source: Source, place: Place) -> str:
+def _advice(source: SourceFile, place: Location) -> str:
     """What is most often behind a broken line."""
     line = source.lines[place.line - 1] if place.line <= len(source.lines) else ""
     if "\t" in line[: place.column]:

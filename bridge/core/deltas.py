@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 __all__ = [
     "FINISH_REASONS",
     "MISSING",
-    "CallPiece",
     "Delta",
+    "Embedding",
     "Image",
     "Missing",
+    "ToolCallFragment",
     "Usage",
-    "Vector",
     "add_usages",
 ]
 
@@ -57,7 +57,7 @@ class Usage(NamedTuple):
     estimated: bool = False
 
 
-class CallPiece(NamedTuple):
+class ToolCallFragment(NamedTuple):
     """A piece of a call of a tool, as a server's own format tells it.
 
     `at` is what the server tells its calls apart by while they stream; None of a call that is whole. A piece
@@ -70,7 +70,7 @@ class CallPiece(NamedTuple):
     id: str = ""
     name: str | None = None
     arguments: str = ""
-    otherwise: str = "{}"
+    default_arguments: str = "{}"
     ended: bool = False
     more: Mapping[str, Any] = MappingProxyType({})
 
@@ -88,10 +88,10 @@ class Delta(NamedTuple):
     reasoning: str = ""
     tool_calls: list[dict[str, Any]] | None = None
     logprobs: Any = None
-    instead: bool = False
+    replaces: bool = False
 
 
-class Vector(NamedTuple):
+class Embedding(NamedTuple):
     """An embedding: finite numbers. `choice`: which of the client's inputs it is of."""
 
     numbers: list[float]

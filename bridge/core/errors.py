@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["BridgeError", "ConfigError", "Kind", "RequestError", "UpstreamError"]
+__all__ = ["BridgeError", "ConfigError", "RequestError", "UpstreamError", "UpstreamFailure"]
 
 
-class Kind(StrEnum):
+class UpstreamFailure(StrEnum):
     """How an upstream failed: the `kind` label of `bridge_upstream_errors_total`."""
 
     CONNECT = "connect"  # no connection: refused, unknown host, TLS
     TIMEOUT = "timeout"  # too slow to connect, to begin or to go on
     DISCONNECT = "disconnect"  # closed before its answer was complete
-    GARBLED = "garbled"  # bytes that are not in the promised format
+    MALFORMED = "garbled"  # bytes that are not in the promised format
     EMPTY = "empty"  # an answer in which the rule finds nothing to pass on
     REFUSED = "refused"  # the server reported a failure itself
     LIMIT = "limit"  # more than `limits` allow
@@ -81,7 +81,7 @@ class UpstreamError(BridgeError):
 
     def __init__(
         self,
-        kind: Kind,
+        kind: UpstreamFailure,
         message: str,
         *,
         status: int = 502,

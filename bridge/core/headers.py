@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-__all__ = ["Headers", "lowered", "size"]
+__all__ = ["Headers", "header_bytes", "lower_names"]
 
 
-def lowered(named: dict[bytes, bytes]) -> dict[bytes, bytes]:
+def lower_names(named: dict[bytes, bytes]) -> dict[bytes, bytes]:
     """The same by lower-case name; of several that differ in case alone the first stands."""
     return dict(zip(map(bytes.lower, reversed(named)), reversed(named.values()), strict=True))
 
 
-def size(named: dict[bytes, bytes]) -> int:
+def header_bytes(named: dict[bytes, bytes]) -> int:
     """How many bytes there are of names and values."""
     return sum(map(len, named)) + sum(map(len, named.values()))
 

@@ -20,10 +20,10 @@ from bridge.core.strings import Interpolated, PathText
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Template"]
+__all__ = ["JinjaTemplate"]
 
 
-class Template:
+class JinjaTemplate:
     """A compiled template. `variables`: the names it reads. Raises ValueError when it is no Jinja."""
 
     __slots__ = ("_render", "variables")
@@ -31,7 +31,7 @@ class Template:
     def __init__(self, text: str, *, finalize: Callable[[Any], Any] | None = None) -> None:
         environment = _environment(finalize)
         try:
-            tree = environment.parse(text.own if isinstance(text, Interpolated) else text)
+            tree = environment.parse(text.template if isinstance(text, Interpolated) else text)
             if isinstance(text, Interpolated):
                 _fill(tree, text)
             self.variables = frozenset(find_undeclared_variables(tree) - environment.globals.keys())

@@ -15,7 +15,7 @@ from bridge.core import json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ALGORITHMS", "Signer", "is_known"]
+__all__ = ["ALGORITHMS", "JWTSigner", "is_known"]
 
 ALGORITHMS = (
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
@@ -30,7 +30,7 @@ def is_known(algorithm: str) -> bool:
     return algorithm in get_default_algorithms()
 
 
-class Signer:
+class JWTSigner:
     """Signs tokens with one key. Raises ValueError where that is no key of the algorithm."""
 
     __slots__ = ("_algorithm", "_key", "_name")

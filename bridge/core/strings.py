@@ -19,9 +19,9 @@ class Interpolated(str):
     texts that fill them, each of which may be a secret.
     """
 
-    __slots__ = ("own", "values")
+    __slots__ = ("template", "values")
 
-    own: str
+    template: str
     values: tuple[str, ...]
 
     def __new__(cls, parts: list[str], values: list[str]) -> Interpolated:
@@ -29,7 +29,7 @@ class Interpolated(str):
         finished = parts[0] + "".join(value + part for value, part in zip(values, parts[1:], strict=True))
         text = super().__new__(cls, finished)
         holes = (f"{_OPEN}{number}{_CLOSE}{part}" for number, part in enumerate(parts[1:]))
-        text.own = parts[0] + "".join(holes)
+        text.template = parts[0] + "".join(holes)
         text.values = tuple(values)
         return text
 
@@ -42,7 +42,7 @@ class Interpolated(str):
 
 def is_template(text: str) -> bool:
     """Whether what the file said holds Jinja."""
-    own = text.own if isinstance(text, Interpolated) else text
+    own = text.template if isinstance(text, Interpolated) else text
     return "{{" in own or "{%" in own
 
 

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from bridge.core.json import dumps
 from bridge.demo.responses import stream
-from bridge.demo.validation import Post, application, each, members, string
+from bridge.demo.validation import PostRoute, application, list_of, members, string
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -34,7 +34,7 @@ class AutoDev:
         self._ping = ping
 
     def application(self) -> web.Application:
-        return application(Post("/messages/stream", _REQUEST, self._answer))
+        return application(PostRoute("/messages/stream", _REQUEST, self._answer))
 
     async def _answer(self, request: web.Request, body: Any) -> web.StreamResponse:
         if not body["messages"]:  # the example takes the last message unseen
@@ -64,7 +64,7 @@ class AutoDev:
 
 
 _REQUEST: Final = members(
-    required={"messages": each(members(required={"role": string, "message": string}, optional={}))},
+    required={"messages": list_of(members(required={"role": string, "message": string}, optional={}))},
     optional={"model": string},
 )
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.demo.responses import json
-from bridge.demo.validation import Post, application, mapping, members, number, string
+from bridge.demo.validation import PostRoute, application, mapping, members, number, string
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,9 +45,9 @@ class LLMAPI:
 
     def application(self) -> web.Application:
         return application(
-            Post("/v1/chat/start", _START, self._start),
-            Post("/v1/chat/ask", _ASK, self._ask),
-            Post("/v1/chat/end", _END, self._end),
+            PostRoute("/v1/chat/start", _START, self._start),
+            PostRoute("/v1/chat/ask", _ASK, self._ask),
+            PostRoute("/v1/chat/end", _END, self._end),
         )
 
     async def _start(self, _: web.Request, body: Any) -> web.Response:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bridge.core.json import dumps
 from bridge.demo.responses import json, stream
-from bridge.demo.validation import Post, application, boolean, each, members, nullable, number, string
+from bridge.demo.validation import PostRoute, application, boolean, list_of, members, nullable, number, string
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -34,7 +34,7 @@ class Article:
         self._pause = pause
 
     def application(self) -> web.Application:
-        return application(Post("/chat/completions", _REQUEST, self._answer))
+        return application(PostRoute("/chat/completions", _REQUEST, self._answer))
 
     async def _answer(self, request: web.Request, body: Any) -> web.StreamResponse:
         said = _said(body["messages"])
@@ -69,7 +69,7 @@ _CHUNK: Final = (
 )
 
 _REQUEST: Final = members(
-    required={"messages": each(members(required={"role": string, "content": string}, optional={}))},
+    required={"messages": list_of(members(required={"role": string, "content": string}, optional={}))},
     optional={
         "model": string,
         "max_tokens": nullable(number),

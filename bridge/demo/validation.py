@@ -17,7 +17,17 @@ from aiohttp import web
 from bridge.core.json import loads
 from bridge.demo.responses import json
 
-__all__ = ["Post", "application", "boolean", "each", "mapping", "members", "nullable", "number", "string"]
+__all__ = [
+    "PostRoute",
+    "application",
+    "boolean",
+    "list_of",
+    "mapping",
+    "members",
+    "nullable",
+    "number",
+    "string",
+]
 
 Place = tuple[str | int, ...]
 Fault = dict[str, object]
@@ -25,7 +35,7 @@ Shape = Callable[[Any, Place], Iterator[Fault]]
 Answer = Callable[[web.Request, Any], Awaitable[web.StreamResponse]]
 
 
-class Post(NamedTuple):
+class PostRoute(NamedTuple):
     """What is answered at a path, and the bodies it takes."""
 
     path: str
@@ -33,7 +43,7 @@ class Post(NamedTuple):
     answer: Answer
 
 
-def application(*posts: Post) -> web.Application:
+def application(*posts: PostRoute) -> web.Application:
     """An application that fails as FastAPI does, also where nothing is found."""
     unslash = web.normalize_path_middleware(
         append_slash=False,
@@ -63,7 +73,7 @@ def members(required: Mapping[str, Shape], optional: Mapping[str, Shape]) -> Sha
     return check
 
 
-def each(shape: Shape) -> Shape:
+def list_of(shape: Shape) -> Shape:
     """A list of such values."""
 
     def check(value: Any, place: Place) -> Iterator[Fault]:
@@ -93,7 +103,7 @@ def _fault(kind: str, place: Place, message: str, value: object) -> Fault:
     return {"type": kind, "loc": place, "msg": message, "input": value}
 
 
-def _checked(post: Post) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _checked(post: PostRoute) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             body = _body(await request.read(), request.content_type)

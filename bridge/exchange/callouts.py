@@ -13,41 +13,49 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import MISSING
-from bridge.core.errors import BridgeError, Kind, UpstreamError
-from bridge.exchange.commands import Find, Heard, Keep, Kept, Send, Take, Wait
-from bridge.exchange.conversation_key import digest, new_turn, said_before
-from bridge.exchange.request_builder import make_call
+from bridge.core.errors import BridgeError, UpstreamError, UpstreamFailure
+from bridge.exchange.commands import (
+    AcquireSession,
+    DeliverResponse,
+    FetchedResponse,
+    ReleaseSession,
+    SendRequest,
+    Sleep,
+    StoredSession,
+)
+from bridge.exchange.conversation_key import conversation_key, history, new_turn
+from bridge.exchange.request_builder import build_callout
 from bridge.expressions.scope import Scope
 from bridge.openai.encoders import fold_tool_call
-from bridge.openai.error_bodies import has_error, shorten
+from bridge.openai.error_bodies import excerpt, has_error
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
     from bridge.core.deltas import Delta
-    from bridge.exchange.commands import Step
-    from bridge.exchange.upstream_call import Leg
-    from bridge.routes.rules.request_template import Call, Session, UpstreamRequest
+    from bridge.exchange.commands import Command
+    from bridge.exchange.upstream_call import UpstreamCall
+    from bridge.routes.rules.request_template import Callout, SessionRule, UpstreamRequest
     from bridge.routes.rules.route import Route
 
-__all__ = ["Around", "closing"]
+__all__ = ["Callouts", "close_request"]
 
 _LARGEST = 2**20  # bytes of the answer of a call that is not the client's
-_SLOWER = 1.5  # by this each pause between two polls is longer than the one before,
-_SLOWEST = 10  # up to so many times the first
-_PATIENT = 3  # so often in a row may a poll fail of no answer: the job goes on without us
-_PASSING = (429, 502, 503, 504)
-_LOST = (Kind.CONNECT, Kind.DISCONNECT, Kind.TIMEOUT)
+_POLL_BACKOFF = 1.5  # by this each pause between two polls is longer than the one before,
+_MAX_POLL_FACTOR = 10  # up to so many times the first
+_MAX_POLL_FAILURES = 3  # so often in a row may a poll fail of no answer: the job goes on without us
+_TRANSIENT_STATUSES = (429, 502, 503, 504)
+_TRANSIENT_KINDS = (UpstreamFailure.CONNECT, UpstreamFailure.DISCONNECT, UpstreamFailure.TIMEOUT)
 
 
-class Around:
+class Callouts:
     """The calls around one leg's answer. `conversation`: what the client calls it, in a header."""
 
     __slots__ = (
         "_begun", "_conversation", "_leg", "_newest", "_over", "_polls", "_said", "_session", "_tools",
     )  # fmt: skip
 
-    def __init__(self, leg: Leg, conversation: str | None) -> None:
+    def __init__(self, leg: UpstreamCall, conversation: str | None) -> None:
         self._leg = leg
         self._conversation = conversation
         self._session: Any = MISSING
@@ -58,7 +66,7 @@ class Around:
         self._said: list[str] = []
         self._tools: dict[int, dict[str, Any]] = {}
 
-    def heard(self, deltas: Sequence[Delta]) -> None:
+    def record_output(self, deltas: Sequence[Delta]) -> None:
         """What is said, for the transcript."""
         for delta in deltas:
             if delta.choice:
@@ -67,76 +75,78 @@ class Around:
             for call in delta.tool_calls or ():
                 fold_tool_call(self._tools, call)
 
-    def before(self) -> Generator[Step, Any, bool]:
+    def before(self) -> Generator[Command, Any, bool]:
         """The steps ahead of the answer; whether it was taken on the way. Raises UpstreamError."""
         route = self._route
         if route.session is not None:
-            yield from self._opened(route.session)
+            yield from self._open_session(route.session)
         for call in route.calls:
-            if self._wanted(call):
-                yield from self._made(call, begins=True)
+            if self._applies(call):
+                yield from self._run_callout(call, begins=True)
         poll = route.poll
-        if poll is None or not self._wanted(poll):
+        if poll is None or not self._applies(poll):
             self._begun = True
             return False
-        yield from self._polled(poll)
+        yield from self._poll(poll)
         return True
 
-    def after(self) -> Iterator[Send | Keep]:
+    def after(self) -> Iterator[SendRequest | ReleaseSession]:
         """What is to be done when the answer is over, or not wanted any more."""
         route, leg = self._route, self._leg
         begun, self._begun = self._begun, False
-        over = self._over if self._polls else leg.ended_well or leg.refused
+        over = self._over if self._polls else leg.succeeded or leg.refused
         if begun and route.cancel and not over:
             request = self._cancelling(route.cancel)
             if request is not None:
-                yield Send(request, _LARGEST)
+                yield SendRequest(request, _LARGEST)
         if route.session is not None:
             yield from self._ended(route.session)
 
-    def _cancelling(self, cancel: Call) -> UpstreamRequest | None:
+    def _cancelling(self, cancel: Callout) -> UpstreamRequest | None:
         """The request that cancels; None where it is not wanted, or no answer has said where it goes."""
         with suppress(BridgeError):
-            return self._leg.asking.call(cancel, self._newest) if self._wanted(cancel) else None
+            return self._leg.asking.build_callout(cancel, self._newest) if self._applies(cancel) else None
         return None
 
-    def _ended(self, session: Session) -> Iterator[Send | Keep]:
+    def _ended(self, session: SessionRule) -> Iterator[SendRequest | ReleaseSession]:
         """What becomes of the session."""
         leg = self._leg
-        if leg.ended_well and leg.answering.session is not MISSING:
+        if leg.succeeded and leg.answering.session is not MISSING:
             self._session = leg.answering.session  # some servers give each answer a name of its own
         if self._session is MISSING:
             return
         leg.asking.document["session"] = self._session
-        kept = Kept(self._session, leg.replica or 0, self._members(session))
+        kept = StoredSession(self._session, leg.replica or 0, self._members(session))
         self._session = MISSING
-        key = self._kept_under(session) if leg.keeps_session and leg.ended_well else None
+        key = self._store_key(session) if leg.keeps_session and leg.succeeded else None
         if key is not None:
-            yield Keep(key, kept)
-        elif session.close is not None and self._wanted(session.close):
-            yield Send(leg.asking.call(session.close, self._newest), _LARGEST)
+            yield ReleaseSession(key, kept)
+        elif session.close is not None and self._applies(session.close):
+            yield SendRequest(leg.asking.build_callout(session.close, self._newest), _LARGEST)
 
-    def _opened(self, session: Session) -> Generator[Step, Any, None]:
+    def _open_session(self, session: SessionRule) -> Generator[Command, Any, None]:
         leg = self._leg
-        key = self._found_by(session) if leg.keeps_session else None
-        kept: Kept | None = (yield Find(key)) if key is not None else None
+        key = self._lookup_key(session) if leg.keeps_session else None
+        kept: StoredSession | None = (yield AcquireSession(key)) if key is not None else None
         if kept is not None:
-            leg.resume()
+            leg.send_new_turn_only()
             leg.replica = kept.replica
             self._session = leg.asking.document["session"] = kept.id
-        elif session.open is not None and self._wanted(session.open):
-            yield from self._made(session.open)
+        elif session.open is not None and self._applies(session.open):
+            yield from self._run_callout(session.open)
             self._session = leg.asking.document["session"]
 
-    def _made(self, call: Call, *, begins: bool = False) -> Generator[Step, Any, None]:
+    def _run_callout(self, call: Callout, *, begins: bool = False) -> Generator[Command, Any, None]:
         """One call, made again until its condition holds; its values join the request document.
 
         `begins`: a server then works for us.
         """
-        heard: Heard = yield Send(self._leg.asking.call(call, self._newest), _LARGEST, begins=True)
+        heard: FetchedResponse = yield SendRequest(
+            self._leg.asking.build_callout(call, self._newest), _LARGEST, begins=True
+        )
         begun, pause = heard.at, call.every
         while True:
-            scope = self._judged(heard)
+            scope = self._check_response(heard)
             self._begun = begins
             if call.until is None or call.until(scope):
                 break
@@ -145,60 +155,62 @@ class Around:
         for name, slot in call.values:
             found = slot.read(scope)
             if found is MISSING:
-                said = shorten(heard.body.decode("utf-8", "replace"), 200)
+                said = excerpt(heard.body.decode("utf-8", "replace"), 200)
                 raise UpstreamError(
-                    Kind.EMPTY, f"`{slot}` found no `{name}` in the answer of `{call.at}`: {said}"
+                    UpstreamFailure.EMPTY, f"`{slot}` found no `{name}` in the answer of `{call.at}`: {said}"
                 )
             self._leg.asking.document[name] = found
 
-    def _polled(self, poll: Call) -> Generator[Step, Any, None]:
+    def _poll(self, poll: Callout) -> Generator[Command, Any, None]:
         """The answer, asked for until it is there. A stream takes each answer as its next piece."""
         leg, limit = self._leg, self._route.limits.answer
         self._polls = True
-        if self._route.asks and poll.outgoing is not self._route.outgoing:
-            heard: Heard = yield Send(leg.request(), limit, begins=True)
+        if self._route.sends_request and poll.outgoing is not self._route.outgoing:
+            heard: FetchedResponse = yield SendRequest(leg.request(), limit, begins=True)
         else:
             heard = yield from self._again(poll)
         begun, pause = heard.at, poll.every
         while True:
             self._begun = True
             # A job that has failed need not be cancelled; one whose server is busy goes on.
-            self._over = heard.status not in _PASSING
-            scope = self._judged(heard)
+            self._over = heard.status not in _TRANSIENT_STATUSES
+            scope = self._check_response(heard)
             there = poll.until is None or poll.until(scope)
             self._over = there
             if there or leg.course.stream is not None:
-                yield Take(heard)
+                yield DeliverResponse(heard)
             if there or leg.answering.finished:
                 return
             pause = yield from self._paused(poll, begun, heard.at, pause)
             heard = yield from self._again(poll)
 
-    def _paused(self, call: Call, begun: float, now: float, pause: float) -> Generator[Step, Any, float]:
+    def _paused(
+        self, call: Callout, begun: float, now: float, pause: float
+    ) -> Generator[Command, Any, float]:
         """Wait, if there is time left; the next pause is longer."""
         left = begun + call.timeout - now
         if left <= 0:
             message = f"the answer was not there in {call.timeout:g} s (`{call.at}.timeout`)"
-            raise UpstreamError(Kind.TIMEOUT, message, status=504)
-        yield Wait(min(pause, left))
-        return min(pause * _SLOWER, call.every * _SLOWEST)
+            raise UpstreamError(UpstreamFailure.TIMEOUT, message, status=504)
+        yield Sleep(min(pause, left))
+        return min(pause * _POLL_BACKOFF, call.every * _MAX_POLL_FACTOR)
 
-    def _again(self, call: Call) -> Generator[Step, Any, Heard]:
+    def _again(self, call: Callout) -> Generator[Command, Any, FetchedResponse]:
         """Ask once more; a server that is busy or cannot be reached for a moment is asked again."""
-        request = Send(self._leg.asking.call(call, self._newest), self._route.limits.answer)
-        for _ in range(_PATIENT):
+        request = SendRequest(self._leg.asking.build_callout(call, self._newest), self._route.limits.answer)
+        for _ in range(_MAX_POLL_FAILURES):
             try:
-                heard: Heard = yield request
-                if heard.status not in _PASSING:
+                heard: FetchedResponse = yield request
+                if heard.status not in _TRANSIENT_STATUSES:
                     return heard
             except UpstreamError as error:
-                if error.kind not in _LOST:
+                if error.kind not in _TRANSIENT_KINDS:
                     raise
-            yield Wait(call.every)
-        last: Heard = yield request
+            yield Sleep(call.every)
+        last: FetchedResponse = yield request
         return last
 
-    def _judged(self, heard: Heard) -> Scope:
+    def _check_response(self, heard: FetchedResponse) -> Scope:
         """An answer as rules see it. Raises UpstreamError where it is a failure."""
         text = heard.body.decode("utf-8", "replace")
         try:
@@ -207,22 +219,22 @@ class Around:
             doc = MISSING
         scope = Scope(doc, headers=heard.headers)
         failing = self._route.failing
-        rule = failing.seen(scope)
+        rule = failing.match(scope)
         if rule or not 200 <= heard.status < 300 or has_error(doc):
             raise failing.error(heard.status, scope, text, rule)
         self._newest = doc
         return scope
 
-    def _found_by(self, session: Session) -> str | None:
+    def _lookup_key(self, session: SessionRule) -> str | None:
         """The key that this conversation may be kept under; None: it cannot be."""
         if not new_turn(self._messages):
             return None  # there is nothing to send in it
         if session.by != "transcript":
-            return self._kept_under(session)
-        before = said_before(self._messages)
-        return digest(self._whose, before) if before else None
+            return self._store_key(session)
+        before = history(self._messages)
+        return conversation_key(self._key_scope, before) if before else None
 
-    def _kept_under(self, session: Session) -> str | None:
+    def _store_key(self, session: SessionRule) -> str | None:
         """The key under which the next turn will look for it; None: of several answers nobody knows which."""
         if self._leg.asking.answers > 1:
             return None
@@ -232,12 +244,12 @@ class Around:
                 "content": "".join(self._said),
                 "tool_calls": [self._tools[index] for index in sorted(self._tools)],
             }
-            return digest(self._whose, [*self._messages, answer])
+            return conversation_key(self._key_scope, [*self._messages, answer])
         named = self._conversation if session.by == "header" else self._leg.asking.raw.get("user")
-        return digest([*self._whose, session.by, named], []) if named else None
+        return conversation_key([*self._key_scope, session.by, named], []) if named else None
 
     @property
-    def _whose(self) -> list[str | None]:
+    def _key_scope(self) -> list[str | None]:
         # The client's key too: nobody finds a conversation of another.
         asking = self._leg.asking
         return [asking.route.name, asking.raw["model"], asking.authorization]
@@ -253,16 +265,16 @@ class Around:
     def _route(self) -> Route:
         return self._leg.asking.route
 
-    def _members(self, session: Session) -> dict[str, Any]:
+    def _members(self, session: SessionRule) -> dict[str, Any]:
         document = self._leg.asking.document
         names = session.close.reads if session.close else frozenset()
         return {name: value for name, value in document.items() if name in names or None in names}
 
-    def _wanted(self, call: Call) -> bool:
+    def _applies(self, call: Callout) -> bool:
         return call.when is None or call.when.holds(Scope(self._leg.asking.document))
 
 
-def closing(route: Route, kept: Kept) -> UpstreamRequest | None:
+def close_request(route: Route, kept: StoredSession) -> UpstreamRequest | None:
     """The request that closes a session that was kept, where the route has one."""
     call = route.session.close if route.session else None
     if call is None:
@@ -270,4 +282,4 @@ def closing(route: Route, kept: Kept) -> UpstreamRequest | None:
     document = {**kept.members, "session": kept.id}
     if call.when is not None and not call.when.holds(Scope(document)):
         return None
-    return make_call(call, document, {}, {})
+    return build_callout(call, document, {}, {})

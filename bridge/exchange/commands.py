@@ -14,10 +14,19 @@ if TYPE_CHECKING:
 
     from bridge.routes.rules.request_template import UpstreamRequest
 
-__all__ = ["Find", "Heard", "Keep", "Kept", "Send", "Step", "Take", "Wait"]
+__all__ = [
+    "AcquireSession",
+    "Command",
+    "DeliverResponse",
+    "FetchedResponse",
+    "ReleaseSession",
+    "SendRequest",
+    "Sleep",
+    "StoredSession",
+]
 
 
-class Heard(NamedTuple):
+class FetchedResponse(NamedTuple):
     """The whole answer of a call; `headers` are keyed in lower case, `at` is in seconds of a steady clock."""
 
     status: int
@@ -26,7 +35,7 @@ class Heard(NamedTuple):
     at: float
 
 
-class Kept(NamedTuple):
+class StoredSession(NamedTuple):
     """A session that a server keeps. `members`: those of the request document that closing it looks at."""
 
     id: Any
@@ -34,7 +43,7 @@ class Kept(NamedTuple):
     members: Mapping[str, Any]
 
 
-class Send(NamedTuple):
+class SendRequest(NamedTuple):
     """Send a request, whose answer has at most so many bytes.
 
     `begins`: the server may begin something for it that has to be ended, so its answer is awaited even when
@@ -46,29 +55,29 @@ class Send(NamedTuple):
     begins: bool = False
 
 
-class Wait(NamedTuple):
+class Sleep(NamedTuple):
     """Let some time pass."""
 
     seconds: float
 
 
-class Take(NamedTuple):
+class DeliverResponse(NamedTuple):
     """Read this as the answer, or as the next piece of it."""
 
-    heard: Heard
+    heard: FetchedResponse
 
 
-class Find(NamedTuple):
+class AcquireSession(NamedTuple):
     """Take the session that is kept under a key, so that nobody else can."""
 
     key: str
 
 
-class Keep(NamedTuple):
+class ReleaseSession(NamedTuple):
     """Keep a session under a key."""
 
     key: str
-    session: Kept
+    session: StoredSession
 
 
-Step = Send | Wait | Take | Find
+Command = SendRequest | Sleep | DeliverResponse | AcquireSession

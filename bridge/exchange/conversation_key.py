@@ -15,12 +15,12 @@ from bridge.openai.request_validation import content_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["digest", "new_turn", "said_before"]
+__all__ = ["conversation_key", "history", "new_turn"]
 
 Body = dict[str, Any]
 
 
-def said_before(messages: Sequence[Body]) -> Sequence[Body]:
+def history(messages: Sequence[Body]) -> Sequence[Body]:
     """The messages up to the last of the assistant's; none in a first turn."""
     return messages[: _behind_last_answer(messages)]
 
@@ -38,7 +38,7 @@ def new_turn(messages: Sequence[Body]) -> Sequence[Body]:
     ]
 
 
-def digest(whose: Sequence[str | None], messages: Sequence[Body]) -> str:
+def conversation_key(whose: Sequence[str | None], messages: Sequence[Body]) -> str:
     """The key of a transcript. `whose`: what else must be the same, such as route, model and client."""
     said = [[message["role"], _text(message), _called(message)] for message in messages]
     return sha256(json.dumps([list(whose), said])).hexdigest()

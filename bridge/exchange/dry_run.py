@@ -5,26 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
-from bridge.core.errors import Kind, UpstreamError
+from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.framing.length_delimited import message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bridge.exchange.exchange import Exchange
-    from bridge.exchange.upstream_call import Leg
+    from bridge.exchange.upstream_call import UpstreamCall
 
-__all__ = ["as_sent", "rehearse", "stand_in"]
+__all__ = ["encode_sample", "fill_placeholders", "simulate"]
 
 
-def stand_in(leg: Leg) -> None:
+def fill_placeholders(leg: UpstreamCall) -> None:
     """Fill in what the calls ahead of an answer would bring: each value is its own name in capitals."""
-    for call in leg.asking.route.around:
+    for call in leg.asking.route.callouts:
         for name, _ in call.values:
             leg.asking.document[name] = name.upper()
 
 
-def as_sent(exchange: Exchange, said: Any) -> bytes:
+def encode_sample(exchange: Exchange, said: Any) -> bytes:
     """The bytes of an answer that a person wrote down: JSON, raw text, the bytes of a file.
 
     Of a websocket it is the list of its messages; in a file each has a line.
@@ -42,7 +42,7 @@ def _written(said: Any) -> bytes:
     return said.encode() if isinstance(said, str) else json.dumps(said)
 
 
-def rehearse(
+def simulate(
     exchange: Exchange,
     pieces: Iterable[bytes],
     *,
@@ -66,5 +66,7 @@ def rehearse(
         if complete:
             out += exchange.close(leg)
         else:
-            out += exchange.cut(leg, UpstreamError(Kind.DISCONNECT, "the upstream closed the connection"))
+            out += exchange.connection_lost(
+                leg, UpstreamError(UpstreamFailure.DISCONNECT, "the upstream closed the connection")
+            )
     return out

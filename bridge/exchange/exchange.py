@@ -18,35 +18,44 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import add_usages
-from bridge.core.errors import Kind, UpstreamError
-from bridge.exchange.decode.by_endpoint import KINDS, Passing, Whole
-from bridge.exchange.decode.passthrough import ChunkPassing, PassedStream, PassedWhole
-from bridge.exchange.fast_path.completion import PassedShortcut, Shortcut
-from bridge.exchange.fast_path.stream import Casting
-from bridge.exchange.split_calls import plan
-from bridge.exchange.upstream_call import Leg
-from bridge.openai.encoders import Head, StreamReply
+from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.exchange.decode.by_endpoint import KINDS, EndpointEncoder, EndpointPassthrough
+from bridge.exchange.decode.passthrough import ChunkPassthrough, PassthroughEncoder, PassthroughStreamEncoder
+from bridge.exchange.fast_path.completion import CompletionFastPath, PassthroughFastPath
+from bridge.exchange.fast_path.stream import StreamFastPath
+from bridge.exchange.split_calls import split_calls
+from bridge.exchange.upstream_call import UpstreamCall
+from bridge.openai.encoders import ChunkEncoder, CompletionInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bridge.core.deltas import Delta, Usage
     from bridge.core.errors import BridgeError
-    from bridge.exchange.decode.choice_state import Manner
+    from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.openai.endpoints import Endpoint
     from bridge.routes.rules.route import Route
 
 __all__ = ["Exchange"]
 
-Reply = StreamReply | Whole | PassedStream | PassedWhole
+ResponseEncoder = ChunkEncoder | EndpointEncoder | PassthroughStreamEncoder | PassthroughEncoder
 
 
 class Exchange:
     """One request on one route. `id` is what its reply is called, `now` in Unix seconds."""
 
     __slots__ = (
-        "_casting", "_head", "_reply", "_shortcut", "_unsettled", "dropped", "endpoint", "error", "legs",
-        "route", "streams",
+        "_completion_fast_path",
+        "_head",
+        "_reply",
+        "_stream_fast_path",
+        "_unsettled",
+        "dropped",
+        "endpoint",
+        "error",
+        "is_stream",
+        "legs",
+        "route",
     )  # fmt: skip
 
     def __init__(
@@ -61,27 +70,29 @@ class Exchange:
         authorization: str | None = None,
         conversation: str | None = None,
     ) -> None:
-        course = route.courses[endpoint.name, body.get("stream") is True]
-        askings, self.dropped = plan(course, body, data, now, authorization)
+        course = route.plans[endpoint.name, body.get("stream") is True]
+        askings, self.dropped = split_calls(course, body, data, now, authorization)
         self.route = route
         self.endpoint = endpoint
-        self.streams = course.wanted
+        self.is_stream = course.client_streams
         self.error: BridgeError | None = None
-        self.legs = tuple([Leg(asking, id, conversation) for asking in askings])
+        self.legs = tuple([UpstreamCall(asking, id, conversation) for asking in askings])
         self._unsettled = len(askings)
-        self._reply: Reply | None = None
+        self._reply: ResponseEncoder | None = None
         named, counts = endpoint.id_prefix + id, "stream_options" in body and _counts(body)
-        self._head = Head(endpoint, named, int(now), body["model"], "assistant", counts, body)
-        self._casting: Casting | None = None
-        self._shortcut: Shortcut | None = None
+        self._head = CompletionInfo(endpoint, named, int(now), body["model"], "assistant", counts, body)
+        self._stream_fast_path: StreamFastPath | None = None
+        self._completion_fast_path: CompletionFastPath | None = None
         if len(askings) == 1:  # what goes among other answers is read delta by delta
             (leg,) = self.legs
-            if course.passes and not (leg.cuts or leg.keeps_session):
+            if course.passes and not (leg.local_stop_strings or leg.keeps_session):
                 leg.passing = self._passing
-            if course.wanted and not (leg.cuts or leg.keeps_session):
-                self._casting = Casting.of(course, leg.answering)
-            elif course.short is not None and not leg.cuts:
-                self._shortcut = (PassedShortcut if course.passes else Shortcut)(course, course.short)
+            if course.client_streams and not (leg.local_stop_strings or leg.keeps_session):
+                self._stream_fast_path = StreamFastPath.for_call(course, leg.answering)
+            elif course.fast_rule is not None and not leg.local_stop_strings:
+                self._completion_fast_path = (PassthroughFastPath if course.passes else CompletionFastPath)(
+                    course, course.fast_rule
+                )
 
     @property
     def started(self) -> bool:
@@ -91,83 +102,87 @@ class Exchange:
     @property
     def usage(self) -> Usage | None:
         """The token counts of all calls; None where no server told any."""
-        if self._shortcut is not None:
-            return self._shortcut.usage
+        if self._completion_fast_path is not None:
+            return self._completion_fast_path.usage
         if len(self.legs) == 1:
             return self.legs[0].answering.reading.usage
         counts = [usage for leg in self.legs if (usage := leg.answering.reading.usage) is not None]
         return add_usages(counts) if counts else None
 
-    def start(self, leg: Leg, status: int, headers: Mapping[str, str]) -> None:
+    def start(self, leg: UpstreamCall, status: int, headers: Mapping[str, str]) -> None:
         """The head of an answer has come; `headers` are keyed in lower case."""
-        if self._shortcut is not None:
-            if self._shortcut.start(status, headers):
+        if self._completion_fast_path is not None:
+            if self._completion_fast_path.start(status, headers):
                 return
-            self._shortcut = None
+            self._completion_fast_path = None
         leg.answering.start(status, headers)
 
-    def feed(self, leg: Leg, data: bytes) -> bytes:
+    def feed(self, leg: UpstreamCall, data: bytes) -> bytes:
         """Some of an answer's body has come: what the client gets of it."""
-        if self._shortcut is not None:
-            return b"" if self._shortcut.feed(data) else self._long_way(leg, self._shortcut)
-        casting, answering = self._casting, leg.answering
+        if self._completion_fast_path is not None:
+            return (
+                b""
+                if self._completion_fast_path.feed(data)
+                else self._fall_back(leg, self._completion_fast_path)
+            )
+        casting, answering = self._stream_fast_path, leg.answering
         if casting is None:
             deltas = answering.feed(data)
-            return self._settle(leg, deltas) if deltas or answering.finished else b""
-        if casting.spent:
-            self._casting = None
+            return self._emit(leg, deltas) if deltas or answering.finished else b""
+        if casting.is_exhausted:
+            self._stream_fast_path = None
         out, data = casting.feed(data)
         while data:
-            some, data = casting.next(data)
-            out += self._settle(leg, answering.feed(some))
-            casting.learn(some, self._reply)
+            some, data = casting.split_next_frame(data)
+            out += self._emit(leg, answering.feed(some))
+            casting.update_template(some, self._reply)
             if data:
                 cast, data = casting.feed(data)
                 out += cast
         return out
 
-    def close(self, leg: Leg) -> bytes:
+    def close(self, leg: UpstreamCall) -> bytes:
         """An answer's body is over."""
         out = b""
-        if self._shortcut is not None:
-            completion = self._shortcut.completion(self._head)
+        if self._completion_fast_path is not None:
+            completion = self._completion_fast_path.completion(self._head)
             if completion is not None:
-                leg.settled = True
+                leg.done = True
                 return completion
-            out = self._long_way(leg, self._shortcut)
-        return out + self._settle(leg, leg.answering.close())
+            out = self._fall_back(leg, self._completion_fast_path)
+        return out + self._emit(leg, leg.answering.close())
 
-    def cut(self, leg: Leg, error: UpstreamError) -> bytes:
+    def connection_lost(self, leg: UpstreamCall, error: UpstreamError) -> bytes:
         """An answer's connection failed, or could not be made."""
-        self._shortcut = None
+        self._completion_fast_path = None
         leg.answering.cut(error)
-        return self._settle(leg, [])
+        return self._emit(leg, [])
 
-    def interrupt(self, error: BridgeError) -> bytes:
+    def abort(self, error: BridgeError) -> bytes:
         """The bridge itself ends the exchange: the honest end of a reply that has begun."""
         self.error = error
         return self._reply.fail(error) if self._reply is not None and self._reply.started else b""
 
-    def finished(self, leg: Leg) -> bool:
+    def finished(self, leg: UpstreamCall) -> bool:
         """Whether nothing more of this call's answer need be read."""
-        return self.error is not None or (self._shortcut is None and leg.answering.finished)
+        return self.error is not None or (self._completion_fast_path is None and leg.answering.finished)
 
-    def _long_way(self, leg: Leg, shortcut: Shortcut) -> bytes:
+    def _fall_back(self, leg: UpstreamCall, shortcut: CompletionFastPath) -> bytes:
         """What has come of an answer is no plain text: it is read by all the rules."""
-        self._shortcut = None
-        return self._settle(leg, leg.answering.feed(shortcut.replay(leg.answering)))
+        self._completion_fast_path = None
+        return self._emit(leg, leg.answering.feed(shortcut.replay(leg.answering)))
 
-    def _passing(self, manner: Manner) -> ChunkPassing | Passing:
+    def _passing(self, manner: ReadOptions) -> ChunkPassthrough | EndpointPassthrough:
         """What passes an OpenAI-speaking server's answer on."""
         course = self.legs[0].course
         if course.stream is not None:
-            return ChunkPassing(course.stream.answer, manner, self._head)
+            return ChunkPassthrough(course.stream.answer, manner, self._head)
         assert course.whole is not None
-        return KINDS[course.finds].passing(course.whole, manner, self._head)
+        return KINDS[course.output].passing(course.whole, manner, self._head)
 
-    def _settle(self, leg: Leg, deltas: list[Delta]) -> bytes:
+    def _emit(self, leg: UpstreamCall, deltas: list[Delta]) -> bytes:
         """Write what was read; end the reply with the last call, or with the first that fails."""
-        if leg.settled or self.error is not None:
+        if leg.done or self.error is not None:
             return b""
         try:
             return self._write(leg, deltas)
@@ -175,24 +190,26 @@ class Exchange:
             self.error = error
             return b""
         except (RecursionError, ValueError):  # what can be read may be nested too deeply to be written
-            self.error = UpstreamError(Kind.GARBLED, "the upstream sent JSON that is nested too deeply")
+            self.error = UpstreamError(
+                UpstreamFailure.MALFORMED, "the upstream sent JSON that is nested too deeply"
+            )
             return self._reply.fail(self.error) if self._reply and self.started else b""
 
-    def _write(self, leg: Leg, deltas: list[Delta]) -> bytes:
+    def _write(self, leg: UpstreamCall, deltas: list[Delta]) -> bytes:
         answering = leg.answering
         if not deltas and not answering.finished:
             return b""
         reply = self._reply
         if reply is None:
             reply = self._reply = self._begin(leg)
-        if leg.around is not None and leg.keeps_session:
-            leg.around.heard(deltas)
+        if leg.callouts is not None and leg.keeps_session:
+            leg.callouts.record_output(deltas)
         if len(self.legs) > 1:  # these are always read, never passed on, so these are deltas
-            deltas = leg.placed(deltas)
+            deltas = leg.reindexed(deltas)
         out = reply.write(deltas)
         if not answering.finished:
             return out
-        leg.settled = True
+        leg.done = True
         if answering.error is not None:
             self.error = answering.error
             return out + (reply.fail(self.error) if reply.started else b"")
@@ -206,19 +223,19 @@ class Exchange:
         """How many choices the reply has at least."""
         if len(self.legs) > 1:
             return sum(leg.asking.answers for leg in self.legs)
-        return self.legs[0].answering.reading.seen or 1
+        return self.legs[0].answering.reading.choice_count or 1
 
-    def _begin(self, leg: Leg) -> Reply:
+    def _begin(self, leg: UpstreamCall) -> ResponseEncoder:
         """Make the reply, now that its id and role can be known."""
         reading = leg.answering.reading
-        if isinstance(reading, ChunkPassing):
-            return PassedStream(reading, include_usage=self._head.include_usage)
-        if isinstance(reading, Passing):
-            return PassedWhole()
+        if isinstance(reading, ChunkPassthrough):
+            return PassthroughStreamEncoder(reading, include_usage=self._head.include_usage)
+        if isinstance(reading, EndpointPassthrough):
+            return PassthroughEncoder()
         head = self._head
         if reading.id or reading.role:
             head = replace(head, id=reading.id or head.id, role=reading.role or head.role)
-        return StreamReply(head) if self.streams else KINDS[self.endpoint.finds].reply(head)
+        return ChunkEncoder(head) if self.is_stream else KINDS[self.endpoint.output].reply(head)
 
 
 def _counts(body: Mapping[str, Any]) -> bool:

@@ -9,28 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import MISSING
-from bridge.core.errors import Kind, UpstreamError
+from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.exchange.request_document import request_document
 from bridge.expressions.scope import Scope
 from bridge.openai.endpoints import IMAGES
-from bridge.openai.error_bodies import shorten
+from bridge.openai.error_bodies import excerpt
 from bridge.openai.token_estimate import prompt_tokens
-from bridge.routes.rules.body_rules import AsIs, Built
+from bridge.routes.rules.body_rules import TemplateBody, UnchangedBody
 from bridge.routes.rules.request_template import make_request, origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.routes.rules.request_template import Call, UpstreamRequest
-    from bridge.routes.rules.route import Course, Route
+    from bridge.routes.rules.request_template import Callout, UpstreamRequest
+    from bridge.routes.rules.route import EndpointPlan, Route
 
-__all__ = ["Asking", "make_call"]
+__all__ = ["RequestBuilder", "build_callout"]
 
 Body = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Asking:
+class RequestBuilder:
     """What is asked of the server in one call.
 
     `body` is the client's as this server is to see it, `data` its bytes where nothing was changed in it,
@@ -39,7 +39,7 @@ class Asking:
     images), the `first` of them at that place in the reply; `number`: how many calls are before it.
     """
 
-    course: Course
+    course: EndpointPlan
     body: Body
     data: bytes | None
     raw: Body
@@ -48,7 +48,7 @@ class Asking:
     now: float
     authorization: str | None
     answers: int = 1
-    first: int = 0
+    first_index: int = 0
     number: int = 0
     document: Body = field(init=False)
 
@@ -78,43 +78,47 @@ class Asking:
         self.document = document = request_document(
             course, self.body, self.messages, self.text, self.raw, self.now
         )
-        if course.around:
+        if course.has_callouts:
             # What a call is to find is never what a client says it would: it may be where a request goes.
-            for name in course.route.finds:
+            for name in course.route.extracted_members:
                 document.pop(name, None)
         may_cut = course.cuts and ("stop" in document or course.route.prompt.cut)
         return self._cuts() if may_cut else ()
 
-    def call(self, call: Call, newest: Any = MISSING) -> UpstreamRequest:
+    def build_callout(self, call: Callout, newest: Any = MISSING) -> UpstreamRequest:
         """The request of a call around the main one; `newest` is the answer that may hold its URL.
 
         Raises UpstreamError where a server's answer gave no URL.
         """
-        return make_call(call, self.document, self.body, self._own(), newest)
+        return build_callout(call, self.document, self.body, self._client_credentials(), newest)
 
-    def main(self) -> UpstreamRequest:
+    def build(self) -> UpstreamRequest:
         """The request whose answer is the client's."""
         course, scope = self.course, Scope(self.document)
-        own = self._own() if course.route.pass_key else _NOTHING
+        own = self._client_credentials() if course.route.pass_key else _NOTHING
         if course.outgoing.method == "GET":
             return course.request(scope, None, own)
         streams, rule = course.stream is not None, course.body
-        if self.data is not None and type(rule) is AsIs and (streams or "stream_options" not in self.body):
+        if (
+            self.data is not None
+            and type(rule) is UnchangedBody
+            and (streams or "stream_options" not in self.body)
+        ):
             return course.request(scope, self.data, own)
         built = rule.build(scope, self.body)
-        if not streams and type(rule) is not Built and "stream_options" in built:
+        if not streams and type(rule) is not TemplateBody and "stream_options" in built:
             # Servers refuse the options of a stream where none is asked for.
             built = {name: value for name, value in built.items() if name != "stream_options"}
         return course.request(scope, json.dumps(built), own)
 
-    def _own(self) -> Mapping[str, str]:
+    def _client_credentials(self) -> Mapping[str, str]:
         if self.route.pass_key and self.authorization:
             return {"Authorization": self.authorization}
         return _NOTHING
 
 
-def make_call(
-    call: Call, document: Body, body: Body, own: Mapping[str, str], newest: Any = MISSING
+def build_callout(
+    call: Callout, document: Body, body: Body, own: Mapping[str, str], newest: Any = MISSING
 ) -> UpstreamRequest:
     """The request of a call around an answer. `own`: headers with the client's own key.
 
@@ -126,9 +130,11 @@ def make_call(
         return make_request(outgoing, scope, data, own)
     found = call.url.read(Scope(newest)) if call.url else outgoing.urls[0](scope)
     if not isinstance(found, str) or not _URL.fullmatch(found) or origin(found) is None:
-        shown = "nothing" if found is MISSING else shorten(json.dumps(found).decode(), 100)
-        raise UpstreamError(Kind.GARBLED, f"`{call.at}.url` found no URL in an answer but {shown}")
-    return make_request(outgoing, scope, data, own if outgoing.shows_keys(found) else {}, url=found)
+        shown = "nothing" if found is MISSING else excerpt(json.dumps(found).decode(), 100)
+        raise UpstreamError(
+            UpstreamFailure.MALFORMED, f"`{call.at}.url` found no URL in an answer but {shown}"
+        )
+    return make_request(outgoing, scope, data, own if outgoing.may_send_credentials(found) else {}, url=found)
 
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})

@@ -11,19 +11,19 @@ from bridge.core.deltas import MISSING
 from bridge.core.errors import RequestError
 from bridge.openai.endpoints import EMBEDDINGS
 from bridge.openai.request_validation import content_text
-from bridge.tool_formats import in_format
+from bridge.tool_formats import to_format
 
 if TYPE_CHECKING:
-    from bridge.routes.rules.route import Course
+    from bridge.routes.rules.route import EndpointPlan
 
-__all__ = ["as_chat", "request_document", "stop_strings"]
+__all__ = ["prompt_to_messages", "request_document", "stop_strings"]
 
 Body = dict[str, Any]
 Messages = list[dict[str, Any]]
 
 
 def request_document(
-    course: Course, body: Body, messages: Messages, text: str | None, raw: Body, now: float
+    course: EndpointPlan, body: Body, messages: Messages, text: str | None, raw: Body, now: float
 ) -> Body:
     """The document for one upstream request: of what is computed, the members that its course looks at.
 
@@ -43,7 +43,7 @@ def request_document(
             break
     if None in body.values():
         body = {name: value for name, value in body.items() if value is not None}
-    document = {**body, **course.told, "messages": messages, "raw": raw, "now": now}
+    document = {**body, **course.constants, "messages": messages, "raw": raw, "now": now}
     if course.endpoint is EMBEDDINGS:
         given = body["input"]
         document["inputs"] = given if isinstance(given, list) else [given]
@@ -59,18 +59,18 @@ def request_document(
         some = tools is not None and looks.system_alone
         _check_text([{} if some and not _is_system(message) else message for message in messages])
     if looks.turns:
-        document |= _of_turns(messages, looks.names)
+        document |= _turn_members(messages, looks.names)
     if text is not None:
         document["prompt"] = text
     elif renders:
         document["prompt"] = prompt.render(document)
     if tools is None:
         return document
-    document |= in_format(tools, body, own, course.reads)
+    document |= to_format(tools, body, own, course.reads)
     return {name: value for name, value in document.items() if value is not MISSING}
 
 
-def as_chat(prompt: str) -> Messages:
+def prompt_to_messages(prompt: str) -> Messages:
     """A legacy prompt as the messages of a chat."""
     return [{"role": "user", "content": prompt}]
 
@@ -91,7 +91,7 @@ def _settle_stops(document: Body, body: Body, markers: tuple[str, ...]) -> None:
         document["stop"] = list(stops)
 
 
-def _of_turns(messages: Messages, named: frozenset[str]) -> Body:
+def _turn_members(messages: Messages, named: frozenset[str]) -> Body:
     """`turns`, `system`, `last` and `history`."""
     turns = [message for message in messages if not _is_system(message)]
     found: Body = {"turns": turns}

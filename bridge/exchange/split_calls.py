@@ -5,25 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.errors import RequestError
-from bridge.exchange.request_builder import Asking
-from bridge.exchange.request_document import as_chat
+from bridge.exchange.request_builder import RequestBuilder
+from bridge.exchange.request_document import prompt_to_messages
 from bridge.expressions.scope import Scope
 from bridge.openai.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, IMAGES
-from bridge.routes.rules.body_rules import Built, Edited
+from bridge.routes.rules.body_rules import EditedBody, TemplateBody
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bridge.routes.rules.route import Course, Route
+    from bridge.routes.rules.route import EndpointPlan, Route
 
-__all__ = ["plan"]
+__all__ = ["split_calls"]
 
 Body = dict[str, Any]
 
 
-def plan(
-    course: Course, body: Body, data: bytes, now: float, authorization: str | None
-) -> tuple[list[Asking], tuple[str, ...]]:
+def split_calls(
+    course: EndpointPlan, body: Body, data: bytes, now: float, authorization: str | None
+) -> tuple[list[RequestBuilder], tuple[str, ...]]:
     """The calls to make, and the client's parameters that reach neither the server nor an emulation.
 
     `body` is the client's, read from `data`. Raises RequestError where it cannot be.
@@ -35,16 +35,20 @@ def plan(
     changed = _changed(course, body, calls) if course.changes or calls > 1 else body
     if course.endpoint is CHAT and calls == 1:  # as nearly all are: there is nothing to part
         sent = data if changed is body or changed == body else None
-        asking = Asking(course, changed, sent, body, body["messages"], None, now, authorization, answers)
+        asking = RequestBuilder(
+            course, changed, sent, body, body["messages"], None, now, authorization, answers
+        )
         return [asking], dropped
-    askings: list[Asking] = []
+    askings: list[RequestBuilder] = []
     first = 0
     for part in _PARTS[course.endpoint.name](course, changed):
         for _ in range(calls):
             sent = data if part.body == body else None
             told = answers * part.inputs
-            asking = Asking(course, part.body, sent, body, part.messages, part.text, now, authorization)
-            asking.answers, asking.first, asking.number = told, first, len(askings)
+            asking = RequestBuilder(
+                course, part.body, sent, body, part.messages, part.text, now, authorization
+            )
+            asking.answers, asking.first_index, asking.number = told, first, len(askings)
             askings.append(asking)
             first += told
     return askings, dropped
@@ -61,19 +65,19 @@ def _check_dropped(route: Route, dropped: tuple[str, ...]) -> None:
         )
 
 
-def _changed(course: Course, body: Body, calls: int) -> Body:
+def _changed(course: EndpointPlan, body: Body, calls: int) -> Body:
     """The client's body as the server is to see it."""
     if course.route.model is not None:
         body = {**body, "model": str(course.route.model(Scope(body)))}
     if calls > 1:
         body = {name: value for name, value in body.items() if name != "n"}
     streams = course.stream is not None
-    if course.finds == "text" and streams is not course.wanted:
+    if course.output == "text" and streams is not course.client_streams:
         body = {**body, "stream": streams}
     return body
 
 
-class _Part(NamedTuple):
+class _CallPart(NamedTuple):
     """What one call carries: its body, its one text where it is no chat, and the number of its inputs."""
 
     body: Body
@@ -82,44 +86,46 @@ class _Part(NamedTuple):
     inputs: int = 1
 
 
-def _chat(course: Course, body: Body) -> Iterator[_Part]:
-    yield _Part(body, body["messages"])
+def _chat(course: EndpointPlan, body: Body) -> Iterator[_CallPart]:
+    yield _CallPart(body, body["messages"])
 
 
-def _prompts(course: Course, body: Body) -> Iterator[_Part]:
+def _prompts(course: EndpointPlan, body: Body) -> Iterator[_CallPart]:
     """A legacy prompt goes out as a chat, each of several by itself, unless the server speaks OpenAI."""
     prompt = body["prompt"]
-    if course.route.plain:
+    if course.route.is_passthrough:
         text = prompt if isinstance(prompt, str) else None
-        yield _Part(body, as_chat(text or ""), text)
+        yield _CallPart(body, prompt_to_messages(text or ""), text)
         return
     for text in prompt if isinstance(prompt, list) else [prompt]:
         if not isinstance(text, str):
             raise _no_tokens("prompt")
         rest = {name: value for name, value in body.items() if name != "prompt"}
-        yield _Part({**rest, "messages": as_chat(text)}, as_chat(text), text)
+        yield _CallPart({**rest, "messages": prompt_to_messages(text)}, prompt_to_messages(text), text)
 
 
-def _inputs(course: Course, body: Body) -> Iterator[_Part]:
+def _inputs(course: EndpointPlan, body: Body) -> Iterator[_CallPart]:
     """What is to be embedded, as much at a time as the server takes."""
-    given, built = body["input"], isinstance(course.body, Built)
+    given, built = body["input"], isinstance(course.body, TemplateBody)
     inputs = [given] if isinstance(given, str) or isinstance(given[0], int) else given
     if built and not all(isinstance(text, str) for text in inputs):
         raise _no_tokens("input")
-    if not _tells_format(course):
+    if not _forwards_encoding_format(course):
         body = {name: value for name, value in body.items() if name != "encoding_format"}
     most = course.route.emulate.batch or len(inputs)
-    if isinstance(course.body, Built) and not _INPUTS & course.body.reads:
+    if isinstance(course.body, TemplateBody) and not _INPUTS & course.body.reads:
         most = 1  # it has a place for one text only
     for at in range(0, len(inputs), most):
         some = inputs[at : at + most]
         sent = some[0] if most == 1 else given if len(some) == len(inputs) else some
         text = some[0] if len(some) == 1 and isinstance(some[0], str) else None
-        yield _Part({**body, "input": sent}, [] if text is None else as_chat(text), text, len(some))
+        yield _CallPart(
+            {**body, "input": sent}, [] if text is None else prompt_to_messages(text), text, len(some)
+        )
 
 
-def _image(course: Course, body: Body) -> Iterator[_Part]:
-    yield _Part(body, as_chat(body["prompt"]), body["prompt"])
+def _image(course: EndpointPlan, body: Body) -> Iterator[_CallPart]:
+    yield _CallPart(body, prompt_to_messages(body["prompt"]), body["prompt"])
 
 
 def _no_tokens(name: str) -> RequestError:
@@ -128,20 +134,22 @@ def _no_tokens(name: str) -> RequestError:
     )
 
 
-def _tells_format(course: Course) -> bool:
+def _forwards_encoding_format(course: EndpointPlan) -> bool:
     """Whether the server hears of `encoding_format`, which the bridge serves itself: those of OpenAI's shape
     know it, others where the route names it."""
     name, rule = "encoding_format", course.body
-    named = isinstance(rule, Edited) and (name in (rule.keep or ()) or name in rule.rename)
-    return course.route.openai_whole or named or name in course.outgoing.reads or isinstance(rule, Built)
+    named = isinstance(rule, EditedBody) and (name in (rule.keep or ()) or name in rule.rename)
+    return (
+        course.route.openai_whole or named or name in course.outgoing.reads or isinstance(rule, TemplateBody)
+    )
 
 
-def _calls(course: Course, body: Body) -> tuple[int, int]:
+def _calls(course: EndpointPlan, body: Body) -> tuple[int, int]:
     """How many calls each prompt takes, and how many answers a call gives: `n` calls where that is one."""
     wanted = int(body["n"] or 1)
-    if course.finds == "embeddings":
+    if course.output == "embeddings":
         return 1, 1
-    if course.several:
+    if course.multiple_choices:
         return 1, wanted
     return (wanted if course.route.emulate.n else 1), 1
 
@@ -149,7 +157,7 @@ def _calls(course: Course, body: Body) -> tuple[int, int]:
 _INPUTS: frozenset[str | None] = frozenset({"input", "inputs", "raw", None})
 _NEVER_DROPPED = {"dimensions"}  # vectors of another length are of no use
 
-_PARTS: dict[str, Callable[[Course, Body], Iterator[_Part]]] = {
+_PARTS: dict[str, Callable[[EndpointPlan, Body], Iterator[_CallPart]]] = {
     CHAT.name: _chat,
     COMPLETIONS.name: _prompts,
     EMBEDDINGS.name: _inputs,

@@ -18,15 +18,15 @@ from bridge.expressions.paths import compile_path, is_path
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bridge.expressions.scope import Faults, Scope
+    from bridge.expressions.scope import RuleErrors, Scope
 
     Condition = Callable[[Scope], bool]
     Match = Callable[[Any], bool]
 
-__all__ = ["compile_match", "compile_when", "same"]
+__all__ = ["compile_match", "compile_when", "values_equal"]
 
 
-def compile_when(value: Any, faults: Faults, *, fields: bool = True) -> Condition:
+def compile_when(value: Any, faults: RuleErrors, *, fields: bool = True) -> Condition:
     """Compile a `when`. `fields`: whether SSE fields can be read where it is used."""
     if isinstance(value, list):
         if not value:
@@ -42,14 +42,14 @@ def compile_when(value: Any, faults: Faults, *, fields: bool = True) -> Conditio
     return tests[0] if len(tests) == 1 else _all(tests)
 
 
-def compile_match(value: Any, faults: Faults) -> Match:
+def compile_match(value: Any, faults: RuleErrors) -> Match:
     """Compile what one value is held against: a value, a list of values, or a mapping of tests."""
     if isinstance(value, list):
-        return lambda found: any(same(found, item) for item in value)
+        return lambda found: any(values_equal(found, item) for item in value)
     if isinstance(value, str):
         return lambda found: bool(found == value)
     if not isinstance(value, dict):
-        return lambda found: same(found, value)
+        return lambda found: values_equal(found, value)
     faults.unknown(value, _TESTS)
     tests = [_TESTS[name](wanted, faults.below(name)) for name, wanted in value.items() if name in _TESTS]
     if not value:
@@ -57,14 +57,14 @@ def compile_match(value: Any, faults: Faults) -> Match:
     return tests[0] if len(tests) == 1 else lambda found: all(test(found) for test in tests)
 
 
-def same(one: Any, other: Any) -> bool:
+def values_equal(one: Any, other: Any) -> bool:
     """Whether two JSON values are equal: 1 is 1.0, true is not 1."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     return bool(one == other)
 
 
-def _compile_test(key: Any, match: Any, faults: Faults, fields: bool) -> Condition:  # noqa: FBT001
+def _compile_test(key: Any, match: Any, faults: RuleErrors, fields: bool) -> Condition:  # noqa: FBT001
     source, many = _compile_key(key, faults, fields)
     holds = compile_match(match, faults)
     if not many:
@@ -77,7 +77,7 @@ def _compile_test(key: Any, match: Any, faults: Faults, fields: bool) -> Conditi
     return test
 
 
-def _compile_key(key: Any, faults: Faults, fields: bool) -> tuple[Callable[[Scope], Any], bool]:  # noqa: FBT001
+def _compile_key(key: Any, faults: RuleErrors, fields: bool) -> tuple[Callable[[Scope], Any], bool]:  # noqa: FBT001
     if is_path(key):
         try:
             path = compile_path(key)
@@ -110,21 +110,21 @@ def _any(tests: list[Condition]) -> Condition:
     return lambda scope: any(test(scope) for test in tests)
 
 
-def _not(wanted: Any, faults: Faults) -> Match:
+def _not(wanted: Any, faults: RuleErrors) -> Match:
     match = compile_match(wanted, faults)
     if isinstance(wanted, str):
         return lambda found: found is not MISSING and bool(found != wanted)
     return lambda found: found is not MISSING and not match(found)
 
 
-def _exists(wanted: Any, faults: Faults) -> Match:
+def _exists(wanted: Any, faults: RuleErrors) -> Match:
     if not isinstance(wanted, bool):
         faults.add(f"`{wanted}` is not allowed here", expected="true or false")
     return lambda found: (found is not MISSING and found is not None) is wanted
 
 
-def _compared(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Faults], Match]:
-    def compile_limit(wanted: Any, faults: Faults) -> Match:
+def _compared(compare: Callable[[Any, Any], bool]) -> Callable[[Any, RuleErrors], Match]:
+    def compile_limit(wanted: Any, faults: RuleErrors) -> Match:
         if not isinstance(wanted, int | float) or isinstance(wanted, bool):
             faults.add(f"`{wanted}` is not allowed here", expected="a number")
             return lambda found: False
@@ -135,7 +135,7 @@ def _compared(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Faults], Ma
     return compile_limit
 
 
-def _matches(wanted: Any, faults: Faults) -> Match:
+def _matches(wanted: Any, faults: RuleErrors) -> Match:
     try:
         pattern = re.compile(wanted)
     except (re.error, TypeError, OverflowError, RecursionError) as error:
@@ -144,7 +144,7 @@ def _matches(wanted: Any, faults: Faults) -> Match:
     return lambda found: isinstance(found, str) and pattern.search(found) is not None
 
 
-_TESTS: dict[str, Callable[[Any, Faults], Match]] = {
+_TESTS: dict[str, Callable[[Any, RuleErrors], Match]] = {
     "not": _not,
     "exists": _exists,
     "above": _compared(operator.gt),

@@ -16,19 +16,19 @@ from bridge.core.deltas import MISSING
 from bridge.expressions.conditions import compile_when
 from bridge.expressions.paths import Path, compile_path, is_path
 from bridge.expressions.scope import Scope
-from bridge.expressions.transforms import ADJUSTMENTS, compile_adjustments, unmapped
+from bridge.expressions.transforms import ADJUSTMENTS, compile_adjustments, unmapped_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bridge.expressions.scope import Faults
+    from bridge.expressions.scope import RuleErrors
 
-__all__ = ["Slot", "compile_slot"]
+__all__ = ["Extractor", "compile_slot"]
 
 SOURCES = ("path", "header", "field", "const")
 
 
-class Slot(NamedTuple):
+class Extractor(NamedTuple):
     """A compiled slot: `read(scope)` gives a value, not null, or MISSING.
 
     `paths` are those it looks at, for messages. `plain`: it is one path and nothing else. `whole`: it reads
@@ -48,7 +48,7 @@ class Slot(NamedTuple):
         return " or ".join(path.text for path in self.paths)
 
 
-def compile_slot(value: Any, faults: Faults, *, extra: tuple[str, ...] = ()) -> Slot:
+def compile_slot(value: Any, faults: RuleErrors, *, extra: tuple[str, ...] = ()) -> Extractor:
     """Compile a slot. `extra`: options that its place knows besides, which are not looked at here."""
     match value:
         case str() if is_path(value):
@@ -61,25 +61,25 @@ def compile_slot(value: Any, faults: Faults, *, extra: tuple[str, ...] = ()) -> 
         f"`{value}` is no path" if isinstance(value, str) else "no slot",
         expected=f"a path, such as $.answer, a list of sources, or a mapping: {', '.join(SOURCES)}",
     )
-    return Slot(lambda scope: MISSING, ())
+    return Extractor(lambda scope: MISSING, ())
 
 
-def _path_slot(text: str, faults: Faults) -> Slot:
+def _path_slot(text: str, faults: RuleErrors) -> Extractor:
     try:
         path = compile_path(text)
     except ValueError as error:
         faults.add(str(error))
-        return Slot(lambda scope: MISSING, ())
+        return Extractor(lambda scope: MISSING, ())
     find = path.find
 
     def read(scope: Scope) -> Any:
         found = find(scope)
         return MISSING if found is None else found
 
-    return Slot(read, (path,), plain=True)
+    return Extractor(read, (path,), plain=True)
 
 
-def _first(slots: list[Slot]) -> Slot:
+def _first(slots: list[Extractor]) -> Extractor:
     def read(scope: Scope) -> Any:
         for slot in slots:
             found = slot.read(scope)
@@ -87,10 +87,10 @@ def _first(slots: list[Slot]) -> Slot:
                 return found
         return MISSING
 
-    return Slot(read, tuple(path for slot in slots for path in slot.paths))
+    return Extractor(read, tuple(path for slot in slots for path in slot.paths))
 
 
-def _mapping_slot(options: dict[Any, Any], faults: Faults, extra: tuple[str, ...]) -> Slot:
+def _mapping_slot(options: dict[Any, Any], faults: RuleErrors, extra: tuple[str, ...]) -> Extractor:
     faults.unknown(options, (*SOURCES, "default", "when", *ADJUSTMENTS, *extra))
     source = _source(options, faults)
     adjust = compile_adjustments(options, faults)
@@ -104,15 +104,15 @@ def _mapping_slot(options: dict[Any, Any], faults: Faults, extra: tuple[str, ...
             found = default
         elif adjust is not None:
             found = adjust(found)
-            passing = unmapped(found)
+            passing = unmapped_value(found)
             if passing is not MISSING:
                 found = passing if default is MISSING else default
         return MISSING if found is None else found
 
-    return Slot(read, source.paths)
+    return Extractor(read, source.paths)
 
 
-def _source(options: dict[Any, Any], faults: Faults) -> Slot:
+def _source(options: dict[Any, Any], faults: RuleErrors) -> Extractor:
     match options:
         case {"field": str(name), "path": inner}:
             _alone("field", {key: item for key, item in options.items() if key != "path"}, faults)
@@ -125,21 +125,21 @@ def _source(options: dict[Any, Any], faults: Faults) -> Slot:
         case {"header": str(name)}:
             _alone("header", options, faults)
             key = name.lower()
-            return Slot(lambda scope: scope.headers.get(key, MISSING), ())
+            return Extractor(lambda scope: scope.headers.get(key, MISSING), ())
         case {"field": "data"}:
             faults.below("field").add("`data` is the frame itself", expected="the path $, with `data: text`")
         case {"field": str(name)}:
             _alone("field", options, faults)
-            return Slot(lambda scope: scope.fields.get(name, MISSING), ())
+            return Extractor(lambda scope: scope.fields.get(name, MISSING), ())
         case {"const": value}:
             _alone("const", options, faults)
-            return Slot(lambda scope: value, ())
+            return Extractor(lambda scope: value, ())
         case _:
             faults.add("no source", expected=f"one of {', '.join(SOURCES)}")
-    return Slot(lambda scope: MISSING, ())
+    return Extractor(lambda scope: MISSING, ())
 
 
-def _alone(source: str, options: dict[Any, Any], faults: Faults) -> None:
+def _alone(source: str, options: dict[Any, Any], faults: RuleErrors) -> None:
     for other in SOURCES:
         if other != source and other in options:
             faults.below(other).add_key(
@@ -147,7 +147,7 @@ def _alone(source: str, options: dict[Any, Any], faults: Faults) -> None:
             )
 
 
-def _field_path(name: str, inner: Any, faults: Faults) -> Slot:
+def _field_path(name: str, inner: Any, faults: RuleErrors) -> Extractor:
     """The JSON inside a field of an SSE event."""
     slot = compile_slot(inner, faults.below("path"))
 
@@ -160,4 +160,4 @@ def _field_path(name: str, inner: Any, faults: Faults) -> Slot:
         except ValueError:
             return MISSING
 
-    return Slot(read, ())
+    return Extractor(read, ())

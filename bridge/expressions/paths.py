@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bridge.expressions.scope import Scope
 
-__all__ = ["Path", "compile_path", "is_path", "text_paths", "vector_paths"]
+__all__ = ["Path", "compile_path", "find_text_paths", "is_path", "vector_paths"]
 
 Step = str | int
 
@@ -52,7 +52,7 @@ class Path(NamedTuple):
 
 def is_path(value: Any) -> bool:
     """Whether a value of the file is a path: `$`, `$.…`, `$[…`, `$item…`, as the file itself wrote it."""
-    own = value.own if isinstance(value, Interpolated) else value
+    own = value.template if isinstance(value, Interpolated) else value
     return isinstance(own, str) and _IS_PATH.match(own) is not None
 
 
@@ -144,7 +144,7 @@ def _leads(steps: tuple[Step, ...], value: Any) -> bool:
     return True
 
 
-def text_paths(docs: Iterable[Any], wanted: str = "", most: int = 6) -> list[str]:
+def find_text_paths(docs: Iterable[Any], wanted: str = "", most: int = 6) -> list[str]:
     """The paths of some documents that hold strings, those most like the `wanted` one first."""
     return _likest(docs, lambda value: isinstance(value, str), wanted, most)
 

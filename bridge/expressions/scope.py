@@ -9,7 +9,7 @@ from bridge.core.deltas import MISSING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Fault", "Faults", "Scope"]
+__all__ = ["RuleError", "RuleErrors", "Scope"]
 
 _NOTHING: Mapping[str, str] = {}
 
@@ -35,12 +35,12 @@ class Scope:
         self.fields = fields
         self.headers = headers
 
-    def at(self, item: Any) -> Scope:
+    def with_item(self, item: Any) -> Scope:
         """The same, looked at from one element of a list."""
         return Scope(self.doc, item, self.fields, self.headers)
 
 
-class Fault(NamedTuple):
+class RuleError(NamedTuple):
     """Something wrong in a rule, `at` so many steps below the rule's top; `of_key`: with the key itself."""
 
     at: tuple[str | int, ...]
@@ -51,26 +51,26 @@ class Fault(NamedTuple):
     of_key: bool = False
 
 
-class Faults:
+class RuleErrors:
     """Gathers the faults of one rule; `below` steps into a member of it."""
 
     __slots__ = ("_at", "found")
 
-    def __init__(self, found: list[Fault] | None = None, at: tuple[str | int, ...] = ()) -> None:
-        self.found: list[Fault] = [] if found is None else found
+    def __init__(self, found: list[RuleError] | None = None, at: tuple[str | int, ...] = ()) -> None:
+        self.found: list[RuleError] = [] if found is None else found
         self._at = at
 
-    def below(self, step: str | int) -> Faults:
+    def below(self, step: str | int) -> RuleErrors:
         """For the faults of a member."""
-        return Faults(self.found, (*self._at, step))
+        return RuleErrors(self.found, (*self._at, step))
 
     def add(self, message: str, *, expected: str = "", known: Iterable[str] = (), word: str = "") -> None:
         """Note a fault here."""
-        self.found.append(Fault(self._at, message, expected, tuple(known), word))
+        self.found.append(RuleError(self._at, message, expected, tuple(known), word))
 
     def add_key(self, message: str, *, expected: str = "", known: Iterable[str] = (), word: str = "") -> None:
         """Note a fault of the key that led here."""
-        self.found.append(Fault(self._at, message, expected, tuple(known), word, of_key=True))
+        self.found.append(RuleError(self._at, message, expected, tuple(known), word, of_key=True))
 
     def unknown(self, words: Iterable[Any], known: Iterable[str]) -> None:
         """Note every word that is not known."""

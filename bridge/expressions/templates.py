@@ -15,33 +15,33 @@ from bridge.core.deltas import MISSING
 from bridge.core.strings import is_template
 from bridge.expressions.conditions import compile_when
 from bridge.expressions.paths import compile_path, is_path
-from bridge.expressions.transforms import ADJUSTMENTS, compile_adjustments, unmapped
+from bridge.expressions.transforms import ADJUSTMENTS, compile_adjustments, unmapped_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bridge.expressions.scope import Faults, Scope
+    from bridge.expressions.scope import RuleErrors, Scope
 
     Build = Callable[[Scope], Any]
 
-__all__ = ["Asked", "Builder", "compile_asked", "compile_body", "compile_text"]
+__all__ = ["RequestCondition", "ValueTemplate", "compile_asked", "compile_body", "compile_text"]
 
 
-class Builder:
+class ValueTemplate:
     """A compiled template.
 
     `reads`: the members of the document it looks at, None in it where it may look at all of them.
     `passes`: those that go on whole, unadjusted. `literal`: it is a text that says the same each time.
     """
 
-    __slots__ = ("_build", "literal", "passes", "reads")
+    __slots__ = ("_build", "copied_members", "literal", "reads")
 
     def __init__(
         self, build: Build, reads: set[str | None], passes: set[str], *, literal: bool = False
     ) -> None:
         self._build = build
         self.reads = frozenset(reads)
-        self.passes = frozenset(passes)
+        self.copied_members = frozenset(passes)
         self.literal = literal
 
     def __call__(self, scope: Scope) -> Any:
@@ -49,31 +49,33 @@ class Builder:
         return self._build(scope)
 
 
-class Asked(NamedTuple):
+class RequestCondition(NamedTuple):
     """A condition on the request document. `reads`: the members it looks at."""
 
     holds: Callable[[Scope], bool]
     reads: frozenset[str | None]
 
 
-def compile_asked(value: Any, faults: Faults) -> Asked:
+def compile_asked(value: Any, faults: RuleErrors) -> RequestCondition:
     """Compile a `when` over the request document."""
     compiler = _Compiler()
     holds = compiler.when(value, faults)
-    return Asked(holds, frozenset(compiler.reads))
+    return RequestCondition(holds, frozenset(compiler.reads))
 
 
-def compile_body(value: Any, faults: Faults) -> Builder:
+def compile_body(value: Any, faults: RuleErrors) -> ValueTemplate:
     """Compile a template of any shape."""
     compiler = _Compiler()
-    return Builder(compiler.compile(value, faults), compiler.reads, compiler.passes)
+    return ValueTemplate(compiler.compile(value, faults), compiler.reads, compiler.passes)
 
 
-def compile_text(value: str, faults: Faults, finalize: Callable[[Any], Any] | None = None) -> Builder:
+def compile_text(
+    value: str, faults: RuleErrors, finalize: Callable[[Any], Any] | None = None
+) -> ValueTemplate:
     """Compile a text that may be Jinja, never a path: a URL, a header, a model's name."""
     compiler = _Compiler(finalize)
     build = compiler.text(value, faults)
-    return Builder(build, compiler.reads, compiler.passes, literal=not is_template(value))
+    return ValueTemplate(build, compiler.reads, compiler.passes, literal=not is_template(value))
 
 
 class _Compiler:
@@ -84,7 +86,7 @@ class _Compiler:
         self.passes: set[str] = set()
         self._finalize = finalize
 
-    def compile(self, value: Any, faults: Faults) -> Build:
+    def compile(self, value: Any, faults: RuleErrors) -> Build:
         if isinstance(value, dict):
             return self._mapping(value, faults)
         if isinstance(value, list):
@@ -95,14 +97,16 @@ class _Compiler:
             return self.text(value, faults)
         return lambda scope: value
 
-    def text(self, value: str, faults: Faults) -> Build:
+    def text(self, value: str, faults: RuleErrors) -> Build:
         if not is_template(value):
             literal = str(value)
             return lambda scope: literal
-        from bridge.core.jinja import Template  # Jinja costs start and memory, which not every file needs
+        from bridge.core.jinja import (
+            JinjaTemplate,  # Jinja costs start and memory, which not every file needs
+        )
 
         try:
-            template = Template(value, finalize=self._finalize)
+            template = JinjaTemplate(value, finalize=self._finalize)
         except ValueError as error:
             faults.add(f"no Jinja template: {error}")
             return lambda scope: ""
@@ -111,7 +115,7 @@ class _Compiler:
             scope.doc if scope.item is MISSING else {**scope.doc, "item": scope.item}
         )
 
-    def _path(self, value: str, faults: Faults, *, passes: bool) -> Build:
+    def _path(self, value: str, faults: RuleErrors, *, passes: bool) -> Build:
         try:
             path = compile_path(value)
         except ValueError as error:
@@ -123,7 +127,7 @@ class _Compiler:
                 self.passes.add(str(path.head))
         return path.find
 
-    def _mapping(self, value: dict[Any, Any], faults: Faults) -> Build:
+    def _mapping(self, value: dict[Any, Any], faults: RuleErrors) -> Build:
         instructions = [key for key in value if isinstance(key, str) and key[:1] == "$" and key[:2] != "$$"]
         if instructions:
             return self._instruction(instructions[0], value, faults)
@@ -148,7 +152,7 @@ class _Compiler:
 
         return build
 
-    def _list(self, value: list[Any], faults: Faults) -> Build:
+    def _list(self, value: list[Any], faults: RuleErrors) -> Build:
         items = [self.compile(item, faults.below(n)) for n, item in enumerate(value)]
 
         def build(scope: Scope) -> list[Any]:
@@ -161,7 +165,7 @@ class _Compiler:
 
         return build
 
-    def _instruction(self, key: str, value: dict[Any, Any], faults: Faults) -> Build:
+    def _instruction(self, key: str, value: dict[Any, Any], faults: RuleErrors) -> Build:
         for name, (options, compiled) in _INSTRUCTIONS.items():
             if name in value:
                 faults.unknown(value, (name, *options))
@@ -169,7 +173,7 @@ class _Compiler:
         faults.below(key).add_key("unknown instruction", known=_INSTRUCTIONS, word=key)
         return lambda scope: MISSING
 
-    def path_instruction(self, value: dict[Any, Any], faults: Faults) -> Build:
+    def path_instruction(self, value: dict[Any, Any], faults: RuleErrors) -> Build:
         if not is_path(value["$path"]):
             faults.below("$path").add(
                 f"`{value['$path']}` is no path", expected="a path, such as $.max_tokens"
@@ -190,14 +194,14 @@ class _Compiler:
             if adjust is None:
                 return found
             adjusted = adjust(found)
-            passing = unmapped(adjusted)
+            passing = unmapped_value(adjusted)
             if passing is MISSING:
                 return adjusted
             return default(scope) if default else passing
 
         return build
 
-    def each_instruction(self, value: dict[Any, Any], faults: Faults) -> Build:
+    def each_instruction(self, value: dict[Any, Any], faults: RuleErrors) -> Build:
         if not is_path(value["$each"]):
             faults.below("$each").add(f"`{value['$each']}` is no path", expected="a path, such as $.messages")
             return lambda scope: MISSING
@@ -216,14 +220,14 @@ class _Compiler:
             if skip:
                 items = [item for item in items if _role(item) not in skip]
             if holds is not None:
-                items = [item for item in items if holds(scope.at(item))]
+                items = [item for item in items if holds(scope.with_item(item))]
             if merge is not None:
-                items = merge_neighbours(items, merge)
-            return [built for item in items if (built := make(scope.at(item))) is not MISSING]
+                items = merge_consecutive(items, merge)
+            return [built for item in items if (built := make(scope.with_item(item))) is not MISSING]
 
         return build
 
-    def when_instruction(self, value: dict[Any, Any], faults: Faults) -> Build:
+    def when_instruction(self, value: dict[Any, Any], faults: RuleErrors) -> Build:
         holds = self.when(value["$when"], faults.below("$when"))
         passing = set(self.passes)
         then = self.compile(value.get("$then"), faults.below("$then"))
@@ -233,18 +237,18 @@ class _Compiler:
         self.passes = passing  # what only may be sent does not count
         return lambda scope: then(scope) if holds(scope) else other(scope)
 
-    def when(self, value: Any, faults: Faults) -> Callable[[Scope], bool]:
+    def when(self, value: Any, faults: RuleErrors) -> Callable[[Scope], bool]:
         for mapping in value if isinstance(value, list) else [value]:
             for key in mapping if isinstance(mapping, dict) else []:
                 if is_path(key):
                     self._path(key, type(faults)(), passes=False)  # noted as read; faults come below
         return compile_when(value, faults, fields=False)
 
-    def _when(self, value: dict[Any, Any], faults: Faults) -> Callable[[Scope], bool] | None:
+    def _when(self, value: dict[Any, Any], faults: RuleErrors) -> Callable[[Scope], bool] | None:
         return self.when(value["when"], faults.below("when")) if "when" in value else None
 
 
-def merge_neighbours(items: list[Any], key: str) -> list[Any]:
+def merge_consecutive(items: list[Any], key: str) -> list[Any]:
     """Join neighbours whose `key` is equal: texts by a blank line, lists one after the other."""
     merged: list[Any] = []
     for item in items:
@@ -271,7 +275,7 @@ def _role(item: Any) -> Any:
     return role if isinstance(role, str) else None
 
 
-def _words(value: Any, faults: Faults) -> frozenset[str]:
+def _words(value: Any, faults: RuleErrors) -> frozenset[str]:
     words = value if isinstance(value, list) else [value]
     if not all(isinstance(word, str) for word in words):
         faults.add("no list of roles", expected="a list of roles, such as [system]")
@@ -299,7 +303,7 @@ def _key_text(key: Any) -> str:
 
 _MEMBER = re.compile(r"\$\.([\w-]+)")
 
-_INSTRUCTIONS: dict[str, tuple[tuple[str, ...], Callable[[_Compiler, dict[Any, Any], Faults], Build]]] = {
+_INSTRUCTIONS: dict[str, tuple[tuple[str, ...], Callable[[_Compiler, dict[Any, Any], RuleErrors], Build]]] = {
     "$path": (("default", "when", *ADJUSTMENTS), _Compiler.path_instruction),
     "$each": (("$as", "when", "merge", "skip"), _Compiler.each_instruction),
     "$when": (("$then", "$else"), _Compiler.when_instruction),

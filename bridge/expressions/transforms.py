@@ -15,11 +15,11 @@ from bridge.core.deltas import MISSING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bridge.expressions.scope import Faults
+    from bridge.expressions.scope import RuleErrors
 
     Adjustment = Callable[[Any], Any]
 
-__all__ = ["ADJUSTMENTS", "compile_adjustments", "convert", "unmapped"]
+__all__ = ["ADJUSTMENTS", "compile_adjustments", "convert", "unmapped_value"]
 
 
 class _Unmapped:
@@ -31,7 +31,7 @@ class _Unmapped:
         self.value = value
 
 
-def compile_adjustments(options: dict[Any, Any], faults: Faults) -> Adjustment | None:
+def compile_adjustments(options: dict[Any, Any], faults: RuleErrors) -> Adjustment | None:
     """Compile the options that adjust a value; None where there are none. The rest is not looked at.
 
     The result gives MISSING for a value that is to be left out.
@@ -50,7 +50,7 @@ def compile_adjustments(options: dict[Any, Any], faults: Faults) -> Adjustment |
     return adjust
 
 
-def unmapped(value: Any) -> Any:
+def unmapped_value(value: Any) -> Any:
     """The value that `map` did not name; MISSING for any other adjusted value."""
     return value.value if type(value) is _Unmapped else MISSING
 
@@ -83,7 +83,7 @@ def _int(text: str) -> int:
 _FALSE = {"", "0", "false", "no", "off", "none", "null"}
 
 
-def _take(which: Any, faults: Faults) -> Adjustment:
+def _take(which: Any, faults: RuleErrors) -> Adjustment:
     index = {"first": 0, "last": -1}.get(which, which) if isinstance(which, str) else which
     if not isinstance(index, int) or isinstance(index, bool):
         faults.add(f"`{which}` is not allowed here", expected="first, last or a number")
@@ -97,7 +97,7 @@ def _take(which: Any, faults: Faults) -> Adjustment:
     return take
 
 
-def _map(table: Any, faults: Faults) -> Adjustment:
+def _map(table: Any, faults: RuleErrors) -> Adjustment:
     if not isinstance(table, dict):
         faults.add("no mapping", expected="a mapping of what comes to what it becomes")
         return _same
@@ -112,8 +112,8 @@ def _map(table: Any, faults: Faults) -> Adjustment:
     return translate
 
 
-def _number(name: str, adjust: Callable[[Any, Any], Any]) -> Callable[[Any, Faults], Adjustment]:
-    def compile_number(by: Any, faults: Faults) -> Adjustment:
+def _number(name: str, adjust: Callable[[Any, Any], Any]) -> Callable[[Any, RuleErrors], Adjustment]:
+    def compile_number(by: Any, faults: RuleErrors) -> Adjustment:
         if not isinstance(by, int | float) or isinstance(by, bool):
             faults.add(f"`{by}` is not allowed here", expected=f"a number to {name} by")
             return _same
@@ -131,7 +131,7 @@ def _number(name: str, adjust: Callable[[Any, Any], Any]) -> Callable[[Any, Faul
     return compile_number
 
 
-def _join(glue: Any, faults: Faults) -> Adjustment:
+def _join(glue: Any, faults: RuleErrors) -> Adjustment:
     if not isinstance(glue, str):
         faults.add(f"`{glue}` is not allowed here", expected="the string to join with")
         return _same
@@ -140,7 +140,7 @@ def _join(glue: Any, faults: Faults) -> Adjustment:
     )
 
 
-def _as(kind: Any, faults: Faults) -> Adjustment:
+def _as(kind: Any, faults: RuleErrors) -> Adjustment:
     if kind not in _KINDS:
         faults.add(f"`{kind}` is not known here", known=_KINDS, word=str(kind))
         return _same
@@ -153,7 +153,7 @@ def _same(value: Any) -> Any:
 
 _KINDS = ("int", "float", "string", "bool", "json")
 
-ADJUSTMENTS: dict[str, Callable[[Any, Faults], Adjustment]] = {
+ADJUSTMENTS: dict[str, Callable[[Any, RuleErrors], Adjustment]] = {
     "take": _take,
     "map": _map,
     "scale": _number("multiply", lambda value, by: value * by),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.core.errors import Kind, UpstreamError
+from bridge.core.errors import UpstreamError, UpstreamFailure
 
 __all__ = ["Tail", "too_large"]
 
@@ -44,5 +44,6 @@ class Tail:
 def too_large(limit: int) -> UpstreamError:
     """The failure of a frame over the limit."""
     return UpstreamError(
-        Kind.LIMIT, f"the upstream sent a frame of more than {limit} bytes (limits.frame of the route)"
+        UpstreamFailure.LIMIT,
+        f"the upstream sent a frame of more than {limit} bytes (limits.frame of the route)",
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bridge.core.errors import Kind, UpstreamError
+from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.core.frames import Frame
 from bridge.framing.buffer import Tail, too_large
 
@@ -128,7 +128,9 @@ class ArrayFramer(ValueFramer):
     def close(self) -> Iterator[Frame]:
         yield from super().close()
         if self._opened and not self._closed:
-            raise UpstreamError(Kind.DISCONNECT, "the upstream's answer ended inside of its JSON array")
+            raise UpstreamError(
+                UpstreamFailure.DISCONNECT, "the upstream's answer ended inside of its JSON array"
+            )
 
     def _skip(self, data: bytes, position: int) -> int:
         position = super()._skip(data, position)

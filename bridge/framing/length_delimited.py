@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 from bridge.core import json
-from bridge.core.errors import Kind, UpstreamError
+from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.core.frames import NO_FIELDS, Frame
 from bridge.framing.buffer import too_large
 
@@ -54,7 +54,9 @@ class _Cutter:
     def close(self) -> None:
         """Raise where the body ended inside a message."""
         if self._held:
-            raise UpstreamError(Kind.DISCONNECT, "the upstream's stream broke off in the middle of a message")
+            raise UpstreamError(
+                UpstreamFailure.DISCONNECT, "the upstream's stream broke off in the middle of a message"
+            )
 
 
 class MessageFramer:
@@ -153,7 +155,7 @@ def _number(data: bytes) -> int:
 
 
 def _garbled(why: str) -> UpstreamError:
-    return UpstreamError(Kind.GARBLED, f"the upstream sent a message that is no event: {why}")
+    return UpstreamError(UpstreamFailure.MALFORMED, f"the upstream sent a message that is no event: {why}")
 
 
 _TEXT: Final = 7

@@ -11,7 +11,7 @@ from binascii import a2b_base64
 from typing import TYPE_CHECKING
 
 from bridge.core import json
-from bridge.core.errors import Kind, UpstreamError
+from bridge.core.errors import UpstreamError, UpstreamFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -68,5 +68,6 @@ def _decoded(frame: Frame) -> Frame:
         return frame._replace(data=a2b_base64(json.loads(frame.data)["bytes"], strict_mode=True) or None)
     except (ValueError, TypeError, KeyError, NoBase64):
         raise UpstreamError(
-            Kind.GARBLED, 'the upstream sent a message without base64 in it, expected {"bytes": "…"}'
+            UpstreamFailure.MALFORMED,
+            'the upstream sent a message without base64 in it, expected {"bytes": "…"}',
         ) from None

@@ -13,12 +13,12 @@ from typing import Any
 from bridge.core.deltas import FINISH_REASONS, Usage
 from bridge.openai.endpoints import CHAT
 
-__all__ = ["is_sound", "sound_usage"]
+__all__ = ["is_conforming", "sound_usage"]
 
 _LATEST = 2**53  # seconds of Unix time that every JSON reader takes exactly
 
 
-def is_sound(body: Any) -> bool:
+def is_conforming(body: Any) -> bool:
     """Whether a body is a chat with nothing to mend, and one that was understood."""
     match body:
         case {

@@ -16,16 +16,16 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
-from bridge.core.errors import Kind, UpstreamError
+from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.openai.encoders import usage_object
-from bridge.openai.normalize import identical, named, without
+from bridge.openai.normalize import json_equal, omit, with_upstream_identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.core.deltas import Usage
     from bridge.core.errors import BridgeError
-    from bridge.openai.encoders import Head
+    from bridge.openai.encoders import CompletionInfo
 
 __all__ = ["EmbeddingsReply", "mend_embeddings", "read_vectors"]
 
@@ -52,7 +52,7 @@ class EmbeddingsReply:
 
     started = False  # nothing leaves before the end, so a failure keeps its status
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: CompletionInfo) -> None:
         self._head = head
         self._vectors: dict[int, Numbers] = {}
 
@@ -71,19 +71,19 @@ class EmbeddingsReply:
         return b""
 
 
-def mend_embeddings(body: Body, vectors: list[Numbers], head: Head, usage: Usage | None) -> Body:
+def mend_embeddings(body: Body, vectors: list[Numbers], head: CompletionInfo, usage: Usage | None) -> Body:
     """An answer with these vectors in the format asked for: the same object, or a mended copy.
 
     `usage` are the counts that were understood of it; without any there are none in the answer. Raises
     UpstreamError where the vectors differ in length, or have not the `dimensions` that were asked for.
     """
-    asked = head.asked
+    asked = head.request_body
     _check_lengths(vectors, asked.get("dimensions"))
     told = body.get("data")
     items = _in_order(told) if isinstance(told, list) and len(told) == len(vectors) else [{}] * len(vectors)
     encode = _as_base64 if asked.get("encoding_format") == "base64" else _as_numbers
     mended = {
-        **without(body, "error", "usage"),
+        **omit(body, "error", "usage"),
         "object": "list",
         "data": [
             {
@@ -94,13 +94,13 @@ def mend_embeddings(body: Body, vectors: list[Numbers], head: Head, usage: Usage
             }
             for number, (item, numbers) in enumerate(zip(items, vectors, strict=True))
         ],
-        "model": named(head, body).model,
+        "model": with_upstream_identity(head, body).model,
     }
     if usage is not None:
         counts = usage_object(usage)
         own = body["usage"] if isinstance(body.get("usage"), dict) else {}
         mended["usage"] = own | {name: counts[name] for name in counts if name in _COUNTS}
-    return body if identical(mended, body) else mended
+    return body if json_equal(mended, body) else mended
 
 
 def _opened(found: Any) -> Any:
@@ -180,7 +180,7 @@ def _as_numbers(numbers: Numbers) -> Numbers:
 
 
 def _garbled(what: str) -> UpstreamError:
-    return UpstreamError(Kind.GARBLED, f"the upstream {what}")
+    return UpstreamError(UpstreamFailure.MALFORMED, f"the upstream {what}")
 
 
 _COUNTS = {"prompt_tokens", "total_tokens", "estimated"}  # there is nothing that embeddings complete

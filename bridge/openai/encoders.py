@@ -22,14 +22,23 @@ if TYPE_CHECKING:
     from bridge.core.deltas import Delta, Usage
     from bridge.core.errors import BridgeError
 
-__all__ = ["DONE", "Head", "StreamReply", "WholeReply", "completion", "event", "usage_object", "whole_choice"]
+__all__ = [
+    "DONE",
+    "ChunkEncoder",
+    "CompletionEncoder",
+    "CompletionInfo",
+    "completion",
+    "completion_choice",
+    "sse_event",
+    "usage_object",
+]
 
 DONE = b"data: [DONE]\n\n"
 _HOLE = "\ue000"
 
 
 @dataclass(slots=True)
-class Head:
+class CompletionInfo:
     """What is the same in a whole reply. `created` is in Unix seconds, `asked` the client's body."""
 
     endpoint: Endpoint
@@ -38,17 +47,17 @@ class Head:
     model: str
     role: str = "assistant"
     include_usage: bool = False
-    asked: Mapping[str, Any] = field(default_factory=dict)
+    request_body: Mapping[str, Any] = field(default_factory=dict)
 
 
-class StreamReply:
+class ChunkEncoder:
     """Writes chunks as they come."""
 
     __slots__ = ("_around", "_finish", "_head", "_tools", "started")
 
     content_type = "text/event-stream; charset=utf-8"
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: CompletionInfo) -> None:
         self._head = head
         self._around: dict[int, tuple[bytes, bytes]] = {}
         self._finish: dict[int, str] = {}
@@ -64,7 +73,7 @@ class StreamReply:
                 out.append(self._chunk(delta.choice, {"reasoning_content": delta.reasoning}))
             if delta.logprobs is not None:
                 out.append(self._chunk(delta.choice, {"content": delta.text}, logprobs=delta.logprobs))
-            elif delta.text and not delta.instead:
+            elif delta.text and not delta.replaces:
                 out += (around[0], json.dumps(delta.text), around[1])
             if delta.tool_calls and self._head.endpoint is CHAT:
                 self._tools.add(delta.choice)
@@ -73,7 +82,7 @@ class StreamReply:
                 self._finish[delta.choice] = delta.finish_reason
         return b"".join(out)
 
-    def around(self, choice: int) -> tuple[bytes, bytes] | None:
+    def text_template(self, choice: int) -> tuple[bytes, bytes] | None:
         """What stands around the literal of a text, once the choice has begun."""
         return self._around.get(choice)
 
@@ -86,12 +95,12 @@ class StreamReply:
             reason = finish_reason(self._finish.get(choice), tools=choice in self._tools)
             out.append(self._chunk(choice, {}, finish=reason))
         if usage is not None and self._head.include_usage:
-            out.append(event(self._object([]) | {"usage": usage_object(usage)}))
+            out.append(sse_event(self._object([]) | {"usage": usage_object(usage)}))
         return b"".join([*out, DONE])
 
     def fail(self, error: BridgeError) -> bytes:
         """The end of a stream that failed on the way."""
-        return event(error.envelope)
+        return sse_event(error.envelope)
 
     def _open(self, delta: Delta | None, out: list[bytes], choice: int = 0) -> tuple[bytes, bytes]:
         """Begin a choice: its role, and the chunk that its texts will fill."""
@@ -114,7 +123,7 @@ class StreamReply:
             text = delta.get("content", "")
             reason = text_finish_reason(finish) if finish else None
             one = {"text": text, "index": choice, "logprobs": logprobs, "finish_reason": reason}
-        return event(self._object([one]))
+        return sse_event(self._object([one]))
 
     def _object(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         head = self._head
@@ -141,7 +150,7 @@ class _Choice:
         self.finish: str | None = None
 
     def add(self, delta: Delta) -> None:
-        if delta.instead:
+        if delta.replaces:
             self.text.clear()
         self.text.append(delta.text)
         if delta.reasoning:
@@ -153,14 +162,14 @@ class _Choice:
         self.finish = delta.finish_reason or self.finish
 
 
-class WholeReply:
+class CompletionEncoder:
     """Folds deltas into one completion."""
 
     __slots__ = ("_choices", "_head")
 
     started = False  # nothing leaves before the end, so a failure keeps its status
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: CompletionInfo) -> None:
         self._head = head
         self._choices: dict[int, _Choice] = {}
 
@@ -187,7 +196,7 @@ class WholeReply:
 
     def _made(self, number: int, choice: _Choice) -> dict[str, Any]:
         text, reasoning = "".join(choice.text), "".join(choice.reasoning)
-        made = whole_choice(self._head, number, text, choice.finish)
+        made = completion_choice(self._head, number, text, choice.finish)
         made["logprobs"] = choice.logprobs
         if self._head.endpoint is not CHAT:
             return made
@@ -201,7 +210,7 @@ class WholeReply:
         return made
 
 
-def completion(head: Head, choices: Sequence[Mapping[str, Any]], usage: Usage | None) -> bytes:
+def completion(head: CompletionInfo, choices: Sequence[Mapping[str, Any]], usage: Usage | None) -> bytes:
     """A whole body."""
     body: dict[str, Any] = {
         "id": head.id,
@@ -215,7 +224,7 @@ def completion(head: Head, choices: Sequence[Mapping[str, Any]], usage: Usage | 
     return json.dumps(body)
 
 
-def whole_choice(head: Head, number: int, text: str, finish: str | None) -> dict[str, Any]:
+def completion_choice(head: CompletionInfo, number: int, text: str, finish: str | None) -> dict[str, Any]:
     """One choice of a whole body, that says a text and no more."""
     if head.endpoint is CHAT:
         message = {"role": head.role, "content": text, "refusal": None}
@@ -273,6 +282,6 @@ def _join_logprobs(one: Any, other: Any) -> Any:
     return other if other is not None else one
 
 
-def event(value: dict[str, Any]) -> bytes:
+def sse_event(value: dict[str, Any]) -> bytes:
     """One event of a stream."""
     return b"data: " + json.dumps(value) + b"\n\n"

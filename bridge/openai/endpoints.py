@@ -19,7 +19,7 @@ class Endpoint(NamedTuple):
     object: str
     chunk_object: str = ""
     id_prefix: str = ""
-    finds: str = "text"
+    output: str = "text"
 
 
 CHAT: Final = Endpoint(
@@ -28,7 +28,7 @@ CHAT: Final = Endpoint(
 COMPLETIONS: Final = Endpoint(
     "completions", "completions", "text_completion", "text_completion", "text_completion", "cmpl-"
 )
-EMBEDDINGS: Final = Endpoint("embeddings", "embeddings", "embeddings", "list", finds="embeddings")
-IMAGES: Final = Endpoint("images", "images/generations", "image_generation", "", finds="images")
+EMBEDDINGS: Final = Endpoint("embeddings", "embeddings", "embeddings", "list", output="embeddings")
+IMAGES: Final = Endpoint("images", "images/generations", "image_generation", "", output="images")
 
 ENDPOINTS: Final = {endpoint.name: endpoint for endpoint in (CHAT, COMPLETIONS, EMBEDDINGS, IMAGES)}

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-__all__ = ["Failure", "has_error", "read_failure", "shorten"]
+__all__ = ["ErrorDetails", "excerpt", "has_error", "parse_error_body"]
 
 _MOST = 500  # characters of a body that are shown to a person
 
 
-class Failure(NamedTuple):
+class ErrorDetails(NamedTuple):
     """What could be found of message, type, code and param; the message is never empty."""
 
     message: str
@@ -22,7 +22,7 @@ class Failure(NamedTuple):
     param: str | None = None
 
 
-def read_failure(doc: Any, text: str, status: int) -> Failure:
+def parse_error_body(doc: Any, text: str, status: int) -> ErrorDetails:
     """Read a failed answer: `doc` is its JSON, MISSING where it is none, and `text` its body."""
     if isinstance(doc, list) and len(doc) == 1:
         doc = doc[0]  # Gemini wraps the error of an array stream in an array
@@ -30,13 +30,15 @@ def read_failure(doc: Any, text: str, status: int) -> Failure:
         inner = doc["error"] if isinstance(doc.get("error"), dict) else doc
         message = _message(inner) or _message(doc)
         if message:
-            return Failure(
+            return ErrorDetails(
                 message, _word(inner.get("type")), _word(inner.get("code")), _word(inner.get("param"))
             )
-    said = shorten(_strip_html(text))
+    said = excerpt(_strip_html(text))
     if 200 <= status < 300:
-        return Failure("the upstream reported a failure" + (f": {said}" if said else " without a word of it"))
-    return Failure(f"the upstream answered {status}" + (f": {said}" if said else " with an empty body"))
+        return ErrorDetails(
+            "the upstream reported a failure" + (f": {said}" if said else " without a word of it")
+        )
+    return ErrorDetails(f"the upstream answered {status}" + (f": {said}" if said else " with an empty body"))
 
 
 def has_error(doc: Any) -> bool:
@@ -45,7 +47,7 @@ def has_error(doc: Any) -> bool:
     return error is True or (isinstance(error, str | dict | list) and bool(error))
 
 
-def shorten(text: str, most: int = _MOST) -> str:
+def excerpt(text: str, most: int = _MOST) -> str:
     """A text on one line, cut where it is long."""
     line = " ".join(text[: most * 4].split())
     return line if len(line) <= most else line[: most - 1] + "…"

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import Image
-from bridge.core.errors import Kind, UpstreamError
-from bridge.openai.normalize import identical, named, objects, without
+from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.openai.normalize import dicts_in, json_equal, omit, with_upstream_identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.core.deltas import Usage
     from bridge.core.errors import BridgeError
-    from bridge.openai.encoders import Head
+    from bridge.openai.encoders import CompletionInfo
 
 __all__ = ["ImagesReply", "mend_images", "read_image"]
 
@@ -53,7 +53,7 @@ class ImagesReply:
 
     started = False  # nothing leaves before the end, so a failure keeps its status
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: CompletionInfo) -> None:
         self._head = head
         self._images: dict[int, Image] = {}
 
@@ -72,19 +72,19 @@ class ImagesReply:
         return b""
 
 
-def mend_images(body: Body, images: list[Image], head: Head, usage: Usage | None) -> Body:
+def mend_images(body: Body, images: list[Image], head: CompletionInfo, usage: Usage | None) -> Body:
     """An answer with these images in the format asked for: the same object, or a mended copy.
 
     Raises UpstreamError where one is a URL and its bytes were asked for.
     """
-    told = objects(body.get("data", []))
+    told = dicts_in(body.get("data", []))
     items = told if len(told) == len(images) else [{}] * len(images)
-    wanted = head.asked.get("response_format")
+    wanted = head.request_body.get("response_format")
     mended = {
-        **without(body, "error"),
-        "created": named(head, body).created,
+        **omit(body, "error"),
+        "created": with_upstream_identity(head, body).created,
         "data": [
-            {**without(item, *_FORMATS), **_shown(image, wanted)}
+            {**omit(item, *_FORMATS), **_shown(image, wanted)}
             for item, image in zip(items, images, strict=True)
         ],
     }
@@ -94,7 +94,7 @@ def mend_images(body: Body, images: list[Image], head: Head, usage: Usage | None
             "output_tokens": usage.completion_tokens,
             "total_tokens": usage.total_tokens,
         }
-    return body if identical(mended, body) else mended
+    return body if json_equal(mended, body) else mended
 
 
 def _shown(image: Image, wanted: Any) -> Body:
@@ -103,7 +103,7 @@ def _shown(image: Image, wanted: Any) -> Body:
     match wanted:
         case "b64_json" if data is None:
             raise UpstreamError(
-                Kind.GARBLED,
+                UpstreamFailure.MALFORMED,
                 "the upstream sent the URL of an image where `response_format: b64_json` was asked for: "
                 "ask for `url`",
             )
@@ -119,7 +119,9 @@ def _base64(text: str) -> str:
     """The same bytes as clients read them: on one line, of the standard alphabet, padded."""
     data = "".join(text.splitlines()).translate(_STANDARD)
     if not _BASE64.fullmatch(data) or len(data.rstrip("=")) % 4 == 1:
-        raise UpstreamError(Kind.GARBLED, "the upstream sent an image that is neither a URL nor base64")
+        raise UpstreamError(
+            UpstreamFailure.MALFORMED, "the upstream sent an image that is neither a URL nor base64"
+        )
     return data + "=" * (-len(data) % 4)
 
 

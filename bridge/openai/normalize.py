@@ -12,11 +12,18 @@ from bridge.openai.endpoints import CHAT, Endpoint
 
 if TYPE_CHECKING:
     from bridge.core.deltas import Usage
-    from bridge.openai.encoders import Head
+    from bridge.openai.encoders import CompletionInfo
 
 __all__ = [
-    "finish_word", "identical", "index_of", "mend_usage", "named", "objects", "said_text", "with_texts",
-    "without",
+    "choice_text",
+    "coerce_text_fields",
+    "dicts_in",
+    "index_of",
+    "json_equal",
+    "normalize_finish_reason",
+    "normalize_usage",
+    "omit",
+    "with_upstream_identity",
 ]  # fmt: skip
 
 Body = dict[str, Any]
@@ -25,7 +32,7 @@ _MOST_CHOICES = 128  # that OpenAI lets anyone ask for
 _TEXTS = ("content", "reasoning_content", "reasoning")
 
 
-def named(head: Head, body: Body) -> Head:
+def with_upstream_identity(head: CompletionInfo, body: Body) -> CompletionInfo:
     """What a reply is called by its server, where that says something usable."""
     return replace(
         head,
@@ -35,7 +42,7 @@ def named(head: Head, body: Body) -> Head:
     )
 
 
-def finish_word(value: Any, endpoint: Endpoint = CHAT) -> str | None:
+def normalize_finish_reason(value: Any, endpoint: Endpoint = CHAT) -> str | None:
     """A reason of OpenAI's vocabulary, None while the answer goes on."""
     if value in (None, "", "null", "None") or value is False:
         return None
@@ -43,7 +50,7 @@ def finish_word(value: Any, endpoint: Endpoint = CHAT) -> str | None:
     return word if endpoint is CHAT else text_finish_reason(word)
 
 
-def mend_usage(told: Any, usage: Usage) -> Body:
+def normalize_usage(told: Any, usage: Usage) -> Body:
     """Token counts as they were told, with those that were understood."""
     mended: Body = _integers(told) if isinstance(told, dict) else {}
     counts = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -57,7 +64,7 @@ def index_of(number: int, choice: Body) -> int:
     return index if type(index) is int and 0 <= index < _MOST_CHOICES else number
 
 
-def said_text(choice: Body) -> str | None:
+def choice_text(choice: Body) -> str | None:
     """The text of a legacy completion's choice, or of a chat's in its place."""
     for said in (choice, choice.get("delta"), choice.get("message")):
         if isinstance(said, dict):
@@ -67,7 +74,7 @@ def said_text(choice: Body) -> str | None:
     return None
 
 
-def with_texts(said: Body) -> Body:
+def coerce_text_fields(said: Body) -> Body:
     """A delta or message whose texts are texts; the same object where they were."""
     for name in _TEXTS:
         if not isinstance(said.get(name), str | None):
@@ -75,17 +82,17 @@ def with_texts(said: Body) -> Body:
     return said
 
 
-def objects(value: Any) -> list[Body]:
+def dicts_in(value: Any) -> list[Body]:
     """The objects of a list, or the one in its place."""
     return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)]
 
 
-def without(body: Body, *names: str) -> Body:
+def omit(body: Body, *names: str) -> Body:
     """A copy that lacks some members."""
     return {name: value for name, value in body.items() if name not in names}
 
 
-def identical(one: Any, other: Any) -> bool:
+def json_equal(one: Any, other: Any) -> bool:
     """Equal JSON, and of equal types: 1 is not 1.0 here."""
     if one is other:
         return True
@@ -95,11 +102,11 @@ def identical(one: Any, other: Any) -> bool:
         if one.keys() != other.keys():
             return False
         for name, value in one.items():  # a loop: what was not mended is the same object, as a rule
-            if value is not other[name] and not identical(value, other[name]):
+            if value is not other[name] and not json_equal(value, other[name]):
                 return False
         return True
     if type(one) is list:
-        return len(one) == len(other) and all(map(identical, one, other))
+        return len(one) == len(other) and all(map(json_equal, one, other))
     return bool(one == other)
 
 

@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.openai.endpoints import CHAT
 from bridge.openai.normalize import (
-    finish_word,
-    identical,
+    choice_text,
+    coerce_text_fields,
+    dicts_in,
     index_of,
-    named,
-    objects,
-    said_text,
-    with_texts,
-    without,
+    json_equal,
+    normalize_finish_reason,
+    omit,
+    with_upstream_identity,
 )
-from bridge.openai.tool_calls import ToolCalls
+from bridge.openai.tool_calls import ToolCallAssembler
 
 if TYPE_CHECKING:
-    from bridge.openai.encoders import Head
+    from bridge.openai.encoders import CompletionInfo
 
-__all__ = ["ChunkMender"]
+__all__ = ["ChunkNormalizer"]
 
 Body = dict[str, Any]
 _Choices = frozenset[int]
 
 
-class ChunkMender:
+class ChunkNormalizer:
     """Mends the chunks of one stream. `head` says what the first chunk does not.
 
     `found`: something was said, be it empty; `said`: more than that. `finished`: the choices that have had
@@ -42,25 +42,34 @@ class ChunkMender:
     """
 
     __slots__ = (
-        "_calls", "_head", "_known", "_roles", "_seen", "_speaks", "ending", "finished", "found",
-        "resumed", "said",
+        "_calls",
+        "_head",
+        "_known",
+        "_roles",
+        "_seen",
+        "_speaks",
+        "finished",
+        "finished_with_text",
+        "has_content",
+        "has_output",
+        "resumed",
     )  # fmt: skip
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: CompletionInfo) -> None:
         self._head = head
         self._known = False
         self._roles: set[int] = set()
         self._seen: set[int] = set()
         self._speaks = False  # the choice that is read, in this chunk
-        self._calls: dict[int, ToolCalls] = {}
+        self._calls: dict[int, ToolCallAssembler] = {}
         self.finished: set[int] = set()
-        self.ending = _NONE
+        self.finished_with_text = _NONE
         self.resumed = _NONE
-        self.found = False
-        self.said = False
+        self.has_output = False
+        self.has_content = False
 
     @property
-    def head(self) -> Head:
+    def head(self) -> CompletionInfo:
         """What is the same in every chunk."""
         return self._head
 
@@ -69,15 +78,15 @@ class ChunkMender:
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices:
             return None
-        ended, self.ending, self.resumed = self.ending, _NONE, _NONE
+        ended, self.finished_with_text, self.resumed = self.finished_with_text, _NONE, _NONE
         mended = [self._choice(number, choice, ended) for number, choice in enumerate(choices)]
         kept = [choice for choice in mended if choice is not None]
         if not kept:
-            self.ending = ended
+            self.finished_with_text = ended
             return None
         if not self._known:
             self._known = True  # the first chunk that goes on says what the stream is called
-            self._head = named(self._head, chunk)
+            self._head = with_upstream_identity(self._head, chunk)
         unchanged = len(kept) == len(choices) and all(
             one is other for one, other in zip(kept, choices, strict=True)
         )
@@ -86,13 +95,13 @@ class ChunkMender:
         early = usage is not None and (self._head.include_usage or type(usage) is not dict)
         if unchanged and not early and self._agrees(chunk):
             return chunk
-        return self.frame(chunk) | {"choices": kept} | ({"usage": None} if early else {})
+        return self.with_identity(chunk) | {"choices": kept} | ({"usage": None} if early else {})
 
-    def frame(self, chunk: Body) -> Body:
+    def with_identity(self, chunk: Body) -> Body:
         """A chunk under the id, created and model of this stream."""
         head = self._head
         return {
-            **without(chunk, "error"),  # it is null or empty, but there are clients that only look for it
+            **omit(chunk, "error"),  # it is null or empty, but there are clients that only look for it
             "id": head.id,
             "object": head.endpoint.chunk_object,
             "created": head.created,
@@ -110,7 +119,7 @@ class ChunkMender:
     def finish(self) -> list[Body]:
         """Finish chunks for the choices that had none."""
         missing = sorted((self._seen or {0}) - self.finished)
-        return [self.frame({}) | {"choices": [self._last(index)]} for index in missing]
+        return [self.with_identity({}) | {"choices": [self._last(index)]} for index in missing]
 
     def _last(self, index: int) -> Body:
         reason = "tool_calls" if self._calls.get(index) else "stop"
@@ -136,7 +145,7 @@ class ChunkMender:
         self._speaks = False
         said = self._delta(index, choice) if key == "delta" else self._text(choice)
         raw = choice.get("finish_reason")
-        finish = None if raw is None else finish_word(raw, self._head.endpoint)
+        finish = None if raw is None else normalize_finish_reason(raw, self._head.endpoint)
         if said is None and finish is None:
             return None  # an annotation, such as Azure's content filter sends
         if not self._goes_on(index, finish, ended):
@@ -146,7 +155,7 @@ class ChunkMender:
         same = said is choice.get(key) and finish == raw and type(raw) is not bool
         if same and choice.get("index") is index and "finish_reason" in choice:
             return choice
-        return {**without(choice, *_TEXTS), "index": index, key: said, "finish_reason": finish}
+        return {**omit(choice, *_TEXTS), "index": index, key: said, "finish_reason": finish}
 
     def _goes_on(self, index: int, finish: str | None, ended: _Choices) -> bool:
         """Whether a choice still has something to say: nothing follows its finish."""
@@ -158,17 +167,17 @@ class ChunkMender:
             self.resumed |= {index}
         if finish is not None:
             self.finished.add(index)
-            self.ending |= {index} if self._speaks else _NONE
+            self.finished_with_text |= {index} if self._speaks else _NONE
             # Cut short or filtered, an answer may well have no text; one that ended well has some.
-            self.found = self.found or finish != "stop"
-            self.said = self.said or self.found
+            self.has_output = self.has_output or finish != "stop"
+            self.has_content = self.has_content or self.has_output
         return True
 
     def _text(self, choice: Body) -> str | None:
-        text = said_text(choice)
-        self.found = self.found or text is not None
+        text = choice_text(choice)
+        self.has_output = self.has_output or text is not None
         self._speaks = bool(text)
-        self.said = self.said or self._speaks
+        self.has_content = self.has_content or self._speaks
         return text
 
     def _delta(self, index: int, choice: Body) -> Body | None:
@@ -181,30 +190,30 @@ class ChunkMender:
             delta = {"content": text} if isinstance(text, str) else None
         if delta is None:
             return None
-        mended = self._heard(delta)
+        mended = self._normalize_texts(delta)
         if index not in self._roles:
             self._roles.add(index)
             if delta.get("role") != "assistant":
                 mended = {"content": "", **mended, "role": "assistant"}
         elif "role" in delta:
-            mended = without(mended, "role")
+            mended = omit(mended, "role")
         if mended.get("tool_calls") is not None:
-            known = self._calls.setdefault(index, ToolCalls(f"call_{self._head.id}_{index}"))
-            calls = [known.delta(call) for call in objects(mended["tool_calls"])]
-            if not identical(calls, mended["tool_calls"]):
+            known = self._calls.setdefault(index, ToolCallAssembler(f"call_{self._head.id}_{index}"))
+            calls = [known.delta(call) for call in dicts_in(mended["tool_calls"])]
+            if not json_equal(calls, mended["tool_calls"]):
                 mended = {**mended, "tool_calls": calls}
         return mended
 
-    def _heard(self, delta: Body) -> Body:
+    def _normalize_texts(self, delta: Body) -> Body:
         """The delta with its texts as texts, noted what it says."""
         mended = delta
         for name, value in delta.items():
             if name in _SAID and value is not None:
-                self.found = True
+                self.has_output = True
                 self._speaks = self._speaks or bool(value)
                 if type(value) is not str:
-                    mended = with_texts(delta)
-        self.said = self.said or self._speaks
+                    mended = coerce_text_fields(delta)
+        self.has_content = self.has_content or self._speaks
         return mended
 
 

@@ -15,10 +15,10 @@ from bridge.openai.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, IMAGES, Endpo
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["PARAMETERS", "STRUCTURE", "content_text", "read_request"]
+__all__ = ["PARAMETERS", "STRUCTURAL_FIELDS", "content_text", "parse_request"]
 
 
-def read_request(endpoint: Endpoint, data: bytes) -> dict[str, Any]:
+def parse_request(endpoint: Endpoint, data: bytes) -> dict[str, Any]:
     """The body as a mapping. Raises RequestError (400) that names the member at fault."""
     if _depth(data) > _DEEPEST:
         raise RequestError(400, f"the body is nested deeper than {_DEEPEST} levels", code="invalid_json")
@@ -33,7 +33,7 @@ def read_request(endpoint: Endpoint, data: bytes) -> dict[str, Any]:
         if endpoint is not IMAGES:
             raise _missing("model")
         body["model"] = _IMAGE_MODEL
-    sound = checks.sound
+    sound = checks.trusted_types
     for name, value in body.items():
         if name in sound and type(value) not in sound[name]:
             _check_member(name, value, checks.members[name])
@@ -239,7 +239,7 @@ class _Checks(NamedTuple):
     """
 
     members: Mapping[str, _Check]
-    sound: Mapping[str, tuple[type, ...]]
+    trusted_types: Mapping[str, tuple[type, ...]]
     together: Callable[[dict[str, Any]], None]
 
     @classmethod
@@ -258,10 +258,10 @@ _CHECKED: dict[str, _Checks] = {
 
 _IMAGE_MODEL = "dall-e-2"  # what OpenAI takes where none is named
 
-STRUCTURE = frozenset({"model", "messages", "prompt", "input", "stream", "stream_options"})
+STRUCTURAL_FIELDS = frozenset({"model", "messages", "prompt", "input", "stream", "stream_options"})
 """Members that make the request what it is; the others are parameters that a server may lack."""
 
-PARAMETERS = (_CHECKS.keys() | _EMBEDDING_CHECKS.keys() | _IMAGE_CHECKS.keys()) - STRUCTURE | {
+PARAMETERS = (_CHECKS.keys() | _EMBEDDING_CHECKS.keys() | _IMAGE_CHECKS.keys()) - STRUCTURAL_FIELDS | {
     "audio", "background", "best_of", "echo", "function_call", "functions", "metadata", "modalities",
     "moderation", "output_compression", "output_format", "parallel_tool_calls", "prediction",
     "prompt_cache_key", "prompt_cache_retention", "reasoning_effort", "safety_identifier", "service_tier",

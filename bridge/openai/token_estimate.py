@@ -22,12 +22,12 @@ from bridge.openai.request_validation import content_text
 if TYPE_CHECKING:
     from bridge.core.deltas import Delta
 
-__all__ = ["Tally", "prompt_tokens", "text_tokens"]
+__all__ = ["TokenEstimator", "prompt_tokens", "text_tokens"]
 
 Body = dict[str, Any]
 
 
-class Tally:
+class TokenEstimator:
     """Counts what is said, as it is said."""
 
     __slots__ = ("_quarters",)
@@ -90,11 +90,11 @@ def _message_tokens(message: Body) -> int:
 def _quarters(text: str) -> int:
     if text.isascii():
         return len(text)
-    return len(text) + sum(extra * sum(map(len, runs.findall(text))) for runs, extra in _DEARER)
+    return len(text) + sum(extra * sum(map(len, runs.findall(text))) for runs, extra in _EXTRA_QUARTERS)
 
 
 # What a character of each kind costs beyond one quarter.
-_DEARER = (
+_EXTRA_QUARTERS = (
     (re.compile("[\u0370-\u10ff\u1200-\u1dff]+"), 1),
     (re.compile("[\u1100-\u11ff\u2e80-\ud7ff\uf900-\ufaff\uff00-\uffef]+"), 3),
     (re.compile("[\U00010000-\U0010ffff]+"), 7),

@@ -15,25 +15,25 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.core import json
-from bridge.core.deltas import CallPiece
+from bridge.core.deltas import ToolCallFragment
 
-__all__ = ["ToolCalls", "whole_call"]
+__all__ = ["ToolCallAssembler", "whole_call"]
 
 Body = dict[str, Any]
 
 _OWN = {"index", "id", "type", "function"}
 
 
-class ToolCalls:
+class ToolCallAssembler:
     """The calls of one choice as they come. `prefix` begins the ids of those that come without one."""
 
-    __slots__ = ("_ids", "_places", "_prefix", "_unsaid")
+    __slots__ = ("_ids", "_pending_arguments", "_places", "_prefix")
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self._places: dict[int, int] = {}  # ours by the server's index
         self._ids: list[str] = []
-        self._unsaid: dict[int, str] = {}  # the arguments of calls of which none have come
+        self._pending_arguments: dict[int, str] = {}  # the arguments of calls of which none have come
 
     def __bool__(self) -> bool:
         """Whether there were any."""
@@ -43,21 +43,21 @@ class ToolCalls:
         """One piece of a call, in OpenAI's shape or nearly that."""
         delta = self._delta(call)
         if delta["function"]["arguments"]:
-            self._unsaid.pop(delta["index"], None)
+            self._pending_arguments.pop(delta["index"], None)
         elif "id" in delta:
-            self._unsaid[delta["index"]] = "{}"
+            self._pending_arguments[delta["index"]] = "{}"
         return delta
 
     def read(self, found: list[Any]) -> list[Body]:
         """What pieces of either kind add; what is neither is no call."""
         deltas = [
-            self.piece(one) if isinstance(one, CallPiece) else self.delta(one)
+            self.piece(one) if isinstance(one, ToolCallFragment) else self.delta(one)
             for one in found
-            if isinstance(one, CallPiece | dict)
+            if isinstance(one, ToolCallFragment | dict)
         ]
         return [delta for delta in deltas if delta]
 
-    def piece(self, piece: CallPiece) -> Body | None:
+    def piece(self, piece: ToolCallFragment) -> Body | None:
         """One piece of a call in a format that says which; None where it adds nothing."""
         if piece.name is not None:
             return self._begin(piece, piece.name)
@@ -67,20 +67,20 @@ class ToolCalls:
         place = self._places[piece.at]
         if piece.ended:
             del self._places[piece.at]
-            return self._told(place) if place in self._unsaid else None
+            return self._told(place) if place in self._pending_arguments else None
         if not piece.arguments:
             return None
-        self._unsaid.pop(place, None)
+        self._pending_arguments.pop(place, None)
         return {"index": place, "function": {"arguments": piece.arguments}}
 
     def close(self) -> list[Body] | None:
         """What is left to say, now that all calls have ended: the arguments of those without any."""
-        return [self._told(place) for place in list(self._unsaid)] or None
+        return [self._told(place) for place in list(self._pending_arguments)] or None
 
     def _told(self, place: int) -> Body:
-        return {"index": place, "function": {"arguments": self._unsaid.pop(place)}}
+        return {"index": place, "function": {"arguments": self._pending_arguments.pop(place)}}
 
-    def _begin(self, piece: CallPiece, name: str) -> Body:
+    def _begin(self, piece: ToolCallFragment, name: str) -> Body:
         place = len(self._ids)
         # Results are found by their call's id, so two calls cannot share one.
         known = piece.id if piece.id and piece.id not in self._ids else f"{self._prefix}_{place}"
@@ -88,7 +88,7 @@ class ToolCalls:
         if piece.at is not None:
             self._places[piece.at] = place
         if not piece.arguments:
-            self._unsaid[place] = piece.otherwise
+            self._pending_arguments[place] = piece.default_arguments
         function = {"name": name, "arguments": piece.arguments}
         return {"index": place, "id": known, "type": "function", "function": function, **piece.more}
 

@@ -54,9 +54,9 @@ def _prompt(
     otherwise: Mapping[str, Any],
     stop: tuple[str, ...],
 ) -> Prompt:
-    from bridge.core.jinja import Template  # Jinja costs start and memory, which not every file needs
+    from bridge.core.jinja import JinjaTemplate  # Jinja costs start and memory, which not every file needs
 
-    template = Template(_without_last_line_end(source))
+    template = JinjaTemplate(_without_last_line_end(source))
     reads = template.variables - given.keys() - _NOT_OF_THE_DOCUMENT
 
     def render(document: Document) -> str:
@@ -74,10 +74,10 @@ def _without_last_line_end(source: str) -> str:
     """Leave out what Jinja itself would, had it not been told to keep it: files and YAML blocks end so."""
     if not isinstance(source, Interpolated):
         return source.removesuffix("\n")
-    if not source.own.endswith("\n"):
+    if not source.template.endswith("\n"):
         return source
     shorter = Interpolated([source.removesuffix("\n")], [])
-    shorter.own, shorter.values = source.own.removesuffix("\n"), source.values
+    shorter.template, shorter.values = source.template.removesuffix("\n"), source.values
     return shorter
 
 

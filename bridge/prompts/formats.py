@@ -18,7 +18,7 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
-from bridge.prompts.prompt import MESSAGES, Document, Prompt, Role, Said, messages_of, read, text_of
+from bridge.prompts.prompt import MESSAGES, Document, Prompt, PromptMessage, Role, messages_of, read, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +28,7 @@ __all__ = ["PROMPTS"]
 _BLANK_LINE = "\n\n"
 
 
-class Standing(Enum):
+class SystemPlacement(Enum):
     """Where a family keeps what the operator says."""
 
     TURNS = auto()  # each system message is a turn of its own, where it was said
@@ -36,7 +36,7 @@ class Standing(Enum):
     FIRST_USER = auto()  # one text inside the first turn of the user
 
 
-class Marks(NamedTuple):
+class Delimiters(NamedTuple):
     """What stands before and after a text."""
 
     before: str
@@ -46,36 +46,38 @@ class Marks(NamedTuple):
         return f"{self.before}{text}{self.after}"
 
 
-class Style(NamedTuple):
+class PromptFormat(NamedTuple):
     """How one family writes a conversation. Empty `opening`: the end of the user's turn opens the answer."""
 
-    system: Marks
-    user: Marks
-    assistant: Marks
-    opening: str
+    system: Delimiters
+    user: Delimiters
+    assistant: Delimiters
+    generation_prompt: str
     stop: tuple[str, ...]
-    standing: Standing = Standing.TURNS
-    preamble: str = ""  # the system text of a client that sent none
-    joint: str | None = None  # makes one turn of neighbours of one role, where roles have to alternate
-    tidy: Callable[[str], str] = str
+    standing: SystemPlacement = SystemPlacement.TURNS
+    default_system: str = ""  # the system text of a client that sent none
+    merge_separator: str | None = (
+        None  # makes one turn of neighbours of one role, where roles have to alternate
+    )
+    clean: Callable[[str], str] = str
 
 
-def _styled(style: Style) -> Prompt:
-    return Prompt(lambda document: _write(style, read(document, style.tidy)), style.stop, MESSAGES)
+def _styled(style: PromptFormat) -> Prompt:
+    return Prompt(lambda document: _write(style, read(document, style.clean)), style.stop, MESSAGES)
 
 
-def _write(style: Style, said: list[Said]) -> str:
+def _write(style: PromptFormat, said: list[PromptMessage]) -> str:
     said = _settle_system(style, said)
-    if style.joint is not None:
-        said = _join_neighbours(said, style.joint)
+    if style.merge_separator is not None:
+        said = _join_neighbours(said, style.merge_separator)
     text = "".join(_marks(style, role).around(text) for role, text in said)
-    if not style.opening and said and said[-1].role == "assistant":
+    if not style.generation_prompt and said and said[-1].role == "assistant":
         # Only a user's turn could open another answer. The last one is left open, to be gone on with.
         text = text.removesuffix(style.assistant.after)
-    return text + style.opening
+    return text + style.generation_prompt
 
 
-def _marks(style: Style, role: Role) -> Marks:
+def _marks(style: PromptFormat, role: Role) -> Delimiters:
     match role:
         case "system":
             return style.system
@@ -87,43 +89,43 @@ def _marks(style: Style, role: Role) -> Marks:
             assert_never(role)
 
 
-def _settle_system(style: Style, said: list[Said]) -> list[Said]:
-    if style.standing is Standing.TURNS:
+def _settle_system(style: PromptFormat, said: list[PromptMessage]) -> list[PromptMessage]:
+    if style.standing is SystemPlacement.TURNS:
         return said
-    system = _joined((one.text for one in said if one.role == "system"), _BLANK_LINE) or style.preamble
+    system = _joined((one.text for one in said if one.role == "system"), _BLANK_LINE) or style.default_system
     turns = [one for one in said if one.role != "system"]
     if not system:
         return turns
     match style.standing:
-        case Standing.HEAD:
-            return [Said("system", system), *turns]
-        case Standing.FIRST_USER:
+        case SystemPlacement.HEAD:
+            return [PromptMessage("system", system), *turns]
+        case SystemPlacement.FIRST_USER:
             return _tell_first_user(style.system, system, turns)
         case _:
             assert_never(style.standing)
 
 
-def _tell_first_user(marks: Marks, system: str, turns: list[Said]) -> list[Said]:
+def _tell_first_user(marks: Delimiters, system: str, turns: list[PromptMessage]) -> list[PromptMessage]:
     for number, (role, text) in enumerate(turns):
         if role == "user":
-            return [*turns[:number], Said("user", marks.around(system) + text), *turns[number + 1 :]]
-    return [Said("user", system), *turns]  # nobody asked: what the operator says is the question
+            return [*turns[:number], PromptMessage("user", marks.around(system) + text), *turns[number + 1 :]]
+    return [PromptMessage("user", system), *turns]  # nobody asked: what the operator says is the question
 
 
-def _join_neighbours(said: list[Said], joint: str) -> list[Said]:
+def _join_neighbours(said: list[PromptMessage], joint: str) -> list[PromptMessage]:
     runs = groupby(said, key=lambda one: one.role)
-    return [Said(role, _joined((one.text for one in run), joint)) for role, run in runs]
+    return [PromptMessage(role, _joined((one.text for one in run), joint)) for role, run in runs]
 
 
 def _joined(texts: Iterable[str], joint: str) -> str:
     return joint.join(text for text in texts if text)
 
 
-def _plain(style: Style, document: Document) -> str:
+def _plain(style: PromptFormat, document: Document) -> str:
     """A lone user message needs no marks: it is the text to complete."""
-    said = read(document, style.tidy)
-    match [one for one in said if one != Said("system", "")]:
-        case [Said("user", text)]:
+    said = read(document, style.clean)
+    match [one for one in said if one != PromptMessage("system", "")]:
+        case [PromptMessage("user", text)]:
             return text
         case _:
             return _write(style, said)
@@ -139,70 +141,70 @@ def _join(document: Document) -> str:
     return " ".join([text_of(message) for message in messages_of(document)])
 
 
-_PLAIN = Style(
-    system=Marks("", _BLANK_LINE),
-    user=Marks("User: ", "\n"),
-    assistant=Marks("Assistant: ", "\n"),
-    opening="Assistant:",  # no space: tokenizers join it to the word that comes
+_PLAIN = PromptFormat(
+    system=Delimiters("", _BLANK_LINE),
+    user=Delimiters("User: ", "\n"),
+    assistant=Delimiters("Assistant: ", "\n"),
+    generation_prompt="Assistant:",  # no space: tokenizers join it to the word that comes
     stop=("\nUser:",),
-    standing=Standing.HEAD,
+    standing=SystemPlacement.HEAD,
 )
 
 # openai-python 0.28, chatml.md. Spoken by Qwen, Yi, Hermes, Dolphin, OpenOrca and many more.
-_CHATML = Style(
-    system=Marks("<|im_start|>system\n", "<|im_end|>\n"),
-    user=Marks("<|im_start|>user\n", "<|im_end|>\n"),
-    assistant=Marks("<|im_start|>assistant\n", "<|im_end|>\n"),
-    opening="<|im_start|>assistant\n",
+_CHATML = PromptFormat(
+    system=Delimiters("<|im_start|>system\n", "<|im_end|>\n"),
+    user=Delimiters("<|im_start|>user\n", "<|im_end|>\n"),
+    assistant=Delimiters("<|im_start|>assistant\n", "<|im_end|>\n"),
+    generation_prompt="<|im_start|>assistant\n",
     stop=("<|im_end|>",),
 )
 
 # facebookresearch/llama, llama/generation.py: texts are stripped, an exchange stands between <s> and </s>.
 # The <s> of the later exchanges is written: a tokenizer adds the first one only.
-_LLAMA2 = Style(
-    system=Marks("<<SYS>>\n", "\n<</SYS>>\n\n"),
-    user=Marks("[INST] ", " [/INST]"),
-    assistant=Marks(" ", " </s><s>"),
-    opening="",
+_LLAMA2 = PromptFormat(
+    system=Delimiters("<<SYS>>\n", "\n<</SYS>>\n\n"),
+    user=Delimiters("[INST] ", " [/INST]"),
+    assistant=Delimiters(" ", " </s><s>"),
+    generation_prompt="",
     stop=("</s>", "[INST]"),
-    standing=Standing.FIRST_USER,
-    joint=_BLANK_LINE,
-    tidy=str.strip,
+    standing=SystemPlacement.FIRST_USER,
+    merge_separator=_BLANK_LINE,
+    clean=str.strip,
 )
 
 # meta-llama/llama3, llama/tokenizer.py, ChatFormat: texts are stripped.
-_LLAMA3 = Style(
-    system=Marks("<|start_header_id|>system<|end_header_id|>\n\n", "<|eot_id|>"),
-    user=Marks("<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>"),
-    assistant=Marks("<|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>"),
-    opening="<|start_header_id|>assistant<|end_header_id|>\n\n",
+_LLAMA3 = PromptFormat(
+    system=Delimiters("<|start_header_id|>system<|end_header_id|>\n\n", "<|eot_id|>"),
+    user=Delimiters("<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>"),
+    assistant=Delimiters("<|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>"),
+    generation_prompt="<|start_header_id|>assistant<|end_header_id|>\n\n",
     stop=("<|eot_id|>",),
-    tidy=str.strip,
+    clean=str.strip,
 )
 
 # docs.mistral.ai, "Demystifying Mistral's Instruct Tokenization", and mistral-common: the V1 form of
 # 7B-Instruct and Mixtral. Later tokenizers leave out single spaces: use their tokenizer_config.json.
 # Neighbours of one role are joined as mistral-common does it.
-_MISTRAL = Style(
-    system=Marks("", _BLANK_LINE),
-    user=Marks("[INST] ", " [/INST]"),
-    assistant=Marks(" ", "</s>"),
-    opening="",
+_MISTRAL = PromptFormat(
+    system=Delimiters("", _BLANK_LINE),
+    user=Delimiters("[INST] ", " [/INST]"),
+    assistant=Delimiters(" ", "</s>"),
+    generation_prompt="",
     stop=("</s>", "[INST]"),
-    standing=Standing.FIRST_USER,
-    joint=_BLANK_LINE,
+    standing=SystemPlacement.FIRST_USER,
+    merge_separator=_BLANK_LINE,
 )
 
 # lm-sys/FastChat, docs/vicuna_weights_version.md: v1.1 and later, trained with this preamble.
 # The line end in the stop string spares answers with a "POSTGRES_USER: …" in them.
-_VICUNA = Style(
-    system=Marks("", " "),
-    user=Marks("USER: ", " "),
-    assistant=Marks("ASSISTANT: ", "</s>"),
-    opening="ASSISTANT:",
+_VICUNA = PromptFormat(
+    system=Delimiters("", " "),
+    user=Delimiters("USER: ", " "),
+    assistant=Delimiters("ASSISTANT: ", "</s>"),
+    generation_prompt="ASSISTANT:",
     stop=("</s>", "\nUSER:"),
-    standing=Standing.HEAD,
-    preamble=(
+    standing=SystemPlacement.HEAD,
+    default_system=(
         "A chat between a curious user and an artificial intelligence assistant. "
         "The assistant gives helpful, detailed, and polite answers to the user's questions."
     ),
@@ -210,14 +212,14 @@ _VICUNA = Style(
 
 # tatsu-lab/stanford_alpaca, train.py: the form without an input, trained with this preamble. It knows one
 # exchange; the answers of earlier ones end as FastChat ends them.
-_ALPACA = Style(
-    system=Marks("", _BLANK_LINE),
-    user=Marks("### Instruction:\n", _BLANK_LINE),
-    assistant=Marks("### Response:\n", "</s>"),
-    opening="### Response:",
+_ALPACA = PromptFormat(
+    system=Delimiters("", _BLANK_LINE),
+    user=Delimiters("### Instruction:\n", _BLANK_LINE),
+    assistant=Delimiters("### Response:\n", "</s>"),
+    generation_prompt="### Response:",
     stop=("</s>", "### Instruction:"),
-    standing=Standing.HEAD,
-    preamble=(
+    standing=SystemPlacement.HEAD,
+    default_system=(
         "Below is an instruction that describes a task. "
         "Write a response that appropriately completes the request."
     ),
@@ -225,35 +227,35 @@ _ALPACA = Style(
 
 # Anthropic's Text Completions, /v1/complete: a prompt has to begin with a turn of the human, and a space
 # behind the last colon spoils answers.
-_HUMAN_ASSISTANT = Style(
-    system=Marks("", " "),
-    user=Marks("\n\nHuman: ", ""),
-    assistant=Marks("\n\nAssistant: ", ""),
-    opening="\n\nAssistant:",
+_HUMAN_ASSISTANT = PromptFormat(
+    system=Delimiters("", " "),
+    user=Delimiters("\n\nHuman: ", ""),
+    assistant=Delimiters("\n\nAssistant: ", ""),
+    generation_prompt="\n\nAssistant:",
     stop=("\n\nHuman:",),
-    standing=Standing.FIRST_USER,
+    standing=SystemPlacement.FIRST_USER,
 )
 
 # The model card of HuggingFaceH4/zephyr-7b-beta; TinyLlama-Chat likewise.
-_ZEPHYR = Style(
-    system=Marks("<|system|>\n", "</s>\n"),
-    user=Marks("<|user|>\n", "</s>\n"),
-    assistant=Marks("<|assistant|>\n", "</s>\n"),
-    opening="<|assistant|>\n",
+_ZEPHYR = PromptFormat(
+    system=Delimiters("<|system|>\n", "</s>\n"),
+    user=Delimiters("<|user|>\n", "</s>\n"),
+    assistant=Delimiters("<|assistant|>\n", "</s>\n"),
+    generation_prompt="<|assistant|>\n",
     stop=("</s>", "<|user|>"),
 )
 
 # ai.google.dev/gemma/docs/core/prompt-structure: no system role; the tokenizer_config.json of Gemma 3 puts
 # its text ahead of the first question, and strips texts. Roles have to alternate.
-_GEMMA = Style(
-    system=Marks("", _BLANK_LINE),
-    user=Marks("<start_of_turn>user\n", "<end_of_turn>\n"),
-    assistant=Marks("<start_of_turn>model\n", "<end_of_turn>\n"),
-    opening="<start_of_turn>model\n",
+_GEMMA = PromptFormat(
+    system=Delimiters("", _BLANK_LINE),
+    user=Delimiters("<start_of_turn>user\n", "<end_of_turn>\n"),
+    assistant=Delimiters("<start_of_turn>model\n", "<end_of_turn>\n"),
+    generation_prompt="<start_of_turn>model\n",
     stop=("<end_of_turn>",),
-    standing=Standing.FIRST_USER,
-    joint=_BLANK_LINE,
-    tidy=str.strip,
+    standing=SystemPlacement.FIRST_USER,
+    merge_separator=_BLANK_LINE,
+    clean=str.strip,
 )
 
 PROMPTS: Mapping[str, Prompt] = {

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["MESSAGES", "Document", "Prompt", "Role", "Said", "messages_of", "read", "text_of"]
+__all__ = ["MESSAGES", "Document", "Prompt", "PromptMessage", "Role", "messages_of", "read", "text_of"]
 
 Document = Mapping[str, Any]
 Role = Literal["system", "user", "assistant"]
@@ -39,16 +39,18 @@ class Prompt(NamedTuple):
     cut: tuple[str, ...] = ()
 
 
-class Said(NamedTuple):
+class PromptMessage(NamedTuple):
     """One message, reduced to what a prompt shows of it."""
 
     role: Role
     text: str
 
 
-def read(document: Document, tidy: Callable[[str], str] = str) -> list[Said]:
+def read(document: Document, tidy: Callable[[str], str] = str) -> list[PromptMessage]:
     """The messages in their order, each text made tidy as the format asks."""
-    return [Said(_role(message.get("role")), tidy(text_of(message))) for message in messages_of(document)]
+    return [
+        PromptMessage(_role(message.get("role")), tidy(text_of(message))) for message in messages_of(document)
+    ]
 
 
 def messages_of(document: Document) -> list[Mapping[str, Any]]:

@@ -13,48 +13,48 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from bridge.core.errors import BridgeError, UpstreamError
-from bridge.exchange.commands import Find, Keep, Send, Take, Wait
+from bridge.exchange.commands import AcquireSession, DeliverResponse, ReleaseSession, SendRequest, Sleep
 from bridge.telemetry.logging import log
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
 
-    from bridge.exchange.commands import Heard, Kept, Step
-    from bridge.exchange.upstream_call import Leg
-    from bridge.proxy.dispatch import Sender
-    from bridge.sessions.pool import Sessions
+    from bridge.exchange.commands import Command, FetchedResponse, StoredSession
+    from bridge.exchange.upstream_call import UpstreamCall
+    from bridge.proxy.dispatch import Dispatcher
+    from bridge.sessions.pool import SessionPool
     from bridge.telemetry.metrics import Metrics
 
-__all__ = ["Calls"]
+__all__ = ["CalloutRunner"]
 
 T = TypeVar("T")
 
-_PATIENCE = 10.0  # seconds at shutdown for the calls that are still to be made
-_LAST_WORDS = 2.0  # seconds for those that close what was opened, behind one that hangs
+_SHUTDOWN_TIMEOUT = 10.0  # seconds at shutdown for the calls that are still to be made
+_CLEANUP_TIMEOUT = 2.0  # seconds for those that close what was opened, behind one that hangs
 
 
-class Calls:
+class CalloutRunner:
     """Makes calls. Those that a leaving client must not end are tasks of their own."""
 
-    def __init__(self, sender: Sender, sessions: Sessions, metrics: Metrics) -> None:
+    def __init__(self, sender: Dispatcher, sessions: SessionPool, metrics: Metrics) -> None:
         self._sender = sender
         self._sessions = sessions
         self._metrics = metrics
         self._running: set[asyncio.Task[Any]] = set()
-        self._late: dict[Leg, asyncio.Task[Any]] = {}
+        self._abandoned: dict[UpstreamCall, asyncio.Task[Any]] = {}
 
-    async def before(self, leg: Leg, take: Callable[[Heard], Awaitable[None]]) -> bool:
+    async def before(self, leg: UpstreamCall, take: Callable[[FetchedResponse], Awaitable[None]]) -> bool:
         """Make the calls ahead of an answer; whether `take` has got the answer itself by them.
 
         Raises UpstreamError.
         """
-        assert leg.around is not None
-        steps = leg.around.before()
+        assert leg.callouts is not None
+        steps = leg.callouts.before()
         try:
             step = next(steps)
             while True:
                 try:
-                    came = await self._done(leg, steps, step, take)
+                    came = await self._perform(leg, steps, step, take)
                 except UpstreamError as error:
                     step = steps.throw(error)
                 else:
@@ -62,92 +62,96 @@ class Calls:
         except StopIteration as stop:
             return bool(stop.value)
 
-    async def keep(self, leg: Leg) -> None:
+    async def keep(self, leg: UpstreamCall) -> None:
         """Keep the session of an answer that ended well, ahead of its end: the next turn may come at once."""
-        if leg.keeps_session and leg.ended_well:
-            await asyncio.shield(self._start(self._follow(leg)))
+        if leg.keeps_session and leg.succeeded:
+            await asyncio.shield(self._start(self._run_cleanup(leg)))
 
-    def after(self, leg: Leg) -> None:
+    def after(self, leg: UpstreamCall) -> None:
         """Make those that follow an answer, on every way out."""
-        if leg not in self._late:
-            self._start(self._follow(leg))
+        if leg not in self._abandoned:
+            self._start(self._run_cleanup(leg))
 
     async def finish(self) -> None:
         """Wait for the calls that are still to be made; a server that does not answer is not waited for."""
-        await self._rest(_PATIENCE)
-        for call in self._late.values():
+        await self._wait_for_tasks(_SHUTDOWN_TIMEOUT)
+        for call in self._abandoned.values():
             call.cancel()
-        await self._rest(_LAST_WORDS)
+        await self._wait_for_tasks(_CLEANUP_TIMEOUT)
         for task in self._running:
             task.cancel()
 
-    async def _rest(self, patience: float) -> None:
+    async def _wait_for_tasks(self, patience: float) -> None:
         deadline = asyncio.get_running_loop().time() + patience
         while self._running and (left := deadline - asyncio.get_running_loop().time()) > 0:
             await asyncio.wait(self._running, timeout=left)
 
-    async def _done(
+    async def _perform(
         self,
-        leg: Leg,
-        steps: Generator[Step, Any, bool],
-        step: Step,
-        take: Callable[[Heard], Awaitable[None]],
-    ) -> Heard | Kept | None:
+        leg: UpstreamCall,
+        steps: Generator[Command, Any, bool],
+        step: Command,
+        take: Callable[[FetchedResponse], Awaitable[None]],
+    ) -> FetchedResponse | StoredSession | None:
         """Do one step; what came of it."""
         match step:
-            case Send(begins=False):
-                return await self._sender.heard(leg, step)
-            case Send():
-                return await self._awaited(leg, steps, self._sender.heard(leg, step))
-            case Find(key):
-                return await self._awaited(leg, steps, self._sessions.find(leg.asking.route, key))
-            case Wait(seconds):
+            case SendRequest(begins=False):
+                return await self._sender.fetch(leg, step)
+            case SendRequest():
+                return await self._run_shielded(leg, steps, self._sender.fetch(leg, step))
+            case AcquireSession(key):
+                return await self._run_shielded(leg, steps, self._sessions.acquire(leg.asking.route, key))
+            case Sleep(seconds):
                 await asyncio.sleep(seconds)
-            case Take(heard):
+            case DeliverResponse(heard):
                 await take(heard)
             case _:
                 assert_never(step)
         return None
 
-    async def _awaited(self, leg: Leg, steps: Generator[Step, Any, bool], call: Coroutine[Any, Any, T]) -> T:
+    async def _run_shielded(
+        self, leg: UpstreamCall, steps: Generator[Command, Any, bool], call: Coroutine[Any, Any, T]
+    ) -> T:
         """What comes of a call that may open something."""
         task = self._start(call)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            self._late[leg] = task
-            self._start(self._came_late(leg, steps, task))
+            self._abandoned[leg] = task
+            self._start(self._finish_abandoned(leg, steps, task))
             raise
 
-    async def _came_late(self, leg: Leg, steps: Generator[Step, Any, bool], call: asyncio.Task[Any]) -> None:
+    async def _finish_abandoned(
+        self, leg: UpstreamCall, steps: Generator[Command, Any, bool], call: asyncio.Task[Any]
+    ) -> None:
         """Nobody waits for this answer any more: what it says was opened is closed."""
         try:
             await asyncio.wait([call])
             if not call.cancelled() and call.exception() is None:
                 with suppress(StopIteration, BridgeError):
                     steps.send(call.result())
-            await self._follow(leg)
+            await self._run_cleanup(leg)
         finally:
-            del self._late[leg]
+            del self._abandoned[leg]
 
-    async def _follow(self, leg: Leg) -> None:
+    async def _run_cleanup(self, leg: UpstreamCall) -> None:
         """A call that fails is told of; those behind it are made all the same."""
-        route, around = leg.asking.route, leg.around
+        route, around = leg.asking.route, leg.callouts
         assert around is not None
         try:
             for step in around.after():
                 match step:
-                    case Send():
-                        await self._last(leg, step)
-                    case Keep(key, session):
-                        await self._sessions.keep(route, key, session)
+                    case SendRequest():
+                        await self._send_cleanup(leg, step)
+                    case ReleaseSession(key, session):
+                        await self._sessions.release(route, key, session)
         except BridgeError as error:
             log("call not made", 30, route=route.name, error=error.message)
 
-    async def _last(self, leg: Leg, send: Send) -> None:
+    async def _send_cleanup(self, leg: UpstreamCall, send: SendRequest) -> None:
         route = leg.asking.route
         try:
-            heard = await self._sender.heard(leg, send)
+            heard = await self._sender.fetch(leg, send)
         except UpstreamError as error:
             self._metrics.failed(route.name, error.kind)
             log("call failed", 30, route=route.name, error=error.message)

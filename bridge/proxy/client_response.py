@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Protocol, Self
 if TYPE_CHECKING:
     from bridge.core.errors import BridgeError
 
-__all__ = ["Reply"]
+__all__ = ["ResponseWriter"]
 
 
-class Reply(Protocol):
+class ResponseWriter(Protocol):
     """One response: a body at once, or a stream. Methods raise ConnectionResetError when the client has left.
 
     `id` is the request id. `status` is 0 until the response has one.
@@ -25,23 +25,23 @@ class Reply(Protocol):
         """The HTTP status."""
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         """Whether some of a stream was sent."""
 
-    def add(self, name: str, value: str) -> None:
+    def add_header(self, name: str, value: str) -> None:
         """Add a header."""
 
-    def whole(self, status: int, body: bytes, content_type: str = ...) -> Self:
+    def set_body(self, status: int, body: bytes, content_type: str = ...) -> Self:
         """Set the body."""
 
-    def failed(self, error: BridgeError) -> Self:
+    def set_error(self, error: BridgeError) -> Self:
         """Set the error envelope of an error as the body."""
 
-    def put(self, data: bytes, content_type: str) -> bool:
+    def write(self, data: bytes, content_type: str) -> bool:
         """Write a piece of a stream. Return whether the client accepts more at once."""
 
-    async def drained(self) -> None:
+    async def drain(self) -> None:
         """Wait until the client accepts more."""
 
-    def end(self, data: bytes = b"") -> Self:
+    def write_eof(self, data: bytes = b"") -> Self:
         """Write the end of a stream, with its last piece."""

@@ -11,10 +11,10 @@ from bridge.core.errors import RequestError
 if TYPE_CHECKING:
     from bridge.routes.rules.settings import LimitsSpec
 
-__all__ = ["Gate"]
+__all__ = ["ConcurrencyLimiter"]
 
 
-class Gate:
+class ConcurrencyLimiter:
     """Lets so many requests of a route through at once, and so many wait, in the order of their coming."""
 
     __slots__ = ("_free", "_waiting", "limits")
@@ -24,14 +24,14 @@ class Gate:
         self._free = limits.concurrency
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    def entered(self) -> bool:
+    def try_acquire(self) -> bool:
         """Take a place among those let through, if one is free."""
         if not self._free:  # while some wait none is: it is handed on
             return False
         self._free -= 1
         return True
 
-    async def enter(self) -> None:
+    async def acquire(self) -> None:
         """Wait for a place. Raises RequestError (429) when too many wait already."""
         if len(self._waiting) >= self.limits.queue:
             raise RequestError(
@@ -46,12 +46,12 @@ class Gate:
             await place
         except asyncio.CancelledError:
             if not place.cancelled():
-                self.leave()  # it was given, and is not wanted any more
+                self.release()  # it was given, and is not wanted any more
             elif place in self._waiting:
                 self._waiting.remove(place)
             raise
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Give the place back, to whoever has waited for one longest."""
         while self._waiting:
             place = self._waiting.popleft()

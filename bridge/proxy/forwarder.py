@@ -14,47 +14,47 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bridge.core.errors import BridgeError, UpstreamError
 from bridge.exchange.exchange import Exchange
-from bridge.openai.encoders import StreamReply
-from bridge.proxy.callout_runner import Calls
-from bridge.proxy.client_response import Reply
-from bridge.proxy.concurrency import Gate
-from bridge.proxy.dispatch import Sender
-from bridge.routes.rules.route import printable
-from bridge.sessions.pool import Sessions
+from bridge.openai.encoders import ChunkEncoder
+from bridge.proxy.callout_runner import CalloutRunner
+from bridge.proxy.client_response import ResponseWriter
+from bridge.proxy.concurrency import ConcurrencyLimiter
+from bridge.proxy.dispatch import Dispatcher
+from bridge.routes.rules.route import header_safe
+from bridge.sessions.pool import SessionPool
 from bridge.telemetry.logging import log
-from bridge.telemetry.request_log import Accounts
+from bridge.telemetry.request_log import RequestLog
 
 if TYPE_CHECKING:
-    from bridge.exchange.commands import Heard
-    from bridge.exchange.upstream_call import Leg
+    from bridge.exchange.commands import FetchedResponse
+    from bridge.exchange.upstream_call import UpstreamCall
     from bridge.openai.endpoints import Endpoint
     from bridge.routes.rules.route import Route
     from bridge.telemetry.metrics import Metrics
-    from bridge.telemetry.request_log import Account
-    from bridge.upstream.client import Upstream
+    from bridge.telemetry.request_log import RequestRecord
+    from bridge.upstream.client import UpstreamClient
 
-__all__ = ["Carrier", "broken"]
+__all__ = ["Forwarder", "log_internal_error"]
 
-R = TypeVar("R", bound=Reply)
+R = TypeVar("R", bound=ResponseWriter)
 
-_AT_ONCE = 8  # calls of one client's request: a list of inputs must not be a flood
-_LEFT_OVER = 0.2  # seconds for the end of a stream behind its last word
+_MAX_PARALLEL_CALLS = 8  # calls of one client's request: a list of inputs must not be a flood
+_TRAILER_TIMEOUT = 0.2  # seconds for the end of a stream behind its last word
 
 
-class Carrier:
+class Forwarder:
     """Carries exchanges out."""
 
-    def __init__(self, upstream: Upstream, metrics: Metrics) -> None:
+    def __init__(self, upstream: UpstreamClient, metrics: Metrics) -> None:
         self._metrics = metrics
-        self.accounts = Accounts(metrics)
-        self._gates: dict[str, Gate] = {}
-        self._sender = Sender(upstream, metrics)
-        self._sessions = Sessions(upstream, metrics)
-        self._calls = Calls(self._sender, self._sessions, metrics)
+        self.accounts = RequestLog(metrics)
+        self._gates: dict[str, ConcurrencyLimiter] = {}
+        self._sender = Dispatcher(upstream, metrics)
+        self._sessions = SessionPool(upstream, metrics)
+        self._calls = CalloutRunner(self._sender, self._sessions, metrics)
         self._running: set[asyncio.Task[Any]] = set()
         self._interrupted = False
 
-    async def carry(
+    async def forward(
         self,
         route: Route,
         endpoint: Endpoint,
@@ -71,77 +71,77 @@ class Carrier:
 
         `name` is what its answer is called by, `model` the table's word for what the client asked for.
         """
-        account = self.accounts.opened(self._metrics.series(route.name, endpoint, model), reply.id)
+        account = self.accounts.start(self._metrics.series(route.name, endpoint, model), reply.id)
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)  # while an exchange is carried, it can be interrupted
-        gate: Gate | None = None
+        gate: ConcurrencyLimiter | None = None
         try:
             exchange = Exchange(
                 route, endpoint, body, data,
                 id=name, now=time.time(), authorization=authorization, conversation=conversation,
             )  # fmt: skip
             account.exchange = exchange
-            reply.add("X-Bridge-Route", route.printed)
+            reply.add_header("X-Bridge-Route", route.printed)
             if exchange.dropped:
-                reply.add("X-Bridge-Dropped", ", ".join(map(printable, exchange.dropped)))
+                reply.add_header("X-Bridge-Dropped", ", ".join(map(header_safe, exchange.dropped)))
             if route.limits.concurrency:
                 entered = self._gate(route)
-                if not entered.entered():
-                    await entered.enter()
+                if not entered.try_acquire():
+                    await entered.acquire()
                 gate = entered
-            flows = [_Flow(exchange, leg, reply, account) for leg in exchange.legs]
+            flows = [_ResponsePipe(exchange, leg, reply, account) for leg in exchange.legs]
             if len(flows) == 1:
                 await self._run(flows[0])
             else:
                 await self._run_several(exchange, flows)
-            return _ended(exchange, reply, account)
+            return _finish(exchange, reply, account)
         except BridgeError as error:
-            account.over(error, error.status)
-            return reply.failed(error)
+            account.finish(error, error.status)
+            return reply.set_error(error)
         except asyncio.CancelledError:
             if not self._interrupted:
-                account.left()
+                account.client_disconnected()
                 raise
-            return self._end(account, reply)
+            return self._abort_response(account, reply)
         except ConnectionResetError:
-            account.left()
+            account.client_disconnected()
             raise
         except Exception as error:
-            fault = broken(error)
-            account.over(fault, 500)
-            if reply.begun:  # that it ends here is all that can still be said
+            fault = log_internal_error(error)
+            account.finish(fault, 500)
+            if reply.started:  # that it ends here is all that can still be said
                 raise ConnectionAbortedError from error
-            return reply.failed(fault)
+            return reply.set_error(fault)
         finally:
             if gate is not None:
-                gate.leave()
+                gate.release()
             self._running.discard(task)
-            account.close()
+            account.release()
 
-    def interrupt(self) -> None:
+    def abort_all(self) -> None:
         """End every exchange: the time for those in flight at shutdown is over."""
         self._interrupted = True
         for task in self._running:
             task.cancel()
 
-    def _end(self, account: Account, reply: R) -> R:
+    def _abort_response(self, account: RequestRecord, reply: R) -> R:
         """The honest end of an exchange that was interrupted."""
         error = BridgeError(503, "the bridge is shutting down", code="shutting_down")
         exchange = account.exchange
-        out = exchange.interrupt(error) if exchange else b""
-        account.over(error, reply.status or error.status)
+        out = exchange.abort(error) if exchange else b""
+        account.finish(error, reply.status or error.status)
         if not reply.status or exchange is None:
-            return reply.failed(error)
-        return reply.end(out)
+            return reply.set_error(error)
+        return reply.write_eof(out)
 
     async def close(self) -> None:
         """Wait for the calls that are still to be made, close what was kept, tell what is left to tell."""
         await self._calls.finish()
         await self._sessions.close()
-        self.accounts.tell()
+        self.accounts.flush()
 
-    async def _run_several(self, exchange: Exchange, flows: list[_Flow]) -> None:
+    async def _run_several(self, exchange: Exchange, flows: list[_ResponsePipe]) -> None:
         """A few calls at once; the first that fails ends the others."""
         waiting = iter(flows)
 
@@ -151,7 +151,7 @@ class Carrier:
                 if exchange.error is not None:
                     return
 
-        tasks = [asyncio.ensure_future(run()) for _ in flows[:_AT_ONCE]]
+        tasks = [asyncio.ensure_future(run()) for _ in flows[:_MAX_PARALLEL_CALLS]]
         try:
             pending: set[asyncio.Future[None]] = set(tasks)
             while pending and exchange.error is None:
@@ -163,69 +163,73 @@ class Carrier:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, flow: _Flow) -> None:
+    async def _run(self, flow: _ResponsePipe) -> None:
         """One call and what surrounds it."""
         exchange, leg = flow.exchange, flow.leg
         try:
-            if leg.around is not None and await self._calls.before(leg, partial(self._take, flow)):
-                await self._give(flow, exchange.close(leg))
+            if leg.callouts is not None and await self._calls.before(
+                leg, partial(self._deliver_polled, flow)
+            ):
+                await self._write_to_client(flow, exchange.close(leg))
                 return
-            response = await self._sender.sent(leg, leg.request())
+            response = await self._sender.dispatch(leg, leg.request())
             try:
                 exchange.start(leg, response.status, response.headers)
-                while not await response.pump(flow.take) and not exchange.finished(leg):
-                    await flow.reply.drained()
-                await self._give(flow, flow.rest + exchange.close(leg))
-                if exchange.streams and len(exchange.legs) == 1 and leg.whole_read:
-                    _ended(exchange, flow.reply, flow.account)  # the client need not wait for what follows
-                    await response.drain(_LEFT_OVER)
+                while not await response.pump(flow.feed) and not exchange.finished(leg):
+                    await flow.reply.drain()
+                await self._write_to_client(flow, flow.rest + exchange.close(leg))
+                if exchange.is_stream and len(exchange.legs) == 1 and leg.fully_read:
+                    _finish(exchange, flow.reply, flow.account)  # the client need not wait for what follows
+                    await response.drain(_TRAILER_TIMEOUT)
             finally:
                 await response.close()
         except UpstreamError as error:
-            flow.put(exchange.cut(leg, error))
+            flow.put(exchange.connection_lost(leg, error))
         finally:
-            if leg.around is not None:
+            if leg.callouts is not None:
                 self._calls.after(leg)
 
-    async def _take(self, flow: _Flow, heard: Heard) -> None:
+    async def _deliver_polled(self, flow: _ResponsePipe, heard: FetchedResponse) -> None:
         """Read what was polled, or the next piece of it."""
         exchange, leg = flow.exchange, flow.leg
         if not leg.answering.started:
             exchange.start(leg, heard.status, heard.headers)
-        await self._give(flow, exchange.feed(leg, heard.body))
+        await self._write_to_client(flow, exchange.feed(leg, heard.body))
 
-    async def _give(self, flow: _Flow, out: bytes) -> None:
+    async def _write_to_client(self, flow: _ResponsePipe, out: bytes) -> None:
         """Bytes for the client. Its end may bring the next turn: what that looks for is kept before."""
-        if flow.leg.around is not None and flow.exchange.finished(flow.leg):
+        if flow.leg.callouts is not None and flow.exchange.finished(flow.leg):
             await self._calls.keep(flow.leg)
         if not flow.put(out):
-            await flow.reply.drained()
+            await flow.reply.drain()
 
-    def _gate(self, route: Route) -> Gate:
+    def _gate(self, route: Route) -> ConcurrencyLimiter:
         gate = self._gates.get(route.name)
         if gate is None or gate.limits is not route.limits:
-            gate = self._gates[route.name] = Gate(route.limits)
+            gate = self._gates[route.name] = ConcurrencyLimiter(route.limits)
         return gate
 
 
-class _Flow:
+class _ResponsePipe:
     """What arrives of one call's answer, on its way to the client. `rest`: what its end brought."""
 
     __slots__ = ("_streams", "account", "exchange", "leg", "reply", "rest")
 
-    def __init__(self, exchange: Exchange, leg: Leg, reply: Reply, account: Account) -> None:
-        self._streams = exchange.streams
+    def __init__(
+        self, exchange: Exchange, leg: UpstreamCall, reply: ResponseWriter, account: RequestRecord
+    ) -> None:
+        self._streams = exchange.is_stream
         self.exchange = exchange
         self.leg = leg
         self.reply = reply
         self.account = account
         self.rest = b""
 
-    def take(self, data: bytes) -> bool:
+    def feed(self, data: bytes) -> bool:
         """Some has arrived; whether more is wanted at once."""
         exchange, leg = self.exchange, self.leg
         out = exchange.feed(leg, data)
-        if leg.settled or exchange.error is not None:
+        if leg.done or exchange.error is not None:
             self.rest = out
             return False
         return self.put(out) if out else True
@@ -235,24 +239,24 @@ class _Flow:
         if not data:
             return True
         if not self._streams:
-            self.reply.whole(200, data)  # they come all at once
+            self.reply.set_body(200, data)  # they come all at once
             return True
         if not self.reply.status:
-            self.account.output()
-        return self.reply.put(data, StreamReply.content_type)
+            self.account.first_byte_sent()
+        return self.reply.write(data, ChunkEncoder.content_type)
 
 
-def _ended(exchange: Exchange, reply: R, account: Account) -> R:
+def _finish(exchange: Exchange, reply: R, account: RequestRecord) -> R:
     """The reply is over, and told of."""
-    if exchange.streams and reply.status:
-        reply.end()
+    if exchange.is_stream and reply.status:
+        reply.write_eof()
     elif exchange.error is not None:
-        reply.failed(exchange.error)
-    account.over(exchange.error, reply.status)
+        reply.set_error(exchange.error)
+    account.finish(exchange.error, reply.status)
     return reply
 
 
-def broken(error: Exception) -> BridgeError:
+def log_internal_error(error: Exception) -> BridgeError:
     """A fault of our own: told to the log whole, to the client in words that hold nothing of it."""
     log("internal error", 40, error=f"{type(error).__name__}: {error}"[:500])
     return BridgeError(500, "the bridge failed to carry this request out", code="internal_error")

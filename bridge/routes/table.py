@@ -8,7 +8,7 @@ from fnmatch import translate
 from typing import TYPE_CHECKING, Any
 
 from bridge.config.interpolation import interpolate
-from bridge.config.merge import overlay
+from bridge.config.merge import deep_merge
 from bridge.config.problems import Problems
 from bridge.config.value_types import INVALID
 from bridge.config.yaml_tree import Node, parse
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.openai.endpoints import Endpoint
-    from bridge.routes.compile.environment import Surroundings
+    from bridge.routes.compile.environment import LoadEnvironment
     from bridge.routes.rules.route import Route
     from bridge.routes.spec import ServerSpec
 
-__all__ = ["Table", "load"]
+__all__ = ["RouteTable", "load"]
 
 
-class Table:
+class RouteTable:
     """The routes of a file, in its order.
 
     `bearers` are the headers that let clients in. No route takes a body of more than `largest_body` bytes.
@@ -88,7 +88,7 @@ class Table:
         return exact + [(route, glob) for pattern, glob, route in self._globs if pattern.match(model)]
 
 
-def load(text: str, name: str, surroundings: Surroundings) -> Table:
+def load(text: str, name: str, surroundings: LoadEnvironment) -> RouteTable:
     """Read a file of routes. Raises ConfigError with every problem in it."""
     problems = Problems()
     tree = parse(text, name, problems)
@@ -102,7 +102,7 @@ def load(text: str, name: str, surroundings: Surroundings) -> Table:
     routes = _check_routes(file.routes, surroundings, problems)
     if problems:
         raise ConfigError(problems.sorted())
-    return Table(tuple(route for route in routes if route), file.server)
+    return RouteTable(tuple(route for route in routes if route), file.server)
 
 
 def _listed(tree: Node) -> list[Node]:
@@ -112,16 +112,16 @@ def _listed(tree: Node) -> list[Node]:
 
 
 def _check_routes(
-    listed: Sequence[Node], surroundings: Surroundings, problems: Problems
+    listed: Sequence[Node], surroundings: LoadEnvironment, problems: Problems
 ) -> list[Route | None]:
     routes: list[Route | None] = []
     seen: set[str] = set()
     for below in listed:
-        node = _over_preset(below, surroundings, problems)
+        node = _apply_preset(below, surroundings, problems)
         spec = ROUTE.check(node, problems)
         if spec is INVALID:
-            problems.settle(node.place)  # what is missing there may only have been left out
-            node = _faultless(node)
+            problems.suppress(node.place)  # what is missing there may only have been left out
+            node = _valid_subset(node)
             compile_route(ROUTE.check(node, Problems()), node, surroundings, problems)
             continue
         route = compile_route(spec, node, surroundings, problems)
@@ -135,7 +135,7 @@ def _check_routes(
     return routes
 
 
-def _faultless(node: Node) -> Node:
+def _valid_subset(node: Node) -> Node:
     """A faulty route without its faulty members: what is wrong with the others together is told too."""
     good: dict[Any, Node] = {"models": Node("any", node.place, node.path)}
     for word, item in node.value.items():
@@ -146,7 +146,7 @@ def _faultless(node: Node) -> Node:
     return replace(node, value=good)
 
 
-def _over_preset(node: Node, surroundings: Surroundings, problems: Problems) -> Node:
+def _apply_preset(node: Node, surroundings: LoadEnvironment, problems: Problems) -> Node:
     named = node.value.get("preset") if isinstance(node.value, dict) else None
     if named is None or not isinstance(named.value, str):
         return node
@@ -165,12 +165,12 @@ def _over_preset(node: Node, surroundings: Surroundings, problems: Problems) -> 
         return node
     # Its examples are of the preset as it stands: what a route changes in it need not agree with them.
     base.value.pop("samples", None)
-    _settle_key(base, node, named, problems)
+    _check_preset_auth(base, node, named, problems)
     interpolate(base, surroundings.environment, surroundings.read_file, problems)
-    return overlay(ROUTE.respelled(base), ROUTE.respelled(node))
+    return deep_merge(ROUTE.canonical(base), ROUTE.canonical(node))
 
 
-def _settle_key(base: Node, node: Node, named: Node, problems: Problems) -> None:
+def _check_preset_auth(base: Node, node: Node, named: Node, problems: Problems) -> None:
     """A preset may say how the key is shown, never the key: the route adds it, or has a way of its own."""
     way, own = base.value.get("auth"), node.value.get("auth")
     if way is None:

@@ -16,99 +16,99 @@ from typing import TYPE_CHECKING, Any
 from bridge.core import json
 from bridge.core.errors import BridgeError, RequestError
 from bridge.openai.endpoints import ENDPOINTS
-from bridge.openai.request_validation import read_request
-from bridge.proxy.forwarder import Carrier, broken
-from bridge.server.request_ids import Names
-from bridge.server.response import Dates, Reply
+from bridge.openai.request_validation import parse_request
+from bridge.proxy.forwarder import Forwarder, log_internal_error
+from bridge.server.request_ids import RequestIds
+from bridge.server.response import DateHeader, Response
 from bridge.telemetry.logging import log
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
     from bridge.openai.endpoints import Endpoint
-    from bridge.routes.rules.request_template import Session
-    from bridge.routes.table import Table
+    from bridge.routes.rules.request_template import SessionRule
+    from bridge.routes.table import RouteTable
     from bridge.server.request import Request
     from bridge.telemetry.metrics import Metrics
-    from bridge.upstream.client import Upstream
+    from bridge.upstream.client import UpstreamClient
 
-__all__ = ["Front", "State"]
+__all__ = ["OpenAIHandler", "ServerState"]
 
-_PATIENCE = 60.0  # seconds between two pieces of a client's body
+_BODY_TIMEOUT = 60.0  # seconds between two pieces of a client's body
 
 _ENDPOINTS: Mapping[str, Endpoint] = {f"/{endpoint.path}": endpoint for endpoint in ENDPOINTS.values()}
 _TARGETS: Mapping[bytes, Endpoint] = {f"/v1{path}".encode(): one for path, one in _ENDPOINTS.items()}
 
 
 @dataclass(slots=True)
-class State:
+class ServerState:
     """What the handlers share. `table` is replaced as a whole when the file changes."""
 
-    table: Table
+    table: RouteTable
     created: int
     draining: bool = False
 
 
-class Front:
+class OpenAIHandler:
     """Answers clients."""
 
-    def __init__(self, state: State, upstream: Upstream, metrics: Metrics) -> None:
+    def __init__(self, state: ServerState, upstream: UpstreamClient, metrics: Metrics) -> None:
         self._state = state
         self._metrics = metrics
-        self._dates = Dates()
-        self._names = Names()
-        self.carrier = Carrier(upstream, metrics)
+        self._dates = DateHeader()
+        self._names = RequestIds()
+        self.carrier = Forwarder(upstream, metrics)
 
-    async def answer(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> Response:
         """Answer one request."""
         name = self._names()
         server = self._state.table.server
         origin = _origin(request, server.cors) if server.cors else None
-        reply = Reply(request, _request_id(request, name), origin, self._dates)
+        reply = Response(request, _request_id(request, name), origin, self._dates)
         endpoint: Endpoint | None = None
         try:
-            if request.fault is not None:
-                raise request.fault
+            if request.error is not None:
+                raise request.error
             endpoint = _TARGETS.get(request.target)
             path = request.path.removeprefix("/v1").rstrip("/") if endpoint is None else ""
             endpoint = endpoint or _ENDPOINTS.get(path)
-            if request.method == "OPTIONS" and reply.cors:
+            if request.method == "OPTIONS" and reply.allowed_origin:
                 return reply.preflight()
             self._check_key(request)
             if endpoint is not None:
                 _check_method(request, "POST")
                 if b"content-encoding" in request.headers:
                     _check_encoding(request)
-                data = request.body()  # which has come with the head, as most do
+                data = request.buffered_body()  # which has come with the head, as most do
                 if data is None:
-                    data = await _read(request, self._state.table.largest_body)
-                return await self._carried(request, endpoint, data, reply, name)
+                    data = await _read_body(request, self._state.table.largest_body)
+                return await self._forward(request, endpoint, data, reply, name)
             if path == "/models" or path.startswith("/models/"):
                 _check_method(request, "GET", "HEAD")
-                return reply.whole(200, json.dumps(self._models(path[len("/models/") :])))
+                return reply.set_body(200, json.dumps(self._models(path[len("/models/") :])))
             raise RequestError(404, f"there is no {request.method} {request.path}", code="unknown_url")
         except BridgeError as error:
             refusal = error
         except ConnectionError:
             raise
         except Exception as error:
-            refusal = broken(error)
-        self._metrics.refused(endpoint.name if endpoint else "", refusal.status)
+            refusal = log_internal_error(error)
+        self._metrics.request_rejected(endpoint.name if endpoint else "", refusal.status)
         log("refused", id=reply.id, path=request.path[:200], status=refusal.status, error=refusal.code)
-        return reply.failed(refusal)
+        return reply.set_error(refusal)
 
-    def _carried(
-        self, request: Request, endpoint: Endpoint, data: bytes, reply: Reply, name: str
-    ) -> Coroutine[Any, Any, Reply]:
+    def _forward(
+        self, request: Request, endpoint: Endpoint, data: bytes, reply: Response, name: str
+    ) -> Coroutine[Any, Any, Response]:
         """The reply of the route that the body asks for."""
         table = self._state.table
         if len(data) > table.largest_body:
             raise _too_large(table.largest_body)
-        body = read_request(endpoint, data)
+        body = parse_request(endpoint, data)
         route, model = table.find(body["model"], endpoint)
         if len(data) > route.limits.body:
             raise _too_large(route.limits.body)
-        return self.carrier.carry(
+        return self.carrier.forward(
             route,
             endpoint,
             body,
@@ -117,7 +117,7 @@ class Front:
             name=name,
             model=model,
             authorization=request.header(b"authorization") if route.pass_key else None,
-            conversation=None if route.session is None else _conversation(route.session, request),
+            conversation=None if route.session is None else _conversation_id(route.session, request),
         )
 
     def _check_key(self, request: Request) -> None:
@@ -125,11 +125,11 @@ class Front:
         if not bearers:
             return
         shown = request.headers.get(b"authorization", b"")
-        if _is_one(shown, bearers):
+        if _matches_any_key(shown, bearers):
             return
         scheme, _, given = shown.partition(b" ")
         given = given.strip()
-        if scheme.lower() != b"bearer" or not _is_one(b"Bearer " + given, bearers):
+        if scheme.lower() != b"bearer" or not _matches_any_key(b"Bearer " + given, bearers):
             raise RequestError(
                 401,
                 "Incorrect API key provided"
@@ -158,7 +158,7 @@ def _origin(request: Request, allowed: Sequence[str]) -> str | None:
     return origin if origin in allowed or "*" in allowed else None
 
 
-def _is_one(shown: bytes, bearers: tuple[bytes, ...]) -> bool:
+def _matches_any_key(shown: bytes, bearers: tuple[bytes, ...]) -> bool:
     """Every one is compared, so that time tells nothing of which one was nearly right."""
     found = False
     for bearer in bearers:
@@ -166,7 +166,7 @@ def _is_one(shown: bytes, bearers: tuple[bytes, ...]) -> bool:
     return found
 
 
-def _conversation(session: Session, request: Request) -> str | None:
+def _conversation_id(session: SessionRule, request: Request) -> str | None:
     """What the client calls its conversation, where the route finds it by a header."""
     return request.header(session.header.lower().encode()) if session.header else None
 
@@ -189,7 +189,7 @@ def _check_encoding(request: Request) -> None:
         )
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def _read_body(request: Request, limit: int) -> bytes:
     """The body, of at most so many bytes. Raises RequestError (400, 408, 413)."""
     if int(request.headers.get(b"content-length", 0)) > limit:
         raise _too_large(limit)
@@ -197,14 +197,14 @@ async def _read(request: Request, limit: int) -> bytes:
         request.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     pieces, size = [], 0
     try:
-        while data := await asyncio.wait_for(request.piece(), _PATIENCE):
+        while data := await asyncio.wait_for(request.read_chunk(), _BODY_TIMEOUT):
             pieces.append(data)
             size += len(data)
             if size > limit:
                 raise _too_large(limit)
     except TimeoutError:
         raise RequestError(
-            408, f"no more of the body came in {_PATIENCE:g} s", code="request_timeout"
+            408, f"no more of the body came in {_BODY_TIMEOUT:g} s", code="request_timeout"
         ) from None
     return b"".join(pieces)
 

@@ -15,26 +15,26 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bridge.server.http_protocol import Client
+from bridge.server.http_protocol import HTTPProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bridge.server.request import Request
-    from bridge.server.response import Reply
+    from bridge.server.response import Response
 
-__all__ = ["Server"]
+__all__ = ["HTTPListener"]
 
-_LOOK = 10.0  # seconds between two looks
+_TIMEOUT_CHECK_INTERVAL = 10.0  # seconds between two looks
 _BACKLOG = 1024  # connections that wait to be accepted
 
 
-class Server:
+class HTTPListener:
     """Answers the clients of one socket."""
 
-    def __init__(self, answer: Callable[[Request], Awaitable[Reply]]) -> None:
-        self.answer = answer
-        self._clients: set[Client] = set()
+    def __init__(self, answer: Callable[[Request], Awaitable[Response]]) -> None:
+        self.on_request = answer
+        self._clients: set[HTTPProtocol] = set()
         self._empty = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._listening: asyncio.Server | None = None
@@ -44,9 +44,9 @@ class Server:
         """Take connections from a socket that listens."""
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # what it accepts has the same
         self._listening = await self._loop.create_server(
-            partial(Client, self), sock=listening, backlog=_BACKLOG
+            partial(HTTPProtocol, self), sock=listening, backlog=_BACKLOG
         )
-        self._looking = self._loop.call_later(_LOOK, self._look)
+        self._looking = self._loop.call_later(_TIMEOUT_CHECK_INTERVAL, self._check_timeouts)
 
     async def close(self, seconds: float) -> None:
         """Take no new connections, and end those that are: the idle ones at once, the others in time."""
@@ -55,7 +55,7 @@ class Server:
         if self._listening is not None:
             self._listening.close()
         for client in self._clients:
-            client.end()
+            client.close_gracefully()
         if self._clients:
             self._empty.clear()
             with suppress(TimeoutError):
@@ -63,17 +63,17 @@ class Server:
                     await self._empty.wait()
         await asyncio.gather(*[client.abort() for client in self._clients])
 
-    def met(self, client: Client) -> None:
+    def connection_opened(self, client: HTTPProtocol) -> None:
         """A client has come."""
         self._clients.add(client)
 
-    def left(self, client: Client) -> None:
+    def connection_closed(self, client: HTTPProtocol) -> None:
         """It is gone."""
         self._clients.discard(client)
         if not self._clients:
             self._empty.set()
 
-    def _look(self) -> None:
-        self._looking = self._loop.call_later(_LOOK, self._look)
+    def _check_timeouts(self) -> None:
+        self._looking = self._loop.call_later(_TIMEOUT_CHECK_INTERVAL, self._check_timeouts)
         for client in self._clients:
-            client.look(_LOOK)
+            client.check_timeouts(_TIMEOUT_CHECK_INTERVAL)

@@ -16,14 +16,14 @@ from urllib.parse import unquote, urlsplit
 if TYPE_CHECKING:
     from bridge.core.errors import RequestError
 
-__all__ = ["Connection", "Request"]
+__all__ = ["ClientConnection", "Request"]
 
 
-class Connection(Protocol):
+class ClientConnection(Protocol):
     """The connection that a request came on."""
 
     @property
-    def ending(self) -> bool:
+    def closing(self) -> bool:
         """Whether the reply that is made now is the last one."""
 
     @property
@@ -33,10 +33,10 @@ class Connection(Protocol):
     def write(self, data: bytes) -> None:
         """Bytes for the client. Raises ConnectionResetError where it has left."""
 
-    async def drained(self) -> None:
+    async def drain(self) -> None:
         """Wait until it takes more."""
 
-    def taken(self, size: int) -> None:
+    def body_consumed(self, size: int) -> None:
         """So many bytes of a body wait no longer."""
 
 
@@ -48,20 +48,28 @@ class Request:
     """
 
     __slots__ = (
-        "_pieces", "_waiter", "connection", "fault", "headers", "keeps", "method", "modern", "over",
+        "_pieces",
+        "_waiter",
+        "complete",
+        "connection",
+        "error",
+        "headers",
+        "is_http11",
+        "keep_alive",
+        "method",
         "target",
     )  # fmt: skip
 
     def __init__(
-        self, connection: Connection, method: str, target: bytes, headers: dict[bytes, bytes]
+        self, connection: ClientConnection, method: str, target: bytes, headers: dict[bytes, bytes]
     ) -> None:
         self.connection = connection
         self.method = method
         self.target = target
         self.headers = headers
-        self.modern = self.keeps = True
-        self.over = False
-        self.fault: RequestError | None = None
+        self.is_http11 = self.keep_alive = True
+        self.complete = False
+        self.error: RequestError | None = None
         self._pieces: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None
 
@@ -83,44 +91,44 @@ class Request:
         return None if value is None else value.strip().decode("utf-8", "surrogateescape")
 
     @property
-    def unfinished(self) -> bool:
+    def body_incomplete(self) -> bool:
         """Whether some of its body is still to come."""
-        return not self.over and self.fault is None
+        return not self.complete and self.error is None
 
-    def feed(self, data: bytes) -> None:
+    def feed_data(self, data: bytes) -> None:
         """Some of its body has come."""
         self._pieces.append(data)
         self._wake()
 
-    def end(self) -> None:
+    def feed_eof(self) -> None:
         """All of its body has."""
-        self.over = True
+        self.complete = True
         self._wake()
 
-    def fail(self, fault: RequestError) -> None:
+    def set_exception(self, fault: RequestError) -> None:
         """No more of it comes, for this reason."""
-        if not self.over:
-            self.fault = fault
+        if not self.complete:
+            self.error = fault
             self._wake()
 
-    def body(self) -> bytes | None:
+    def buffered_body(self) -> bytes | None:
         """Its body, if all of it has come."""
-        if not self.over:
+        if not self.complete:
             return None
         if len(self._pieces) != 1:
             self._pieces = [b"".join(self._pieces)]
         return self._pieces[0]
 
-    async def piece(self) -> bytes:
+    async def read_chunk(self) -> bytes:
         """What has come of its body since the last time, b"" at the end. Raises `fault`."""
-        while not self._pieces and self.unfinished:
+        while not self._pieces and self.body_incomplete:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        if not self._pieces and self.fault is not None:
-            raise self.fault
+        if not self._pieces and self.error is not None:
+            raise self.error
         data = b"".join(self._pieces)
         self._pieces.clear()
-        self.connection.taken(len(data))
+        self.connection.body_consumed(len(data))
         return data
 
     def _wake(self) -> None:

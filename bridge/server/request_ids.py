@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import count
 from secrets import token_hex
 
-__all__ = ["Names"]
+__all__ = ["RequestIds"]
 
 
-class Names:
+class RequestIds:
     """Begins with chance, so that no other process gives the same ones, and counts on."""
 
     __slots__ = ("_counted", "_front")

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from bridge.core.errors import BridgeError
     from bridge.server.request import Request
 
-__all__ = ["Dates", "Reply"]
+__all__ = ["DateHeader", "Response"]
 
 
-class Dates:
+class DateHeader:
     """What every head ends with: who answers, and the time of day (RFC 9110, 6.6.1), made once a second."""
 
     __slots__ = ("_second", "_shown")
@@ -39,18 +39,18 @@ class Dates:
         return self._shown
 
 
-class Reply:
+class Response:
     """One reply: whole, or in pieces. `id` is the request's, `cors` the origin that may read it.
 
     What is written raises ConnectionResetError where the client has left.
     """
 
     __slots__ = (
-        "_body", "_chunked", "_client", "_dates", "_ended", "_more", "_request", "_streams", "_type",
-        "cors", "id", "keep_alive", "status",
+        "_body", "_chunked", "_client", "_dates", "_ended", "_extra_headers", "_request", "_streams", "_type",
+        "allowed_origin", "id", "keep_alive", "status",
     )  # fmt: skip
 
-    def __init__(self, request: Request, id: str, cors: str | None, dates: Dates) -> None:  # noqa: A002
+    def __init__(self, request: Request, id: str, cors: str | None, dates: DateHeader) -> None:  # noqa: A002
         self._request = request
         self._client = request.connection
         self._dates = dates
@@ -60,66 +60,66 @@ class Reply:
         self._chunked = False
         self._ended = False
         self.id = id
-        self.cors = cors
+        self.allowed_origin = cors
         self.status = 0
-        self.keep_alive = request.keeps
-        self._more = ""
+        self.keep_alive = request.keep_alive
+        self._extra_headers = ""
         if cors is not None:
-            self.add("Access-Control-Allow-Origin", cors)
-            self.add("Access-Control-Expose-Headers", "X-Request-Id, X-Bridge-Route, X-Bridge-Dropped")
-            self.add("Vary", "Origin")
+            self.add_header("Access-Control-Allow-Origin", cors)
+            self.add_header("Access-Control-Expose-Headers", "X-Request-Id, X-Bridge-Route, X-Bridge-Dropped")
+            self.add_header("Vary", "Origin")
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         """Whether some of a stream was sent."""
         return self._streams
 
-    def add(self, name: str, value: str) -> None:
+    def add_header(self, name: str, value: str) -> None:
         """A header. Raises ValueError where it would begin another one."""
         if "\n" in value or "\r" in value:
             raise ValueError(f"a line break in the reply's {name}")
-        self._more += f"{name}: {value}\r\n"
+        self._extra_headers += f"{name}: {value}\r\n"
 
-    def whole(self, status: int, body: bytes, content_type: str = "application/json") -> Self:
+    def set_body(self, status: int, body: bytes, content_type: str = "application/json") -> Self:
         """The reply in one piece."""
         self.status = status
         self._body = body
         self._type = content_type
         return self
 
-    def failed(self, error: BridgeError) -> Self:
+    def set_error(self, error: BridgeError) -> Self:
         """An error's envelope, under its own status."""
         for name, value in error.headers.items():
-            self.add(name, value)
+            self.add_header(name, value)
         if error.retry_after is not None:
-            self.add("Retry-After", error.retry_after)
+            self.add_header("Retry-After", error.retry_after)
         if error.status == 401:
-            self.add("WWW-Authenticate", "Bearer")
-        return self.whole(error.status, json.dumps(error.envelope))
+            self.add_header("WWW-Authenticate", "Bearer")
+        return self.set_body(error.status, json.dumps(error.envelope))
 
     def preflight(self) -> Self:
         """What a browser asks before a page may call."""
         wanted = self._request.header(b"access-control-request-headers")
-        self.add("Access-Control-Allow-Methods", "GET, POST")
-        self.add("Access-Control-Allow-Headers", wanted or "*")
-        self.add("Access-Control-Max-Age", "600")
+        self.add_header("Access-Control-Allow-Methods", "GET, POST")
+        self.add_header("Access-Control-Allow-Headers", wanted or "*")
+        self.add_header("Access-Control-Max-Age", "600")
         self.status = 204
         return self
 
-    def put(self, data: bytes, content_type: str) -> bool:
+    def write(self, data: bytes, content_type: str) -> bool:
         """A piece of a stream; whether the client takes more at once."""
-        head = b"" if self._streams else self._begun(content_type)
+        head = b"" if self._streams else self._start_stream(content_type)
         if self._chunked:
             self._client.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
         else:
             self._client.write(head + data)
         return not self._client.writing_paused
 
-    async def drained(self) -> None:
+    async def drain(self) -> None:
         """Wait until the client takes more."""
-        await self._client.drained()
+        await self._client.drain()
 
-    def end(self, data: bytes = b"") -> Self:
+    def write_eof(self, data: bytes = b"") -> Self:
         """The end of a stream that has begun, and its last piece; once."""
         if self._ended:
             return self
@@ -130,7 +130,7 @@ class Reply:
             self._client.write(data)
         return self
 
-    def send(self) -> None:
+    def flush(self) -> None:
         """Send it, if it is not a stream."""
         if self._streams:
             return
@@ -141,11 +141,11 @@ class Reply:
         head = self._head(f"Content-Type: {self._type}\r\nContent-Length: {len(body)}\r\n")
         self._client.write(head if self._request.method == "HEAD" else head + body)
 
-    def _begun(self, content_type: str) -> bytes:
+    def _start_stream(self, content_type: str) -> bytes:
         """The head of a stream. Clients of HTTP/1.0 know no chunks: the connection's end is the stream's."""
         self._streams = True
         self.status = 200
-        self._chunked = self._request.modern
+        self._chunked = self._request.is_http11
         said = f"Content-Type: {content_type}\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"
         if self._chunked:
             return self._head(said + "Transfer-Encoding: chunked\r\n")
@@ -154,14 +154,14 @@ class Reply:
 
     def _head(self, said: str) -> bytes:
         request, status, kept = self._request, self.status, ""
-        if not self.keep_alive or request.unfinished or self._client.ending:
+        if not self.keep_alive or request.body_incomplete or self._client.closing:
             self.keep_alive = False
             kept = "Connection: close\r\n"
-        elif not request.modern:
+        elif not request.is_http11:
             kept = "Connection: keep-alive\r\n"
         return (
-            f"HTTP/{'1.1' if request.modern else '1.0'} {_STATUSES.get(status) or f'{status} '}\r\n"
-            f"X-Request-Id: {self.id}\r\n{self._more}{said}{kept}{self._dates()}"
+            f"HTTP/{'1.1' if request.is_http11 else '1.0'} {_STATUSES.get(status) or f'{status} '}\r\n"
+            f"X-Request-Id: {self.id}\r\n{self._extra_headers}{said}{kept}{self._dates()}"
         ).encode("utf-8", "surrogateescape")
 
 

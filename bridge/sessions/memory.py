@@ -19,7 +19,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._routes: dict[str, dict[str, _Entry]] = {}
 
-    async def take(self, route: str, key: str) -> bytes | None:
+    async def pop(self, route: str, key: str) -> bytes | None:
         entries = self._routes.get(route, {})
         entry = entries.get(key)
         if entry is None or entry.until <= time.monotonic():
@@ -36,7 +36,7 @@ class MemoryStore:
             out.append(entries.pop(next(iter(entries))).value)
         return out
 
-    async def expired(self, route: str) -> list[bytes]:
+    async def pop_expired(self, route: str) -> list[bytes]:
         entries = self._routes.get(route, {})
         now = time.monotonic()
         keys = [key for key, entry in entries.items() if entry.until <= now]

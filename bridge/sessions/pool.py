@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.errors import BridgeError, UpstreamError
-from bridge.exchange.callouts import closing
-from bridge.exchange.commands import Kept
+from bridge.exchange.callouts import close_request
+from bridge.exchange.commands import StoredSession
 from bridge.sessions.memory import MemoryStore
-from bridge.sessions.store import StoreLost
+from bridge.sessions.store import StoreUnavailable
 from bridge.telemetry.logging import log
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
     from bridge.routes.rules.route import Route
-    from bridge.sessions.store import Store
+    from bridge.sessions.store import SessionStore
     from bridge.telemetry.metrics import Metrics
-    from bridge.upstream.client import Upstream
+    from bridge.upstream.client import UpstreamClient
 
-__all__ = ["Sessions"]
+__all__ = ["SessionPool"]
 
 _LARGEST = 2**20  # bytes of a closing call's answer
 _SWEEP = 5.0  # seconds between two looks for sessions that have idled too long, at most
@@ -35,35 +35,35 @@ _AT_ONCE = 32  # closing calls
 _PATIENCE = 5.0  # seconds for one of them, and at shutdown twice for all
 
 
-class Sessions:
+class SessionPool:
     """The sessions that are kept, of all routes."""
 
-    def __init__(self, upstream: Upstream, metrics: Metrics) -> None:
+    def __init__(self, upstream: UpstreamClient, metrics: Metrics) -> None:
         self._upstream = upstream
         self._metrics = metrics
-        self._stores: dict[str, Store] = {}
+        self._stores: dict[str, SessionStore] = {}
         self._routes: dict[str, Route] = {}
         self._sweeping: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._close_slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def find(self, route: Route, key: str) -> Kept | None:
+    async def acquire(self, route: Route, key: str) -> StoredSession | None:
         """Take the session kept under a key; None: a fresh one is needed."""
         try:
-            return _read(await self._store(route).take(route.name, key))
-        except StoreLost as error:
-            self._lost(route, error)
+            return _read(await self._store(route).pop(route.name, key))
+        except StoreUnavailable as error:
+            self._store_unavailable(route, error)
             return None
 
-    async def keep(self, route: Route, key: str, session: Kept) -> None:
+    async def release(self, route: Route, key: str, session: StoredSession) -> None:
         """Keep a session; those that have to make room for it are closed."""
         kept = route.session
         assert kept is not None
         try:
             value = json.dumps(session._asdict())
             out = await self._store(route).put(route.name, key, value, ttl=kept.ttl, most=kept.most)
-        except StoreLost as error:
-            self._lost(route, error)
+        except StoreUnavailable as error:
+            self._store_unavailable(route, error)
             self._start(self._close(route, session))
         else:
             self._close_all(route, out)
@@ -85,7 +85,7 @@ class Sessions:
         while self._closing and (left := deadline - asyncio.get_running_loop().time()) > 0:
             await asyncio.wait(self._closing, timeout=left)
 
-    def _store(self, route: Route) -> Store:
+    def _store(self, route: Route) -> SessionStore:
         session = route.session
         assert session is not None
         self._routes[route.name] = route
@@ -106,24 +106,24 @@ class Sessions:
                 # Not to be cut short at shutdown: what is taken out of a store has to be closed.
                 await asyncio.shield(self._start(self._expire(route, self._stores[session.store])))
 
-    async def _expire(self, route: Route, store: Store) -> None:
+    async def _expire(self, route: Route, store: SessionStore) -> None:
         try:
-            while values := await store.expired(route.name):
+            while values := await store.pop_expired(route.name):
                 self._close_all(route, values)
-        except StoreLost as error:
-            self._lost(route, error)
+        except StoreUnavailable as error:
+            self._store_unavailable(route, error)
 
     def _close_all(self, route: Route, values: Iterable[bytes]) -> None:
         for value in values:
             if (session := _read(value)) is not None:
                 self._start(self._close(route, session))
 
-    async def _close(self, route: Route, session: Kept) -> None:
+    async def _close(self, route: Route, session: StoredSession) -> None:
         try:
-            request = closing(route, session)
+            request = close_request(route, session)
             if request is None:
                 return
-            async with self._places, asyncio.timeout(_PATIENCE):
+            async with self._close_slots, asyncio.timeout(_PATIENCE):
                 status, _, _ = await self._upstream.fetch(
                     request, route.transport, _LARGEST, replica=session.replica
                 )
@@ -142,25 +142,25 @@ class Sessions:
         task.add_done_callback(self._closing.discard)
         return task
 
-    def _lost(self, route: Route, error: StoreLost) -> None:
+    def _store_unavailable(self, route: Route, error: StoreUnavailable) -> None:
         self._metrics.store_failed(route.name)
         log("session store lost", 30, route=route.name, error=str(error))
 
 
-def _redis(url: str) -> Store:
+def _redis(url: str) -> SessionStore:
     from bridge.sessions.redis_store import RedisStore  # its library costs start and memory, which few need
 
     return RedisStore(url)
 
 
-def _read(value: bytes | None) -> Kept | None:
+def _read(value: bytes | None) -> StoredSession | None:
     """A kept session as it was written; None for what a stranger wrote."""
     if value is None:
         return None
     try:
         match json.loads(value):
             case {"id": id, "replica": int(replica), "members": dict(members)}:
-                return Kept(id, replica, members)
+                return StoredSession(id, replica, members)
     except ValueError:
         pass
     return None

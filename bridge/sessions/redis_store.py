@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from bridge.sessions.store import StoreLost
+from bridge.sessions.store import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["RedisStore"]
 
 _PATIENCE = 1.0  # seconds for one word with the server
-_REST = 1.0  # seconds without another try after one that failed: no answer waits for a dead store twice
-_SWEPT = 100  # values that one word takes
+_RETRY_DELAY = (
+    1.0  # seconds without another try after one that failed: no answer waits for a dead store twice
+)
+_BATCH = 100  # values that one word takes
 _DAY = 86400
 
 
@@ -43,9 +45,9 @@ class RedisStore:
             retry=Retry(NoBackoff(), 0),
         )
         self._scripts = {name: self._redis.register_script(_NOW + text) for name, text in _SCRIPTS.items()}
-        self._rests_until = 0.0
+        self._retry_after = 0.0
 
-    async def take(self, route: str, key: str) -> bytes | None:
+    async def pop(self, route: str, key: str) -> bytes | None:
         value: bytes | None = await self._run("take", route, key)
         return value
 
@@ -54,8 +56,8 @@ class RedisStore:
         out: list[bytes] = await self._run("put", route, key, value, ttl, most, int(ttl) + _DAY)
         return out
 
-    async def expired(self, route: str) -> Sequence[bytes]:
-        out: list[bytes] = await self._run("expired", route, _SWEPT)
+    async def pop_expired(self, route: str) -> Sequence[bytes]:
+        out: list[bytes] = await self._run("expired", route, _BATCH)
         return out
 
     async def close(self) -> Mapping[str, Sequence[bytes]]:
@@ -65,14 +67,14 @@ class RedisStore:
     async def _run(self, name: str, route: str, *arguments: Any) -> Any:
         """What a script gives. Raises StoreLost."""
         now = time.monotonic()
-        if now < self._rests_until:
-            raise StoreLost("it could not be reached a moment ago")
+        if now < self._retry_after:
+            raise StoreUnavailable("it could not be reached a moment ago")
         names = [f"bridge:sessions:{{{route}}}:{part}" for part in ("values", "ends")]
         try:
             return await self._scripts[name](keys=names, args=arguments)
         except (RedisError, OSError, TimeoutError) as error:
-            self._rests_until = time.monotonic() + _REST
-            raise StoreLost(f"{type(error).__name__}: {error}"[:200]) from error
+            self._retry_after = time.monotonic() + _RETRY_DELAY
+            raise StoreUnavailable(f"{type(error).__name__}: {error}"[:200]) from error
 
 
 _NOW = """

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Store", "StoreLost"]
+__all__ = ["SessionStore", "StoreUnavailable"]
 
 
-class StoreLost(Exception):  # noqa: N818 - said of the store, not of an error
+class StoreUnavailable(Exception):  # noqa: N818 - said of the store, not of an error
     """The store cannot be reached."""
 
 
-class Store(Protocol):
+class SessionStore(Protocol):
     """Values by key, for each route. A value is given out once: whoever takes it has it alone."""
 
-    async def take(self, route: str, key: str) -> bytes | None:
+    async def pop(self, route: str, key: str) -> bytes | None:
         """The value under a key, which is gone then; None where there is none. Raises StoreLost."""
 
     async def put(self, route: str, key: str, value: bytes, *, ttl: float, most: int) -> Sequence[bytes]:
         """Keep a value for so many seconds; the values that had to go for it. Raises StoreLost."""
 
-    async def expired(self, route: str) -> Sequence[bytes]:
+    async def pop_expired(self, route: str) -> Sequence[bytes]:
         """The values that were kept too long, which are gone then. Raises StoreLost."""
 
     async def close(self) -> Mapping[str, Sequence[bytes]]:

@@ -13,14 +13,14 @@ from bridge.core import json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["log", "log_all", "set_up"]
+__all__ = ["configure", "log", "log_all"]
 
 _logger = logging.getLogger("bridge")
 
 
-def set_up(stream: TextIO = sys.stderr) -> None:
+def configure(stream: TextIO = sys.stderr) -> None:
     """Send the lines to a stream, as suits it."""
-    handler = _ForPeople(stream) if stream.isatty() else _ForMachines(stream)
+    handler = _ConsoleHandler(stream) if stream.isatty() else _JSONHandler(stream)
     _logger.handlers[:] = [handler]
     _logger.setLevel(logging.INFO)
     _logger.propagate = False
@@ -32,18 +32,18 @@ def log(event: str, level: int = logging.INFO, /, **members: Any) -> None:
         return
     if None in members.values():
         members = {name: value for name, value in members.items() if value is not None}
-    _say(event, level, [(time.time(), members)])
+    _write(event, level, [(time.time(), members)])
 
 
 def log_all(event: str, lines: list[tuple[float, dict[str, Any]]]) -> None:
     """Write the lines of what happened several times: when, in seconds of Unix time, and its members."""
     if lines and _logger.isEnabledFor(logging.INFO):
-        _say(event, logging.INFO, lines)
+        _write(event, logging.INFO, lines)
 
 
-def _say(event: str, level: int, lines: list[tuple[float, dict[str, Any]]]) -> None:
+def _write(event: str, level: int, lines: list[tuple[float, dict[str, Any]]]) -> None:
     match _logger.handlers:
-        case [_ForMachines() as handler]:
+        case [_JSONHandler() as handler]:
             handler.say(event, level, lines)
         case _:  # whoever embeds the bridge sees to its lines
             for at, members in lines:
@@ -53,7 +53,7 @@ def _say(event: str, level: int, lines: list[tuple[float, dict[str, Any]]]) -> N
                 _logger.handle(record)
 
 
-class _ForMachines(logging.StreamHandler[TextIO]):
+class _JSONHandler(logging.StreamHandler[TextIO]):
     """Writes lines of JSON: ours without a record of who called, which costs more than the line."""
 
     _second = -1
@@ -84,7 +84,7 @@ class _ForMachines(logging.StreamHandler[TextIO]):
         self.say(record.getMessage(), record.levelno, [(record.created, members)])
 
 
-class _ForPeople(logging.StreamHandler[TextIO]):
+class _ConsoleHandler(logging.StreamHandler[TextIO]):
     """Writes lines of words."""
 
     def format(self, record: logging.LogRecord) -> str:

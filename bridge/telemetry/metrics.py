@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from bridge.core.deltas import Usage
     from bridge.openai.endpoints import Endpoint
 
-__all__ = ["Metrics", "Series"]
+__all__ = ["Metrics", "RouteMetrics"]
 
 T = TypeVar("T", bound=MetricWrapperBase)
 
-_LOOKS, _PAUSE = 50, 0.02  # seconds between two looks at the files of other workers
+_READ_RETRIES, _PAUSE = 50, 0.02  # seconds between two looks at the files of other workers
 _DURATIONS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _FIRST_TOKENS = (
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
@@ -40,7 +40,7 @@ _TOKENS = tuple(4**power for power in range(14))
 _GEN_AI = ("gen_ai_operation_name", "gen_ai_request_model", "error_type", "route")
 
 
-class _Bound(Generic[T]):
+class _LabelCache(Generic[T]):
     """The children of one instrument: each is looked up under the instrument's lock once only."""
 
     __slots__ = ("_children", "_instrument")
@@ -57,7 +57,7 @@ class _Bound(Generic[T]):
         return child
 
 
-class _Durations(Histogram):
+class _BatchHistogram(Histogram):
     """A histogram that takes what several requests took at once: its locks are then taken once for all.
 
     It knows three names of its base's own. Tested with the prometheus-client that requirements.lock names.
@@ -74,7 +74,7 @@ class _Durations(Histogram):
             self._buckets[at].inc(number)
 
 
-class Series:
+class RouteMetrics:
     """What is told of the answers to one model at one endpoint of one route.
 
     `in_progress`: how many requests are being answered.
@@ -95,7 +95,7 @@ class Series:
         self.route = route
         self.endpoint = endpoint.name
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Show how many were answered, and how many are in progress now."""
         if self._answers:
             for status, number in self._answers.items():
@@ -108,11 +108,11 @@ class Series:
             self._gauge.inc(self.in_progress - self._shown)
             self._shown = self.in_progress
 
-    def left(self) -> None:
+    def client_disconnected(self) -> None:
         """The client left."""
         self._metrics.disconnects(self.route).inc()
 
-    def failed(self, kind: str) -> None:
+    def upstream_failed(self, kind: str) -> None:
         """The model server failed."""
         self._metrics.failed(self.route, kind)
 
@@ -121,7 +121,7 @@ class Series:
         for parameter in parameters:
             self._metrics.dropped(self.route, parameter if parameter in PARAMETERS else "other").inc()
 
-    def answered(
+    def observe_request(
         self, status: int, kind: str, duration: float, first: float | None, usage: Usage | None
     ) -> None:
         """A request has had its answer: `kind` says what failed, "" if nothing did.
@@ -141,66 +141,66 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each counter, which nobody asks for
         self._registry = registry = CollectorRegistry()
-        self._series: dict[tuple[str, str, str], Series] = {}
+        self._series: dict[tuple[str, str, str], RouteMetrics] = {}
         counter = partial(Counter, registry=registry)
-        self.requests = _Bound(
+        self.requests = _LabelCache(
             counter("bridge_requests", "Requests answered.", ("route", "endpoint", "code"))
         )
-        self.in_progress = _Bound(Gauge(
+        self.in_progress = _LabelCache(Gauge(
             "bridge_requests_in_progress", "Requests being answered.",
             ("route",), registry=registry, multiprocess_mode="livesum",
         ))  # fmt: skip
-        self.errors = _Bound(
+        self.errors = _LabelCache(
             counter("bridge_upstream_errors", "Failures of model servers.", ("route", "kind"))
         )
-        self.disconnects = _Bound(counter(
+        self.disconnects = _LabelCache(counter(
             "bridge_client_disconnects", "Clients that left before their answer was over.", ("route",),
         ))  # fmt: skip
-        self.dropped = _Bound(counter(
+        self.dropped = _LabelCache(counter(
             "bridge_dropped_parameters", "Parameters that reached neither the server nor an emulation.",
             ("route", "parameter"),
         ))  # fmt: skip
-        self._estimated = _Bound(counter(
+        self._estimated = _LabelCache(counter(
             "bridge_estimated_tokens",
             "Tokens that no server counted, by a rule of thumb (emulate.usage: estimate).",
             ("route", "gen_ai_token_type"),
         ))  # fmt: skip
-        self._stores = _Bound(counter(
+        self._stores = _LabelCache(counter(
             "bridge_session_store_failures", "Times the store of kept sessions could not be reached.",
             ("route",),
         ))  # fmt: skip
-        self._reloads = _Bound(counter("bridge_reloads", "Reloads of the table.", ("result",)))
-        self.duration = _Bound(_Durations(
+        self._reloads = _LabelCache(counter("bridge_reloads", "Reloads of the table.", ("result",)))
+        self.duration = _LabelCache(_BatchHistogram(
             "gen_ai_server_request_duration_seconds", "From the request to the end of its answer.",
             _GEN_AI, buckets=_DURATIONS, registry=registry,
         ))  # fmt: skip
-        self._first = _Bound(Histogram(
+        self._first = _LabelCache(Histogram(
             "gen_ai_server_time_to_first_token_seconds", "From the request to the first output of a stream.",
             _GEN_AI, buckets=_FIRST_TOKENS, registry=registry,
         ))  # fmt: skip
-        self._per_token = _Bound(Histogram(
+        self._per_token = _LabelCache(Histogram(
             "gen_ai_server_time_per_output_token_seconds", "Between two tokens of a stream after the first.",
             _GEN_AI, buckets=_PER_TOKEN, registry=registry,
         ))  # fmt: skip
-        self._tokens = _Bound(Histogram(
+        self._tokens = _LabelCache(Histogram(
             "gen_ai_client_token_usage", "Tokens, as the servers count them.",
             (*_GEN_AI, "gen_ai_token_type"), buckets=_TOKENS, registry=registry,
         ))  # fmt: skip
 
-    def series(self, route: str, endpoint: Endpoint, model: str) -> Series:
+    def series(self, route: str, endpoint: Endpoint, model: str) -> RouteMetrics:
         """What is told of the answers to a model, by the table's word for it."""
         key = (route, endpoint.name, model)
         series = self._series.get(key)
         if series is None:
-            series = self._series[key] = Series(self, route, endpoint, model)
+            series = self._series[key] = RouteMetrics(self, route, endpoint, model)
         return series
 
     def settle(self) -> None:
         """Show what each series has counted by itself."""
         for series in self._series.values():
-            series.settle()
+            series.flush()
 
-    def refused(self, endpoint: str, status: int) -> None:
+    def request_rejected(self, endpoint: str, status: int) -> None:
         """A request was answered without a route."""
         self.requests("", endpoint, str(status)).inc()
 
@@ -241,7 +241,7 @@ class Metrics:
             return generate_latest(self._registry)
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        for _ in range(_LOOKS):
+        for _ in range(_READ_RETRIES):
             with suppress(struct.error):  # a file that a worker is just making is still empty
                 return generate_latest(registry)
             await asyncio.sleep(_PAUSE)

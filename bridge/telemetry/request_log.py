@@ -19,46 +19,46 @@ if TYPE_CHECKING:
     from bridge.core.deltas import Usage
     from bridge.core.errors import BridgeError
     from bridge.exchange.exchange import Exchange
-    from bridge.telemetry.metrics import Metrics, Series
+    from bridge.telemetry.metrics import Metrics, RouteMetrics
 
-__all__ = ["Account", "Accounts"]
+__all__ = ["RequestLog", "RequestRecord"]
 
-_TOGETHER = 0.05  # seconds until it is told, at most
-_MOST = 16  # told together: more would be felt by the answers that wait meanwhile
+_FLUSH_INTERVAL = 0.05  # seconds until it is told, at most
+_MAX_BATCH = 16  # told together: more would be felt by the answers that wait meanwhile
 
 
-class Accounts:
+class RequestLog:
     """The accounts of one process."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
-        self._over: list[Account] = []
+        self._over: list[RequestRecord] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def opened(self, series: Series, name: str) -> Account:
+    def start(self, series: RouteMetrics, name: str) -> RequestRecord:
         """The account of a request that begins, by its id."""
         series.in_progress += 1
         if self._timer is None:
             self._soon()
-        return Account(self, series, name)
+        return RequestRecord(self, series, name)
 
-    def closed(self, series: Series) -> None:
+    def release(self, series: RouteMetrics) -> None:
         """A request is over, in whatever way."""
         series.in_progress -= 1
         if self._timer is None:
             self._soon()
 
-    def enter(self, account: Account) -> None:
+    def append(self, account: RequestRecord) -> None:
         """A request has had its answer."""
         self._over.append(account)
-        if len(self._over) == _MOST:
-            self._loop.call_soon(self.tell)
+        if len(self._over) == _MAX_BATCH:
+            self._loop.call_soon(self.flush)
 
     def _soon(self) -> None:
-        self._timer = self._loop.call_later(_TOGETHER, self.tell)
+        self._timer = self._loop.call_later(_FLUSH_INTERVAL, self.flush)
 
-    def tell(self) -> None:
+    def flush(self) -> None:
         """Tell what was noted."""
         if self._timer is not None:
             self._timer.cancel()
@@ -67,12 +67,12 @@ class Accounts:
         for one in over:
             if one.dropped:
                 one.series.dropped(one.dropped)
-            one.series.answered(one.status, one.kind, one.duration, one.first, one.usage)
+            one.series.observe_request(one.status, one.kind, one.duration, one.first, one.usage)
         self._metrics.settle()
-        log_all("request", [(one.at, _line(one)) for one in over])
+        log_all("request", [(one.finished_at, _line(one)) for one in over])
 
 
-class Account:
+class RequestRecord:
     """What is told of one request, once.
 
     `at` is when it was over, in seconds of Unix time; `duration` and, of a stream, its `first` output are in
@@ -80,27 +80,39 @@ class Account:
     """
 
     __slots__ = (
-        "_accounts", "_begun", "at", "code", "dropped", "duration", "exchange", "first", "id", "kind",
-        "series", "status", "streams", "usage",
+        "_accounts",
+        "_begun",
+        "code",
+        "dropped",
+        "duration",
+        "exchange",
+        "finished_at",
+        "first",
+        "id",
+        "kind",
+        "series",
+        "status",
+        "streams",
+        "usage",
     )  # fmt: skip
 
-    def __init__(self, accounts: Accounts, series: Series, name: str) -> None:
+    def __init__(self, accounts: RequestLog, series: RouteMetrics, name: str) -> None:
         self._accounts = accounts
         self._begun = time.perf_counter()
         self.series = series
         self.id = name
         self.exchange: Exchange | None = None
         self.first: float | None = None
-        self.at = 0.0
+        self.finished_at = 0.0
 
-    def output(self) -> None:
+    def first_byte_sent(self) -> None:
         """Bytes are about to leave for the client."""
         if self.first is None:
             self.first = time.perf_counter() - self._begun
 
-    def over(self, error: BridgeError | None, status: int) -> None:
+    def finish(self, error: BridgeError | None, status: int) -> None:
         """The reply is over, under this status."""
-        if self.at:
+        if self.finished_at:
             return
         if error is None:
             self._enter(status, "", None)
@@ -108,21 +120,21 @@ class Account:
         kind = str(error.status)
         if isinstance(error, UpstreamError):
             kind = str(error.kind)
-            self.series.failed(kind)
+            self.series.upstream_failed(kind)
         self._enter(status, kind, error.code)
 
-    def left(self) -> None:
+    def client_disconnected(self) -> None:
         """The client left before it was."""
-        if not self.at:
-            self.series.left()
+        if not self.finished_at:
+            self.series.client_disconnected()
             self._enter(499, "client_disconnect", None)
 
-    def close(self) -> None:
+    def release(self) -> None:
         """In any case."""
-        self._accounts.closed(self.series)
+        self._accounts.release(self.series)
 
     def _enter(self, status: int, kind: str, code: str | None) -> None:
-        self.at = time.time()
+        self.finished_at = time.time()
         self.duration = time.perf_counter() - self._begun
         self.status = status
         self.kind = kind
@@ -134,13 +146,13 @@ class Account:
         if exchange is not None:
             self.usage = exchange.usage
             self.dropped = exchange.dropped
-            self.streams = exchange.streams
+            self.streams = exchange.is_stream
         if not self.streams:
             self.first = None
-        self._accounts.enter(self)
+        self._accounts.append(self)
 
 
-def _line(one: Account) -> dict[str, Any]:
+def _line(one: RequestRecord) -> dict[str, Any]:
     """What the log says of a request: no content, and no secret."""
     said: dict[str, Any] = {
         "id": one.id, "route": one.series.route, "endpoint": one.series.endpoint, "status": one.status,

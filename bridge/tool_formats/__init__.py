@@ -18,18 +18,18 @@ from bridge.tool_formats.cohere import COHERE
 from bridge.tool_formats.gemini import GEMINI
 from bridge.tool_formats.messages import read_turns
 from bridge.tool_formats.ollama import OLLAMA
-from bridge.tool_formats.tool_choice import read_functions, read_wanted
+from bridge.tool_formats.tool_choice import parse_tool_choice, read_functions
 from bridge.tool_formats.tool_format import ToolFormat
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-__all__ = ["TOOLS", "ToolFormat", "in_format"]
+__all__ = ["TOOL_FORMATS", "ToolFormat", "to_format"]
 
 Body = dict[str, Any]
 
 
-def in_format(tools: ToolFormat, body: Body, messages: list[Body], reads: AbstractSet[str | None]) -> Body:
+def to_format(tools: ToolFormat, body: Body, messages: list[Body], reads: AbstractSet[str | None]) -> Body:
     """The members of the request document that this format writes, of those read; MISSING is left out.
 
     Raises RequestError (400), naming the member at fault, where the server cannot be told what is asked.
@@ -37,7 +37,7 @@ def in_format(tools: ToolFormat, body: Body, messages: list[Body], reads: Abstra
     found: Body = {}
     if reads & {None, "tools", "tool_choice"}:
         functions = read_functions(body.get("tools"))
-        wanted = read_wanted(body, functions)
+        wanted = parse_tool_choice(body, functions)
         # A choice, or a list of tools, without any tool is refused by servers.
         found["tools"] = tools.tools(functions, wanted) if functions else MISSING
         found["tool_choice"] = tools.choice(wanted) if functions else MISSING
@@ -48,7 +48,7 @@ def in_format(tools: ToolFormat, body: Body, messages: list[Body], reads: Abstra
     return found
 
 
-TOOLS = {
+TOOL_FORMATS = {
     "ollama": OLLAMA,
     "anthropic": ANTHROPIC,
     "gemini": GEMINI,

@@ -13,28 +13,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
-from bridge.core.deltas import MISSING, CallPiece
-from bridge.tool_formats.tool_choice import offered
-from bridge.tool_formats.tool_format import ToolFormat, merged, number, objects, reach, whole_call, word
+from bridge.core.deltas import MISSING, ToolCallFragment
+from bridge.tool_formats.tool_choice import select_functions
+from bridge.tool_formats.tool_format import (
+    ToolFormat,
+    as_int,
+    as_str,
+    get_path,
+    merge_same_role,
+    objects,
+    whole_call,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bridge.tool_formats.messages import Image, Turn
-    from bridge.tool_formats.tool_choice import Function, Wanted
+    from bridge.tool_formats.messages import Image, Message
+    from bridge.tool_formats.tool_choice import Function, ToolChoice
 
 __all__ = ["ANTHROPIC"]
 
 Body = dict[str, Any]
 
 
-def _tools(functions: list[Function], wanted: Wanted) -> Any:
+def _tools(functions: list[Function], wanted: ToolChoice) -> Any:
     return [
-        {**function.told, "input_schema": function.schema} for function in offered(functions, wanted.allowed)
+        {**function.declaration, "input_schema": function.schema}
+        for function in select_functions(functions, wanted.allowed)
     ]
 
 
-def _choice(wanted: Wanted) -> Any:
+def _choice(wanted: ToolChoice) -> Any:
     if wanted.mode == "none":
         return {"type": "none"}
     if wanted.mode is None and wanted.parallel:
@@ -44,19 +53,19 @@ def _choice(wanted: Wanted) -> Any:
     return choice if wanted.parallel else {**choice, "disable_parallel_tool_use": True}
 
 
-def _messages(turns: Iterable[Turn]) -> list[Body]:
-    messages = merged(({"role": _role(turn), "content": _blocks(turn)} for turn in turns), "content")
+def _messages(turns: Iterable[Message]) -> list[Body]:
+    messages = merge_same_role(({"role": _role(turn), "content": _blocks(turn)} for turn in turns), "content")
     return [{**message, "content": _simplest(message["content"])} for message in messages]
 
 
-def _role(turn: Turn) -> str:
+def _role(turn: Message) -> str:
     return "user" if turn.role == "tool" else turn.role
 
 
-def _blocks(turn: Turn) -> list[Body]:
+def _blocks(turn: Message) -> list[Body]:
     said = [_block(piece) for piece in turn.pieces]
     if turn.role == "tool":
-        return [{"type": "tool_result", "tool_use_id": turn.answers, "content": _simplest(said)}]
+        return [{"type": "tool_result", "tool_use_id": turn.tool_call_id, "content": _simplest(said)}]
     return said + [
         {"type": "tool_use", "id": call.id, "name": call.name, "input": call.read_arguments()}
         for call in turn.calls
@@ -82,23 +91,25 @@ def _simplest(blocks: list[Body]) -> str | list[Body]:
     return blocks
 
 
-def _calls(found: Any) -> Iterator[CallPiece]:
-    index = number(reach(found, "index"))
-    match reach(found, "type"):
+def _calls(found: Any) -> Iterator[ToolCallFragment]:
+    index = as_int(get_path(found, "index"))
+    match get_path(found, "type"):
         case "content_block_start":
-            block = reach(found, "content_block")
-            if reach(block, "type") == "tool_use":
+            block = get_path(found, "content_block")
+            if get_path(block, "type") == "tool_use":
                 given = json.dumps(block.get("input") or {}).decode()
-                yield CallPiece(index, word(block.get("id")), word(block.get("name")), otherwise=given)
+                yield ToolCallFragment(
+                    index, as_str(block.get("id")), as_str(block.get("name")), default_arguments=given
+                )
         case "content_block_delta":
-            if reach(found, "delta", "type") == "input_json_delta":
-                yield CallPiece(index, arguments=word(reach(found, "delta", "partial_json")))
+            if get_path(found, "delta", "type") == "input_json_delta":
+                yield ToolCallFragment(index, arguments=as_str(get_path(found, "delta", "partial_json")))
         case "content_block_stop":
-            yield CallPiece(index, ended=True)
+            yield ToolCallFragment(index, ended=True)
         case _:
-            for block in objects(reach(found, "content")):
+            for block in objects(get_path(found, "content")):
                 if block.get("type") == "tool_use":
                     yield whole_call(block.get("id"), block.get("name"), block.get("input"))
 
 
-ANTHROPIC = ToolFormat(_tools, _choice, _messages, _calls, folds_parallel=True)
+ANTHROPIC = ToolFormat(_tools, _choice, _messages, _calls, choice_sets_parallel=True)

@@ -12,49 +12,57 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.core.deltas import MISSING, CallPiece
-from bridge.tool_formats.tool_choice import offered
-from bridge.tool_formats.tool_format import ToolFormat, merged, number, objects, reach, whole_call, word
+from bridge.core.deltas import MISSING, ToolCallFragment
+from bridge.tool_formats.tool_choice import select_functions
+from bridge.tool_formats.tool_format import (
+    ToolFormat,
+    as_int,
+    as_str,
+    get_path,
+    merge_same_role,
+    objects,
+    whole_call,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bridge.tool_formats.messages import Image, Turn
-    from bridge.tool_formats.tool_choice import Function, Wanted
+    from bridge.tool_formats.messages import Image, Message
+    from bridge.tool_formats.tool_choice import Function, ToolChoice
 
 __all__ = ["BEDROCK"]
 
 Body = dict[str, Any]
 
 
-def _tools(functions: list[Function], wanted: Wanted) -> Any:
+def _tools(functions: list[Function], wanted: ToolChoice) -> Any:
     if wanted.mode == "none":
         return MISSING
     return [
-        {"toolSpec": {**function.told, "inputSchema": {"json": function.schema}}}
-        for function in offered(functions, wanted.allowed)
+        {"toolSpec": {**function.declaration, "inputSchema": {"json": function.schema}}}
+        for function in select_functions(functions, wanted.allowed)
     ]
 
 
-def _choice(wanted: Wanted) -> Any:
+def _choice(wanted: ToolChoice) -> Any:
     if wanted.name:
         return {"tool": {"name": wanted.name}}
     return {"auto": {"auto": {}}, "required": {"any": {}}}.get(wanted.mode or "", MISSING)
 
 
-def _messages(turns: Iterable[Turn]) -> list[Body]:
-    messages = merged(({"role": _role(turn), "content": _blocks(turn)} for turn in turns), "content")
+def _messages(turns: Iterable[Message]) -> list[Body]:
+    messages = merge_same_role(({"role": _role(turn), "content": _blocks(turn)} for turn in turns), "content")
     return [{**message, "content": message["content"] or [{"text": ""}]} for message in messages]
 
 
-def _role(turn: Turn) -> str:
+def _role(turn: Message) -> str:
     return "user" if turn.role == "tool" else turn.role
 
 
-def _blocks(turn: Turn) -> list[Body]:
+def _blocks(turn: Message) -> list[Body]:
     said = [_block(piece) for piece in turn.pieces]
     if turn.role == "tool":
-        return [{"toolResult": {"toolUseId": turn.answers, "content": said}}]
+        return [{"toolResult": {"toolUseId": turn.tool_call_id, "content": said}}]
     return said + [
         {"toolUse": {"toolUseId": call.id, "name": call.name, "input": call.read_arguments()}}
         for call in turn.calls
@@ -69,19 +77,19 @@ def _block(piece: str | Image) -> Body:
     return {"image": {"format": {"jpg": "jpeg"}.get(form, form), "source": {"bytes": data}}}
 
 
-def _calls(found: Any) -> Iterator[CallPiece]:
+def _calls(found: Any) -> Iterator[ToolCallFragment]:
     index, start, delta = (
-        number(reach(found, "contentBlockIndex")),
-        reach(found, "start"),
-        reach(found, "delta"),
+        as_int(get_path(found, "contentBlockIndex")),
+        get_path(found, "start"),
+        get_path(found, "delta"),
     )
-    if called := reach(start, "toolUse"):
-        yield CallPiece(index, word(reach(called, "toolUseId")), word(reach(called, "name")))
-    elif streamed := reach(delta, "toolUse"):
-        yield CallPiece(index, arguments=word(reach(streamed, "input")))
+    if called := get_path(start, "toolUse"):
+        yield ToolCallFragment(index, as_str(get_path(called, "toolUseId")), as_str(get_path(called, "name")))
+    elif streamed := get_path(delta, "toolUse"):
+        yield ToolCallFragment(index, arguments=as_str(get_path(streamed, "input")))
     elif index is not None and start is None and delta is None:
-        yield CallPiece(index, ended=True)
-    for block in objects(reach(found, "output", "message", "content")):
+        yield ToolCallFragment(index, ended=True)
+    for block in objects(get_path(found, "output", "message", "content")):
         if isinstance(used := block.get("toolUse"), dict):
             yield whole_call(used.get("toolUseId"), used.get("name"), used.get("input"))
 

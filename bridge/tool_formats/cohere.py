@@ -11,46 +11,54 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.core.deltas import MISSING, CallPiece
-from bridge.tool_formats.messages import refused
-from bridge.tool_formats.tool_choice import offered
-from bridge.tool_formats.tool_format import ToolFormat, as_object, number, objects, reach, whole_call, word
+from bridge.core.deltas import MISSING, ToolCallFragment
+from bridge.tool_formats.messages import invalid_parameter
+from bridge.tool_formats.tool_choice import select_functions
+from bridge.tool_formats.tool_format import (
+    ToolFormat,
+    as_int,
+    as_object,
+    as_str,
+    get_path,
+    objects,
+    whole_call,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bridge.tool_formats.messages import Call, Image, Turn
-    from bridge.tool_formats.tool_choice import Function, Wanted
+    from bridge.tool_formats.messages import Image, Message, ToolCall
+    from bridge.tool_formats.tool_choice import Function, ToolChoice
 
 __all__ = ["COHERE"]
 
 Body = dict[str, Any]
 
 
-def _tools(functions: list[Function], wanted: Wanted) -> Any:
+def _tools(functions: list[Function], wanted: ToolChoice) -> Any:
     names = frozenset({wanted.name}) if wanted.name else wanted.allowed
-    return [function.openai for function in offered(functions, names)]
+    return [function.openai for function in select_functions(functions, names)]
 
 
-def _choice(wanted: Wanted) -> Any:
+def _choice(wanted: ToolChoice) -> Any:
     # `auto` is not among the words: it is what leaving the choice out means.
     return {"none": "NONE", "required": "REQUIRED"}.get(wanted.mode or "", MISSING)
 
 
-def _messages(turns: Iterable[Turn]) -> list[Body]:
+def _messages(turns: Iterable[Message]) -> list[Body]:
     return [_message(turn) for turn in turns]
 
 
-def _message(turn: Turn) -> Body:
+def _message(turn: Message) -> Body:
     if turn.role == "tool":
         for image in turn.images:
-            raise refused(
+            raise invalid_parameter(
                 image.at,
                 "is an image in a tool's result: this model's server takes text there",
                 code="unsupported_content",
             )
         document = {"type": "document", "document": {"data": as_object(turn.text)}}
-        return {"role": "tool", "tool_call_id": turn.answers, "content": [document]}
+        return {"role": "tool", "tool_call_id": turn.tool_call_id, "content": [document]}
     if turn.calls:
         plan = {"tool_plan": turn.text} if turn.text else {}
         return {"role": turn.role, **plan, "tool_calls": [_call(call) for call in turn.calls]}
@@ -63,27 +71,29 @@ def _part(piece: str | Image) -> Body:
     return {"type": "image_url", "image_url": {"url": piece.url}}
 
 
-def _call(call: Call) -> Body:
+def _call(call: ToolCall) -> Body:
     function = {"name": call.name, "arguments": call.arguments or "{}"}
     return {"id": call.id, "type": "function", "function": function}
 
 
-def _calls(found: Any) -> Iterator[CallPiece]:
-    index = number(reach(found, "index"))
-    streamed = reach(found, "delta", "message", "tool_calls")
-    function = reach(streamed, "function")
-    match reach(found, "type"):
+def _calls(found: Any) -> Iterator[ToolCallFragment]:
+    index = as_int(get_path(found, "index"))
+    streamed = get_path(found, "delta", "message", "tool_calls")
+    function = get_path(streamed, "function")
+    match get_path(found, "type"):
         case "tool-call-start":
-            name = word(reach(function, "name"))
-            yield CallPiece(index, word(reach(streamed, "id")), name, word(reach(function, "arguments")))
+            name = as_str(get_path(function, "name"))
+            yield ToolCallFragment(
+                index, as_str(get_path(streamed, "id")), name, as_str(get_path(function, "arguments"))
+            )
         case "tool-call-delta":
-            yield CallPiece(index, arguments=word(reach(function, "arguments")))
+            yield ToolCallFragment(index, arguments=as_str(get_path(function, "arguments")))
         case "tool-call-end":
-            yield CallPiece(index, ended=True)
+            yield ToolCallFragment(index, ended=True)
         case _:
-            for call in objects(reach(found, "message", "tool_calls")):
-                function = reach(call, "function")
-                yield whole_call(call.get("id"), reach(function, "name"), reach(function, "arguments"))
+            for call in objects(get_path(found, "message", "tool_calls")):
+                function = get_path(call, "function")
+                yield whole_call(call.get("id"), get_path(function, "name"), get_path(function, "arguments"))
 
 
 COHERE = ToolFormat(_tools, _choice, _messages, _calls)

@@ -13,36 +13,51 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.core.deltas import MISSING, CallPiece
+from bridge.core.deltas import MISSING, ToolCallFragment
 from bridge.tool_formats.gemini_schema import subset
-from bridge.tool_formats.messages import refused
-from bridge.tool_formats.tool_choice import offered
-from bridge.tool_formats.tool_format import ToolFormat, as_object, merged, objects, reach, whole_call, word
+from bridge.tool_formats.messages import invalid_parameter
+from bridge.tool_formats.tool_choice import select_functions
+from bridge.tool_formats.tool_format import (
+    ToolFormat,
+    as_object,
+    as_str,
+    get_path,
+    merge_same_role,
+    objects,
+    whole_call,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bridge.tool_formats.messages import Call, Image, Turn
-    from bridge.tool_formats.tool_choice import Function, Wanted
+    from bridge.tool_formats.messages import Image, Message, ToolCall
+    from bridge.tool_formats.tool_choice import Function, ToolChoice
 
 __all__ = ["GEMINI"]
 
 Body = dict[str, Any]
 
 
-def _tools(functions: list[Function], wanted: Wanted) -> Any:
+def _tools(functions: list[Function], wanted: ToolChoice) -> Any:
     return [
-        {"functionDeclarations": [_declared(function) for function in offered(functions, wanted.allowed)]}
+        {
+            "functionDeclarations": [
+                _declared(function) for function in select_functions(functions, wanted.allowed)
+            ]
+        }
     ]
 
 
 def _declared(function: Function) -> Body:
     # An object without properties is refused here; a function that says no parameters has none.
     schema = subset({"type": "object", **function.parameters}, f"{function.at}.function.parameters")
-    return {**function.told, **({"parameters": schema} if {"properties", "anyOf"} & schema.keys() else {})}
+    return {
+        **function.declaration,
+        **({"parameters": schema} if {"properties", "anyOf"} & schema.keys() else {}),
+    }
 
 
-def _choice(wanted: Wanted) -> Any:
+def _choice(wanted: ToolChoice) -> Any:
     if wanted.mode is None:
         return MISSING
     mode = {"auto": "AUTO", "none": "NONE", "required": "ANY"}[wanted.mode]
@@ -50,15 +65,17 @@ def _choice(wanted: Wanted) -> Any:
     return {"functionCallingConfig": {"mode": mode, **named}}
 
 
-def _messages(turns: Iterable[Turn]) -> list[Body]:
-    messages = merged(({"role": _ROLES[turn.role], "parts": _parts(turn)} for turn in turns), "parts")
+def _messages(turns: Iterable[Message]) -> list[Body]:
+    messages = merge_same_role(
+        ({"role": _ROLES[turn.role], "parts": _parts(turn)} for turn in turns), "parts"
+    )
     return [{**message, "parts": message["parts"] or [{"text": ""}]} for message in messages]
 
 
-def _parts(turn: Turn) -> list[Body]:
+def _parts(turn: Message) -> list[Body]:
     if turn.role == "tool":
         if not turn.name:
-            raise refused(
+            raise invalid_parameter(
                 f"{turn.at}.tool_call_id", "is the id of no call before it, so its tool is not known"
             )
         response = {"name": turn.name, "response": as_object(turn.text)}
@@ -73,17 +90,17 @@ def _part(piece: str | Image) -> Body:
     return {"inlineData": {"mimeType": media_type, "data": data}}
 
 
-def _called(call: Call) -> Body:
+def _called(call: ToolCall) -> Body:
     part: Body = {"functionCall": {"name": call.name, "args": call.read_arguments()}}
-    signature = word(reach(call.more, "extra_content", "google", "thought_signature"))
+    signature = as_str(get_path(call.more, "extra_content", "google", "thought_signature"))
     return {**part, "thoughtSignature": signature} if signature else part
 
 
-def _calls(found: Any) -> Iterator[CallPiece]:
-    candidate = next(objects(reach(found, "candidates")), found)
-    for part in objects(reach(candidate, "content", "parts")):
+def _calls(found: Any) -> Iterator[ToolCallFragment]:
+    candidate = next(objects(get_path(found, "candidates")), found)
+    for part in objects(get_path(candidate, "content", "parts")):
         if isinstance(call := part.get("functionCall"), dict):
-            signature = word(part.get("thoughtSignature"))
+            signature = as_str(part.get("thoughtSignature"))
             more = {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
             yield whole_call(call.get("id"), call.get("name"), call.get("args"), more)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.tool_formats.messages import refused
+from bridge.tool_formats.messages import invalid_parameter
 
 __all__ = ["subset"]
 
@@ -38,7 +38,7 @@ class _Subset:
     def of(self, schema: Any, depth: int = 0) -> Body:
         self._left -= 1
         if self._left < 0 or depth > _DEEPEST:
-            raise refused(
+            raise invalid_parameter(
                 self._at,
                 f"is too large: a schema of at most {_MOST} parts, nested {_DEEPEST} deep, is expected",
             )

@@ -21,13 +21,13 @@ from bridge.core.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Call", "Image", "Turn", "read_turns", "refused"]
+__all__ = ["Image", "Message", "ToolCall", "invalid_parameter", "read_turns"]
 
 Body = dict[str, Any]
 Role = Literal["system", "user", "assistant", "tool"]
 
 
-class Call(NamedTuple):
+class ToolCall(NamedTuple):
     """A call of a tool that the model made. `arguments` are JSON as text, `more` what else is said of it."""
 
     id: str
@@ -41,11 +41,13 @@ class Call(NamedTuple):
         try:
             found = json.loads(self.arguments) if self.arguments.strip() else {}
         except ValueError as error:
-            raise refused(
+            raise invalid_parameter(
                 f"{self.at}.function.arguments", f"must be a JSON object as text: {error}"
             ) from None
         if not isinstance(found, dict | None):
-            raise refused(f"{self.at}.function.arguments", "must be a JSON object as text, not another value")
+            raise invalid_parameter(
+                f"{self.at}.function.arguments", "must be a JSON object as text, not another value"
+            )
         return found or {}
 
 
@@ -59,7 +61,7 @@ class Image(NamedTuple):
         """Its media type and its bytes as base64. Raises RequestError where it lies elsewhere."""
         found = _DATA_URL.fullmatch(self.url)
         if found is None:
-            raise refused(
+            raise invalid_parameter(
                 f"{self.at}.image_url.url",
                 "must be a data URL in base64, such as data:image/png;base64,…: "
                 "this model's server fetches no images",
@@ -73,13 +75,13 @@ class Image(NamedTuple):
         return self.url.startswith(("http://", "https://"))
 
 
-class Turn(NamedTuple):
+class Message(NamedTuple):
     """One message. A `tool` turn `answers` the call of this id, which was one of the tool `name`."""
 
     role: Role
     parts: tuple[str | Image, ...]
-    calls: tuple[Call, ...] = ()
-    answers: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
     name: str = ""
     at: str = ""
 
@@ -100,48 +102,52 @@ class Turn(NamedTuple):
         return [piece for piece in pieces if piece]
 
 
-def read_turns(messages: list[Body]) -> list[Turn]:
+def read_turns(messages: list[Body]) -> list[Message]:
     """The messages of a request. Raises RequestError (400) that names the member at fault."""
     known: dict[str, tuple[int, str]] = {}  # which call in order, and of what, by its id
     turns = [_turn(f"messages[{number}]", message, known) for number, message in enumerate(messages)]
-    ordered: list[Turn] = []
+    ordered: list[Message] = []
     for role, group in groupby(turns, key=lambda turn: turn.role):
         said = list(group)
         if role == "tool":
-            said.sort(key=lambda turn: known.get(turn.answers, (len(known), ""))[0])
+            said.sort(key=lambda turn: known.get(turn.tool_call_id, (len(known), ""))[0])
         ordered += said
     return ordered
 
 
-def refused(param: str, why: str, *, code: str = "invalid_value") -> RequestError:
+def invalid_parameter(param: str, why: str, *, code: str = "invalid_value") -> RequestError:
     """The client's fault at one member of its request."""
     return RequestError(400, f"`{param}` {why}", param=param, code=code)
 
 
-def _turn(at: str, message: Body, known: dict[str, tuple[int, str]]) -> Turn:
+def _turn(at: str, message: Body, known: dict[str, tuple[int, str]]) -> Message:
     parts = tuple(_parts(f"{at}.content", message.get("content")))
     match message["role"]:
         case "system" | "developer":
-            return Turn("system", parts, at=at)
+            return Message("system", parts, at=at)
         case "assistant":
             calls = tuple(_calls(f"{at}.tool_calls", message.get("tool_calls")))
             for call in calls:
                 known[call.id] = len(known), call.name
-            return Turn("assistant", parts, calls, at=at)
+            return Message("assistant", parts, calls, at=at)
         case "tool":
             answered = message.get("tool_call_id")
             if not isinstance(answered, str) or not answered:
-                raise refused(f"{at}.tool_call_id", "must be the id of the call that this is the result of")
+                raise invalid_parameter(
+                    f"{at}.tool_call_id", "must be the id of the call that this is the result of"
+                )
             _, name = known.get(answered, (0, message.get("name")))
-            return Turn("tool", parts, answers=answered, name=name if isinstance(name, str) else "", at=at)
+            return Message(
+                "tool", parts, tool_call_id=answered, name=name if isinstance(name, str) else "", at=at
+            )
         case _:
             # Whatever is neither the model's nor the operator's is told as the user's, as in prompts.
-            return Turn("user", parts, at=at)
+            return Message("user", parts, at=at)
 
 
-def _calls(at: str, found: Any) -> Iterator[Call]:
+def _calls(at: str, found: Any) -> Iterator[ToolCall]:
     if not isinstance(found, list | None):
-        raise refused(at, "must be an array")
+        raise invalid_parameter(at, "must be an array")
     for number, call in enumerate(found or []):
         here = f"{at}[{number}]"
         match call:
@@ -150,9 +156,11 @@ def _calls(at: str, found: Any) -> Iterator[Call]:
                 if not isinstance(arguments, str):
                     arguments = "" if arguments is None else json.dumps(arguments).decode()
                 more = {key: value for key, value in call.items() if key not in ("id", "type", "function")}
-                yield Call(known, name, arguments, here, more)
+                yield ToolCall(known, name, arguments, here, more)
             case _:
-                raise refused(here, "must be a call of a function, with an `id` and a `function.name`")
+                raise invalid_parameter(
+                    here, "must be a call of a function, with an `id` and a `function.name`"
+                )
 
 
 def _parts(at: str, content: Any) -> Iterator[str | Image]:
@@ -169,7 +177,7 @@ def _parts(at: str, content: Any) -> Iterator[str | Image]:
             case {"type": "image_url", "image_url": str(url) | {"url": str(url)}}:
                 yield Image(url, here)
             case _:
-                raise refused(
+                raise invalid_parameter(
                     here, "is no content part that this model takes: text or `image_url`",
                     code="unsupported_content",
                 )  # fmt: skip

@@ -13,37 +13,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import MISSING
-from bridge.tool_formats.tool_choice import offered
-from bridge.tool_formats.tool_format import ToolFormat, objects, reach, whole_call
+from bridge.tool_formats.tool_choice import select_functions
+from bridge.tool_formats.tool_format import ToolFormat, get_path, objects, whole_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bridge.core.deltas import CallPiece
-    from bridge.tool_formats.messages import Turn
-    from bridge.tool_formats.tool_choice import Function, Wanted
+    from bridge.core.deltas import ToolCallFragment
+    from bridge.tool_formats.messages import Message
+    from bridge.tool_formats.tool_choice import Function, ToolChoice
 
 __all__ = ["OLLAMA"]
 
 Body = dict[str, Any]
 
 
-def _tools(functions: list[Function], wanted: Wanted) -> Any:
+def _tools(functions: list[Function], wanted: ToolChoice) -> Any:
     if wanted.mode == "none":
         return MISSING
     names = frozenset({wanted.name}) if wanted.name else wanted.allowed
-    return [function.openai for function in offered(functions, names)]
+    return [function.openai for function in select_functions(functions, names)]
 
 
-def _choice(wanted: Wanted) -> Any:
+def _choice(wanted: ToolChoice) -> Any:
     return MISSING
 
 
-def _messages(turns: Iterable[Turn]) -> list[Body]:
+def _messages(turns: Iterable[Message]) -> list[Body]:
     return [_message(turn) for turn in turns]
 
 
-def _message(turn: Turn) -> Body:
+def _message(turn: Message) -> Body:
     message: Body = {"role": turn.role, "content": turn.text}
     if turn.images:
         message["images"] = [image.read_data()[1] for image in turn.images]
@@ -56,10 +56,10 @@ def _message(turn: Turn) -> Body:
     return message
 
 
-def _calls(found: Any) -> Iterator[CallPiece]:
-    for call in objects(reach(found, "message", "tool_calls")):
-        function = reach(call, "function")
-        yield whole_call(call.get("id"), reach(function, "name"), reach(function, "arguments"))
+def _calls(found: Any) -> Iterator[ToolCallFragment]:
+    for call in objects(get_path(found, "message", "tool_calls")):
+        function = get_path(call, "function")
+        yield whole_call(call.get("id"), get_path(function, "name"), get_path(function, "arguments"))
 
 
 OLLAMA = ToolFormat(_tools, _choice, _messages, _calls)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from bridge.tool_formats.messages import refused
+from bridge.tool_formats.messages import invalid_parameter
 
-__all__ = ["Function", "Wanted", "offered", "read_functions", "read_wanted"]
+__all__ = ["Function", "ToolChoice", "parse_tool_choice", "read_functions", "select_functions"]
 
 Body = dict[str, Any]
 Mode = Literal["auto", "none", "required"]
@@ -30,7 +30,7 @@ class Function(NamedTuple):
         return {"type": "object", "properties": {}, **self.parameters}
 
     @property
-    def told(self) -> Body:
+    def declaration(self) -> Body:
         """Its name, and what it does where that is said: an empty description is refused by some."""
         described = {"description": self.description} if self.description else {}
         return {"name": self.name, **described}
@@ -38,10 +38,10 @@ class Function(NamedTuple):
     @property
     def openai(self) -> Body:
         """It in OpenAI's shape."""
-        return {"type": "function", "function": {**self.told, "parameters": self.schema}}
+        return {"type": "function", "function": {**self.declaration, "parameters": self.schema}}
 
 
-class Wanted(NamedTuple):
+class ToolChoice(NamedTuple):
     """The client's choice. `mode` None: it said nothing; `name`: this tool; `allowed`: any of these.
 
     `parallel`: several may be called at once.
@@ -58,17 +58,17 @@ def read_functions(tools: Any) -> list[Function]:
     return [_function(f"tools[{number}]", tool) for number, tool in enumerate(tools or [])]
 
 
-def read_wanted(body: Body, functions: list[Function]) -> Wanted:
+def parse_tool_choice(body: Body, functions: list[Function]) -> ToolChoice:
     """What a request says of calling them. Raises RequestError (400) where it is none of these tools."""
     wanted = _wanted(body.get("tool_choice"))
     known = {function.name for function in functions}
     for name in sorted({wanted.name} - {""} | wanted.allowed):
         if name not in known:
-            raise refused("tool_choice", f"names `{name}`, which is not among `tools`")
+            raise invalid_parameter("tool_choice", f"names `{name}`, which is not among `tools`")
     return wanted._replace(parallel=body.get("parallel_tool_calls") is not False)
 
 
-def offered(functions: list[Function], names: frozenset[str]) -> list[Function]:
+def select_functions(functions: list[Function], names: frozenset[str]) -> list[Function]:
     """Those of these names; with no names, all."""
     return [function for function in functions if not names or function.name in names]
 
@@ -76,33 +76,33 @@ def offered(functions: list[Function], names: frozenset[str]) -> list[Function]:
 def _function(at: str, tool: Any) -> Function:
     match tool:
         case {"type": str(kind)} if kind != "function":
-            raise refused(at, f"is a tool of type `{kind}`: this model calls functions only")
+            raise invalid_parameter(at, f"is a tool of type `{kind}`: this model calls functions only")
         case {"function": {"name": str(name)} as function} if name:
             description, parameters = function.get("description"), function.get("parameters")
             if not isinstance(description, str | None):
-                raise refused(f"{at}.function.description", "must be a string")
+                raise invalid_parameter(f"{at}.function.description", "must be a string")
             if not isinstance(parameters, dict | None):
-                raise refused(f"{at}.function.parameters", "must be a JSON Schema, an object")
+                raise invalid_parameter(f"{at}.function.parameters", "must be a JSON Schema, an object")
             return Function(name, description or "", parameters or {}, at)
-    raise refused(at, "must be a function with a `function.name`")
+    raise invalid_parameter(at, "must be a function with a `function.name`")
 
 
-def _wanted(choice: Any) -> Wanted:
+def _wanted(choice: Any) -> ToolChoice:
     match choice:
         case None:
-            return Wanted()
+            return ToolChoice()
         case "auto" | "none" | "required":
-            return Wanted(choice)
+            return ToolChoice(choice)
         case {"type": "function", "function": {"name": str(name)}} if name:
-            return Wanted("required", name)
+            return ToolChoice("required", name)
         case {
             "type": "allowed_tools",
             "allowed_tools": {"mode": "auto" | "required" as mode, "tools": list(some)},
         }:
             names = frozenset(function.name for function in read_functions(some))
             if names:
-                return Wanted(mode, allowed=names)
-    raise refused("tool_choice", "must be auto, none, required, or a function by its name")
+                return ToolChoice(mode, allowed=names)
+    raise invalid_parameter("tool_choice", "must be auto, none, required, or a function by its name")
 
 
 _SOME = ("auto", "required")

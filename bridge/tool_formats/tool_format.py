@@ -12,15 +12,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core import json
-from bridge.core.deltas import CallPiece
+from bridge.core.deltas import ToolCallFragment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from bridge.tool_formats.messages import Turn
-    from bridge.tool_formats.tool_choice import Function, Wanted
+    from bridge.tool_formats.messages import Message
+    from bridge.tool_formats.tool_choice import Function, ToolChoice
 
-__all__ = ["ToolFormat", "as_object", "merged", "number", "objects", "reach", "whole_call", "word"]
+__all__ = [
+    "ToolFormat",
+    "as_int",
+    "as_object",
+    "as_str",
+    "get_path",
+    "merge_same_role",
+    "objects",
+    "whole_call",
+]
 
 Body = dict[str, Any]
 
@@ -34,14 +43,14 @@ class ToolFormat(NamedTuple):
     what `parallel_tool_calls` does.
     """
 
-    tools: Callable[[list[Function], Wanted], Any]
-    choice: Callable[[Wanted], Any]
-    messages: Callable[[Iterable[Turn]], list[Body]]
-    calls: Callable[[Any], Iterable[CallPiece]]
-    folds_parallel: bool = False
+    tools: Callable[[list[Function], ToolChoice], Any]
+    choice: Callable[[ToolChoice], Any]
+    messages: Callable[[Iterable[Message]], list[Body]]
+    calls: Callable[[Any], Iterable[ToolCallFragment]]
+    choice_sets_parallel: bool = False
 
 
-def merged(messages: Iterable[Body], content: str) -> list[Body]:
+def merge_same_role(messages: Iterable[Body], content: str) -> list[Body]:
     """Neighbours of one role as one message, the lists under `content` joined."""
     joined: list[Body] = []
     for message in messages:
@@ -61,18 +70,18 @@ def as_object(text: str) -> Body:
     return found if isinstance(found, dict) else {"result": text}
 
 
-def whole_call(known: Any, name: Any, arguments: Any, more: Body | None = None) -> CallPiece:
+def whole_call(known: Any, name: Any, arguments: Any, more: Body | None = None) -> ToolCallFragment:
     """A call that is told at once, its arguments an object, or already text."""
     text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}).decode()
-    return CallPiece(None, word(known), word(name) or "", text or "{}", more=more or {})
+    return ToolCallFragment(None, as_str(known), as_str(name) or "", text or "{}", more=more or {})
 
 
-def word(found: Any) -> str:
+def as_str(found: Any) -> str:
     """A string, empty where it is none."""
     return found if isinstance(found, str) else ""
 
 
-def number(found: Any) -> int | None:
+def as_int(found: Any) -> int | None:
     """An integer, None where it is none."""
     return found if type(found) is int else None
 
@@ -82,7 +91,7 @@ def objects(found: Any) -> Iterator[Body]:
     return (item for item in found if isinstance(item, dict)) if isinstance(found, list) else iter(())
 
 
-def reach(found: Any, *names: str) -> Any:
+def get_path(found: Any, *names: str) -> Any:
     """What lies below these names; None where nothing does."""
     for name in names:
         found = found.get(name) if isinstance(found, dict) else None

@@ -13,29 +13,29 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from bridge.upstream.auth import Credentials
-from bridge.upstream.connection_pool import Connections, Response
-from bridge.upstream.tls import Contexts
-from bridge.upstream.websocket import Socket, Sockets
+from bridge.upstream.auth import RequestAuthenticator
+from bridge.upstream.connection_pool import ConnectionPool, UpstreamResponse
+from bridge.upstream.tls import SSLContextCache
+from bridge.upstream.websocket import WebSocketClient, WebSocketResponse
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
-    from bridge.routes.rules.auth_rules import Made
+    from bridge.routes.rules.auth_rules import DynamicAuth
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.settings import TransportSpec
 
-__all__ = ["Response", "Upstream"]
+__all__ = ["UpstreamClient", "UpstreamResponse"]
 
 
-class Upstream:
+class UpstreamClient:
     """All connections to all servers, pooled by host."""
 
     def __init__(self) -> None:
-        contexts = Contexts()
-        self._connections = Connections(contexts)
-        self._sockets = Sockets(contexts)
-        self._credentials = Credentials(self.fetch)
+        contexts = SSLContextCache()
+        self._connections = ConnectionPool(contexts)
+        self._sockets = WebSocketClient(contexts)
+        self._credentials = RequestAuthenticator(self.fetch)
         self._loop = asyncio.get_running_loop()
 
     async def close(self) -> None:
@@ -46,28 +46,28 @@ class Upstream:
 
     def send(
         self, request: UpstreamRequest, transport: TransportSpec, *, replica: int = 0
-    ) -> Coroutine[Any, Any, Response | Socket]:
+    ) -> Coroutine[Any, Any, UpstreamResponse | WebSocketResponse]:
         """Send a request and give its answer, which is to be closed.
 
         Raises UpstreamError: no connection, no head in time, no HTTP.
         """
         url = request.urls[replica % len(request.urls)]
         if request.auth is None:
-            return self._answer(request, url, transport, self._loop.time())
-        return self._signed(request, url, transport, request.auth)
+            return self._send(request, url, transport, self._loop.time())
+        return self._send_signed(request, url, transport, request.auth)
 
-    async def _signed(
-        self, request: UpstreamRequest, url: str, transport: TransportSpec, auth: Made
-    ) -> Response | Socket:
+    async def _send_signed(
+        self, request: UpstreamRequest, url: str, transport: TransportSpec, auth: DynamicAuth
+    ) -> UpstreamResponse | WebSocketResponse:
         """The same with a credential that is made for it, anew where the server refuses that."""
         begun = self._loop.time()
         signed = await self._credentials.sign(request, url)
-        response = await self._answer(signed, signed.urls[0], transport, begun)
+        response = await self._send(signed, signed.urls[0], transport, begun)
         if response.status != 401 or not auth.renews:
             return response
         await response.close()
         again = await self._credentials.sign(request, url, refused=signed)
-        return await self._answer(again, again.urls[0], transport, begun)
+        return await self._send(again, again.urls[0], transport, begun)
 
     async def fetch(
         self, request: UpstreamRequest, transport: TransportSpec, limit: int, *, replica: int = 0
@@ -79,10 +79,10 @@ class Upstream:
         finally:
             await response.close()
 
-    def _answer(
+    def _send(
         self, request: UpstreamRequest, url: str, transport: TransportSpec, begun: float
-    ) -> Coroutine[Any, Any, Response | Socket]:
+    ) -> Coroutine[Any, Any, UpstreamResponse | WebSocketResponse]:
         """The answer of one URL, whose head has come. Raises UpstreamError."""
         if request.websocket is not None:
             return self._sockets.open(request, url, transport, begun)
-        return self._connections.answer(request, url, transport, begun)
+        return self._connections.request(request, url, transport, begun)

@@ -17,22 +17,22 @@ from aiohttp.client_reqrep import ClientRequest
 from yarl import URL
 
 from bridge.core.errors import UpstreamError
-from bridge.upstream.errors import ours
-from bridge.upstream.http_connection import Wire
-from bridge.upstream.response import joined
+from bridge.upstream.errors import to_upstream_error
+from bridge.upstream.http_connection import HTTPConnection
+from bridge.upstream.response import read_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.settings import TransportSpec
-    from bridge.upstream.tls import Contexts
+    from bridge.upstream.tls import SSLContextCache
 
-__all__ = ["Connections", "Response"]
+__all__ = ["ConnectionPool", "UpstreamResponse"]
 
-_PLACES = 1000  # known at most; more are URLs that requests fill in, and are looked at anew
-_HEADS = 16  # kept of each: those of routes whose headers do not differ from request to request
-_IDLE = 15.0  # seconds that a connection is kept: many servers close theirs after 20 or more
+_MAX_TARGETS = 1000  # known at most; more are URLs that requests fill in, and are looked at anew
+_MAX_CACHED_HEADS = 16  # kept of each: those of routes whose headers do not differ from request to request
+_KEEPALIVE_EXPIRY = 15.0  # seconds that a connection is kept: many servers close theirs after 20 or more
 _SWEEP = 5.0  # seconds between two looks for those that have idled too long
 
 
@@ -43,10 +43,10 @@ class _Origin:
 
     def __init__(self, prepared: ClientRequest) -> None:
         self.prepared = prepared
-        self.idle: list[tuple[Wire, float]] = []
+        self.idle: list[tuple[HTTPConnection, float]] = []
 
 
-class _Place:
+class _RequestTarget:
     """One URL as it is asked: the request line's target, and the heads of requests that were made for it."""
 
     __slots__ = ("_absolute", "_heads", "_target", "origin", "transport")
@@ -66,7 +66,7 @@ class _Place:
         known, head = self._heads.get(id(headers), _UNKNOWN)
         if known is not headers:
             head = self._written(request).encode()
-            if len(self._heads) >= _HEADS:
+            if len(self._heads) >= _MAX_CACHED_HEADS:
                 self._heads.clear()
             self._heads[id(headers)] = (headers, head)
         if self._absolute:  # the connector learns the proxy's key on its way
@@ -91,45 +91,49 @@ class _Place:
 _UNKNOWN: tuple[None, bytes] = (None, b"")
 
 
-class Connections:
+class ConnectionPool:
     """All connections to all servers."""
 
-    def __init__(self, contexts: Contexts) -> None:
+    def __init__(self, contexts: SSLContextCache) -> None:
         self._contexts = contexts
         self._loop = asyncio.get_running_loop()
         self._connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30)
         self._origins: dict[tuple[object, ...], _Origin] = {}
-        self._places: dict[tuple[str, int], _Place] = {}
-        self._homes: dict[Wire, _Origin] = {}
+        self._places: dict[tuple[str, int], _RequestTarget] = {}
+        self._origins_by_connection: dict[HTTPConnection, _Origin] = {}
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def close(self) -> None:
         """Close every connection."""
         if self._sweeping is not None:
             self._sweeping.cancel()
-        for wire in list(self._homes):
+        for wire in list(self._origins_by_connection):
             wire.close()
         await self._connector.close()
 
-    async def answer(
+    async def request(
         self, request: UpstreamRequest, url: str, transport: TransportSpec, begun: float
-    ) -> Response:
+    ) -> UpstreamResponse:
         """Send a request; its answer, whose head has come. Raises UpstreamError."""
-        wire: Wire | None = None
+        wire: HTTPConnection | None = None
         try:
             place = self._places.get((url, id(transport)))
             if place is None or place.transport is not transport:
-                place = self._placed(url, transport)
-            wire = self._kept(place.origin)
+                place = self._target_for(url, transport)
+            wire = self._pop_idle(place.origin)
             while True:
                 if wire is None:
-                    wire = await self._connected(place.origin, transport)
-                wire.ask(place.head(request), request.body or b"", url, transport.timeouts, begun)
-                await wire.head()
+                    wire = await self._connect(place.origin, transport)
+                wire.send(place.head(request), request.body or b"", url, transport.timeouts, begun)
+                await wire.wait_headers()
                 if wire.status:
-                    return Response(wire, self)
+                    return UpstreamResponse(wire, self)
                 assert wire.error is not None
-                if wire.fresh or wire.heard or not isinstance(wire.error, aiohttp.ServerDisconnectedError):
+                if (
+                    wire.never_used
+                    or wire.response_started
+                    or not isinstance(wire.error, aiohttp.ServerDisconnectedError)
+                ):
                     raise wire.error
                 # The server closed an idle connection just as this request went out on it. Nothing of the
                 # answer was seen, so a new one is tried at once: another idle one may be as dead.
@@ -140,30 +144,30 @@ class Connections:
                 self.release(wire)
             if isinstance(error, UpstreamError) or not isinstance(error, Exception):
                 raise
-            raise ours(error, url, transport.timeouts) from error
+            raise to_upstream_error(error, url, transport.timeouts) from error
 
-    def release(self, wire: Wire) -> None:
+    def release(self, wire: HTTPConnection) -> None:
         """Take a connection back."""
         if not wire.release():
-            self._homes.pop(wire, None)
+            self._origins_by_connection.pop(wire, None)
             return
-        self._homes[wire].idle.append((wire, self._loop.time()))
+        self._origins_by_connection[wire].idle.append((wire, self._loop.time()))
         if self._sweeping is None:
-            self._sweeping = self._loop.call_later(_SWEEP, self._sweep)
+            self._sweeping = self._loop.call_later(_SWEEP, self._close_expired)
 
-    def _kept(self, origin: _Origin) -> Wire | None:
+    def _pop_idle(self, origin: _Origin) -> HTTPConnection | None:
         """The connection that was used last: those that are not needed grow old."""
         while origin.idle:
             wire, _ = origin.idle.pop()
-            if wire.usable:
+            if wire.is_reusable:
                 return wire
-            self._homes.pop(wire, None)
+            self._origins_by_connection.pop(wire, None)
         return None
 
-    async def _connected(self, origin: _Origin, transport: TransportSpec) -> Wire:
+    async def _connect(self, origin: _Origin, transport: TransportSpec) -> HTTPConnection:
         patience, prepared = transport.timeouts.connect, origin.prepared
-        if prepared.ssl is not self._contexts.of(transport.tls, prepared.url, prepared.proxy):
-            origin.prepared = self._prepared(prepared.url, transport)  # whom to trust has changed
+        if prepared.ssl is not self._contexts.get(transport.tls, prepared.url, prepared.proxy):
+            origin.prepared = self._connect_request(prepared.url, transport)  # whom to trust has changed
         try:
             connection = await self._connector.connect(
                 origin.prepared, [], aiohttp.ClientTimeout(connect=patience, sock_connect=patience)
@@ -174,71 +178,75 @@ class Connections:
         if carrier is None or protocol is None or protocol.should_close or carrier.is_closing():
             connection.close()  # it is gone, or what spoke there did not wait to be asked
             raise aiohttp.ServerDisconnectedError
-        wire = Wire(connection, carrier)
-        self._homes[wire] = origin
+        wire = HTTPConnection(connection, carrier)
+        self._origins_by_connection[wire] = origin
         return wire
 
-    def _sweep(self) -> None:
+    def _close_expired(self) -> None:
         """Close what has idled too long, and forget what its server has closed."""
-        oldest = self._loop.time() - _IDLE
-        homes = set(self._homes.values())
+        oldest = self._loop.time() - _KEEPALIVE_EXPIRY
+        homes = set(self._origins_by_connection.values())
         for origin in homes:
             for wire, since in origin.idle:
-                if since <= oldest or not wire.usable:
+                if since <= oldest or not wire.is_reusable:
                     wire.close()
-                    self._homes.pop(wire, None)
-            origin.idle = [(wire, since) for wire, since in origin.idle if wire in self._homes]
+                    self._origins_by_connection.pop(wire, None)
+            origin.idle = [
+                (wire, since) for wire, since in origin.idle if wire in self._origins_by_connection
+            ]
         idle = any(origin.idle for origin in homes)
-        self._sweeping = self._loop.call_later(_SWEEP, self._sweep) if idle else None
+        self._sweeping = self._loop.call_later(_SWEEP, self._close_expired) if idle else None
 
-    def _placed(self, url: str, transport: TransportSpec) -> _Place:
-        if len(self._places) >= _PLACES:
+    def _target_for(self, url: str, transport: TransportSpec) -> _RequestTarget:
+        if len(self._places) >= _MAX_TARGETS:
             self._places.clear()
-            used = set(self._homes.values())
+            used = set(self._origins_by_connection.values())
             self._origins = {key: origin for key, origin in self._origins.items() if origin in used}
         at = _origin_length(url)
         key = (url[:at], transport.tls, transport.proxy)
         origin = self._origins.get(key)
         if origin is None:
-            origin = self._origins[key] = _Origin(self._prepared(URL(url[:at], encoded=True), transport))
-        place = self._places[url, id(transport)] = _Place(url, at, origin, transport)
+            origin = self._origins[key] = _Origin(
+                self._connect_request(URL(url[:at], encoded=True), transport)
+            )
+        place = self._places[url, id(transport)] = _RequestTarget(url, at, origin, transport)
         return place
 
-    def _prepared(self, url: URL, transport: TransportSpec) -> ClientRequest:
+    def _connect_request(self, url: URL, transport: TransportSpec) -> ClientRequest:
         proxy = URL(transport.proxy) if transport.proxy else None
         return ClientRequest(
             "POST",
             url,
             loop=self._loop,
-            ssl=self._contexts.of(transport.tls, url, proxy),
+            ssl=self._contexts.get(transport.tls, url, proxy),
             proxy=proxy,
             server_hostname=transport.tls.server_name,
         )
 
 
-class Response:
+class UpstreamResponse:
     """An answer that is arriving. `pump` is its connection's: see there."""
 
     __slots__ = ("_connections", "_wire", "headers", "pump", "status")
 
-    def __init__(self, wire: Wire, connections: Connections) -> None:
+    def __init__(self, wire: HTTPConnection, connections: ConnectionPool) -> None:
         self._wire = wire
         self._connections = connections
         self.status = wire.status
         self.headers = wire.headers
-        self.pump = wire.pump
+        self.pump = wire.read_into
 
     async def read(self, limit: int) -> bytes:
         """The whole body, of at most so many bytes. Raises UpstreamError."""
-        return await joined(self, limit)
+        return await read_all(self, limit)
 
     async def drain(self, seconds: float) -> None:
         """Read what little may be left, so that the connection can be used again."""
-        if self._wire.over:
+        if self._wire.response_complete:
             return
         try:
             async with asyncio.timeout(seconds):
-                await self.pump(_passed)
+                await self.pump(_discard)
         except (UpstreamError, TimeoutError):
             return
 
@@ -254,5 +262,5 @@ def _origin_length(url: str) -> int:
     return min(ends, default=len(url))
 
 
-def _passed(data: bytes) -> bool:
+def _discard(data: bytes) -> bool:
     return True

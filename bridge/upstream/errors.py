@@ -8,15 +8,15 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from bridge.core.errors import Kind, UpstreamError
+from bridge.core.errors import UpstreamError, UpstreamFailure
 
 if TYPE_CHECKING:
     from bridge.routes.rules.settings import TimeoutsSpec
 
-__all__ = ["NotHTTPError", "ours"]
+__all__ = ["ProtocolError", "to_upstream_error"]
 
 
-class NotHTTPError(Exception):
+class ProtocolError(Exception):
     """What came is no answer of HTTP/1.1; `message` says what is wrong with it."""
 
     def __init__(self, message: str) -> None:
@@ -24,26 +24,31 @@ class NotHTTPError(Exception):
         self.message = message
 
 
-def ours(error: BaseException, url: str, timeouts: TimeoutsSpec) -> UpstreamError:
+def to_upstream_error(error: BaseException, url: str, timeouts: TimeoutsSpec) -> UpstreamError:
     """What was raised, as ours. The URL's path and query may hold secrets."""
     where = urlsplit(url).netloc.rpartition("@")[2]
     match error:
         case aiohttp.ConnectionTimeoutError():
             return UpstreamError(
-                Kind.TIMEOUT, f"no connection to the upstream {where} in {timeouts.connect:g} s", status=504
+                UpstreamFailure.TIMEOUT,
+                f"no connection to the upstream {where} in {timeouts.connect:g} s",
+                status=504,
             )
         case TimeoutError():
-            return UpstreamError(Kind.TIMEOUT, f"the upstream {where} is too slow: {error}", status=504)
+            return UpstreamError(
+                UpstreamFailure.TIMEOUT, f"the upstream {where} is too slow: {error}", status=504
+            )
         case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError() | ssl.SSLError():
             reason = getattr(error, "strerror", None) or getattr(error, "message", None) or error
-            return UpstreamError(Kind.CONNECT, f"no connection to the upstream {where}: {reason}")
+            return UpstreamError(UpstreamFailure.CONNECT, f"no connection to the upstream {where}: {reason}")
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | OSError():
             return UpstreamError(
-                Kind.DISCONNECT, f"the upstream {where} closed the connection before its answer was complete"
+                UpstreamFailure.DISCONNECT,
+                f"the upstream {where} closed the connection before its answer was complete",
             )
         case _:
             return UpstreamError(
-                Kind.GARBLED,
+                UpstreamFailure.MALFORMED,
                 f"the upstream {where} does not speak HTTP: {_reason(error)}",
             )
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from bridge.core.errors import Kind, UpstreamError
+from bridge.core.errors import UpstreamError, UpstreamFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Source", "joined"]
+__all__ = ["ByteSource", "read_all"]
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """What a body comes from."""
 
     async def pump(self, take: Callable[[bytes], bool]) -> bool:
         """Hand over what arrives until `take` wants no more for now, or, True, to the end."""
 
 
-async def joined(source: Source, limit: int) -> bytes:
+async def read_all(source: ByteSource, limit: int) -> bytes:
     """All pieces, of at most so many bytes together. Raises UpstreamError."""
     held: list[bytes] = []
     size = 0
@@ -31,5 +31,5 @@ async def joined(source: Source, limit: int) -> bytes:
         return size <= limit
 
     if not await source.pump(take):
-        raise UpstreamError(Kind.LIMIT, f"the upstream's answer is over {limit} bytes")
+        raise UpstreamError(UpstreamFailure.LIMIT, f"the upstream's answer is over {limit} bytes")
     return b"".join(held)

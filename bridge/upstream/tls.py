@@ -7,7 +7,7 @@ import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bridge.file_stamp import stamp
+from bridge.file_stamp import file_stamp
 from bridge.telemetry.logging import log
 
 if TYPE_CHECKING:
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
-    from bridge.file_stamp import Stamp
+    from bridge.file_stamp import FileStamp
     from bridge.routes.rules.settings import TLSSpec
 
-__all__ = ["Contexts", "trusting_nobody"]
+__all__ = ["SSLContextCache", "without_default_ca"]
 
 _SECURE = ("https", "wss")
 
 
-class Contexts:
+class SSLContextCache:
     """One context for each way to check, made when one is first wanted, since that reads files.
 
     It is made anew when its files have changed, as those of a mounted secret do.
     """
 
     def __init__(self) -> None:
-        self._made: dict[TLSSpec, tuple[list[Stamp], ssl.SSLContext]] = {}
+        self._made: dict[TLSSpec, tuple[list[FileStamp], ssl.SSLContext]] = {}
 
-    def of(self, spec: TLSSpec, *urls: URL | None) -> ssl.SSLContext | bool:
+    def get(self, spec: TLSSpec, *urls: URL | None) -> ssl.SSLContext | bool:
         """As aiohttp takes it for a new connection to these: a server, a proxy. Raises OSError."""
         if not any(url and url.scheme in _SECURE for url in urls):
             return True  # nobody will ask
-        stamps = [stamp(file) for file in (spec.ca, spec.cert, spec.private_key) if file]
+        stamps = [file_stamp(file) for file in (spec.ca, spec.cert, spec.private_key) if file]
         seen, context = self._made.get(spec, (None, None))
         if context is not None and seen == stamps:
             return context
@@ -53,20 +53,20 @@ class Contexts:
 
 
 @contextmanager
-def trusting_nobody() -> Iterator[None]:
+def without_default_ca() -> Iterator[None]:
     """Contexts made meanwhile know none of the system's certificates, so they refuse every server.
 
     For the import of aiohttp, which makes two of its own. The bridge uses none but those made above, and to
     read more than a hundred certificates twice would be a quarter of its start.
     """
-    ssl.SSLContext.set_default_verify_paths = _none  # type: ignore[method-assign, assignment]
+    ssl.SSLContext.set_default_verify_paths = _skip_default_ca  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
         del ssl.SSLContext.set_default_verify_paths  # what it inherits is seen again
 
 
-def _none(context: ssl.SSLContext) -> None:
+def _skip_default_ca(context: ssl.SSLContext) -> None:
     """In place of the paths of the system's certificates."""
 
 

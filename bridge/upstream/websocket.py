@@ -18,31 +18,31 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp import WSMsgType
 
-from bridge.core.errors import Kind, UpstreamError
+from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.framing.length_delimited import message
-from bridge.upstream.response import joined
-from bridge.upstream.timeouts import Waiting
-from bridge.upstream.websocket_connect import Handshakes, Refusal
+from bridge.upstream.response import read_all
+from bridge.upstream.timeouts import Deadline
+from bridge.upstream.websocket_connect import HandshakeRejected, WebSocketConnector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.settings import TransportSpec
-    from bridge.upstream.tls import Contexts
+    from bridge.upstream.tls import SSLContextCache
     from bridge.upstream.websocket_connect import WebSocket
 
-__all__ = ["Socket", "Sockets"]
+__all__ = ["WebSocketClient", "WebSocketResponse"]
 
 _CLOSING = 0.5  # seconds for the server's part in closing
-_ENDED = (0, 1000)  # closed without a word why; as agreed
+_NORMAL_CLOSE_CODES = (0, 1000)  # closed without a word why; as agreed
 
 
-class Sockets:
+class WebSocketClient:
     """Opens websockets and asks over them."""
 
-    def __init__(self, contexts: Contexts) -> None:
-        self._handshakes = Handshakes(contexts)
+    def __init__(self, contexts: SSLContextCache) -> None:
+        self._handshakes = WebSocketConnector(contexts)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -50,31 +50,31 @@ class Sockets:
 
     async def open(
         self, request: UpstreamRequest, url: str, transport: TransportSpec, begun: float
-    ) -> Socket:
+    ) -> WebSocketResponse:
         """Connect, send the request as a message, and give what comes back. Raises UpstreamError."""
-        waiting = Waiting(transport.timeouts, url, begun)
-        websocket = await self._handshakes.shake(request, url, transport, waiting)
-        if isinstance(websocket, Refusal):
-            return Socket(waiting, refusal=websocket)
+        waiting = Deadline(transport.timeouts, url, begun)
+        websocket = await self._handshakes.connect(request, url, transport, waiting)
+        if isinstance(websocket, HandshakeRejected):
+            return WebSocketResponse(waiting, refusal=websocket)
         try:
-            return await _asked(websocket, request.body or b"", waiting)
+            return await _send_and_await_first(websocket, request.body or b"", waiting)
         except BaseException:
             await _close(websocket)
             raise
 
 
-class Socket:
+class WebSocketResponse:
     """The answer that a websocket brings, or, where there is none, what the server said instead."""
 
     __slots__ = ("_first", "_messages", "_refusal", "_waiting", "_websocket", "headers", "status")
 
     def __init__(
         self,
-        waiting: Waiting,
+        waiting: Deadline,
         websocket: WebSocket | None = None,
         first: Any = None,
         *,
-        refusal: Refusal | None = None,
+        refusal: HandshakeRejected | None = None,
     ) -> None:
         self._waiting = waiting
         self._websocket = websocket
@@ -83,7 +83,7 @@ class Socket:
         self.status = refusal.status if refusal else 200
         headers = refusal.headers if refusal else {}
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in headers.items()}
-        self._messages = self._arriving()
+        self._messages = self._messages_iter()
 
     async def pump(self, take: Callable[[bytes], bool]) -> bool:
         """Hand messages over until `take` wants no more for now, or, True, to the end.
@@ -95,7 +95,7 @@ class Socket:
                 return False
         return True
 
-    async def _arriving(self) -> AsyncGenerator[bytes, None]:
+    async def _messages_iter(self) -> AsyncGenerator[bytes, None]:
         if self._websocket is None:
             if self._refusal and self._refusal.body:
                 yield self._refusal.body
@@ -108,17 +108,17 @@ class Socket:
                     yield message(received.data)
                 case WSMsgType.PING | WSMsgType.PONG:
                     pass
-                case WSMsgType.CLOSE if received.data in _ENDED:
+                case WSMsgType.CLOSE if received.data in _NORMAL_CLOSE_CODES:
                     return
                 case _:
-                    raise _broken(received)
-            received = await self._waiting.at_most(
+                    raise _close_error(received)
+            received = await self._waiting.wait_for(
                 idle, _received(self._websocket), f"nothing arrived for {idle:g} s"
             )
 
     async def read(self, limit: int) -> bytes:
         """All of it, of at most so many bytes. Raises UpstreamError."""
-        return await joined(self, limit)
+        return await read_all(self, limit)
 
     async def drain(self, seconds: float) -> None:
         """Nothing is left behind the answer's last message that were worth waiting for."""
@@ -130,17 +130,17 @@ class Socket:
             await _close(self._websocket)
 
 
-async def _asked(websocket: WebSocket, body: bytes, waiting: Waiting) -> Socket:
+async def _send_and_await_first(websocket: WebSocket, body: bytes, waiting: Deadline) -> WebSocketResponse:
     """Send the request and await the first message. Raises UpstreamError."""
     patience = waiting.timeouts.first_byte
-    await waiting.at_most(patience, _say(websocket, body), f"the request was not taken in {patience:g} s")
-    first = await waiting.at_most(patience, _first(websocket), f"no message came in {patience:g} s")
-    if first.type not in (WSMsgType.TEXT, WSMsgType.BINARY) and first.data not in _ENDED:
-        raise _broken(first)
-    return Socket(waiting, websocket, first)
+    await waiting.wait_for(patience, _send(websocket, body), f"the request was not taken in {patience:g} s")
+    first = await waiting.wait_for(patience, _first(websocket), f"no message came in {patience:g} s")
+    if first.type not in (WSMsgType.TEXT, WSMsgType.BINARY) and first.data not in _NORMAL_CLOSE_CODES:
+        raise _close_error(first)
+    return WebSocketResponse(waiting, websocket, first)
 
 
-async def _say(websocket: WebSocket, body: bytes) -> None:
+async def _send(websocket: WebSocket, body: bytes) -> None:
     with suppress(ConnectionError):  # why it has closed is in what it sent before
         await websocket.send_frame(body, WSMsgType.TEXT)
 
@@ -168,24 +168,28 @@ async def _close(websocket: WebSocket) -> None:
             await websocket.close()
 
 
-def _broken(received: Any) -> UpstreamError:
+def _close_error(received: Any) -> UpstreamError:
     """Why there are no further messages, though the server did not say that it is done."""
     error = received.data
     match received.type:
         case WSMsgType.CLOSE:
             reason = f": {received.extra}" if received.extra else ""
             return UpstreamError(
-                Kind.DISCONNECT,
+                UpstreamFailure.DISCONNECT,
                 "the upstream closed the websocket before its answer was complete, "
                 f"with {received.data}{reason}",
             )
         case WSMsgType.ERROR if isinstance(error, aiohttp.WebSocketError):
             if error.code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
                 return UpstreamError(
-                    Kind.LIMIT, "the upstream sent a message that is too large (limits.frame of the route)"
+                    UpstreamFailure.LIMIT,
+                    "the upstream sent a message that is too large (limits.frame of the route)",
                 )
-            return UpstreamError(Kind.GARBLED, f"the upstream does not speak the websocket protocol: {error}")
+            return UpstreamError(
+                UpstreamFailure.MALFORMED, f"the upstream does not speak the websocket protocol: {error}"
+            )
         case _:
             return UpstreamError(
-                Kind.DISCONNECT, "the upstream's connection was closed before its answer was complete"
+                UpstreamFailure.DISCONNECT,
+                "the upstream's connection was closed before its answer was complete",
             )

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import aiohttp
 from yarl import URL
 
-from bridge.core.errors import Kind, UpstreamError
-from bridge.upstream.errors import ours
+from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.upstream.errors import to_upstream_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.settings import TransportSpec
-    from bridge.upstream.timeouts import Waiting
-    from bridge.upstream.tls import Contexts
+    from bridge.upstream.timeouts import Deadline
+    from bridge.upstream.tls import SSLContextCache
 
     WebSocket = aiohttp.ClientWebSocketResponse[bool]
 
-__all__ = ["Handshakes", "Refusal"]
+__all__ = ["HandshakeRejected", "WebSocketConnector"]
 
 _CLOSING = 0.5  # seconds for the server's part in closing, and for the rest of a refusal
 _MOST = 2**32 - 1  # bytes of a message: aiohttp's reader keeps its limit in 32 bits
-_MOST_OF_A_REFUSAL = 2**20  # bytes
+_MAX_REJECTION_BODY = 2**20  # bytes
 
 
-class Refusal(NamedTuple):
+class HandshakeRejected(NamedTuple):
     """What the server said instead of opening a websocket: a status that is no success, and why."""
 
     status: int
@@ -44,10 +44,10 @@ class Refusal(NamedTuple):
     body: bytes
 
 
-class Handshakes:
+class WebSocketConnector:
     """Shakes hands. Websockets are never shared, so their connections are in no pool."""
 
-    def __init__(self, contexts: Contexts) -> None:
+    def __init__(self, contexts: SSLContextCache) -> None:
         self._contexts = contexts
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, force_close=True),
@@ -55,30 +55,32 @@ class Handshakes:
             timeout=aiohttp.ClientTimeout(total=None),
             skip_auto_headers=["User-Agent"],
             headers={"User-Agent": "bridge"},
-            middlewares=(_once,),
+            middlewares=(_no_retry_no_redirect,),
         )
 
     async def close(self) -> None:
         """Close every connection."""
         await self._session.close()
 
-    async def shake(
-        self, request: UpstreamRequest, url: str, transport: TransportSpec, waiting: Waiting
-    ) -> WebSocket | Refusal:
+    async def connect(
+        self, request: UpstreamRequest, url: str, transport: TransportSpec, waiting: Deadline
+    ) -> WebSocket | HandshakeRejected:
         """A websocket, or what the server said instead. Raises UpstreamError."""
         timeouts = transport.timeouts
         late = f"no websocket in {timeouts.connect:g} s (upstream.timeouts.connect)"
         try:
-            return await waiting.at_most(timeouts.connect, self._connect(request, url, transport), late)
+            return await waiting.wait_for(timeouts.connect, self._connect(request, url, transport), late)
         except _Refused as refused:
             return await _refusal(refused.response, waiting)
         except aiohttp.WSServerHandshakeError as error:
             message = f"the upstream opened no websocket: {error.message.lower()}"
-            raise UpstreamError(Kind.GARBLED, message) from error
+            raise UpstreamError(UpstreamFailure.MALFORMED, message) from error
         except UpstreamError:
             raise
         except Exception as error:
-            raise ours(error.error if isinstance(error, _Failed) else error, url, timeouts) from error
+            raise to_upstream_error(
+                error.error if isinstance(error, _Failed) else error, url, timeouts
+            ) from error
 
     async def _connect(self, request: UpstreamRequest, url: str, transport: TransportSpec) -> WebSocket:
         target = URL(url, encoded=True)
@@ -90,7 +92,7 @@ class Handshakes:
             autoclose=False,
             autoping=False,
             proxy=proxy,
-            ssl=self._contexts.of(transport.tls, target, proxy),
+            ssl=self._contexts.get(transport.tls, target, proxy),
             server_hostname=transport.tls.server_name,
             max_msg_size=min((request.websocket or 0) + 1, _MOST),  # the first size that is refused
             decode_text=False,
@@ -113,7 +115,7 @@ class _Failed(Exception):  # noqa: N818 - it has the error
         self.error = error
 
 
-async def _once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+async def _no_retry_no_redirect(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
     """Stop at what aiohttp would try again or follow."""
     try:
         response = await handler(request)
@@ -124,20 +126,20 @@ async def _once(request: ClientRequest, handler: ClientHandlerType) -> ClientRes
     return response
 
 
-async def _refusal(response: ClientResponse, waiting: Waiting) -> Refusal:
+async def _refusal(response: ClientResponse, waiting: Deadline) -> HandshakeRejected:
     """Read why, as far as it comes: the status is what counts. Raises UpstreamError where it is a success."""
     said = b""
     try:
         if 200 <= response.status < 300:
             message = f"the upstream opened no websocket but answered {response.status}"
-            raise UpstreamError(Kind.GARBLED, message)
+            raise UpstreamError(UpstreamFailure.MALFORMED, message)
         with suppress(UpstreamError):
-            while len(said) < _MOST_OF_A_REFUSAL:
+            while len(said) < _MAX_REJECTION_BODY:
                 reading = response.content.readany()
-                data = await waiting.at_most(_CLOSING, reading, "its refusal did not end")
+                data = await waiting.wait_for(_CLOSING, reading, "its refusal did not end")
                 if not data:
                     break
                 said += data
     finally:
         response.close()
-    return Refusal(response.status, response.headers, said)
+    return HandshakeRejected(response.status, response.headers, said)

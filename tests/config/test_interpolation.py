@@ -8,7 +8,7 @@ import pytest
 
 from bridge.core.errors import ConfigError
 from bridge.expressions.scope import Scope
-from bridge.routes.compile.environment import Surroundings
+from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import load
 from tests.config.yaml_reader import filled
 
@@ -97,7 +97,7 @@ def _load(text: str, environment: dict[str, str]) -> Route:
     def read_file(name: str) -> str:
         raise FileNotFoundError(name)
 
-    return load(text, "routes.yaml", Surroundings(environment, read_file, {})).routes[0]
+    return load(text, "routes.yaml", LoadEnvironment(environment, read_file, {})).routes[0]
 
 
 def _sent(text: str, environment: dict[str, str], doc: dict[str, Any]) -> Any:
@@ -200,7 +200,7 @@ server: {workers: "${W}"}
 routes:
   - {models: m, upstream: "http://h", emulate: {n: "${N}"}, limits: {frame: "${F}", queue: "${Q:-7}"}}
 """
-    surroundings = Surroundings({"W": "4", "N": "False", "F": "2KiB"}, lambda name: "", {})
+    surroundings = LoadEnvironment({"W": "4", "N": "False", "F": "2KiB"}, lambda name: "", {})
     table = load(text, "routes.yaml", surroundings)
     assert table.server.workers == 4
     assert table.routes[0].emulate.n is False

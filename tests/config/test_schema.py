@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.config.records import Record, spelling
-from bridge.config.value_types import Shape
+from bridge.config.value_types import ValueType
 from bridge.core import json
 from bridge.routes.spec import FILE
 from tests.config.yaml_reader import read
@@ -171,7 +171,7 @@ def _takes_mapping(schema: dict[str, Any], value: dict[Any, Any]) -> bool:
     return True
 
 
-def _records(shape: Shape) -> Iterator[Record]:
+def _records(shape: ValueType) -> Iterator[Record]:
     """Every record that a shape leads to."""
     if isinstance(shape, Record):
         yield shape
@@ -179,7 +179,7 @@ def _records(shape: Shape) -> Iterator[Record]:
             yield from _records(entry.metadata["shape"])
     for below in vars(shape).values():
         for one in below if isinstance(below, tuple) else (below,):
-            if isinstance(one, Shape):
+            if isinstance(one, ValueType):
                 yield from _records(one)
 
 

@@ -6,31 +6,31 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.config.merge import overlay
-from bridge.config.problems import Problems, nearest
+from bridge.config.merge import deep_merge
+from bridge.config.problems import Problems, closest_match
 from bridge.config.quantities import DURATION, SIZE
 from bridge.config.value_types import (
     FLAG,
     INVALID,
     TEXT,
-    Choice,
+    Integer,
+    Keyword,
     ListOf,
     MapOf,
     OneOrMany,
     Text,
-    Whole,
 )
 from bridge.core.errors import ConfigError
 from bridge.expressions.scope import Scope
-from bridge.routes.compile.environment import Surroundings
-from bridge.routes.table import Table, load
+from bridge.routes.compile.environment import LoadEnvironment
+from bridge.routes.table import RouteTable, load
 from tests.config.yaml_reader import tree
 
 if TYPE_CHECKING:
-    from bridge.config.value_types import Shape
+    from bridge.config.value_types import ValueType
 
 
-def _checked(shape: Shape, text: str) -> Any:
+def _checked(shape: ValueType, text: str) -> Any:
     problems = Problems()
     found = shape.check(tree(text), problems)
     assert (found is INVALID) is bool(problems)
@@ -55,10 +55,12 @@ def _checked(shape: Shape, text: str) -> Any:
         (TEXT, "a", "a"), (TEXT, "''", INVALID), (TEXT, "5", INVALID), (TEXT, "on", "on"),
         (Text(lenient=True), "5", "5"), (Text(lenient=True), "true", "true"),
         (Text(lenient=True), "~", INVALID), (Text(lenient=True), "[a]", INVALID),
-        (Whole(1, 8), "1", 1), (Whole(1, 8), "8", 8), (Whole(1, 8), "0", INVALID),
-        (Whole(1, 8), "9", INVALID),
-        (Whole(), "0", 0), (Whole(), "true", INVALID), (Whole(), "1.0", INVALID), (Whole(), "'1'", INVALID),
-        (Choice(["a", "b"]), "a", "a"), (Choice(["a", "b"]), "c", INVALID), (Choice(["a"]), "[a]", INVALID),
+        (Integer(1, 8), "1", 1), (Integer(1, 8), "8", 8), (Integer(1, 8), "0", INVALID),
+        (Integer(1, 8), "9", INVALID),
+        (Integer(), "0", 0), (Integer(), "true", INVALID), (Integer(), "1.0", INVALID),
+        (Integer(), "'1'", INVALID),
+        (Keyword(["a", "b"]), "a", "a"), (Keyword(["a", "b"]), "c", INVALID),
+        (Keyword(["a"]), "[a]", INVALID),
         (ListOf(TEXT), "[a, b]", ("a", "b")), (ListOf(TEXT), "[]", ()), (ListOf(TEXT), "a", INVALID),
         (ListOf(TEXT), "[a, 5]", INVALID), (ListOf(TEXT, least=1), "[]", INVALID),
         (OneOrMany(TEXT), "a", ("a",)), (OneOrMany(TEXT), "[a, b]", ("a", "b")),
@@ -68,7 +70,7 @@ def _checked(shape: Shape, text: str) -> Any:
         (MapOf(TEXT), "{a: 1}", INVALID), (MapOf(TEXT), "[a]", INVALID),
     ],
 )  # fmt: skip
-def test_a_value_is_taken_or_told_of(shape: Shape, text: str, value: Any) -> None:
+def test_a_value_is_taken_or_told_of(shape: ValueType, text: str, value: Any) -> None:
     assert _checked(shape, text) == value
 
 
@@ -85,7 +87,7 @@ def test_a_value_is_taken_or_told_of(shape: Shape, text: str, value: Any) -> Non
     ],
 )
 def test_the_nearest_known_word(word: str, known: list[str], near: str | None) -> None:
-    assert nearest(word, known) == near
+    assert closest_match(word, known) == near
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_the_nearest_known_word(word: str, known: list[str], near: str | None) -
     ],
 )
 def test_a_tree_is_laid_over_another_mapping_by_mapping(base: str, top: str, both: Any) -> None:
-    assert overlay(tree(base), tree(top)).plain() == both
+    assert deep_merge(tree(base), tree(top)).plain() == both
 
 
 PRESET = """
@@ -115,12 +117,12 @@ limits: {frame: 1KiB, answer: 2KiB}
 """
 
 
-def _over_preset(route: str, preset: str = PRESET, environment: dict[str, str] | None = None) -> Table:
+def _over_preset(route: str, preset: str = PRESET, environment: dict[str, str] | None = None) -> RouteTable:
     def read_file(name: str) -> str:
         raise FileNotFoundError(name)
 
     text = f"routes: [{{models: m, preset: server, upstream: 'http://127.0.0.1:8000', {route}}}]"
-    return load(text, "routes.yaml", Surroundings(environment or {}, read_file, {"server": preset}))
+    return load(text, "routes.yaml", LoadEnvironment(environment or {}, read_file, {"server": preset}))
 
 
 def test_a_route_is_laid_over_its_preset() -> None:
@@ -198,7 +200,7 @@ def test_what_autodev_writes_is_taken_as_it_stands() -> None:
     fields, keys = '{"user": "12345", "model": "gpt-4"}', '{"role": "role", "content": "message"}'
     pasted = f'{{ "customFields": {fields}, "messageKeys": {keys} }}'
     text = f"routes: [{{models: m, upstream: 'http://127.0.0.1:8000', request: {pasted}}}]"
-    (route,) = load(text, "routes.yaml", Surroundings({}, lambda name: "", {})).routes
+    (route,) = load(text, "routes.yaml", LoadEnvironment({}, lambda name: "", {})).routes
     assert route.outgoing.body is not None
     body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
     assert route.outgoing.body.build(Scope(body), body) == {

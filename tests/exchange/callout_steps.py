@@ -11,39 +11,39 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from bridge.core.errors import BridgeError, Kind, UpstreamError
-from bridge.exchange.commands import Heard, Keep, Send, Step, Take
+from bridge.core.errors import BridgeError, UpstreamError, UpstreamFailure
+from bridge.exchange.commands import Command, DeliverResponse, FetchedResponse, ReleaseSession, SendRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from bridge.exchange.exchange import Exchange
-    from bridge.exchange.upstream_call import Leg
+    from bridge.exchange.upstream_call import UpstreamCall
 
 __all__ = ["after", "answered", "before", "bodies", "body_of", "heard", "lost", "places", "take"]
 
 
 def heard(
     answer: Any = None, status: int = 200, *, at: float = 0.0, headers: Mapping[str, str] | None = None
-) -> Heard:
+) -> FetchedResponse:
     """The answer of a call: bytes as they are, anything else as JSON."""
     body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    return Heard(status, headers or {}, body, at)
+    return FetchedResponse(status, headers or {}, body, at)
 
 
-def lost(kind: Kind = Kind.DISCONNECT) -> UpstreamError:
+def lost(kind: UpstreamFailure = UpstreamFailure.DISCONNECT) -> UpstreamError:
     """A call without an answer."""
     return UpstreamError(kind, "gone")
 
 
-def before(leg: Leg, *came: Any) -> list[Any]:
+def before(leg: UpstreamCall, *came: Any) -> list[Any]:
     """The steps ahead of an answer, as far as what came of each leads. Raises what they raise."""
-    assert leg.around is not None
-    steps = leg.around.before()
+    assert leg.callouts is not None
+    steps = leg.callouts.before()
     return [*_walked(steps, iter(came))]
 
 
-def _walked(steps: Any, came: Iterator[Any]) -> Iterator[Step | bool]:
+def _walked(steps: Any, came: Iterator[Any]) -> Iterator[Command | bool]:
     try:
         yield next(steps)
         for one in came:
@@ -52,10 +52,10 @@ def _walked(steps: Any, came: Iterator[Any]) -> Iterator[Step | bool]:
         yield stop.value
 
 
-def after(leg: Leg) -> list[Send | Keep]:
+def after(leg: UpstreamCall) -> list[SendRequest | ReleaseSession]:
     """What follows the answer."""
-    assert leg.around is not None
-    return list(leg.around.after())
+    assert leg.callouts is not None
+    return list(leg.callouts.after())
 
 
 def answered(exchange: Exchange, answer: Any, *, status: int = 200) -> bytes:
@@ -71,7 +71,7 @@ def take(exchange: Exchange, steps: list[Any]) -> bytes:
     [leg] = exchange.legs
     out = b""
     for step in steps:
-        if isinstance(step, Take):
+        if isinstance(step, DeliverResponse):
             if not leg.answering.started:
                 exchange.start(leg, step.heard.status, step.heard.headers)
             out += exchange.feed(leg, step.heard.body)
@@ -85,10 +85,10 @@ def body_of(step: Any) -> Any:
 
 def bodies(steps: list[Any]) -> list[Any]:
     """The bodies of all that is sent."""
-    return [body_of(step) for step in steps if isinstance(step, Send)]
+    return [body_of(step) for step in steps if isinstance(step, SendRequest)]
 
 
 def places(steps: list[Any]) -> list[str]:
     """Method and URL of all that is sent."""
-    sent = [step.request for step in steps if isinstance(step, Send)]
+    sent = [step.request for step in steps if isinstance(step, SendRequest)]
     return [f"{request.method} {request.urls[0]}" for request in sent]

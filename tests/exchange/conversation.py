@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from bridge.exchange.commands import Find, Keep, Kept, Send
+from bridge.exchange.commands import AcquireSession, ReleaseSession, SendRequest, StoredSession
 from bridge.exchange.exchange import Exchange
 from bridge.openai.endpoints import CHAT
-from bridge.openai.request_validation import read_request
+from bridge.openai.request_validation import parse_request
 from tests.exchange.callout_steps import after, answered, before, heard
 from tests.exchange.single_exchange import ID, NOW, request, table
 
 if TYPE_CHECKING:
-    from bridge.exchange.upstream_call import Leg
+    from bridge.exchange.upstream_call import UpstreamCall
 
 __all__ = ["OPENED", "Message", "Store", "asked", "assistant", "found_by", "leg_of", "user"]
 
@@ -41,22 +41,22 @@ class Store:
     """Conversations that are kept, as every store keeps them."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, Kept] = {}
+        self.kept: dict[str, StoredSession] = {}
         self.opened = 0
 
     def answer(self, exchange: Exchange, answer: Any, *, well: bool = True) -> tuple[Any, Any, bytes]:
         """Carry an exchange out: the session it used, the body it sent, what the client got."""
         [leg] = exchange.legs
-        assert leg.around is not None
-        steps = leg.around.before()
+        assert leg.callouts is not None
+        steps = leg.callouts.before()
         came: Any = None
         try:
             step = next(steps)
             while True:
                 match step:
-                    case Find(key):
+                    case AcquireSession(key):
                         came = self.kept.pop(key, None)
-                    case Send():
+                    case SendRequest():
                         self.opened += 1
                         came = heard({"session": self.opened})
                 step = steps.send(came)
@@ -65,7 +65,7 @@ class Store:
         sent = json.loads(leg.request().body or b"null")
         out = answered(exchange, answer, status=200 if well else 500)
         for last in after(leg):
-            if isinstance(last, Keep):
+            if isinstance(last, ReleaseSession):
                 self.kept[last.key] = last.session
         return sent.get("session", sent.get("conversation")), sent, out
 
@@ -74,12 +74,12 @@ def asked(
     rules: str, messages: list[Message], *, key: str | None = None, named: str | None = None, **more: Any
 ) -> Exchange:
     data = json.dumps(request(messages=messages, **more)).encode()
-    read = read_request(CHAT, data)
+    read = parse_request(CHAT, data)
     routes = table(rules)
     return Exchange(routes.routes[0], CHAT, read, data, id=ID, now=NOW, authorization=key, conversation=named)
 
 
-def leg_of(rules: str, messages: list[Message], **how: Any) -> Leg:
+def leg_of(rules: str, messages: list[Message], **how: Any) -> UpstreamCall:
     [leg] = asked(rules, messages, **how).legs
     return leg
 
@@ -87,4 +87,4 @@ def leg_of(rules: str, messages: list[Message], **how: Any) -> Leg:
 def found_by(rules: str, messages: list[Message], **how: Any) -> str | None:
     """What a turn looks for."""
     first = before(leg_of(rules, messages, **how))[0]
-    return first.key if isinstance(first, Find) else None
+    return first.key if isinstance(first, AcquireSession) else None

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from bridge.core.errors import UpstreamError
-from bridge.exchange.dry_run import rehearse
+from bridge.exchange.dry_run import simulate
 from tests.exchange.single_exchange import ask, pieces_of
 
 __all__ = ["BARE", "ONE", "OPENAI", "SERVES", "WHOLE", "Body", "body_of", "refusal", "reply", "vectors"]
@@ -47,7 +47,7 @@ def vectors(rules: str, *answers: Any, **members: Any) -> list[Any]:
 def refusal(rules: str, answer: Any, **members: Any) -> UpstreamError:
     """The failure of the answer."""
     exchange = ask(rules, body_of(**members), endpoint="embeddings")
-    assert rehearse(exchange, pieces_of(answer)) == b""
+    assert simulate(exchange, pieces_of(answer)) == b""
     assert isinstance(exchange.error, UpstreamError)
     return exchange.error
 

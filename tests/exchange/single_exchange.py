@@ -14,11 +14,11 @@ from textwrap import dedent, indent
 from typing import TYPE_CHECKING, Any
 
 from bridge.core import json as bridge_json
-from bridge.exchange.dry_run import rehearse
+from bridge.exchange.dry_run import simulate
 from bridge.exchange.exchange import Exchange
 from bridge.openai.endpoints import ENDPOINTS
-from bridge.openai.request_validation import read_request
-from bridge.routes.compile.environment import Surroundings
+from bridge.openai.request_validation import parse_request
+from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import load
 from tests.strict_client import read_completion, read_stream
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from bridge.core.errors import BridgeError
     from bridge.routes.rules.route import Route
-    from bridge.routes.table import Table
+    from bridge.routes.table import RouteTable
     from tests.strict_client import Completed, Streamed
 
 __all__ = [
@@ -45,12 +45,12 @@ PROMPT = {"model": "m", "prompt": "hi"}
 
 
 @cache
-def table(rules: str) -> Table:
+def table(rules: str) -> RouteTable:
     """The table of one route."""
     rules = dedent(rules)
     upstream = "" if "upstream:" in rules else "upstream: http://server/api\n"
     text = "routes:\n  - models: [m]\n" + indent(upstream + rules, "    ")
-    return load(text, "routes.yaml", Surroundings({}, _no_file, {}))
+    return load(text, "routes.yaml", LoadEnvironment({}, _no_file, {}))
 
 
 def route(rules: str) -> Route:
@@ -74,7 +74,7 @@ def ask(
     """A fresh exchange. `key`: the client's Authorization; `data`: the body as bytes."""
     data = data or bridge_json.dumps(request(endpoint) if body is None else body)
     called = ENDPOINTS[endpoint]
-    read = read_request(called, data)
+    read = parse_request(called, data)
     return Exchange(route(rules), called, read, data, id=ID, now=NOW, authorization=key)
 
 
@@ -94,9 +94,9 @@ def completed(
 ) -> Completed:
     """The client's whole answer, well ended."""
     exchange = ask(rules, body, endpoint=endpoint)
-    out = rehearse(exchange, pieces_of(answer), **options)
+    out = simulate(exchange, pieces_of(answer), **options)
     assert exchange.error is None, exchange.error
-    assert not exchange.streams
+    assert not exchange.is_stream
     return read_completion(out)
 
 
@@ -105,9 +105,9 @@ def streamed(
 ) -> Streamed:
     """The client's stream, to its end, be it an error."""
     exchange = ask(rules, {**request(endpoint), **(body or {}), "stream": True}, endpoint=endpoint)
-    out = rehearse(exchange, pieces_of(answer), **options)
+    out = simulate(exchange, pieces_of(answer), **options)
     assert exchange.error is None or exchange.started, exchange.error
-    assert exchange.streams
+    assert exchange.is_stream
     told = (body or {}).get("stream_options") or {}
     return read_stream(out, include_usage=bool(told.get("include_usage")))
 
@@ -117,7 +117,7 @@ def failed(
 ) -> BridgeError:
     """The failure of an exchange before any output."""
     exchange = ask(rules, body, key=key)
-    assert rehearse(exchange, pieces_of(answer), **options) == b""
+    assert simulate(exchange, pieces_of(answer), **options) == b""
     assert exchange.error is not None
     assert not exchange.started
     assert set(exchange.error.envelope["error"]) == {"message", "type", "param", "code"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from bridge.core.errors import BridgeError
-from bridge.exchange.dry_run import rehearse
+from bridge.exchange.dry_run import simulate
 from tests.exchange.single_exchange import ask
 from tests.strict_client import read_completion, read_stream
 
@@ -192,11 +192,11 @@ def carried(
 ) -> tuple[bytes, Any]:
     """What comes of an answer, held against what must come of any: a good reply or a documented error."""
     exchange = ask(rules, body, endpoint=endpoint)
-    out = rehearse(exchange, pieces, status=status, headers={"retry-after": "3"}, complete=complete)
+    out = simulate(exchange, pieces, status=status, headers={"retry-after": "3"}, complete=complete)
     usage = bool(body.get("stream_options"))
     error = exchange.error
     if error is None:
-        if exchange.streams:
+        if exchange.is_stream:
             assert read_stream(out, include_usage=usage).error is None
         else:
             read_completion(out)

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridge.core.errors import RequestError
-from bridge.exchange.commands import Send
+from bridge.exchange.commands import SendRequest
 from bridge.exchange.exchange import Exchange
 from bridge.openai.endpoints import ENDPOINTS
-from bridge.openai.request_validation import read_request
+from bridge.openai.request_validation import parse_request
 from bridge.prompts import PROMPTS
 from tests.exchange.callout_steps import after, before, heard
 from tests.exchange.single_exchange import ID, NOW, table
@@ -21,7 +21,7 @@ from tests.exchange.strategies import json_values
 
 if TYPE_CHECKING:
     from bridge.routes.rules.request_template import UpstreamRequest
-    from bridge.routes.table import Table
+    from bridge.routes.table import RouteTable
 
 bounded = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -157,7 +157,7 @@ def test_any_bytes_are_refused(endpoint: str, data: bytes) -> None:
     hold(table(ROUTES["none"]), endpoint, data)
 
 
-def hold(routes: Table, endpoint: str, data: bytes) -> None:
+def hold(routes: RouteTable, endpoint: str, data: bytes) -> None:
     """The requests are fit to be sent, or the error is the client's."""
     error = None
     try:
@@ -176,14 +176,14 @@ def hold(routes: Table, endpoint: str, data: bytes) -> None:
             json.loads(one.body)
 
 
-def sent(routes: Table, endpoint: str, data: bytes) -> list[UpstreamRequest]:
+def sent(routes: RouteTable, endpoint: str, data: bytes) -> list[UpstreamRequest]:
     """All that is sent of a request."""
     called = ENDPOINTS[endpoint]
-    body = read_request(called, data)
+    body = parse_request(called, data)
     route, _ = routes.find(body["model"], called)
     exchange = Exchange(route, called, body, data, id=ID, now=NOW)
     made = []
     for leg in exchange.legs:
-        around = [*before(leg, heard({"id": "s"})), *after(leg)] if leg.around else []
-        made += [leg.request(), *(step.request for step in around if isinstance(step, Send))]
+        around = [*before(leg, heard({"id": "s"})), *after(leg)] if leg.callouts else []
+        made += [leg.request(), *(step.request for step in around if isinstance(step, SendRequest))]
     return made

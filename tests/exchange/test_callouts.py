@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.errors import ConfigError, Kind, UpstreamError
-from bridge.exchange.commands import Send, Wait
+from bridge.core.errors import ConfigError, UpstreamError, UpstreamFailure
+from bridge.exchange.commands import SendRequest, Sleep
 from bridge.routes.rules.request_template import origin
 from tests.exchange.callout_steps import after, answered, before, bodies, body_of, heard, lost, places
 from tests.exchange.single_exchange import ask, request, table
 
 if TYPE_CHECKING:
-    from bridge.exchange.upstream_call import Leg
+    from bridge.exchange.upstream_call import UpstreamCall
 
 RULES = """
     upstream: http://server:8000/v1
@@ -47,12 +47,12 @@ AWAITED = """
 """
 
 
-def leg_of(rules: str = RULES, **members: Any) -> Leg:
+def leg_of(rules: str = RULES, **members: Any) -> UpstreamCall:
     [leg] = ask(rules, request(**members)).legs
     return leg
 
 
-def body(leg: Leg) -> Any:
+def body(leg: UpstreamCall) -> Any:
     return json.loads(leg.request().body or b"null")
 
 
@@ -82,7 +82,7 @@ def test_a_value_that_finds_nothing_is_an_error(answer: Any) -> None:
         UpstreamError, match=r"found no `thread` in the answer of `.*calls\.thread`"
     ) as raised:
         before(leg, heard(answer))
-    assert raised.value.kind is Kind.EMPTY
+    assert raised.value.kind is UpstreamFailure.EMPTY
 
 
 @pytest.mark.parametrize("status", [302, 404, 500])
@@ -90,7 +90,7 @@ def test_a_call_that_is_refused_fails_the_answer(status: int) -> None:
     leg = leg_of()
     with pytest.raises(UpstreamError) as raised:
         before(leg, heard({"id": "t"}, status))
-    assert raised.value.kind is Kind.REFUSED
+    assert raised.value.kind is UpstreamFailure.REFUSED
     assert after(leg) == []
 
 
@@ -127,7 +127,7 @@ def test_a_call_is_made_again_until_its_condition_holds() -> None:
         heard({"status": "done", "where": "w"}, at=102),
     )
     assert places(steps) == ["POST http://server/api/made"] + 3 * ["GET http://server/api/made/5"]
-    assert [step.seconds for step in steps if isinstance(step, Wait)] == [2.0, 3.0]
+    assert [step.seconds for step in steps if isinstance(step, Sleep)] == [2.0, 3.0]
     assert steps[-1] is False
     assert body(leg) == {"where": "w"}
 
@@ -137,7 +137,7 @@ def test_a_call_that_is_never_there_is_a_timeout() -> None:
     late = heard({"status": "busy"}, at=120)
     with pytest.raises(UpstreamError, match=r"20 s .*calls\.there\.timeout") as raised:
         before(leg, heard({"id": 5}), heard({"status": "busy"}, at=100), None, late)
-    assert (raised.value.status, raised.value.kind) == (504, Kind.TIMEOUT)
+    assert (raised.value.status, raised.value.kind) == (504, UpstreamFailure.TIMEOUT)
 
 
 def test_what_was_begun_is_cancelled_once() -> None:
@@ -154,7 +154,7 @@ def test_what_an_earlier_call_has_begun_is_cancelled_when_a_later_one_fails() ->
     [leg] = exchange.legs
     with pytest.raises(UpstreamError) as raised:
         before(leg, heard({"id": "7"}), heard({"error": "no"}, status=500))
-    exchange.cut(leg, raised.value)
+    exchange.connection_lost(leg, raised.value)
     assert places(after(leg)) == ["POST http://server/api/made/7/cancel"]
 
 
@@ -179,7 +179,7 @@ def test_an_answer_that_broke_is_cancelled() -> None:
     exchange = ask(RULES)
     [leg] = exchange.legs
     before(leg, heard({"id": "t"}), heard({"run": {"id": 7}}))
-    exchange.cut(leg, lost())
+    exchange.connection_lost(leg, lost())
     assert len(after(leg)) == 1
 
 
@@ -232,14 +232,14 @@ def shown(auth: str, url: str) -> tuple[str, bool]:
     """Where the poll goes that an answer names, and whether it shows a key there."""
     [leg] = ask(NAMED.format(auth=auth), key="Bearer k").legs
     *_, made, poll = before(leg, heard({"url": url}))
-    assert isinstance(made, Send)
-    assert isinstance(poll, Send)
+    assert isinstance(made, SendRequest)
+    assert isinstance(poll, SendRequest)
     assert _has_key(made)
     assert poll.request.headers["X-Team"] == "a"
     return poll.request.urls[0], _has_key(poll)
 
 
-def _has_key(step: Send) -> bool:
+def _has_key(step: SendRequest) -> bool:
     headers = {name.lower() for name in step.request.headers}
     return bool(headers & {"authorization", "x-key"}) or "key=k" in step.request.urls[0]
 

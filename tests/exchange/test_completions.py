@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.core.errors import RequestError
-from bridge.exchange.dry_run import rehearse
+from bridge.exchange.dry_run import simulate
 from tests.exchange.single_exchange import ask, completed, made, pieces_of, request, sent, sse, streamed
 from tests.strict_client import read_completion, read_stream
 
@@ -106,7 +106,7 @@ def test_a_list_of_prompts_streams_by_index() -> None:
 def test_several_prompts_with_several_answers_each_in_openais_order() -> None:
     exchange = ask(TALKS, asked(["a", "b"], n=2), endpoint="completions")
     assert [leg.asking.text for leg in exchange.legs] == ["a", "a", "b", "b"]
-    out = rehearse(exchange, pieces_of({"answer": "x"}))
+    out = simulate(exchange, pieces_of({"answer": "x"}))
     assert sorted(read_completion(out).choices) == [0, 1, 2, 3]
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.exchange.commands import Kept
+from bridge.exchange.commands import StoredSession
 from tests.exchange.conversation import OPENED, Message, Store, asked, assistant, found_by, user
 from tests.strict_client import read_completion, read_stream
 
@@ -54,7 +54,7 @@ def test_calls_of_any_shape_are_looked_at(calls: Any) -> None:
     key = found_by(OPENED, turn)
     assert key is not None
     store = Store()
-    store.kept[key] = Kept("s", 0, {})
+    store.kept[key] = StoredSession("s", 0, {})
     assert store.answer(asked(OPENED, turn), {"text": "x"})[0] == "s"
 
 

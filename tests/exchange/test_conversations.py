@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bridge.exchange.commands import Keep, Kept
+from bridge.exchange.commands import ReleaseSession, StoredSession
 from tests.exchange.callout_steps import after, answered, before, bodies, heard, lost, places
 from tests.exchange.conversation import OPENED, Store, asked, assistant, found_by, user
 from tests.exchange.single_exchange import ask
@@ -72,7 +72,7 @@ def test_it_is_closed_after_an_answer_that_nobody_read_to_its_end(way: str) -> N
     exchange.start(leg, 200, {})
     exchange.feed(leg, b'{"text": "uno"}\n')
     if way == "broken":
-        exchange.cut(leg, lost())
+        exchange.connection_lost(leg, lost())
     elif way == "cut":
         exchange.feed(leg, b'{"text": "<end>"}\n')
     assert places(after(leg)) == ["POST http://server/api/close"]
@@ -142,8 +142,8 @@ def test_what_is_kept_has_what_its_end_reads_and_no_more() -> None:
     before(leg, heard({"session": 1}))
     answered(exchange, {"text": "another"})
     [keep] = after(leg)
-    assert isinstance(keep, Keep)
-    assert keep.session == Kept(1, 0, {"session": 1, "user": "u"})
+    assert isinstance(keep, ReleaseSession)
+    assert keep.session == StoredSession(1, 0, {"session": 1, "user": "u"})
     assert len(keep.key) == 64  # a digest: stores need not know what was said
 
 
@@ -165,7 +165,7 @@ def test_answers_of_several_calls_are_continued_each() -> None:
         exchange.feed(leg, json.dumps({"text": f"uno {number}"}).encode())
         exchange.close(leg)
         [keep] = after(leg)
-        assert isinstance(keep, Keep)
+        assert isinstance(keep, ReleaseSession)
         keys.append(keep.key)
     assert keys == [found_by(OPENED, [user("one"), assistant(f"uno {n}"), user("x")]) for n in range(2)]
 

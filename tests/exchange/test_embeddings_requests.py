@@ -165,7 +165,7 @@ def test_any_json_is_refused_or_sent(rules: str, endpoint: str, body: Body, said
         try:
             exchange = ask(f"serves: [embeddings, images]\n{rules}", endpoint=endpoint, data=data)
             assert made(exchange)
-            assert not exchange.streams
+            assert not exchange.is_stream
         except RequestError as error:
             refused = error.status
         assert refused in (None, 400)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.core.errors import RequestError
-from bridge.exchange.dry_run import rehearse
+from bridge.exchange.dry_run import simulate
 from tests.exchange.single_exchange import (
     ask,
     completed,
@@ -123,7 +123,7 @@ def test_the_marks_of_a_prompt_are_cut_without_being_asked_for() -> None:
 def test_several_answers_are_several_calls() -> None:
     exchange = ask(TEXT, request(n=3))
     assert made(exchange) == [{"p": "hi"}] * 3
-    whole = read_completion(rehearse(exchange, [b'{"t": "x"}']))
+    whole = read_completion(simulate(exchange, [b'{"t": "x"}']))
     assert [said.text for said in whole.choices.values()] == ["x"] * 3
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.core.errors import Kind, UpstreamError
-from bridge.exchange.commands import Send, Take, Wait
+from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.exchange.commands import DeliverResponse, SendRequest, Sleep
 from tests.exchange.callout_steps import after, before, bodies, heard, lost, places, take
 from tests.exchange.single_exchange import ask, request
 from tests.strict_client import read_completion, read_stream
@@ -52,7 +52,7 @@ def test_the_request_is_sent_and_its_answer_asked_for_until_it_is_there() -> Non
     )
     assert places(steps) == ["POST http://server/api/predictions", GET, GET]
     assert bodies(steps) == [{"input": {"prompt": "hi"}}, None, None]
-    assert [step.begins for step in steps if isinstance(step, Send)] == [True, False, False]
+    assert [step.begins for step in steps if isinstance(step, SendRequest)] == [True, False, False]
     assert steps[-1] is True
     said = read_completion(out).said
     assert (said.text, said.finish_reason) == ("hello", "stop")
@@ -61,7 +61,7 @@ def test_the_request_is_sent_and_its_answer_asked_for_until_it_is_there() -> Non
 
 def test_an_answer_that_is_there_at_once_is_not_asked_for() -> None:
     _, steps, out = polled(PREDICTION, heard(prediction("succeeded", "hello"), 201), None)
-    assert [type(step) for step in steps] == [Send, Take, bool]
+    assert [type(step) for step in steps] == [SendRequest, DeliverResponse, bool]
     assert read_completion(out).said.text == "hello"
 
 
@@ -71,7 +71,9 @@ def test_pieces_of_a_stream_leave_as_they_come() -> None:
     [leg] = exchange.legs
     # Of each answer comes: its reading; a pause.
     steps = before(leg, heard(came[0]), None, None, heard(came[1]), None, None, heard(came[2]), None)
-    assert [step.heard.body for step in steps if isinstance(step, Take)] == [heard(one).body for one in came]
+    assert [step.heard.body for step in steps if isinstance(step, DeliverResponse)] == [
+        heard(one).body for one in came
+    ]
     first = take(exchange, steps[:5])
     assert b"hel" in first
     assert b"[DONE]" not in first
@@ -88,7 +90,7 @@ def test_a_client_that_wants_no_stream_gets_the_last_answer_of_it() -> None:
         heard(prediction("succeeded", "hello")),
         None,
     )
-    assert len([step for step in steps if isinstance(step, Take)]) == 1
+    assert len([step for step in steps if isinstance(step, DeliverResponse)]) == 1
     assert read_completion(out).said.text == "hello"
 
 
@@ -101,8 +103,8 @@ def test_a_job_that_fails_is_a_failure() -> None:
             None,
             heard(prediction("failed", error="no memory")),
         )
-    assert raised.value.kind is Kind.REFUSED
-    exchange.cut(exchange.legs[0], raised.value)
+    assert raised.value.kind is UpstreamFailure.REFUSED
+    exchange.connection_lost(exchange.legs[0], raised.value)
     assert after(exchange.legs[0]) == []
 
 
@@ -110,13 +112,13 @@ def test_a_job_that_ends_without_a_text_is_no_empty_success() -> None:
     exchange, _, out = polled(PREDICTION, heard(prediction("succeeded")), None)
     assert out == b""
     assert isinstance(exchange.error, UpstreamError)
-    assert exchange.error.kind is Kind.EMPTY
+    assert exchange.error.kind is UpstreamFailure.EMPTY
 
 
 def test_pauses_grow_to_ten_times_the_first() -> None:
     again = [one for _ in range(12) for one in (heard(prediction("processing")), None)]
     [leg] = ask(PREDICTION).legs
-    pauses = [step.seconds for step in before(leg, *again) if isinstance(step, Wait)]
+    pauses = [step.seconds for step in before(leg, *again) if isinstance(step, Sleep)]
     assert pauses[:4] == [1.0, 1.5, 2.25, 3.375]
     assert pauses[-4:] == [10.0] * 4
 
@@ -125,20 +127,22 @@ def test_the_last_pause_ends_when_the_time_does() -> None:
     exchange = ask(PREDICTION)
     [leg] = exchange.legs
     first, late, over = (heard(prediction("processing"), at=at) for at in (1000.0, 1059.75, 1060.0))
-    assert before(leg, first, None, late)[-1] == Wait(0.25)
+    assert before(leg, first, None, late)[-1] == Sleep(0.25)
     exchange = ask(PREDICTION)
     [leg] = exchange.legs
     with pytest.raises(UpstreamError, match=r"60 s .*poll\.timeout") as raised:
         before(leg, first, None, late, None, over)
-    assert (raised.value.status, raised.value.kind) == (504, Kind.TIMEOUT)
-    exchange.cut(leg, raised.value)
+    assert (raised.value.status, raised.value.kind) == (504, UpstreamFailure.TIMEOUT)
+    exchange.connection_lost(leg, raised.value)
     assert places(after(leg)) == [CANCEL]
 
 
 BUSY = [heard({"error": "busy"}, status) for status in (429, 502, 503, 504)]
 
 
-@pytest.mark.parametrize("busy", [*BUSY, lost(), lost(Kind.CONNECT), lost(Kind.TIMEOUT)], ids=str)
+@pytest.mark.parametrize(
+    "busy", [*BUSY, lost(), lost(UpstreamFailure.CONNECT), lost(UpstreamFailure.TIMEOUT)], ids=str
+)
 def test_a_busy_moment_is_waited_for(busy: Any) -> None:
     fine = [prediction("processing"), prediction("succeeded", "hello")]
     _, steps, out = polled(
@@ -156,7 +160,9 @@ def test_a_busy_moment_is_waited_for(busy: Any) -> None:
     assert read_completion(out).said.text == "hello"
 
 
-@pytest.mark.parametrize("busy", [*BUSY, lost(), lost(Kind.CONNECT), lost(Kind.TIMEOUT)], ids=str)
+@pytest.mark.parametrize(
+    "busy", [*BUSY, lost(), lost(UpstreamFailure.CONNECT), lost(UpstreamFailure.TIMEOUT)], ids=str
+)
 def test_four_in_a_row_are_too_many(busy: Any) -> None:
     [leg] = ask(PREDICTION).legs
     with pytest.raises(UpstreamError):
@@ -171,7 +177,9 @@ def test_the_request_itself_is_sent_once(came: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "came", [heard(b"", 500), heard({}, 404), lost(Kind.GARBLED), lost(Kind.LIMIT)], ids=str
+    "came",
+    [heard(b"", 500), heard({}, 404), lost(UpstreamFailure.MALFORMED), lost(UpstreamFailure.LIMIT)],
+    ids=str,
 )
 def test_other_failures_are_not_waited_for(came: Any) -> None:
     [leg] = ask(PREDICTION).legs
@@ -186,7 +194,7 @@ def test_a_server_that_names_no_url_fails(urls: Any) -> None:
     [leg] = ask(PREDICTION).legs
     with pytest.raises(UpstreamError, match=r"poll\.url` found no URL") as raised:
         before(leg, heard({"status": "starting", "urls": urls}), None)
-    assert raised.value.kind is Kind.GARBLED
+    assert raised.value.kind is UpstreamFailure.MALFORMED
     assert after(leg) == []  # nor does it say where to cancel
 
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.core.errors import Kind, RequestError, UpstreamError
-from bridge.exchange.commands import Send
+from bridge.core.errors import RequestError, UpstreamError, UpstreamFailure
+from bridge.exchange.commands import SendRequest
 from tests.exchange.callout_steps import after, answered, before, body_of, heard, lost, places
 from tests.exchange.single_exchange import ask, request
 
 if TYPE_CHECKING:
-    from bridge.exchange.upstream_call import Leg
+    from bridge.exchange.upstream_call import UpstreamCall
 
 RULES = """
     upstream: http://server/v1/
@@ -33,17 +33,17 @@ RULES = """
 """
 
 
-def leg_of(rules: str = RULES, **members: Any) -> Leg:
+def leg_of(rules: str = RULES, **members: Any) -> UpstreamCall:
     [leg] = ask(rules, request(**members)).legs
     return leg
 
 
-def body(leg: Leg) -> Any:
+def body(leg: UpstreamCall) -> Any:
     return json.loads(leg.request().body or b"null")
 
 
 def test_a_route_without_one_makes_no_calls() -> None:
-    assert leg_of("response: $.a").around is None
+    assert leg_of("response: $.a").callouts is None
 
 
 def test_the_call_that_opens_it_reads_the_request() -> None:
@@ -58,7 +58,7 @@ def test_calls_carry_the_keys_and_headers_of_the_route() -> None:
     leg = leg_of()
     [opening, _] = before(leg, heard({"session": "s"}))
     [closing] = after(leg)
-    assert isinstance(closing, Send)
+    assert isinstance(closing, SendRequest)
     for one in (opening.request, leg.request(), closing.request):
         assert (one.headers["Authorization"], one.headers["X-Team"]) == ("Bearer k", "a")
     assert opening.request.headers["X-Open"] == "m"
@@ -107,21 +107,21 @@ def test_a_session_of_each_call() -> None:
 @pytest.mark.parametrize(
     ("status", "answer", "expected"),
     [
-        (200, {"code": 9, "msg": "full"}, (503, Kind.REFUSED, "full")),
-        (500, {"code": 9, "msg": "full"}, (503, Kind.REFUSED, "full")),
-        (429, {"error": "slow down"}, (429, Kind.REFUSED, "slow down")),
-        (200, {"error": "no"}, (502, Kind.REFUSED, "no")),
-        (302, b"", (502, Kind.REFUSED, None)),
-        (200, {"code": 0, "session": None}, (502, Kind.EMPTY, None)),
-        (200, {}, (502, Kind.EMPTY, None)),
-        (200, b"no json", (502, Kind.EMPTY, None)),
-        (200, b"\xff\xfe", (502, Kind.EMPTY, None)),
-        (200, b"", (502, Kind.EMPTY, None)),
-        (200, b'{"session":' + b"[" * 5000 + b"]" * 5000 + b"}", (502, Kind.EMPTY, None)),
+        (200, {"code": 9, "msg": "full"}, (503, UpstreamFailure.REFUSED, "full")),
+        (500, {"code": 9, "msg": "full"}, (503, UpstreamFailure.REFUSED, "full")),
+        (429, {"error": "slow down"}, (429, UpstreamFailure.REFUSED, "slow down")),
+        (200, {"error": "no"}, (502, UpstreamFailure.REFUSED, "no")),
+        (302, b"", (502, UpstreamFailure.REFUSED, None)),
+        (200, {"code": 0, "session": None}, (502, UpstreamFailure.EMPTY, None)),
+        (200, {}, (502, UpstreamFailure.EMPTY, None)),
+        (200, b"no json", (502, UpstreamFailure.EMPTY, None)),
+        (200, b"\xff\xfe", (502, UpstreamFailure.EMPTY, None)),
+        (200, b"", (502, UpstreamFailure.EMPTY, None)),
+        (200, b'{"session":' + b"[" * 5000 + b"]" * 5000 + b"}", (502, UpstreamFailure.EMPTY, None)),
     ],
 )
 def test_failures_of_the_opening_are_failures(
-    status: int, answer: Any, expected: tuple[int, Kind, str | None]
+    status: int, answer: Any, expected: tuple[int, UpstreamFailure, str | None]
 ) -> None:
     leg = leg_of()
     with pytest.raises(UpstreamError) as raised:
@@ -134,7 +134,7 @@ def test_failures_of_the_opening_are_failures(
 def test_a_connection_that_fails_when_it_is_opened_is_a_failure() -> None:
     leg = leg_of()
     with pytest.raises(UpstreamError):
-        before(leg, lost(Kind.CONNECT))
+        before(leg, lost(UpstreamFailure.CONNECT))
     assert after(leg) == []
 
 

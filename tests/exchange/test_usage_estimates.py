@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.exchange.dry_run import rehearse
+from bridge.exchange.dry_run import simulate
 from tests.exchange.single_exchange import ask, lines, one_by_one, pieces_of, request, sse
 
 Body = dict[str, Any]
@@ -22,9 +22,9 @@ def usage(rules: str, answer: Any, *, endpoint: str = "chat", **members: Any) ->
     """The `usage` of the client's answer: of a whole one, or that of the last chunk."""
     body = request(endpoint, **({"messages": FOUR} if endpoint == "chat" else {"prompt": "four"}))
     exchange = ask(rules, {**body, **members}, endpoint=endpoint)
-    out = rehearse(exchange, pieces_of(answer))
+    out = simulate(exchange, pieces_of(answer))
     assert exchange.error is None, exchange.error
-    if not exchange.streams:
+    if not exchange.is_stream:
         return json.loads(out).get("usage")
     *_, last, done = out.split(b"\n\n")[:-1]
     assert done == b"data: [DONE]"
@@ -100,7 +100,7 @@ TOLD = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 
 def test_a_route_that_passes_on_is_counted_as_well() -> None:
     exchange = ask(ON, request(messages=FOUR))
-    out = json.loads(rehearse(exchange, pieces_of(WHOLE)))
+    out = json.loads(simulate(exchange, pieces_of(WHOLE)))
     assert out == {**WHOLE, "usage": estimated(ASKED, 3)}
     end = [*sse(*CHUNKS), b"data: [DONE]\n\n"]
     assert usage(ON, end, **STREAMED) == estimated(ASKED, 3)
@@ -109,7 +109,7 @@ def test_a_route_that_passes_on_is_counted_as_well() -> None:
 
 def test_a_route_that_passes_on_passes_true_counts_on() -> None:
     data = json.dumps({**WHOLE, "usage": TOLD}).encode()
-    assert rehearse(ask(ON, request(messages=FOUR)), [data]) == data
+    assert simulate(ask(ON, request(messages=FOUR)), [data]) == data
     end = [*sse(*CHUNKS, {**CHUNKS[0], "choices": [], "usage": TOLD}), b"data: [DONE]\n\n"]
     assert usage(ON, end, **STREAMED) == TOLD
 
@@ -125,5 +125,5 @@ def test_embeddings_are_estimated_too() -> None:
 
 def test_a_failure_has_no_counts() -> None:
     exchange = ask(BUILT, request(messages=FOUR))
-    assert rehearse(exchange, [b"nothing"], status=500) == b""
+    assert simulate(exchange, [b"nothing"], status=500) == b""
     assert exchange.usage is None

@@ -10,14 +10,14 @@ from bridge.core.deltas import MISSING
 from bridge.expressions.conditions import compile_when
 from bridge.expressions.extractors import compile_slot
 from bridge.expressions.paths import compile_path
-from bridge.expressions.scope import Faults, Scope
+from bridge.expressions.scope import RuleErrors, Scope
 from bridge.expressions.templates import compile_body
 from tests.config.yaml_reader import read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.expressions.templates import Builder
+    from bridge.expressions.templates import ValueTemplate
 
 __all__ = ["JSON", "builder", "built", "faults_of", "find", "holds", "slot"]
 
@@ -47,15 +47,15 @@ def find(path: str, doc: Any, item: Any = MISSING) -> Any:
 
 def holds(when: str, doc: Any = None, fields: Mapping[str, str] | None = None) -> bool:
     """Whether a condition, in YAML, holds."""
-    faults = Faults()
+    faults = RuleErrors()
     condition = compile_when(read(when), faults)
     assert not faults.found, faults.found
     return condition(Scope(doc, fields=fields or {}))
 
 
-def builder(template: str) -> Builder:
+def builder(template: str) -> ValueTemplate:
     """A template, in YAML, compiled."""
-    faults = Faults()
+    faults = RuleErrors()
     compiled = compile_body(read(template), faults)
     assert not faults.found, faults.found
     return compiled
@@ -74,7 +74,7 @@ def slot(
     headers: Mapping[str, str] | None = None,
 ) -> Any:
     """What a slot, in YAML, gives."""
-    faults = Faults()
+    faults = RuleErrors()
     compiled = compile_slot(read(text), faults)
     assert not faults.found, faults.found
     return compiled.read(Scope(doc, item, fields or {}, headers or {}))
@@ -82,6 +82,6 @@ def slot(
 
 def faults_of(template: str) -> list[tuple[tuple[str | int, ...], str]]:
     """Where a template, in YAML, is faulty and why."""
-    faults = Faults()
+    faults = RuleErrors()
     compile_body(read(template), faults)
     return [(fault.at, fault.message) for fault in faults.found]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.expressions.conditions import compile_when
-from bridge.expressions.scope import Faults, Scope
+from bridge.expressions.scope import RuleErrors, Scope
 from tests.config.yaml_reader import read
 from tests.expressions.rule_compiler import JSON, holds
 
@@ -189,14 +189,14 @@ def test_what_is_found_is_not_what_lies_in_the_fields() -> None:
     ],
 )
 def test_what_is_no_condition_is_told_with_the_way_to_it(when: str, at: tuple[str | int, ...]) -> None:
-    faults = Faults()
+    faults = RuleErrors()
     condition = compile_when(read(when), faults)
     assert [fault.at for fault in faults.found] == [at]
     assert condition(Scope(DOC)) in {True, False}
 
 
 def test_a_field_is_no_key_where_no_frames_are_read() -> None:
-    faults = Faults()
+    faults = RuleErrors()
     compile_when({"event": "x"}, faults, fields=False)
     assert [fault.at for fault in faults.found] == [("event",)]
 
@@ -226,6 +226,6 @@ MATCHES = st.one_of(
     JSON,
 )
 def test_any_condition_on_any_document_says_yes_or_no(when: list[dict[str, Any]], doc: Any) -> None:
-    condition = compile_when(when, Faults())
+    condition = compile_when(when, RuleErrors())
     assert condition(Scope(doc)) in {True, False}
-    assert condition(Scope(doc)) == any(compile_when(one, Faults())(Scope(doc)) for one in when)
+    assert condition(Scope(doc)) == any(compile_when(one, RuleErrors())(Scope(doc)) for one in when)

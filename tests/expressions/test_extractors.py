@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.core.deltas import MISSING
 from bridge.expressions.extractors import compile_slot
-from bridge.expressions.scope import Faults, Scope
+from bridge.expressions.scope import RuleErrors, Scope
 from tests.config.yaml_reader import read
 from tests.expressions.rule_compiler import JSON, slot
 
@@ -130,25 +130,25 @@ def test_the_item_of_several_answers() -> None:
     ],
 )
 def test_what_is_no_slot_is_told_with_the_way_to_it(text: str, at: tuple[str | int, ...]) -> None:
-    faults = Faults()
+    faults = RuleErrors()
     compiled = compile_slot(read(text), faults)
     assert [fault.at for fault in faults.found] == [at]
     compiled.read(Scope(DOC))
 
 
 def test_options_of_the_place_are_let_through() -> None:
-    faults = Faults()
+    faults = RuleErrors()
     compile_slot({"path": "$.a", "trim": True}, faults, extra=("trim",))
     assert not faults.found
 
 
 def test_what_a_slot_looks_at_is_known() -> None:
-    compiled = compile_slot(read("[$.a, {path: '$.b[0]'}, {const: 1}, $item.c]"), Faults())
+    compiled = compile_slot(read("[$.a, {path: '$.b[0]'}, {const: 1}, $item.c]"), RuleErrors())
     assert [path.text for path in compiled.paths] == ["$.a", "$.b[0]", "$item.c"]
     assert str(compiled) == "$.a or $.b[0] or $item.c"
     assert not compiled.whole
-    assert compile_slot(read("[$.a, $]"), Faults()).whole
-    assert not compile_slot("$item", Faults()).whole
+    assert compile_slot(read("[$.a, $]"), RuleErrors()).whole
+    assert not compile_slot("$item", RuleErrors()).whole
 
 
 SLOTS = st.recursive(
@@ -169,7 +169,7 @@ SLOTS = st.recursive(
 @settings(max_examples=200, deadline=None)
 @given(SLOTS, JSON, JSON, st.sampled_from(["", "{}", '{"a": [1]}', "[", "NaN", '{"a": "\ud800"}']))
 def test_any_slot_reads_any_document(value: Any, doc: Any, item: Any, event: str) -> None:
-    faults = Faults()
+    faults = RuleErrors()
     compiled = compile_slot(value, faults, extra=("trim",))
     if not any("trim" in fault.at for fault in faults.found):
         assert not faults.found

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.core.deltas import MISSING
 from bridge.core.strings import Interpolated
-from bridge.expressions.paths import compile_path, is_path, text_paths
+from bridge.expressions.paths import compile_path, find_text_paths, is_path
 from bridge.expressions.scope import Scope
 from tests.expressions.rule_compiler import JSON, find
 
@@ -261,5 +261,5 @@ def test_a_very_long_path_is_read() -> None:
 
 def test_the_texts_of_documents_those_most_like_the_wanted_path_first() -> None:
     docs = [{"data": [{"output": "hi", "n": 1}], "a b": "x"}, {"data": [{"output": "ho"}]}]
-    assert text_paths(docs, "$.data[0].text") == ["$.data[0].output", "$['a b']"]
-    assert text_paths([{"a": "b"}], most=0) == []
+    assert find_text_paths(docs, "$.data[0].text") == ["$.data[0].output", "$['a b']"]
+    assert find_text_paths([{"a": "b"}], most=0) == []

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.core.deltas import MISSING
-from bridge.expressions.scope import Faults, Scope
+from bridge.expressions.scope import RuleErrors, Scope
 from bridge.expressions.templates import compile_body, compile_text
 from tests.expressions.rule_compiler import JSON, builder, built, faults_of
 
@@ -215,14 +215,14 @@ def test_what_a_template_reads_and_passes_on_whole(
 ) -> None:
     compiled = builder(template)
     assert compiled.reads == reads
-    assert compiled.passes == passes
+    assert compiled.copied_members == passes
 
 
 @pytest.mark.parametrize(
     ("text", "value"), [("$.a", "$.a"), ("{{ a }}", "1"), ("x", "x"), ("{{ a", None), ("", "")]
 )
 def test_a_text_is_never_a_path(text: str, value: str | None) -> None:
-    faults = Faults()
+    faults = RuleErrors()
     compiled = compile_text(text, faults)
     assert bool(faults.found) is (value is None)
     if value is not None:
@@ -249,7 +249,7 @@ TEMPLATES = st.recursive(
 @settings(max_examples=150, deadline=None)
 @given(TEMPLATES, st.dictionaries(st.sampled_from(["a", "b", "c"]), JSON, max_size=3))
 def test_any_template_builds_from_any_document(template: Any, doc: dict[str, Any]) -> None:
-    faults = Faults()
+    faults = RuleErrors()
     compiled = compile_body(template, faults)
     assert not faults.found
     first = compiled(Scope(doc))

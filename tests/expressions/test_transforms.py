@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridge.core import json
 from bridge.core.deltas import MISSING
 from bridge.expressions.extractors import compile_slot
-from bridge.expressions.scope import Faults, Scope
+from bridge.expressions.scope import RuleErrors, Scope
 from bridge.expressions.transforms import compile_adjustments
 from tests.config.yaml_reader import read
 from tests.expressions.rule_compiler import JSON, built, faults_of
@@ -203,7 +203,7 @@ OPTIONS = st.fixed_dictionaries(
 @settings(max_examples=300, deadline=None)
 @given(OPTIONS, JSON)
 def test_any_value_is_adjusted_or_left_out(options: dict[str, Any], value: Any) -> None:
-    faults = Faults()
+    faults = RuleErrors()
     adjust = compile_adjustments(options, faults)
     slot = compile_slot({"path": "$", **options}, faults)
     assert not faults.found
@@ -218,6 +218,6 @@ def test_a_value_nested_beyond_reason_cannot_be_made_a_string() -> None:
     value: Any = []
     for _ in range(100_000):
         value = [value]
-    assert compile_slot(read("{path: $, as: string}"), Faults()).read(Scope(value)) is MISSING
+    assert compile_slot(read("{path: $, as: string}"), RuleErrors()).read(Scope(value)) is MISSING
     while value:  # taken apart by hand: freeing it whole would recurse as deeply
         value = value.pop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from bridge.exchange.dry_run import rehearse
+from bridge.exchange.dry_run import simulate
 from tests.exchange.single_exchange import ask, request
 from tests.strict_client import read_stream
 
@@ -110,7 +110,7 @@ def _rehearsed(
     data = data.encode() if isinstance(data, str) else data
     body = request(endpoint, **members)
     exchange = ask(rules, body, endpoint=endpoint)
-    out = rehearse(exchange, [data], **options)
+    out = simulate(exchange, [data], **options)
     cut = ask(rules, body, endpoint=endpoint)
-    assert rehearse(cut, [data[at : at + 1] for at in range(len(data))], **options) == out
+    assert simulate(cut, [data[at : at + 1] for at in range(len(data))], **options) == out
     return exchange, out

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.cli.merge_chunks import fold
+from bridge.cli.merge_chunks import merge_chunks
 from bridge.core import json as bridge_json
 from bridge.core.deltas import FINISH_REASONS, Delta, Usage
 from bridge.core.errors import BridgeError
-from bridge.openai.encoders import Head, StreamReply, WholeReply
+from bridge.openai.encoders import ChunkEncoder, CompletionEncoder, CompletionInfo
 from bridge.openai.endpoints import CHAT, COMPLETIONS, Endpoint
-from bridge.openai.tool_calls import ToolCalls
+from bridge.openai.tool_calls import ToolCallAssembler
 from tests.strict_client import read_completion, read_stream
 
 bounded = settings(max_examples=300, deadline=None)
@@ -35,7 +35,7 @@ ANY_TEXT = st.text(st.characters(), max_size=12) | st.sampled_from(
     ]
 )
 HEADS = st.builds(
-    Head,
+    CompletionInfo,
     endpoint=st.sampled_from([CHAT, COMPLETIONS]),
     id=NAMES,
     created=st.integers(0, 2**40),
@@ -45,7 +45,7 @@ HEADS = st.builds(
 )
 
 
-def plain_chunk(head: Head, choice: int, text: str) -> dict[str, Any]:
+def plain_chunk(head: CompletionInfo, choice: int, text: str) -> dict[str, Any]:
     """A chunk with some text, as OpenAI's API reference has it."""
     said: dict[str, Any] = {"delta": {"content": text}} if head.endpoint is CHAT else {"text": text}
     order = ("index", "delta", "logprobs", "finish_reason")
@@ -64,8 +64,8 @@ def plain_chunk(head: Head, choice: int, text: str) -> dict[str, Any]:
 
 @bounded
 @given(head=HEADS, texts=st.lists(ANY_TEXT.filter(bool), min_size=1, max_size=4), choice=st.integers(0, 3))
-def test_the_fast_way_is_the_plain_way(head: Head, texts: list[str], choice: int) -> None:
-    reply = StreamReply(head)
+def test_the_fast_way_is_the_plain_way(head: CompletionInfo, texts: list[str], choice: int) -> None:
+    reply = ChunkEncoder(head)
     reply.write([Delta("x", choice)])
     for text in texts:
         out = reply.write([Delta(text, choice)])
@@ -80,15 +80,15 @@ def test_the_fast_way_is_the_plain_way(head: Head, texts: list[str], choice: int
 
 @bounded
 @given(head=HEADS, texts=st.lists(ANY_TEXT.filter(bool), min_size=1, max_size=6))
-def test_writing_at_once_is_writing_one_by_one(head: Head, texts: list[str]) -> None:
+def test_writing_at_once_is_writing_one_by_one(head: CompletionInfo, texts: list[str]) -> None:
     deltas = [Delta(text, number % 2) for number, text in enumerate(texts)]
-    apart = StreamReply(head)
-    assert StreamReply(head).write(deltas) == b"".join(apart.write([delta]) for delta in deltas)
+    apart = ChunkEncoder(head)
+    assert ChunkEncoder(head).write(deltas) == b"".join(apart.write([delta]) for delta in deltas)
 
 
 @st.composite
 def _deltas(draw: st.DrawFn) -> list[Delta]:
-    calls = {choice: ToolCalls(f"call_{choice}") for choice in range(3)}
+    calls = {choice: ToolCallAssembler(f"call_{choice}") for choice in range(3)}
     found = []
     for _ in range(draw(st.integers(0, 6))):
         choice = draw(st.integers(0, 2))
@@ -126,13 +126,15 @@ USAGES = st.none() | st.builds(
 @bounded
 @given(head=HEADS, deltas=_deltas(), usage=USAGES, choices=st.integers(3, 4))
 def test_a_whole_reply_is_a_stream_folded(
-    head: Head, deltas: list[Delta], usage: Usage | None, choices: int
+    head: CompletionInfo, deltas: list[Delta], usage: Usage | None, choices: int
 ) -> None:
-    stream, whole = StreamReply(head), WholeReply(head)
+    stream, whole = ChunkEncoder(head), CompletionEncoder(head)
     out = stream.write(deltas) + stream.close(usage, choices)
     assert whole.write(deltas) == b""
     body = json.loads(whole.close(usage, choices))
-    folded = json.loads(json.dumps(fold(out)))  # which joins halves of surrogate pairs, as it did in the body
+    folded = json.loads(
+        json.dumps(merge_chunks(out))
+    )  # which joins halves of surrogate pairs, as it did in the body
     for name in ("id", "created", "model"):
         assert folded[name] == body[name]
     assert folded.get("usage") == (body.get("usage") if head.include_usage else None)
@@ -154,7 +156,7 @@ def reduced(choice: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("endpoint", [CHAT, COMPLETIONS])
 def test_the_end_of_a_stream_that_failed(endpoint: Endpoint) -> None:
-    reply = StreamReply(Head(endpoint, "a", 1, "m"))
+    reply = ChunkEncoder(CompletionInfo(endpoint, "a", 1, "m"))
     before = reply.started
     out = reply.write([Delta("x")])
     assert (before, reply.started) == (False, True)
@@ -165,11 +167,11 @@ def test_the_end_of_a_stream_that_failed(endpoint: Endpoint) -> None:
 
 
 def test_nothing_is_written_of_nothing() -> None:
-    assert StreamReply(Head(CHAT, "a", 1, "m")).write([]) == b""
+    assert ChunkEncoder(CompletionInfo(CHAT, "a", 1, "m")).write([]) == b""
 
 
 def test_the_role_comes_once_in_the_first_chunk_of_each_choice() -> None:
-    reply = StreamReply(Head(CHAT, "a", 1, "m", role="tool"))
+    reply = ChunkEncoder(CompletionInfo(CHAT, "a", 1, "m", role="tool"))
     out = reply.write([Delta("x", 1), Delta("y", 0), Delta("z", 1)]) + reply.close(None, 3)
     stream = read_stream(out)
     assert [said.role for said in stream.choices.values()] == ["tool"] * 3
@@ -180,18 +182,18 @@ def test_the_role_comes_once_in_the_first_chunk_of_each_choice() -> None:
 def test_log_probabilities_go_with_their_text() -> None:
     one, two = ({"content": [{"token": token}], "refusal": None} for token in "ab")
     deltas = [Delta("a", logprobs=one), Delta("b", logprobs=two)]
-    out = StreamReply(Head(CHAT, "a", 1, "m")).write(deltas)
+    out = ChunkEncoder(CompletionInfo(CHAT, "a", 1, "m")).write(deltas)
     chunks = [json.loads(event.removeprefix(b"data: ")) for event in out.split(b"\n\n")[1:-1]]
     assert [chunk["choices"][0]["logprobs"] for chunk in chunks] == [one, two]
-    whole = WholeReply(Head(CHAT, "a", 1, "m"))
+    whole = CompletionEncoder(CompletionInfo(CHAT, "a", 1, "m"))
     whole.write(deltas)
     body = json.loads(whole.close(None, 1))
     assert body["choices"][0]["logprobs"] == {"content": [{"token": "a"}, {"token": "b"}], "refusal": None}
 
 
 def test_content_is_null_beside_calls_of_tools() -> None:
-    call = ToolCalls("c").delta({"name": "f", "arguments": {}})
-    whole = WholeReply(Head(CHAT, "a", 1, "m"))
+    call = ToolCallAssembler("c").delta({"name": "f", "arguments": {}})
+    whole = CompletionEncoder(CompletionInfo(CHAT, "a", 1, "m"))
     whole.write([Delta(tool_calls=[call], finish_reason="stop")])
     [choice] = json.loads(whole.close(None, 1))["choices"]
     assert choice["message"]["content"] is None

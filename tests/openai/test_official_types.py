@@ -9,7 +9,7 @@ import pytest
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from bridge.exchange.dry_run import rehearse
+from bridge.exchange.dry_run import simulate
 from tests.case_files import NAMES, Success, read
 from tests.exchange.single_exchange import ask, lines, pieces_of, request
 from tests.openai.sample_bodies import DONE, OPENAI, chunk, completion, event, passed, standard
@@ -57,10 +57,10 @@ def test_chat(n: int) -> None:
     body = request(n=n)
     hold(
         ChatCompletion,
-        rehearse(ask(EVERYTHING, body), pieces_of({k: v for f in FRAMES for k, v in f.items()})),
+        simulate(ask(EVERYTHING, body), pieces_of({k: v for f in FRAMES for k, v in f.items()})),
     )
     streams = {**body, "stream": True, "stream_options": {"include_usage": True}}
-    hold_stream(ChatCompletionChunk, rehearse(ask(EVERYTHING, streams), lines(*FRAMES)))
+    hold_stream(ChatCompletionChunk, simulate(ask(EVERYTHING, streams), lines(*FRAMES)))
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,9 @@ def test_chat(n: int) -> None:
 def test_legacy_completions(frames: list[dict[str, Any]]) -> None:
     whole = {key: value for frame in frames for key, value in frame.items()}
     asked = request("completions", n=2)
-    hold(Completion, rehearse(ask(EVERYTHING, asked, endpoint="completions"), pieces_of(whole)))
+    hold(Completion, simulate(ask(EVERYTHING, asked, endpoint="completions"), pieces_of(whole)))
     streams = {**asked, "stream": True, "stream_options": {"include_usage": True}}
-    out = rehearse(ask(EVERYTHING, streams, endpoint="completions"), lines(*frames))
+    out = simulate(ask(EVERYTHING, streams, endpoint="completions"), lines(*frames))
     hold_stream_of_completions(out)
 
 
@@ -112,7 +112,7 @@ GOOD = [name for name in NAMES if isinstance(read(*name).answers, Success)]
 def test_recorded_conversations(of: tuple[str, str]) -> None:
     conversation = read(*of)
     exchange = conversation.exchange()
-    out = rehearse(
+    out = simulate(
         exchange, [conversation.data], status=conversation.status, headers=conversation.lower_headers
     )
     if conversation.endpoint != "chat":

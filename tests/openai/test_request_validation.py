@@ -9,7 +9,7 @@ import pytest
 
 from bridge.core.errors import RequestError
 from bridge.openai.endpoints import CHAT, COMPLETIONS, ENDPOINTS
-from bridge.openai.request_validation import read_request
+from bridge.openai.request_validation import parse_request
 
 HI = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -17,7 +17,7 @@ HI = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 def refused(data: Any, endpoint: str = "chat") -> RequestError:
     data = data if isinstance(data, bytes) else json.dumps(data).encode()
     with pytest.raises(RequestError) as raised:
-        read_request(ENDPOINTS[endpoint], data)
+        parse_request(ENDPOINTS[endpoint], data)
     error = raised.value
     assert error.status == 400
     assert error.envelope["error"]["type"] == "invalid_request_error"
@@ -73,7 +73,7 @@ def test_prompts_that_are_none(prompt: Any) -> None:
 @pytest.mark.parametrize("prompt", ["", "hi", ["a", "b"], [1, 2], [[1], [2, 3]]])
 def test_prompts(prompt: Any) -> None:
     body = {"model": "m", "prompt": prompt}
-    assert read_request(COMPLETIONS, json.dumps(body).encode()) == body
+    assert parse_request(COMPLETIONS, json.dumps(body).encode()) == body
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,4 @@ def test_prompts(prompt: Any) -> None:
 )
 def test_what_is_not_known_here_passes(more: dict[str, Any]) -> None:
     body = {**HI, **more}
-    assert read_request(CHAT, json.dumps(body).encode()) == body
+    assert parse_request(CHAT, json.dumps(body).encode()) == body

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bridge.core.deltas import Delta
 from bridge.openai.endpoints import CHAT, COMPLETIONS, EMBEDDINGS
-from bridge.openai.token_estimate import Tally, prompt_tokens, text_tokens
+from bridge.openai.token_estimate import TokenEstimator, prompt_tokens, text_tokens
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_prompts_and_inputs_are_texts_or_tokens() -> None:
 
 @given(st.lists(st.text()))
 def test_what_is_said_in_pieces_counts_as_what_is_said_at_once(pieces: list[str]) -> None:
-    apart, together = Tally(), Tally()
+    apart, together = TokenEstimator(), TokenEstimator()
     for piece in pieces:
         apart.add(Delta(piece))
     together.add(Delta("".join(pieces)))
@@ -58,7 +58,7 @@ def test_what_is_said_in_pieces_counts_as_what_is_said_at_once(pieces: list[str]
 
 
 def test_thoughts_and_calls_of_tools_are_said_too() -> None:
-    tally = Tally()
+    tally = TokenEstimator()
     tally.add(Delta("four", reasoning="four"))
     tally.add(Delta(tool_calls=[{"index": 0, "function": {"name": "pick", "arguments": "{}  "}}]))
     assert tally.tokens == 4

@@ -21,9 +21,9 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from bridge.loader import read_presets
-from bridge.routes.compile.environment import Surroundings
-from bridge.routes.table import Table, load
-from bridge.server.app import Settings, bind, serving, url_of
+from bridge.routes.compile.environment import LoadEnvironment
+from bridge.routes.table import RouteTable, load
+from bridge.server.app import ServerSettings, bind, run_server, socket_url
 from tests.case_files import CASES, Success, read
 from tests.raw_upstream import Request, chunk, head, upstream
 from tests.upstream.raw_websocket import CONTINUATION, PING, TEXT, asked, closing, framed, welcome
@@ -69,16 +69,16 @@ async def standing() -> AsyncIterator[Standing]:
 
 
 @asynccontextmanager
-async def front_of(table: Table) -> AsyncIterator[str]:
+async def front_of(table: RouteTable) -> AsyncIterator[str]:
     """Serve a table in this process, as `bridge serve` does; give the URL of its front."""
     front = bind("127.0.0.1:0")
-    async with serving(Settings("", table, front, None, {}, watch=False)):
-        yield url_of(front)
+    async with run_server(ServerSettings("", table, front, None, {}, watch=False)):
+        yield socket_url(front)
 
 
-def table_of(text: str) -> Table:
+def table_of(text: str) -> RouteTable:
     """The table of a file with the shipped presets and nothing else."""
-    return load(text, "routes.yaml", Surroundings({}, _no_file, read_presets()))
+    return load(text, "routes.yaml", LoadEnvironment({}, _no_file, read_presets()))
 
 
 def key_of(preset: str) -> str:
@@ -97,7 +97,7 @@ _KEYS = {
 }
 
 
-def _table(url: str) -> Table:
+def _table(url: str) -> RouteTable:
     """The routes of all cases as they stand, but for their models and where they go."""
     routes = []
     for folder in sorted(CASES.iterdir()):

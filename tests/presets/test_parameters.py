@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.exchange.dry_run import rehearse
+from bridge.exchange.dry_run import simulate
 from bridge.exchange.exchange import Exchange
 from bridge.openai.endpoints import ENDPOINTS
 from tests.presets.preset_bridge import key_of, table_of
@@ -259,7 +259,7 @@ def sent_by(preset: str, asked: Body, *, endpoint: str = "chat", more: str = "")
 def answered(preset: str, doc: Any) -> Any:
     """What becomes of a whole answer: a completion, or the envelope of an error."""
     asking = exchange(preset, {"messages": HI})
-    out = rehearse(asking, [json.dumps(doc).encode()])
+    out = simulate(asking, [json.dumps(doc).encode()])
     return asking.error.envelope if asking.error else json.loads(out)
 
 

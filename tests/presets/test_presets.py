@@ -15,7 +15,7 @@ from bridge.cli.presets import summaries
 from bridge.core.errors import ConfigError
 from bridge.framing import MESSAGES
 from bridge.loader import read_presets
-from bridge.routes.compile.environment import Surroundings
+from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.spec import ABSENT
 from bridge.routes.table import load
 from tests.case_files import CASES
@@ -121,7 +121,7 @@ def test_the_example_at_its_head_loads(name: str) -> None:
     head = PRESETS[name].partition("\n\n")[0].split("\n")
     text = textwrap.dedent("\n".join(line[1:] for line in head if line.startswith("#   ")))
     variables = dict.fromkeys(re.findall(r"\$\{(\w+)", text), "a-key.of-two-parts")
-    table = load(text, name, Surroundings(variables, lambda name: "", PRESETS))
+    table = load(text, name, LoadEnvironment(variables, lambda name: "", PRESETS))
     assert len(text.splitlines()) <= 6
     assert f"- preset: {name}\n" in text
     (route,) = table.routes

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from bridge.core.errors import ConfigError
-from bridge.routes.compile.environment import Surroundings
+from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import load
 
 HERE = Path(__file__).parent
@@ -41,7 +41,7 @@ def _read_file(name: str) -> str:
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
-SURROUNDINGS = Surroundings({"KEY": "secret"}, _read_file, {"litellm": PRESET, "tgi": PRESET})
+SURROUNDINGS = LoadEnvironment({"KEY": "secret"}, _read_file, {"litellm": PRESET, "tgi": PRESET})
 
 
 def _expected(name: str) -> list[Expected]:

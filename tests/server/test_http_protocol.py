@@ -277,7 +277,7 @@ async def test_a_connection_of_no_use_is_closed(running_fast: Running) -> None:
 @pytest.fixture
 async def running_fast(server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
     """Where little time passes between two looks at the connections."""
-    monkeypatch.setattr("bridge.server.listener._LOOK", 0.005)
+    monkeypatch.setattr("bridge.server.listener._TIMEOUT_CHECK_INTERVAL", 0.005)
     async with bridge(ROUTES, {"UPSTREAM": server.url}) as running:
         yield running
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.file_stamp import stamp
+from bridge.file_stamp import file_stamp
 from tests.raw_client import HELLO, Running, bridge, until
 from tests.raw_upstream import Peer, answering, upstream, whole
 from tests.server.processes import served
@@ -61,7 +61,7 @@ async def test_a_change_is_taken(tmp_path: Path) -> None:
 async def test_a_change_while_the_bridge_starts_is_taken(tmp_path: Path) -> None:
     file = tmp_path / "routes.yaml"
     file.write_text(OLD)
-    seen = stamp(str(file))
+    seen = file_stamp(str(file))
     file.write_text(NEW)
     async with (
         upstream(answering(GOOD)) as server,

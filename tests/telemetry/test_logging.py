@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.telemetry.logging import log, set_up
+from bridge.telemetry.logging import configure, log
 from tests.raw_client import bridge
 from tests.raw_upstream import Peer, upstream, whole
 from tests.upstream.formats import DONE, completion, event, frame, is_stream, streamed
@@ -54,7 +54,7 @@ def lines() -> Iterator[Lines]:
     logger = logging.getLogger("bridge")
     before = logger.handlers[:], logger.level, logger.propagate
     lines = Lines()
-    set_up(lines.stream)
+    configure(lines.stream)
     yield lines
     logger.handlers[:], logger.propagate = before[0], before[2]
     logger.setLevel(before[1])

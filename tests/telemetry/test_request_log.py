@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.openai.endpoints import CHAT
-from bridge.telemetry.logging import set_up
+from bridge.telemetry.logging import configure
 from bridge.telemetry.metrics import Metrics
-from bridge.telemetry.request_log import Accounts
+from bridge.telemetry.request_log import RequestLog
 from tests.raw_client import until
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ class Telling:
 
     def __init__(self) -> None:
         self.stream = io.StringIO()
-        set_up(self.stream)
+        configure(self.stream)
         self.metrics = Metrics()
-        self.accounts = Accounts(self.metrics)
+        self.accounts = RequestLog(self.metrics)
         self.series = self.metrics.series("route", CHAT, "m")
 
     @property
@@ -40,10 +40,10 @@ class Telling:
     def enter(self, *names: str) -> None:
         """Requests that are over."""
         for name in names:
-            account = self.accounts.opened(self.series, name)
-            account.over(None, 200)
-            account.at = 0.5
-            account.close()
+            account = self.accounts.start(self.series, name)
+            account.finish(None, 200)
+            account.finished_at = 0.5
+            account.release()
 
     async def counts(self, text: str) -> bool:
         """Whether the metrics say this."""
@@ -65,7 +65,7 @@ pytestmark = pytest.mark.usefixtures("logger")
 
 async def test_it_is_told_a_moment_later_by_itself() -> None:
     telling = Telling()
-    account = telling.accounts.opened(telling.series, "going on")
+    account = telling.accounts.start(telling.series, "going on")
     telling.enter("one", "two")
     assert telling.lines == []
 
@@ -74,7 +74,7 @@ async def test_it_is_told_a_moment_later_by_itself() -> None:
 
     await until(told)
     assert await telling.counts('bridge_requests_in_progress{route="route"} 1.0')
-    account.close()
+    account.release()
 
     async def none_left() -> bool:
         return await telling.counts('bridge_requests_in_progress{route="route"} 0.0')
@@ -95,8 +95,8 @@ async def test_many_are_told_when_they_are_there() -> None:
 async def test_whoever_asks_is_told_all_once() -> None:
     telling = Telling()
     telling.enter("one", "two")
-    telling.accounts.tell()
-    telling.accounts.tell()
+    telling.accounts.flush()
+    telling.accounts.flush()
     assert telling.lines == ["one", "two"]
     assert await telling.counts('bridge_requests_total{code="200",endpoint="chat",route="route"} 2.0')
     assert json.loads(telling.stream.getvalue().splitlines()[0])["time"].endswith(":00.500")

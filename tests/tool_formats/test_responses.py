@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.core.deltas import CallPiece
-from bridge.exchange.dry_run import rehearse
-from bridge.openai.tool_calls import ToolCalls
-from bridge.tool_formats import TOOLS
+from bridge.core.deltas import ToolCallFragment
+from bridge.exchange.dry_run import simulate
+from bridge.openai.tool_calls import ToolCallAssembler
+from bridge.tool_formats import TOOL_FORMATS
 from tests.exchange.single_exchange import (
     ask,
     completed,
@@ -63,9 +63,9 @@ def test_a_call_without_any_input() -> None:
 def test_the_empty_input_is_told_before_the_next_call_begins() -> None:
     """Clients take a call as complete when the next one begins."""
     events = [_begin(1, "stir"), _stop(1), _begin(2, "pick"), _input(2, '{"n":1}'), _stop(2)]
-    calls, told = ToolCalls("x"), []
+    calls, told = ToolCallAssembler("x"), []
     for event in events:
-        told += calls.read(list(TOOLS["anthropic"].calls(event)))
+        told += calls.read(list(TOOL_FORMATS["anthropic"].calls(event)))
     assert [(delta["index"], delta["function"]["arguments"]) for delta in told] == [
         (0, ""), (0, "{}"), (1, ""), (1, '{"n":1}'),
     ]  # fmt: skip
@@ -125,7 +125,7 @@ def test_gemini_may_leave_out_args_and_give_ids() -> None:
     whole = completed(SERVERS["gemini"].rules, answer).said.tool_calls
     assert [call["arguments"] for call in whole] == ["{}", '{"n":1}']
     assert whole[1]["id"] == "g1"
-    body = json.loads(rehearse(ask(SERVERS["gemini"].rules), pieces_of(answer)))
+    body = json.loads(simulate(ask(SERVERS["gemini"].rules), pieces_of(answer)))
     one, two = body["choices"][0]["message"]["tool_calls"]
     assert two["extra_content"] == {"google": {"thought_signature": "sig=="}}
     assert "extra_content" not in one
@@ -192,14 +192,14 @@ ODD = st.recursive(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", TOOLS)
+@pytest.mark.parametrize("name", TOOL_FORMATS)
 @given(frames=st.lists(ODD, max_size=6))
 @settings(max_examples=150, deadline=None)
 def test_whatever_a_server_sends_gives_calls_that_clients_can_read(name: str, frames: list[Any]) -> None:
-    calls, heard = ToolCalls("x"), 0
+    calls, heard = ToolCallAssembler("x"), 0
     ids: list[str] = []
     for frame in frames:
-        for delta in calls.read(list(TOOLS[name].calls(frame))):
+        for delta in calls.read(list(TOOL_FORMATS[name].calls(frame))):
             assert delta["index"] <= heard
             if delta["index"] == heard:
                 heard += 1
@@ -212,6 +212,9 @@ def test_whatever_a_server_sends_gives_calls_that_clients_can_read(name: str, fr
 
 
 def test_pieces_of_calls_that_never_began() -> None:
-    calls = ToolCalls("x")
-    assert calls.read([CallPiece(3, arguments="{}"), CallPiece(None, ended=True), "call", None, 5]) == []
+    calls = ToolCallAssembler("x")
+    assert (
+        calls.read([ToolCallFragment(3, arguments="{}"), ToolCallFragment(None, ended=True), "call", None, 5])
+        == []
+    )
     assert not calls

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bridge.loader import load_file
-from bridge.server.app import Settings, bind, serving
+from bridge.loader import load_routes
+from bridge.server.app import ServerSettings, bind, run_server
 from tests.raw_client import Running
 from tests.raw_upstream import Peer, whole
 from tests.upstream.formats import completion
@@ -87,6 +87,8 @@ async def filed(folder: Path, text: str, variables: Mapping[str, str]) -> AsyncI
     file.write_text(text)
     front, admin = bind("127.0.0.1:0"), bind("127.0.0.1:0")
     ports = front.getsockname(), admin.getsockname()
-    settings = Settings(str(file), load_file(str(file), variables), front, admin, variables, watch=False)
-    async with asyncio.timeout(_PATIENCE), serving(settings) as reload:
+    settings = ServerSettings(
+        str(file), load_routes(str(file), variables), front, admin, variables, watch=False
+    )
+    async with asyncio.timeout(_PATIENCE), run_server(settings) as reload:
         yield Running(*ports, reload)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.core.errors import ConfigError, Kind, UpstreamError
+from bridge.core.errors import ConfigError, UpstreamError, UpstreamFailure
 from bridge.exchange.exchange import Exchange
-from bridge.loader import load_file
+from bridge.loader import load_routes
 from bridge.openai.endpoints import CHAT
-from bridge.upstream.client import Upstream
+from bridge.upstream.client import UpstreamClient
 from tests.raw_client import HELLO
 from tests.raw_upstream import upstream
 from tests.server.processes import CHECKOUT, served
@@ -67,9 +67,9 @@ async def asked(folder: Path, port: int, tls: str) -> bytes:
         shutil.copy(file, folder)
     file = folder / "routes.yaml"
     file.write_text(f"routes: [{{models: m, upstream: {{url: 'https://127.0.0.1:{port}/', tls: {tls}}}}}]")
-    route = load_file(str(file)).routes[0]
+    route = load_routes(str(file)).routes[0]
     (leg,) = Exchange(route, CHAT, BODY, b"{}", id="1", now=0.0).legs
-    upstream = Upstream()
+    upstream = UpstreamClient()
     try:
         async with asyncio.timeout(30):
             return (await upstream.fetch(leg.request(), route.transport, 100))[2]
@@ -96,7 +96,7 @@ async def test_a_server_that_is_not(tls: str, tmp_path: Path) -> None:
     async with https() as port:
         with pytest.raises(UpstreamError) as raised:
             await asked(tmp_path, port, tls)
-    assert (raised.value.kind, raised.value.status) == (Kind.CONNECT, 502)
+    assert (raised.value.kind, raised.value.status) == (UpstreamFailure.CONNECT, 502)
 
 
 async def test_a_file_that_is_not_there_is_told_at_load(tmp_path: Path) -> None:
@@ -125,8 +125,8 @@ async def test_a_process_trusts_whom_the_system_trusts(
 
 ALL_CONTEXTS = """
 import gc, ssl
-from bridge.upstream.tls import trusting_nobody
-with trusting_nobody():
+from bridge.upstream.tls import without_default_ca
+with without_default_ca():
     import bridge.server.app
 found = [one for one in gc.get_objects() if isinstance(one, ssl.SSLContext)]
 print(len(found), sum(one.cert_store_stats()["x509"] for one in found))

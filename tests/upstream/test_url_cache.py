@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 async def test_connections_in_use_are_not_lost_among_many_urls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "_PLACES", 5)
+    monkeypatch.setattr(connections, "_MAX_TARGETS", 5)
     monkeypatch.setattr(connections, "_SWEEP", 0.05)
-    monkeypatch.setattr(connections, "_IDLE", 0.1)
+    monkeypatch.setattr(connections, "_KEEPALIVE_EXPIRY", 0.1)
     go_on, opened = asyncio.Event(), set[Peer]()
 
     async def behave(peer: Peer) -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.core.errors import Kind, UpstreamError
+from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.exchange.exchange import Exchange
-from bridge.loader import load_file
+from bridge.loader import load_routes
 from bridge.openai.endpoints import CHAT
-from bridge.upstream.client import Upstream
+from bridge.upstream.client import UpstreamClient
 from tests.raw_client import HELLO, bridge
 from tests.raw_upstream import Peer, answering, head, upstream, whole
 from tests.upstream.formats import Way
@@ -162,9 +162,9 @@ async def test_whom_to_trust(tls: str, status: int | None, tmp_path: Path) -> No
         file = tmp_path / "routes.yaml"
         stream = "response: false, stream: {framing: websocket, text: $.text}"
         file.write_text(f"routes: [{{models: m, upstream: {{url: '{url}', tls: {tls}}}, {stream}}}]")
-        route = load_file(str(file)).routes[0]
+        route = load_routes(str(file)).routes[0]
         (leg,) = Exchange(route, CHAT, HELLO, b"{}", id="1", now=0.0).legs
-        bytes_of = Upstream()
+        bytes_of = UpstreamClient()
         try:
             async with asyncio.timeout(30):
                 if status is None:
@@ -173,7 +173,7 @@ async def test_whom_to_trust(tls: str, status: int | None, tmp_path: Path) -> No
                 else:
                     with pytest.raises(UpstreamError) as raised:
                         await bytes_of.fetch(leg.request(), route.transport, 100)
-                    assert (raised.value.kind, raised.value.status) == (Kind.CONNECT, status)
+                    assert (raised.value.kind, raised.value.status) == (UpstreamFailure.CONNECT, status)
         finally:
             await bytes_of.close()
 

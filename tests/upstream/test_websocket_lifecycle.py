@@ -11,7 +11,7 @@ import pytest
 from bridge.exchange.exchange import Exchange
 from bridge.framing.length_delimited import message
 from bridge.openai.endpoints import CHAT
-from bridge.upstream.client import Upstream
+from bridge.upstream.client import UpstreamClient
 from tests.raw_client import HELLO, Answer, bridge, table_of
 from tests.raw_upstream import Peer, upstream
 from tests.upstream.formats import Way
@@ -238,7 +238,7 @@ async def test_what_was_said_before_it_closed_is_read() -> None:
         table = table_of(SOCKETS, {"UPSTREAM": server.url})
         route = next(route for route in table.routes if route.name == "open")
         (leg,) = Exchange(route, CHAT, {**HELLO, "model": "open"}, b"{}", id="1", now=0.0).legs
-        connections = Upstream()
+        connections = UpstreamClient()
         pieces: list[bytes] = []
 
         def take_one(data: bytes) -> bool:

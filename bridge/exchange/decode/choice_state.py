@@ -5,17 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.deltas import Delta
-from bridge.exchange.decode.text_filters import Cumulative, Echo, Stop, Trim, Whole
-from bridge.openai.tool_calls import ToolCalls
+from bridge.exchange.decode.text_filters import (
+    CumulativeToDelta,
+    PromptStripper,
+    StopSequenceCutter,
+    SurrogateJoiner,
+    WhitespaceTrimmer,
+)
+from bridge.openai.tool_calls import ToolCallAssembler
 
 if TYPE_CHECKING:
-    from bridge.exchange.decode.text_filters import Stage
+    from bridge.exchange.decode.text_filters import TextFilter
     from bridge.routes.rules.response_rules import TextSlot
 
-__all__ = ["Choice", "Manner"]
+__all__ = ["ChoiceState", "ReadOptions"]
 
 
-class Manner(NamedTuple):
+class ReadOptions(NamedTuple):
     """What this request asks of the reading, besides the rule.
 
     `prompt` is what the server may repeat, `stop` what is cut here, `choices` how many are awaited.
@@ -30,23 +36,23 @@ class Manner(NamedTuple):
     prompt_tokens: int | None = None
 
 
-class Choice:
+class ChoiceState:
     """What is remembered of one choice. `calls` and `thought` come to be with their first piece."""
 
     __slots__ = ("_call_id", "calls", "ended", "stages", "stop", "thought")
 
-    def __init__(self, slot: TextSlot | None, manner: Manner, call_id: str, *, cumulative: bool) -> None:
+    def __init__(self, slot: TextSlot | None, manner: ReadOptions, call_id: str, *, cumulative: bool) -> None:
         self._call_id = call_id
         self.ended = False
-        self.calls: ToolCalls | None = None
-        self.thought: Whole | None = None
-        self.stop = Stop(manner.stop) if manner.stop else None
+        self.calls: ToolCallAssembler | None = None
+        self.thought: SurrogateJoiner | None = None
+        self.stop = StopSequenceCutter(manner.stop) if manner.stop else None
         prompt = manner.prompt if slot and slot.strip_prompt else ""
-        self.stages: list[Stage] = [Cumulative(prompt) if cumulative else Whole()]
+        self.stages: list[TextFilter] = [CumulativeToDelta(prompt) if cumulative else SurrogateJoiner()]
         if prompt and not cumulative:
-            self.stages.append(Echo(prompt))
+            self.stages.append(PromptStripper(prompt))
         if slot and slot.trim:
-            self.stages.append(Trim())
+            self.stages.append(WhitespaceTrimmer())
         if self.stop:
             self.stages.append(self.stop)
 
@@ -54,7 +60,11 @@ class Choice:
     def open(self) -> bool:
         """Whether text goes through as it is, and none is held back."""
         (first, *others) = self.stages
-        return not (self.ended or others) and isinstance(first, Whole | Cumulative) and first.between
+        return (
+            not (self.ended or others)
+            and isinstance(first, SurrogateJoiner | CumulativeToDelta)
+            and first.has_no_pending
+        )
 
     def feed(self, text: str) -> str:
         """What of a piece of text may go on by now."""
@@ -62,16 +72,16 @@ class Choice:
             text = stage.feed(text)
         return text
 
-    def think(self, text: str) -> str:
+    def feed_reasoning(self, text: str) -> str:
         """The same of what the model thinks."""
         if self.thought is None:
-            self.thought = Whole()
+            self.thought = SurrogateJoiner()
         return self.thought.feed(text)
 
-    def call(self, found: list[Any]) -> list[dict[str, Any]]:
+    def feed_tool_calls(self, found: list[Any]) -> list[dict[str, Any]]:
         """Pieces of calls of tools in OpenAI's delta form: by index, id and name once, arguments as text."""
         if self.calls is None:
-            self.calls = ToolCalls(self._call_id)
+            self.calls = ToolCallAssembler(self._call_id)
         return self.calls.read(found)
 
     def close(self, number: int) -> Delta | None:

@@ -5,28 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
-from bridge.core.deltas import MISSING, Vector
-from bridge.core.errors import Kind, UpstreamError
-from bridge.exchange.decode.response_reader import Reading
+from bridge.core.deltas import MISSING, Embedding
+from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.exchange.decode.response_reader import ResponseReader
 from bridge.expressions.paths import vector_paths
 from bridge.openai.embeddings import mend_embeddings, read_vectors
 
 if TYPE_CHECKING:
     from bridge.core.deltas import Usage
-    from bridge.exchange.decode.choice_state import Manner
+    from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.expressions.scope import Scope
-    from bridge.openai.encoders import Head
-    from bridge.routes.rules.response_rules import AnswerRule
+    from bridge.openai.encoders import CompletionInfo
+    from bridge.routes.rules.response_rules import ResponseRule
 
-__all__ = ["VectorPassing", "VectorReading"]
+__all__ = ["EmbeddingsPassthrough", "EmbeddingsReader"]
 
 
-class VectorReading(Reading):
+class EmbeddingsReader(ResponseReader):
     """The embeddings of one upstream call."""
 
     __slots__ = ("_seen_docs",)
 
-    def __init__(self, rule: AnswerRule, manner: Manner) -> None:
+    def __init__(self, rule: ResponseRule, manner: ReadOptions) -> None:
         super().__init__(rule, manner)
         self._seen_docs: list[Any] = []
 
@@ -46,12 +46,12 @@ class VectorReading(Reading):
         vectors, inputs = read_vectors(found), self._manner.choices
         if len(vectors) != inputs:
             raise UpstreamError(
-                Kind.GARBLED,
+                UpstreamFailure.MALFORMED,
                 f"the upstream sent {_count(len(vectors), 'embedding')} for {_count(inputs, 'input')}"
                 + (", which `emulate: {batch: 1}` would send one by one" if len(vectors) == 1 else ""),
             )
-        self.found = True
-        return [Vector(numbers, number) for number, numbers in enumerate(vectors)]
+        self.has_output = True
+        return [Embedding(numbers, number) for number, numbers in enumerate(vectors)]
 
     def close(self) -> list[Any]:
         """Nothing is held back."""
@@ -61,7 +61,7 @@ class VectorReading(Reading):
         """Whether there may be vectors in the answer."""
         return isinstance(self._found(scope), list | str)
 
-    def complaint(self) -> str:
+    def no_text_message(self) -> str:
         """What to say of an answer in which none was found."""
         wanted = str(self._rule.embeddings or "")
         if not wanted:
@@ -76,12 +76,12 @@ class VectorReading(Reading):
         return MISSING if slot is None else slot.read(scope)
 
 
-class VectorPassing(VectorReading):
+class EmbeddingsPassthrough(EmbeddingsReader):
     """The same of a server that speaks OpenAI's language: its own bytes, unless they have to be mended."""
 
     __slots__ = ("_head",)
 
-    def __init__(self, rule: AnswerRule, manner: Manner, head: Head) -> None:
+    def __init__(self, rule: ResponseRule, manner: ReadOptions, head: CompletionInfo) -> None:
         super().__init__(rule, manner)
         self._head = head
 

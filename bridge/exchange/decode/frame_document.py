@@ -10,9 +10,9 @@ from bridge.core.deltas import MISSING
 if TYPE_CHECKING:
     from bridge.core.frames import Frame
 
-__all__ = ["BROKEN", "document", "frame_text", "is_literal", "parsed"]
+__all__ = ["INVALID_JSON", "document", "frame_text", "is_done_literal", "parse_json"]
 
-BROKEN: Final = object()
+INVALID_JSON: Final = object()
 """In place of a document: there is something, and it is no JSON."""
 
 
@@ -20,13 +20,13 @@ def document(frame: Frame, *, as_text: bool) -> tuple[Any, bytes | None]:
     """The document of a frame, MISSING where it carries nothing, and its bytes if any client can read it."""
     data = frame.data
     if isinstance(data, bytes) and not as_text:
-        return parsed(data)
+        return parse_json(data)
     if data is None:
         return MISSING, None
     return data if isinstance(data, str) else data.decode("utf-8", "replace"), None
 
 
-def parsed(data: bytes) -> tuple[Any, bytes | None]:
+def parse_json(data: bytes) -> tuple[Any, bytes | None]:
     """The same of bytes that should be JSON. What only a lenient reader takes must be written anew."""
     try:
         return json.loads_strictly(data), data
@@ -35,10 +35,10 @@ def parsed(data: bytes) -> tuple[Any, bytes | None]:
     try:
         return json.loads(data), None
     except ValueError:
-        return BROKEN if data.strip() else MISSING, None
+        return INVALID_JSON if data.strip() else MISSING, None
 
 
-def is_literal(frame: Frame, literal: str) -> bool:
+def is_done_literal(frame: Frame, literal: str) -> bool:
     """Whether a frame is the word for the end, perhaps in quotes (Coze)."""
     data = frame.data
     return (

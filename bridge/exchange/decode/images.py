@@ -6,25 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import MISSING, Image
-from bridge.exchange.decode.response_reader import Reading, items_of, note_count
-from bridge.expressions.paths import text_paths
+from bridge.exchange.decode.response_reader import ResponseReader, as_list, record_count
+from bridge.expressions.paths import find_text_paths
 from bridge.openai.images import mend_images, read_image
 
 if TYPE_CHECKING:
-    from bridge.exchange.decode.choice_state import Manner
+    from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.expressions.scope import Scope
-    from bridge.openai.encoders import Head
-    from bridge.routes.rules.response_rules import AnswerRule
+    from bridge.openai.encoders import CompletionInfo
+    from bridge.routes.rules.response_rules import ResponseRule
 
-__all__ = ["ImagePassing", "ImageReading"]
+__all__ = ["ImagePassing", "ImagesReader"]
 
 
-class ImageReading(Reading):
+class ImagesReader(ResponseReader):
     """The images of one upstream call."""
 
     __slots__ = ("_seen_docs",)
 
-    def __init__(self, rule: AnswerRule, manner: Manner) -> None:
+    def __init__(self, rule: ResponseRule, manner: ReadOptions) -> None:
         super().__init__(rule, manner)
         self._seen_docs: list[Any] = []
 
@@ -35,11 +35,13 @@ class ImageReading(Reading):
         if isinstance(told, dict):
             for name, other in _USAGE.items():
                 if name not in self._counts:
-                    note_count(self._counts, name, told.get(other, MISSING), total=False)
-        found = [image for item in self._items(scope) if (image := self._image(scope.at(item))) is not None]
+                    record_count(self._counts, name, told.get(other, MISSING), total=False)
+        found = [
+            image for item in self._items(scope) if (image := self._image(scope.with_item(item))) is not None
+        ]
         if not found:
             self._seen_docs.append(scope.doc)
-        self.found = self.found or bool(found)
+        self.has_output = self.has_output or bool(found)
         return [image._replace(choice=number) for number, image in enumerate(found)]
 
     def close(self) -> list[Any]:
@@ -50,19 +52,19 @@ class ImageReading(Reading):
         """Whether there may be images in the answer."""
         return any(isinstance(item, dict | str) for item in self._items(scope))
 
-    def complaint(self) -> str:
+    def no_text_message(self) -> str:
         """What to say of an answer in which none was found."""
         wanted = self._rule.images.text if self._rule.images else ""
         if not wanted:
             return "the route has no `images` to read from this answer"
-        where = ", ".join(text_paths(self._seen_docs, wanted))
+        where = ", ".join(find_text_paths(self._seen_docs, wanted))
         return f"`{wanted}` matched no image in the upstream's answer; " + (
             f"text is at {where}" if where else "there is no text in it at all"
         )
 
     def _items(self, scope: Scope) -> list[Any]:
         images = self._rule.images
-        return [] if images is None else items_of(images.find(scope))
+        return [] if images is None else as_list(images.find(scope))
 
     def _image(self, scope: Scope) -> Image | None:
         """The image of one item: by the rule's slots, or as OpenAI has it, or the item itself."""
@@ -76,12 +78,12 @@ class ImageReading(Reading):
         return read_image(url, data, prompt)
 
 
-class ImagePassing(ImageReading):
+class ImagePassing(ImagesReader):
     """The same of a server that speaks OpenAI's language: its own bytes, unless they have to be mended."""
 
     __slots__ = ("_head",)
 
-    def __init__(self, rule: AnswerRule, manner: Manner, head: Head) -> None:
+    def __init__(self, rule: ResponseRule, manner: ReadOptions, head: CompletionInfo) -> None:
         super().__init__(rule, manner)
         self._head = head
 

@@ -9,41 +9,41 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
-from bridge.exchange.decode.response_reader import Reading
-from bridge.openai.encoders import DONE, event, usage_object
-from bridge.openai.normalize import finish_word, identical, mend_usage
-from bridge.openai.normalize_completion import mend_completion
-from bridge.openai.normalize_stream import ChunkMender
+from bridge.exchange.decode.response_reader import ResponseReader
+from bridge.openai.encoders import DONE, sse_event, usage_object
+from bridge.openai.normalize import json_equal, normalize_finish_reason, normalize_usage
+from bridge.openai.normalize_completion import normalize_completion
+from bridge.openai.normalize_stream import ChunkNormalizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.core.deltas import Usage
     from bridge.core.errors import BridgeError
-    from bridge.exchange.decode.choice_state import Manner
+    from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.expressions.scope import Scope
-    from bridge.openai.encoders import Head
-    from bridge.routes.rules.response_rules import AnswerRule
+    from bridge.openai.encoders import CompletionInfo
+    from bridge.routes.rules.response_rules import ResponseRule
 
-__all__ = ["ChunkPassing", "CompletionPassing", "PassedStream", "PassedWhole"]
+__all__ = ["ChunkPassthrough", "CompletionPassthrough", "PassthroughEncoder", "PassthroughStreamEncoder"]
 
 
-class CompletionPassing(Reading):
+class CompletionPassthrough(ResponseReader):
     """A whole answer: its own bytes, unless something in them has to be mended."""
 
     __slots__ = ("_head",)
 
-    def __init__(self, rule: AnswerRule, manner: Manner, head: Head) -> None:
+    def __init__(self, rule: ResponseRule, manner: ReadOptions, head: CompletionInfo) -> None:
         super().__init__(rule, manner)
         self._head = head
 
     def read(self, scope: Scope, data: bytes | str | None = None) -> list[Any]:
         """The bytes of the body; nothing where it is no completion."""
         super().read(scope)
-        self.found = self.found or _may_be_silent(scope.doc)
-        if not self.found:
+        self.has_output = self.has_output or _may_lack_content(scope.doc)
+        if not self.has_output:
             return []
-        mended = mend_completion(scope.doc, self._head, self.usage)
+        mended = normalize_completion(scope.doc, self._head, self.usage)
         return [data if mended is scope.doc and data is not None else json.dumps(mended)]
 
     def close(self) -> list[Any]:
@@ -51,7 +51,7 @@ class CompletionPassing(Reading):
         return []
 
 
-class ChunkPassing(Reading):
+class ChunkPassthrough(ResponseReader):
     """A stream: its chunks as they come, unless something in them has to be mended.
 
     Chunks that say nothing yet are held, so that a failure right behind them keeps its status; so is one
@@ -60,9 +60,9 @@ class ChunkPassing(Reading):
 
     __slots__ = ("_ending", "_held", "_usage", "mender")
 
-    def __init__(self, rule: AnswerRule, manner: Manner, head: Head) -> None:
+    def __init__(self, rule: ResponseRule, manner: ReadOptions, head: CompletionInfo) -> None:
         super().__init__(rule, manner)
-        self.mender = ChunkMender(head)
+        self.mender = ChunkNormalizer(head)
         self._held: list[bytes] = []
         self._ending: tuple[dict[str, Any], bytes] | None = None
         self._usage: tuple[dict[str, Any], bytes] | None = None
@@ -73,11 +73,11 @@ class ChunkPassing(Reading):
         return bool(self.mender.finished)
 
     @property
-    def open(self) -> bool:
+    def is_transparent(self) -> bool:
         """Whether a chunk that only speaks would go on as it is."""
         mender = self.mender
-        held = self._held or mender.ending or 0 in mender.finished
-        return mender.said and not held and self._tally is None
+        held = self._held or mender.finished_with_text or 0 in mender.finished
+        return mender.has_content and not held and self._tally is None
 
     def is_text(self, deltas: list[Any], data: bytes | None) -> bool:
         """Whether a chunk went on as it was; what it holds is for others to see."""
@@ -93,21 +93,26 @@ class ChunkPassing(Reading):
         if self._tally is not None:
             super().read(scope)  # to count what is said
         mended = self.mender.mend(chunk)
-        self.found = self.mender.found
+        self.has_output = self.mender.has_output
         if mended is None:
-            if not self.found and self._tally is None:
+            if not self.has_output and self._tally is None:
                 super().read(scope)  # remembered, to say where the text would have been
-                self.found = False
+                self.has_output = False
             return []
         out = _event(mended, data if mended is chunk else None)
-        if self._ending is None and not self._held and self.mender.said and not self.mender.ending:
+        if (
+            self._ending is None
+            and not self._held
+            and self.mender.has_content
+            and not self.mender.finished_with_text
+        ):
             return [out]
         self._release()
-        if self.mender.ending:
+        if self.mender.finished_with_text:
             self._ending = (mended, out)
         else:
             self._held.append(out)
-        return self._given() if self.mender.said else []
+        return self._given() if self.mender.has_content else []
 
     def close(self) -> list[Any]:
         """What was held."""
@@ -118,10 +123,13 @@ class ChunkPassing(Reading):
     def usage_event(self, usage: Usage) -> bytes:
         """The last chunk, with the token counts: as the server sent it, where it did."""
         told, data = self._usage or ({}, None)
-        chunk = self.mender.frame(told) | {"choices": [], "usage": mend_usage(told.get("usage"), usage)}
+        chunk = self.mender.with_identity(told) | {
+            "choices": [],
+            "usage": normalize_usage(told.get("usage"), usage),
+        }
         if self._usage is None:
             chunk["usage"] = usage_object(usage)
-        return _event(chunk, data if identical(chunk, told) else None)
+        return _event(chunk, data if json_equal(chunk, told) else None)
 
     def _count_of(self, scope: Scope, chunk: dict[str, Any], data: bytes | str | None) -> None:
         choices = chunk.get("choices")
@@ -135,7 +143,7 @@ class ChunkPassing(Reading):
         """The chunk that ended a choice goes on, as it is or, where the choice does too, without that."""
         if self._ending is not None:
             chunk, out = self._ending
-            self._held.append(event(self.mender.reopened(chunk)) if self.mender.resumed else out)
+            self._held.append(sse_event(self.mender.reopened(chunk)) if self.mender.resumed else out)
             self._ending = None
 
     def _given(self) -> list[Any]:
@@ -143,7 +151,7 @@ class ChunkPassing(Reading):
         return held
 
 
-class PassedWhole:
+class PassthroughEncoder:
     """The reply to a whole answer that is passed on."""
 
     __slots__ = ("_body",)
@@ -167,12 +175,12 @@ class PassedWhole:
         return b""
 
 
-class PassedStream:
+class PassthroughStreamEncoder:
     """The reply to a stream that is passed on."""
 
     __slots__ = ("_include_usage", "_reading", "started")
 
-    def __init__(self, reading: ChunkPassing, *, include_usage: bool) -> None:
+    def __init__(self, reading: ChunkPassthrough, *, include_usage: bool) -> None:
         self._reading = reading
         self._include_usage = include_usage
         self.started = False
@@ -186,24 +194,24 @@ class PassedStream:
     def close(self, usage: Usage | None, choices: int) -> bytes:
         """What is missing at the end: finishes, usage where it was asked for, and the last word."""
         mender = self._reading.mender
-        out = [event(chunk) for chunk in mender.finish()]
+        out = [sse_event(chunk) for chunk in mender.finish()]
         if usage is not None and self._include_usage:
             out.append(self._reading.usage_event(usage))
         return b"".join([*out, DONE])
 
     def fail(self, error: BridgeError) -> bytes:
         """The end of a stream that failed on the way."""
-        return event(error.envelope)
+        return sse_event(error.envelope)
 
 
 def _event(chunk: dict[str, Any], data: bytes | str | None) -> bytes:
     """An event: of the data that came, where it may go on as it is."""
     if type(data) is bytes and data and b"\n" not in data:
         return b"data: " + data + b"\n\n"
-    return event(chunk)
+    return sse_event(chunk)
 
 
-def _may_be_silent(doc: Any) -> bool:
+def _may_lack_content(doc: Any) -> bool:
     """Whether a completion without content is none of an error: filtered, cut short, refused, spoken."""
     choices = doc.get("choices") if isinstance(doc, dict) else None
     if not isinstance(choices, list) or not choices:
@@ -216,6 +224,8 @@ def _has_reason(choice: dict[str, Any]) -> bool:
     said = message if isinstance(message, dict) else {}
     if isinstance(said.get("content"), list):
         return True  # in parts, as Mistral's models answer that think
-    return finish_word(choice.get("finish_reason")) in ("length", "content_filter", "tool_calls") or any(
-        said.get(name) is not None for name in ("refusal", "audio", "function_call")
-    )
+    return normalize_finish_reason(choice.get("finish_reason")) in (
+        "length",
+        "content_filter",
+        "tool_calls",
+    ) or any(said.get(name) is not None for name in ("refusal", "audio", "function_call"))

@@ -12,25 +12,31 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import MISSING, Delta
-from bridge.core.errors import Kind, UpstreamError
-from bridge.exchange.decode.by_endpoint import reading_of
-from bridge.exchange.decode.frame_document import BROKEN, document, frame_text, is_literal, parsed
-from bridge.exchange.decode.response_reader import Reading
+from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.exchange.decode.by_endpoint import make_reader
+from bridge.exchange.decode.frame_document import (
+    INVALID_JSON,
+    document,
+    frame_text,
+    is_done_literal,
+    parse_json,
+)
+from bridge.exchange.decode.response_reader import ResponseReader
 from bridge.expressions.scope import Scope
 from bridge.framing import FRAMINGS, framer
 from bridge.framing.delimited import LineFramer
 from bridge.framing.sse import SSEFramer
-from bridge.openai.error_bodies import has_error, shorten
+from bridge.openai.error_bodies import excerpt, has_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from bridge.core.frames import Frame
-    from bridge.exchange.decode.choice_state import Manner
+    from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.framing import Framer
-    from bridge.routes.rules.route import Course
+    from bridge.routes.rules.route import EndpointPlan
 
-__all__ = ["Answering"]
+__all__ = ["ResponseDecoder"]
 
 
 class _State(Enum):
@@ -39,7 +45,7 @@ class _State(Enum):
     FAILURE = auto()
 
 
-class Answering:
+class ResponseDecoder:
     """Reads one answer. `finished`: nothing more need be read from the upstream.
 
     `newest`: the latest frame, if it was read to a text and nothing else.
@@ -47,10 +53,12 @@ class Answering:
 
     __slots__ = (
         "_body", "_course", "_framer", "_frames", "_headers", "_latest", "_manner", "_size", "_state",
-        "_status", "error", "finished", "newest", "reading", "session",
+        "_status", "error", "finished", "last_text_frame", "reading", "session",
     )  # fmt: skip
 
-    def __init__(self, course: Course, manner: Manner, reading: Reading | None = None) -> None:
+    def __init__(
+        self, course: EndpointPlan, manner: ReadOptions, reading: ResponseReader | None = None
+    ) -> None:
         self._course = course
         self._manner = manner
         self._state = _State.WHOLE
@@ -61,11 +69,11 @@ class Answering:
         self._framer: Framer | None = None
         self._frames = 0
         self._latest: Any = MISSING
-        self.reading = reading or reading_of(course, manner)
+        self.reading = reading or make_reader(course, manner)
         self.session: Any = MISSING
         self.error: UpstreamError | None = None
         self.finished = False
-        self.newest: bytes | None = None
+        self.last_text_frame: bytes | None = None
 
     @property
     def started(self) -> bool:
@@ -83,12 +91,12 @@ class Answering:
             self._framer = framer(rule.framing, rule.inner, self._course.frame_limit)
 
     @property
-    def skippable(self) -> int:
+    def skippable_bytes(self) -> int:
         """How many bytes of frames need not be read, if they hold a text and nothing else."""
         framer = self._framer
         if self.finished or not isinstance(framer, SSEFramer | LineFramer):
             return 0
-        return self._course.answer_limit - self._size if framer.idle and self.reading.open else 0
+        return self._course.answer_limit - self._size if framer.idle and self.reading.is_transparent else 0
 
     def skip(self, size: int, text: str) -> None:
         """They were read elsewhere; `text` is all that was said, where each repeats it."""
@@ -106,12 +114,12 @@ class Answering:
         self._size += len(data)
         deltas: list[Delta] = []
         if self._framer is not None:
-            deltas = self._taken(map(self._read, self._framer.feed(within)))
+            deltas = self._collect(map(self._read, self._framer.feed(within)))
         else:
             self._body.append(within)
         if self._size > limit and not failed and not self.finished:
             message = f"the upstream's answer is over {limit} bytes (limits.answer)"
-            self._fail(UpstreamError(Kind.LIMIT, message))
+            self._fail(UpstreamError(UpstreamFailure.LIMIT, message))
         return deltas
 
     def close(self) -> list[Delta]:
@@ -120,15 +128,15 @@ class Answering:
             return []
         match self._state:
             case _State.FAILURE:
-                deltas = self._taken(map(self._refused, [b"".join(self._body)]))
+                deltas = self._collect(map(self._read_error_body, [b"".join(self._body)]))
             case _State.WHOLE:
-                deltas = self._taken(map(self._whole, [b"".join(self._body)]))
+                deltas = self._collect(map(self._whole, [b"".join(self._body)]))
             case _State.STREAM:
-                deltas = self._taken(self._rest())
+                deltas = self._collect(self._flush())
         self.finished = True
         return deltas
 
-    def _rest(self) -> Iterator[list[Delta]]:
+    def _flush(self) -> Iterator[list[Delta]]:
         """What the end of a stream brings."""
         assert self._framer is not None
         yield from map(self._read, self._framer.close())
@@ -144,7 +152,7 @@ class Answering:
         self.error = error
         self.finished = True
 
-    def _taken(self, steps: Iterable[list[Delta]]) -> list[Delta]:
+    def _collect(self, steps: Iterable[list[Delta]]) -> list[Delta]:
         """The deltas of all steps up to the one that ends or fails."""
         deltas: list[Delta] = []
         try:
@@ -155,7 +163,9 @@ class Answering:
         except UpstreamError as error:
             self._fail(error)
         except (RecursionError, ValueError):
-            self._fail(UpstreamError(Kind.GARBLED, "the upstream sent JSON that is nested too deeply"))
+            self._fail(
+                UpstreamError(UpstreamFailure.MALFORMED, "the upstream sent JSON that is nested too deeply")
+            )
         return deltas
 
     def _read(self, frame: Frame) -> list[Delta]:
@@ -163,26 +173,27 @@ class Answering:
         rule = self._course.stream
         assert rule is not None
         if frame.bare:
-            return self._bare(frame)
-        if is_literal(frame, rule.done_literal):
+            return self._read_unframed_json(frame)
+        if is_done_literal(frame, rule.done_literal):
             return self._end(done=True)
         doc, data = document(frame, as_text=rule.text_data)
-        scope = Scope(MISSING if doc is BROKEN else doc, fields=frame.fields, headers=self._headers)
+        scope = Scope(MISSING if doc is INVALID_JSON else doc, fields=frame.fields, headers=self._headers)
         self._check(scope, frame)
         self._note_session(scope)
         if (rule.only and not rule.only(scope)) or (rule.skip and rule.skip(scope)):
             # Passed over, its slots are not read; that the server is done can be said here all the same.
             return self._end(done=True) if rule.done and rule.done(scope) else []
-        if doc is BROKEN:
+        if doc is INVALID_JSON:
             if rule.done and rule.done(scope):
                 return self._end(done=True)
             raise UpstreamError(
-                Kind.GARBLED, f"the upstream sent a frame that is not JSON: {shorten(frame_text(frame), 200)}"
+                UpstreamFailure.MALFORMED,
+                f"the upstream sent a frame that is not JSON: {excerpt(frame_text(frame), 200)}",
             )
         self._frames += doc is not MISSING
         self._latest = doc
         deltas = self.reading.read(scope, data)
-        self.newest = data if not frame.fields and self.reading.is_text(deltas, data) else None
+        self.last_text_frame = data if not frame.fields and self.reading.is_text(deltas, data) else None
         if rule.replace is not None and isinstance(instead := rule.replace.read(scope), str):
             self.finished = True  # what is held back is superseded too
             return [*deltas, self.reading.replace(instead)]
@@ -197,7 +208,7 @@ class Answering:
     def _check(self, scope: Scope, frame: Frame) -> None:
         """Raise the failure that a frame reports under HTTP 200."""
         failing = self._course.failing
-        rule = failing.seen(scope)
+        rule = failing.match(scope)
         if rule is None:
             common = has_error(scope.doc) and not self.reading.has_text(scope)
             if not common and scope.fields.get("event") != "error":
@@ -210,39 +221,42 @@ class Answering:
         rule = self._course.stream
         assert rule is not None
         deltas = self.reading.close()
-        if not self.reading.found:
+        if not self.reading.has_output:
             return self._nothing_found()
         if rule.done_promised and not done and not (rule.finish_ends and self.reading.finish_seen):
-            self._fail(UpstreamError(Kind.DISCONNECT, "the upstream's stream ended before it was done"))
+            self._fail(
+                UpstreamError(UpstreamFailure.DISCONNECT, "the upstream's stream ended before it was done")
+            )
         return deltas
 
     def _nothing_found(self) -> list[Delta]:
         """Perhaps the one frame there was is a whole answer; else this is an error, not an empty success."""
         if self._frames == 1 and self._course.whole is not None:
-            reading = Reading(self._course.whole, self._manner)
+            reading = ResponseReader(self._course.whole, self._manner)
             deltas = reading.read(Scope(self._latest, headers=self._headers))
-            if reading.found:
+            if reading.has_output:
                 self.reading = reading
                 return deltas + reading.close()
-        self._fail(UpstreamError(Kind.EMPTY, self.reading.complaint()))
+        self._fail(UpstreamError(UpstreamFailure.EMPTY, self.reading.no_text_message()))
         return []
 
-    def _bare(self, frame: Frame) -> list[Delta]:
+    def _read_unframed_json(self, frame: Frame) -> list[Delta]:
         """JSON outside of any event: an error, or a whole answer where a stream was promised."""
         doc, _ = document(frame, as_text=False)
-        if doc is BROKEN:
+        if doc is INVALID_JSON:
             raise UpstreamError(
-                Kind.GARBLED,
+                UpstreamFailure.MALFORMED,
                 "the upstream sent JSON that is neither an event nor a whole answer (is it ndjson?): "
-                + shorten(frame_text(frame), 200),
+                + excerpt(frame_text(frame), 200),
             )
         if self._frames:
             self._check(Scope(doc, headers=self._headers), frame)
             raise UpstreamError(
-                Kind.GARBLED, f"the upstream sent JSON between its events: {shorten(frame_text(frame), 200)}"
+                UpstreamFailure.MALFORMED,
+                f"the upstream sent JSON between its events: {excerpt(frame_text(frame), 200)}",
             )
         rule = self._course.whole or self._course.stream.answer  # type: ignore[union-attr]
-        self.reading = Reading(rule, self._manner)
+        self.reading = ResponseReader(rule, self._manner)
         return self._whole(frame.data if isinstance(frame.data, bytes) else b"")
 
     def _whole(self, body: bytes) -> list[Delta]:
@@ -251,39 +265,41 @@ class Answering:
         course, reading = self._course, self.reading
         doc, data = self._whole_document(body)
         scope = Scope(doc, headers=self._headers)
-        failed = course.failing.seen(scope)
+        failed = course.failing.match(scope)
         if failed or (has_error(doc) and not reading.has_text(scope)):
             raise course.failing.error(self._status, scope, body.decode("utf-8", "replace"), failed)
         if course.is_text and not isinstance(doc, str):
             scope.doc = body.decode("utf-8", "replace")
         self._note_session(scope)
         deltas = reading.read(scope, data) + reading.close()
-        if not reading.found:
-            raise UpstreamError(Kind.EMPTY, reading.complaint())
+        if not reading.has_output:
+            raise UpstreamError(UpstreamFailure.EMPTY, reading.no_text_message())
         return deltas
 
     def _whole_document(self, body: bytes) -> tuple[Any, bytes | None]:
-        doc, data = parsed(body)
+        doc, data = parse_json(body)
         if doc is MISSING:
-            raise UpstreamError(Kind.EMPTY, f"the upstream answered {self._status} with an empty body")
-        if doc is not BROKEN:
+            raise UpstreamError(
+                UpstreamFailure.EMPTY, f"the upstream answered {self._status} with an empty body"
+            )
+        if doc is not INVALID_JSON:
             return doc, data
         text = body.decode("utf-8", "replace")
         if self._course.is_text:
             return text, None
         kind = self._headers.get("content-type", "no content type")
         raise UpstreamError(
-            Kind.GARBLED,
-            f"the upstream answered {self._status} with {kind} that is not JSON: {shorten(text, 200)}",
+            UpstreamFailure.MALFORMED,
+            f"the upstream answered {self._status} with {kind} that is not JSON: {excerpt(text, 200)}",
         )
 
-    def _refused(self, body: bytes) -> list[Delta]:
+    def _read_error_body(self, body: bytes) -> list[Delta]:
         """Raise why the server answered with a status that is no success."""
-        doc, _ = parsed(body)
-        if doc is BROKEN and body.startswith(b"data:"):  # some servers keep to SSE even here
+        doc, _ = parse_json(body)
+        if doc is INVALID_JSON and body.startswith(b"data:"):  # some servers keep to SSE even here
             frame = next(iter(FRAMINGS["sse"](_MOST_OF_A_FAILURE).feed(body + b"\n\n")), None)
             doc, _ = document(frame, as_text=False) if frame else (MISSING, None)
-        scope = Scope(MISSING if doc is BROKEN else doc, headers=self._headers)
+        scope = Scope(MISSING if doc is INVALID_JSON else doc, headers=self._headers)
         raise self._course.failing.error(self._status, scope, body.decode("utf-8", "replace"))
 
 

@@ -10,44 +10,55 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import MISSING, Delta, Usage
-from bridge.exchange.decode.choice_state import Choice
-from bridge.exchange.decode.text_filters import Cumulative
-from bridge.expressions.paths import text_paths
+from bridge.exchange.decode.choice_state import ChoiceState
+from bridge.exchange.decode.text_filters import CumulativeToDelta
+from bridge.expressions.paths import find_text_paths
 from bridge.expressions.transforms import convert
-from bridge.openai.token_estimate import Tally
+from bridge.openai.token_estimate import TokenEstimator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.exchange.decode.choice_state import Manner
+    from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.expressions.scope import Scope
-    from bridge.routes.rules.response_rules import AnswerRule, TextSlot
+    from bridge.routes.rules.response_rules import ResponseRule, TextSlot
 
-__all__ = ["Reading", "count_tokens", "items_of", "note_count", "usage_of", "word_of"]
+__all__ = ["ResponseReader", "as_identifier", "as_list", "count_tokens", "record_count", "to_usage"]
 
 _MOST_KEPT = 4  # documents without text, kept to say where text would have been
 
 
-class Reading:
+class ResponseReader:
     """The answer of one upstream call, as it is read by one rule."""
 
     __slots__ = (
-        "_begun", "_choices", "_counts", "_cumulative", "_cut", "_finish_seen", "_manner", "_rule", "_tally",
-        "_textless", "found", "id", "role",
+        "_begun",
+        "_choices",
+        "_counts",
+        "_cumulative",
+        "_cut",
+        "_finish_seen",
+        "_manner",
+        "_rule",
+        "_samples_without_text",
+        "_tally",
+        "has_output",
+        "id",
+        "role",
     )  # fmt: skip
 
-    def __init__(self, rule: AnswerRule, manner: Manner, *, cumulative: bool = False) -> None:
+    def __init__(self, rule: ResponseRule, manner: ReadOptions, *, cumulative: bool = False) -> None:
         self._rule = rule
         self._manner = manner
         self._cumulative = cumulative
-        self._choices: dict[int, Choice] = {}
+        self._choices: dict[int, ChoiceState] = {}
         self._counts: dict[str, int] = {}
-        self._tally = None if manner.prompt_tokens is None else Tally()
-        self._textless: list[Any] = []
+        self._tally = None if manner.prompt_tokens is None else TokenEstimator()
+        self._samples_without_text: list[Any] = []
         self._cut = 0
         self._begun = False
         self._finish_seen = False
-        self.found = False
+        self.has_output = False
         self.id: str | None = None
         self.role: str | None = None
 
@@ -57,14 +68,14 @@ class Reading:
         return self._cut >= self._manner.choices
 
     @property
-    def seen(self) -> int:
+    def choice_count(self) -> int:
         """How many choices there are, by the highest index."""
         return max(self._choices, default=-1) + 1
 
     @property
     def usage(self) -> Usage | None:
         """The token counts found, or reckoned where the route wants that; None where there are none."""
-        return usage_of(self._counts) if self._counts else self._estimate()
+        return to_usage(self._counts) if self._counts else self._estimate()
 
     @property
     def finish_seen(self) -> bool:
@@ -72,7 +83,7 @@ class Reading:
         return self._finish_seen
 
     @property
-    def open(self) -> bool:
+    def is_transparent(self) -> bool:
         """Whether a text that comes now would go on as it is."""
         choice = self._choices.get(0)
         return choice is not None and choice.open and self._tally is None
@@ -80,7 +91,7 @@ class Reading:
     def skip(self, text: str) -> None:
         """What came was passed on elsewhere: see `Cumulative.skip`."""
         for stage in self._choices[0].stages if text else ():
-            if isinstance(stage, Cumulative):
+            if isinstance(stage, CumulativeToDelta):
                 stage.skip(text)
 
     def is_text(self, deltas: list[Any], data: bytes | None) -> bool:
@@ -92,9 +103,9 @@ class Reading:
         rule = self._rule
         # With the first delta the reply begins, under the id and role that are known by then.
         if self.id is None and rule.id is not None and not self._begun:
-            self.id = word_of(rule.id.read(scope))
+            self.id = as_identifier(rule.id.read(scope))
         if self.role is None and rule.role is not None and not self._begun:
-            self.role = word_of(rule.role.read(scope))
+            self.role = as_identifier(rule.role.read(scope))
         if rule.usage:
             self.count(scope)
         if rule.choices is None:
@@ -103,8 +114,8 @@ class Reading:
             deltas = self._read_choices(rule.choices.find(scope), scope)
         self._add_up(deltas)
         self._begun = self._begun or bool(deltas)
-        if not self.found and len(self._textless) < _MOST_KEPT and scope.doc is not MISSING:
-            self._textless.append(scope.doc)
+        if not self.has_output and len(self._samples_without_text) < _MOST_KEPT and scope.doc is not MISSING:
+            self._samples_without_text.append(scope.doc)
         return deltas
 
     def close(self) -> list[Delta]:
@@ -119,8 +130,8 @@ class Reading:
 
     def replace(self, text: str) -> Delta:
         """The server takes back what it said."""
-        self.found = True
-        return Delta(text, finish_reason="content_filter", instead=True)
+        self.has_output = True
+        return Delta(text, finish_reason="content_filter", replaces=True)
 
     def has_text(self, scope: Scope) -> bool:
         """Whether the text slot finds more than nothing in a frame."""
@@ -128,19 +139,19 @@ class Reading:
         items = (
             [scope]
             if rule.choices is None
-            else [scope.at(item) for item in items_of(rule.choices.find(scope))]
+            else [scope.with_item(item) for item in as_list(rule.choices.find(scope))]
         )
         # Beside an error, an empty text is none (OpenRouter).
         return any(rule.text is not None and rule.text.slot.read(at) not in (MISSING, "") for at in items)
 
-    def complaint(self) -> str:
+    def no_text_message(self) -> str:
         """What to say of an answer in which no text was found."""
         wanted = str(self._rule.text.slot) if self._rule.text else ""
         if not wanted:
             return "the route has no `text` to read from this answer"
-        if not self._textless:
+        if not self._samples_without_text:
             return f"nothing came in which `{wanted}` could find text"
-        where = ", ".join(text_paths(self._textless, wanted))
+        where = ", ".join(find_text_paths(self._samples_without_text, wanted))
         return f"`{wanted}` matched no text in the upstream's answer; " + (
             f"text is at {where}" if where else "there is no text in it at all"
         )
@@ -153,17 +164,17 @@ class Reading:
     def _estimate(self) -> Usage | None:
         """The counts of an answer whose server told none."""
         asked = self._manner.prompt_tokens
-        if asked is None or self._tally is None or not self.found:
+        if asked is None or self._tally is None or not self.has_output:
             return None
         said = self._tally.tokens
         return Usage(asked, said, asked + said, estimated=True)
 
     def _read_choices(self, found: Any, scope: Scope) -> list[Delta]:
         deltas = []
-        for number, item in enumerate(items_of(found)):
+        for number, item in enumerate(as_list(found)):
             index = item.get("index") if isinstance(item, dict) else None
             at = index if type(index) is int and 0 <= index < 128 else number
-            deltas += self._read_choice(at, scope.at(item))
+            deltas += self._read_choice(at, scope.with_item(item))
         return deltas
 
     def _read_choice(self, number: int, scope: Scope) -> list[Delta]:
@@ -185,16 +196,16 @@ class Reading:
             choice.ended = True
             self._cut += 1
             finish = "stop"
-        thought = choice.think(reasoning) if reasoning else ""
+        thought = choice.feed_reasoning(reasoning) if reasoning else ""
         called = None if calls is MISSING else self._calls(choice, calls)
         if said or finish or thought or called or logprobs:
             return [Delta(said, number, finish, thought, called, logprobs)]
         return []
 
-    def _open(self, number: int) -> Choice:
+    def _open(self, number: int) -> ChoiceState:
         first = self._manner.call_id
         call_id = f"{first}_{number}" if number else first
-        choice = Choice(self._rule.text, self._manner, call_id, cumulative=self._cumulative)
+        choice = ChoiceState(self._rule.text, self._manner, call_id, cumulative=self._cumulative)
         self._choices[number] = choice
         return choice
 
@@ -204,7 +215,7 @@ class Reading:
         if found is MISSING:
             return MISSING
         if type(found) is str and not slot.parse:
-            self.found = True
+            self.has_output = True
             return found
         if slot.parse and isinstance(found, str):
             try:
@@ -217,24 +228,24 @@ class Reading:
         else:
             found = _plain(found)
         if found is not MISSING:
-            self.found = True
+            self.has_output = True
         return found
 
-    def _calls(self, choice: Choice, found: Any) -> list[dict[str, Any]] | None:
+    def _calls(self, choice: ChoiceState, found: Any) -> list[dict[str, Any]] | None:
         """Calls of tools in OpenAI's delta form: by index, id and name once, arguments as text."""
-        deltas = choice.call(items_of(found))
+        deltas = choice.feed_tool_calls(as_list(found))
         if deltas:
-            self.found = True
+            self.has_output = True
         return deltas or None
 
 
-def count_tokens(rule: AnswerRule, scope: Scope, counts: dict[str, int]) -> None:
+def count_tokens(rule: ResponseRule, scope: Scope, counts: dict[str, int]) -> None:
     """Note the token counts that a rule finds in a frame."""
     for name, part in rule.usage:
-        note_count(counts, name, part.slot.read(scope), total=part.total)
+        record_count(counts, name, part.slot.read(scope), total=part.total)
 
 
-def note_count(counts: dict[str, int], name: str, found: Any, *, total: bool) -> None:
+def record_count(counts: dict[str, int], name: str, found: Any, *, total: bool) -> None:
     """Note one count, be it written as text; `total`: beside what was counted before."""
     if found is MISSING or isinstance(found, bool):
         return
@@ -243,14 +254,14 @@ def note_count(counts: dict[str, int], name: str, found: Any, *, total: bool) ->
         counts[name] = count + (counts.get(name, 0) if total else 0)
 
 
-def usage_of(counts: Mapping[str, int]) -> Usage:
+def to_usage(counts: Mapping[str, int]) -> Usage:
     """Token counts by name, with those that can be reckoned from them."""
     asked, said = counts.get("prompt_tokens", 0), counts.get("completion_tokens", 0)
     told = {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said, **counts}
     return Usage(**told)  # type: ignore[arg-type]
 
 
-def items_of(found: Any) -> list[Any]:
+def as_list(found: Any) -> list[Any]:
     """What a path found as a list of items."""
     if found is MISSING or found is None:
         return []
@@ -273,7 +284,7 @@ def _plain(value: Any) -> Any:
             return MISSING
 
 
-def word_of(found: Any) -> str | None:
+def as_identifier(found: Any) -> str | None:
     """A name that a server gives, as it can go into a reply."""
     text = str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
     return text.encode(errors="replace").decode() or None

@@ -9,10 +9,17 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["Cumulative", "Echo", "Stage", "Stop", "Trim", "Whole"]
+__all__ = [
+    "CumulativeToDelta",
+    "PromptStripper",
+    "StopSequenceCutter",
+    "SurrogateJoiner",
+    "TextFilter",
+    "WhitespaceTrimmer",
+]
 
 
-class Stage(Protocol):
+class TextFilter(Protocol):
     """One thing done to a text that comes in pieces."""
 
     def feed(self, text: str) -> str:
@@ -22,7 +29,7 @@ class Stage(Protocol):
         """Give what was held back."""
 
 
-class Whole:
+class SurrogateJoiner:
     """Joins halves of surrogate pairs, which servers that cut UTF-16 send apart.
 
     A half that stays alone becomes U+FFFD.
@@ -34,7 +41,7 @@ class Whole:
         self._half = ""
 
     @property
-    def between(self) -> bool:
+    def has_no_pending(self) -> bool:
         """Whether no half waits for its other one."""
         return not self._half
 
@@ -50,7 +57,7 @@ class Whole:
         return _join_pairs(half)
 
 
-class Cumulative:
+class CumulativeToDelta:
     """Each piece repeats all text so far, perhaps behind the prompt: what is new in it goes on.
 
     A trailing U+FFFD is half a character that the next piece replaces (FastChat's worker), so it waits; half
@@ -66,7 +73,7 @@ class Cumulative:
         self._latest = ""
 
     @property
-    def between(self) -> bool:
+    def has_no_pending(self) -> bool:
         """Whether all that has come has gone on."""
         return self._said == len(self._latest)
 
@@ -92,7 +99,7 @@ class Cumulative:
         return new
 
 
-class Echo:
+class PromptStripper:
     """Takes away the prompt that the server repeats ahead of its answer."""
 
     __slots__ = ("_ahead", "_held")
@@ -116,7 +123,7 @@ class Echo:
         return text
 
 
-class Trim:
+class WhitespaceTrimmer:
     """Takes away white space at both ends of the whole text."""
 
     __slots__ = ("_held", "_started")
@@ -136,7 +143,7 @@ class Trim:
         return ""
 
 
-class Stop:
+class StopSequenceCutter:
     """Ends the text where one of some strings begins, though it come in pieces. `hit`: it has ended."""
 
     __slots__ = ("_held", "_longest", "_strings", "hit")

@@ -16,30 +16,30 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import MISSING
-from bridge.exchange.decode.response_reader import count_tokens, usage_of, word_of
+from bridge.exchange.decode.response_reader import as_identifier, count_tokens, to_usage
 from bridge.expressions.scope import Scope
-from bridge.openai.conforming import is_sound, sound_usage
-from bridge.openai.encoders import completion, whole_choice
+from bridge.openai.conforming import is_conforming, sound_usage
+from bridge.openai.encoders import completion, completion_choice
 from bridge.openai.error_bodies import has_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bridge.core.deltas import Usage
-    from bridge.exchange.decode.response_decoder import Answering
-    from bridge.openai.encoders import Head
-    from bridge.routes.rules.response_rules import AnswerRule
-    from bridge.routes.rules.route import Course
+    from bridge.exchange.decode.response_decoder import ResponseDecoder
+    from bridge.openai.encoders import CompletionInfo
+    from bridge.routes.rules.response_rules import ResponseRule
+    from bridge.routes.rules.route import EndpointPlan
 
-__all__ = ["PassedShortcut", "Shortcut"]
+__all__ = ["CompletionFastPath", "PassthroughFastPath"]
 
 
-class Shortcut:
+class CompletionFastPath:
     """One answer on its short way. `usage`: the token counts it told, if it got through."""
 
     __slots__ = ("_course", "_headers", "_pieces", "_room", "_rule", "_status", "usage")
 
-    def __init__(self, course: Course, rule: AnswerRule) -> None:
+    def __init__(self, course: EndpointPlan, rule: ResponseRule) -> None:
         self._course = course
         self._rule = rule
         self._pieces: list[bytes] = []
@@ -60,12 +60,12 @@ class Shortcut:
         self._room -= len(data)
         return self._room >= 0
 
-    def replay(self, answering: Answering) -> bytes:
+    def replay(self, answering: ResponseDecoder) -> bytes:
         """Go the long way from the start: what it is to be fed with."""
         answering.start(self._status, self._headers)
         return b"".join(self._pieces)
 
-    def completion(self, head: Head) -> bytes | None:
+    def completion(self, head: CompletionInfo) -> bytes | None:
         """The client's answer."""
         pieces = self._pieces
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -74,41 +74,44 @@ class Shortcut:
         except (ValueError, RecursionError):  # no JSON, or nested too deeply
             return None
 
-    def _written(self, data: bytes, doc: Any, head: Head) -> bytes | None:
+    def _written(self, data: bytes, doc: Any, head: CompletionInfo) -> bytes | None:
         course, rule = self._course, self._rule
         scope = Scope(doc, headers=self._headers)
         text = rule.text.slot.read(scope)  # type: ignore[union-attr] # `Course.short` has one
-        if type(text) is not str or course.failing.seen(scope) is not None:
+        if type(text) is not str or course.failing.match(scope) is not None:
             return None
         if not text and has_error(doc):
             return None
-        for slot in course.beside:
+        for slot in course.fast_path_excludes:
             if slot.read(scope) is not MISSING:
                 return None
         if rule.id is not None or rule.role is not None:
-            head = _named(rule, scope, head)
+            head = _with_identity(rule, scope, head)
         finish = None if rule.finish_reason is None else rule.finish_reason.read(scope)
         if rule.usage:
             counts: dict[str, int] = {}
             count_tokens(rule, scope, counts)
-            self.usage = usage_of(counts) if counts else None
-        return completion(head, [whole_choice(head, 0, text, finish)], self.usage)
+            self.usage = to_usage(counts) if counts else None
+        return completion(head, [completion_choice(head, 0, text, finish)], self.usage)
 
 
-class PassedShortcut(Shortcut):
+class PassthroughFastPath(CompletionFastPath):
     """The same of an answer in OpenAI's own shape: its own bytes, if there is nothing to mend in it."""
 
     __slots__ = ()
 
-    def _written(self, data: bytes, doc: Any, head: Head) -> bytes | None:
-        if not is_sound(doc) or self._course.failing.seen(Scope(doc, headers=self._headers)) is not None:
+    def _written(self, data: bytes, doc: Any, head: CompletionInfo) -> bytes | None:
+        if (
+            not is_conforming(doc)
+            or self._course.failing.match(Scope(doc, headers=self._headers)) is not None
+        ):
             return None
         self.usage = sound_usage(doc)
         return data
 
 
-def _named(rule: AnswerRule, scope: Scope, head: Head) -> Head:
+def _with_identity(rule: ResponseRule, scope: Scope, head: CompletionInfo) -> CompletionInfo:
     """What the reply is called, and who speaks, where the server says so."""
-    name = None if rule.id is None else word_of(rule.id.read(scope))
-    role = None if rule.role is None else word_of(rule.role.read(scope))
+    name = None if rule.id is None else as_identifier(rule.id.read(scope))
+    role = None if rule.role is None else as_identifier(rule.role.read(scope))
     return replace(head, id=name or head.id, role=role or head.role)

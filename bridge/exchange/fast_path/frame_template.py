@@ -20,7 +20,7 @@ from bridge.expressions.scope import Scope
 if TYPE_CHECKING:
     from bridge.expressions.paths import Path
 
-__all__ = ["BORDERS", "Growing", "Mould", "take_apart"]
+__all__ = ["FRAME_DELIMITERS", "CumulativeFrameTemplate", "FrameTemplate", "split_frame"]
 
 # Characters of a JSON string as our own writer writes them, so that they can stand in the reply as they are;
 # and a whole string, never empty. What stands around them differs from stream to stream: it is not compiled.
@@ -30,7 +30,7 @@ _LITERAL = re.compile(rb'"' + _CHARACTER + rb'++"').match
 _UNKNOWN = "\ufffd".encode()
 _PROBE = "\x01probe"
 
-BORDERS: dict[str, tuple[tuple[bytes, ...], tuple[bytes, ...]]] = {
+FRAME_DELIMITERS: dict[str, tuple[tuple[bytes, ...], tuple[bytes, ...]]] = {
     "sse": ((b"data: ", b"data:"), (b"\n\n", b"\r\n\r\n")),
     "ndjson": ((b"",), (b"\n",)),
     "nul": ((b"",), (b"\0", b"\n")),
@@ -38,12 +38,12 @@ BORDERS: dict[str, tuple[tuple[bytes, ...], tuple[bytes, ...]]] = {
 """What stands ahead of a frame and behind it, by the framing."""
 
 
-class Mould:
+class FrameTemplate:
     """The bytes around a text, in the upstream's stream and in the reply's. `misses` in a row did not fit."""
 
     __slots__ = ("_after", "_ahead", "_before", "_behind", "_between", "_longest", "misses")
 
-    def __init__(self, found: Found, around: tuple[bytes, bytes], longest: int) -> None:
+    def __init__(self, found: FrameParts, around: tuple[bytes, bytes], longest: int) -> None:
         """`around` is what stands around a text's literal in the reply."""
         self._ahead = found.begin + found.front
         self._behind = found.back + found.end
@@ -52,7 +52,7 @@ class Mould:
         self._longest = longest
         self.misses = 0
 
-    def cast(self, data: bytes) -> tuple[bytes, int]:
+    def transcode(self, data: bytes) -> tuple[bytes, int]:
         """The reply to the frames that data begins with, and how many bytes these are."""
         ahead, behind, longest = self._ahead, self._behind, self._longest
         size, rest = len(ahead), len(behind)
@@ -72,17 +72,17 @@ class Mould:
         self.misses = 0
         return self._before + self._between.join(literals) + self._after, at
 
-    def follows(self, frame: bytes | None) -> bool:
+    def still_matches(self, frame: bytes | None) -> bool:
         """Whether it still fits behind a frame that was read; None: that was more than a text."""
         return True
 
 
-class Growing(Mould):
+class CumulativeFrameTemplate(FrameTemplate):
     """The same where each text repeats all before it (`mode: cumulative`): what is new in it goes over."""
 
     __slots__ = ("_back", "_front", "_said")
 
-    def __init__(self, found: Found, around: tuple[bytes, bytes], longest: int) -> None:
+    def __init__(self, found: FrameParts, around: tuple[bytes, bytes], longest: int) -> None:
         super().__init__(found, (around[0] + b'"', b'"' + around[1]), longest)
         self._front = found.front + b'"'
         self._back = b'"' + found.back
@@ -95,7 +95,7 @@ class Growing(Mould):
         """All text so far."""
         return str(json.loads(b'"' + self._said + b'"'))
 
-    def cast(self, data: bytes) -> tuple[bytes, int]:
+    def transcode(self, data: bytes) -> tuple[bytes, int]:
         """The reply to the frames that data begins with, and how many bytes these are."""
         ahead, behind = self._ahead + self._said, self._behind
         news: list[bytes] = []
@@ -115,7 +115,7 @@ class Growing(Mould):
         self.misses = 0 if at else self.misses + 1
         return self._before + self._between.join(news) + self._after if news else b"", at
 
-    def follows(self, frame: bytes | None) -> bool:
+    def still_matches(self, frame: bytes | None) -> bool:
         if frame is None or not (frame.startswith(self._front) and frame.endswith(self._back)):
             return False
         said = frame[len(self._front) : -len(self._back)]
@@ -125,7 +125,7 @@ class Growing(Mould):
         return good and not said.endswith(_UNKNOWN) and _is_utf8(said)
 
 
-class Found(NamedTuple):
+class FrameParts(NamedTuple):
     """A frame taken apart: what its framing puts at both ends, and what stands around its text's literal."""
 
     begin: bytes
@@ -135,7 +135,7 @@ class Found(NamedTuple):
     end: bytes
 
 
-def take_apart(frame: bytes, piece: bytes, framing: str, path: Path) -> Found | None:
+def split_frame(frame: bytes, piece: bytes, framing: str, path: Path) -> FrameParts | None:
     """A frame that was read to a text alone, and came in this piece of the stream; None: it is no mould."""
     text = path.find(Scope(json.loads(frame)))
     literal = json.dumps(text)
@@ -149,12 +149,12 @@ def take_apart(frame: bytes, piece: bytes, framing: str, path: Path) -> Found | 
     if probed != _PROBE:
         return None
     at = piece.rfind(frame)
-    ahead, behind = BORDERS[framing]
+    ahead, behind = FRAME_DELIMITERS[framing]
     for begin in ahead:
         for end in behind:
             raw = begin + frame + end
             if at >= len(begin) and piece.startswith(raw, at - len(begin)):
-                return Found(begin, front, literal, back, end)
+                return FrameParts(begin, front, literal, back, end)
     return None
 
 

@@ -14,46 +14,51 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import MISSING
-from bridge.exchange.fast_path.frame_template import BORDERS, Growing, Mould, take_apart
+from bridge.exchange.fast_path.frame_template import (
+    FRAME_DELIMITERS,
+    CumulativeFrameTemplate,
+    FrameTemplate,
+    split_frame,
+)
 from bridge.expressions.scope import Scope
-from bridge.openai.encoders import StreamReply
+from bridge.openai.encoders import ChunkEncoder
 from bridge.openai.endpoints import CHAT
 
 if TYPE_CHECKING:
-    from bridge.exchange.decode.response_decoder import Answering
-    from bridge.routes.rules.route import Course
+    from bridge.exchange.decode.response_decoder import ResponseDecoder
+    from bridge.routes.rules.route import EndpointPlan
 
-__all__ = ["Casting"]
+__all__ = ["StreamFastPath"]
 
 _TRIES = 4  # moulds made
 _MISSES = 3  # in a row, until another mould is made
 
 
-class Casting:
+class StreamFastPath:
     """The fast lane of one call's answer."""
 
     __slots__ = ("_answering", "_course", "_ends", "_left", "_mould", "_open", "_tries")
 
-    def __init__(self, course: Course, answering: Answering, ends: tuple[bytes, ...]) -> None:
+    def __init__(self, course: EndpointPlan, answering: ResponseDecoder, ends: tuple[bytes, ...]) -> None:
         self._course = course
         self._answering = answering
         self._ends = ends
-        self._mould: Mould | None = None
+        self._mould: FrameTemplate | None = None
         self._tries = _TRIES
         self._open = self._left = 0  # bytes that may be cast since the latest reading, and those left of them
 
     @classmethod
-    def of(cls, course: Course, answering: Answering) -> Casting | None:
+    def for_call(cls, course: EndpointPlan, answering: ResponseDecoder) -> StreamFastPath | None:
         """The fast lane of an answer that can have one."""
         route, stream = course.route, course.stream
-        if stream is None or route.alone is None or stream.framing not in BORDERS:
+        if stream is None or route.fast_text_path is None or stream.framing not in FRAME_DELIMITERS:
             return None
         if course.session is not None or (route.openai_stream and course.endpoint is not CHAT):
             return None
-        return cls(course, answering, BORDERS[stream.framing][1])
+        return cls(course, answering, FRAME_DELIMITERS[stream.framing][1])
 
     @property
-    def spent(self) -> bool:
+    def is_exhausted(self) -> bool:
         """Whether no frame fits a mould, so that all are read from now on."""
         return self._mould is None and not self._tries
 
@@ -62,7 +67,7 @@ class Casting:
         mould = self._mould
         if mould is None or len(data) > self._left:
             return b"", data
-        out, taken = mould.cast(data)
+        out, taken = mould.transcode(data)
         if taken == len(data):
             self._left -= taken
             return out, b""
@@ -73,10 +78,10 @@ class Casting:
             self._mould = None
         return b"", data
 
-    def next(self, data: bytes) -> tuple[bytes, bytes]:
+    def split_next_frame(self, data: bytes) -> tuple[bytes, bytes]:
         """What is to be read now, and what may fit a mould behind it: all, or one frame as long as it may."""
         self._settle()
-        if self.spent:
+        if self.is_exhausted:
             return data, b""
         ends = [at + len(end) for end in self._ends if (at := data.find(end)) >= 0]
         at = min(ends, default=len(data))
@@ -85,30 +90,30 @@ class Casting:
     def _settle(self) -> None:
         """Account for what was cast, before something is read."""
         if self._open != self._left:
-            text = self._mould.text if isinstance(self._mould, Growing) else ""
+            text = self._mould.text if isinstance(self._mould, CumulativeFrameTemplate) else ""
             self._answering.skip(self._open - self._left, text)
             self._open = self._left
 
-    def learn(self, piece: bytes, reply: Any) -> None:
+    def update_template(self, piece: bytes, reply: Any) -> None:
         """Make a mould of the newest frame, which came in this piece, if it can be one."""
         answering = self._answering
-        frame = answering.newest
-        self._open = self._left = answering.skippable
-        if self._mould is not None and not self._mould.follows(frame):
+        frame = answering.last_text_frame
+        self._open = self._left = answering.skippable_bytes
+        if self._mould is not None and not self._mould.still_matches(frame):
             self._mould = None
         if self._mould is not None or not self._tries or frame is None:
             return
-        stream, path = self._course.stream, self._course.route.alone
+        stream, path = self._course.stream, self._course.route.fast_text_path
         assert stream is not None
         assert path is not None
         self._tries -= 1
         doc = json.loads(frame)
         if any(part.slot.read(Scope(doc)) is not MISSING for _, part in stream.answer.usage):
             return  # its counts must be noted
-        around = reply.around(0) if isinstance(reply, StreamReply) else _passed(doc, frame)
-        found = take_apart(frame, piece, stream.framing, path)
+        around = reply.text_template(0) if isinstance(reply, ChunkEncoder) else _passed(doc, frame)
+        found = split_frame(frame, piece, stream.framing, path)
         if around is not None and found is not None:
-            make = Growing if stream.cumulative else Mould
+            make = CumulativeFrameTemplate if stream.cumulative else FrameTemplate
             self._mould = make(found, around, self._course.frame_limit)
 
 

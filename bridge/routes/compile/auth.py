@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
 from bridge.core.errors import BridgeError
-from bridge.core.jwt import Signer, is_known
+from bridge.core.jwt import JWTSigner, is_known
 from bridge.expressions.scope import Scope
-from bridge.expressions.templates import Builder
+from bridge.expressions.templates import ValueTemplate
 from bridge.routes.compile.requests import compile_tls, compile_urls
-from bridge.routes.rules.auth_rules import AWS, CLAIMED, HMAC, JWT, SIGNED, OAuth2, mask
+from bridge.routes.rules.auth_rules import AWS, CLAIM_VARIABLES, HMAC, JWT, SIGNED, OAuth2, mask
 from bridge.routes.rules.settings import TimeoutsSpec, TransportSpec
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
     from bridge.config.problems import Problems
     from bridge.config.yaml_tree import Node
-    from bridge.routes.compile.environment import Surroundings
-    from bridge.routes.rules.auth_rules import Made
+    from bridge.routes.compile.environment import LoadEnvironment
+    from bridge.routes.rules.auth_rules import DynamicAuth
     from bridge.routes.spec.auth import AssertionSpec, AuthSpec, AWSSpec, HMACSpec, OAuth2Spec
 
-__all__ = ["compile_auth", "compile_made"]
+__all__ = ["compile_auth", "compile_dynamic_auth"]
 
-Texts = dict[str, Builder]
+Texts = dict[str, ValueTemplate]
 
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"  # RFC 7523, section 2.1
 
@@ -41,14 +41,14 @@ def compile_auth(auth: AuthSpec | str | None, node: Node, problems: Problems) ->
     """The headers and query parameters that carry a key of the file."""
     if auth is None or isinstance(auth, str):
         return {}, {}
-    ways = [name for name in (*_STANDING, *_MADE) if getattr(auth, name) is not None]
+    ways = [name for name in (*_STATIC, *_DYNAMIC) if getattr(auth, name) is not None]
     if len(ways) != 1 or (auth.value is None) is (ways[0] in ("header", "query")):
         problems.add(
             node.place,
             node.path,
             "this is no way to show a key",
             expected="one of {bearer}, {header, value}, {query, value}, {basic: {user, password}}, "
-            + "".join(f"{{{name}: …}}, " for name in _MADE).removesuffix(", ")
+            + "".join(f"{{{name}: …}}, " for name in _DYNAMIC).removesuffix(", ")
             + " or client",
         )
         return {}, {}
@@ -63,35 +63,37 @@ def compile_auth(auth: AuthSpec | str | None, node: Node, problems: Problems) ->
     return ({auth.header: key}, {}) if auth.header is not None else ({}, {str(auth.query): key})
 
 
-def compile_made(
+def compile_dynamic_auth(
     auth: AuthSpec | str | None,
     node: Node,
-    surroundings: Surroundings,
+    surroundings: LoadEnvironment,
     problems: Problems,
     *,
     proxy: str | None,
-) -> Made | None:
+) -> DynamicAuth | None:
     """How the route's credential is made, where it is; `proxy` is the way out that the upstream has."""
     if auth is None or isinstance(auth, str):
         return None
-    for name in _MADE:
+    for name in _DYNAMIC:
         spec = getattr(auth, name)
         if spec is not None:
-            return _Compiler(node.find((name,)), surroundings, problems, proxy).compile(name, spec)
+            return AuthCompiler(node.find((name,)), surroundings, problems, proxy).compile(name, spec)
     return None
 
 
-class _Compiler:
+class AuthCompiler:
     """Compiles one description; `node` is where it stands."""
 
-    def __init__(self, node: Node, surroundings: Surroundings, problems: Problems, proxy: str | None) -> None:
+    def __init__(
+        self, node: Node, surroundings: LoadEnvironment, problems: Problems, proxy: str | None
+    ) -> None:
         self._node = node
         self._surroundings = surroundings
         self._problems = problems
         self._proxy = proxy
 
-    def compile(self, name: str, spec: Any) -> Made | None:
-        return _MADE[name](self, spec)
+    def compile(self, name: str, spec: Any) -> DynamicAuth | None:
+        return _DYNAMIC[name](self, spec)
 
     def oauth2(self, spec: OAuth2Spec) -> OAuth2 | None:
         before = len(self._problems)
@@ -107,7 +109,7 @@ class _Compiler:
         tls = compile_tls(spec.tls, self._node.find(("tls",)), self._surroundings, self._problems)
         assertion = None
         if spec.assertion is not None:
-            within = _Compiler(self._node.find(("assertion",)), self._surroundings, self._problems, None)
+            within = AuthCompiler(self._node.find(("assertion",)), self._surroundings, self._problems, None)
             assertion = within.jwt(spec.assertion)
         if len(self._problems) > before:
             return None
@@ -131,7 +133,7 @@ class _Compiler:
         headers, claims = spec.headers or {}, spec.claims or {}
         for group, builders in (("headers", headers), ("claims", claims)):
             for name, builder in builders.items():
-                self._known((group, name), builder, CLAIMED)
+                self._known((group, name), builder, CLAIM_VARIABLES)
         if spec.expires < 1:
             self._problem("a token that expires at once is of no use", "at least 1s", "expires")
         signer = self._signer(spec)
@@ -179,7 +181,7 @@ class _Compiler:
             self._problem("half a key", "`access_key` and `secret_key`, or neither")
         return AWS(service=spec.service, region=spec.region, keys=keys)
 
-    def _signer(self, spec: AssertionSpec) -> Signer | None:
+    def _signer(self, spec: AssertionSpec) -> JWTSigner | None:
         """The key that signs, cut out of the one that was given."""
         if not is_known(spec.algorithm):
             self._problem(
@@ -190,7 +192,7 @@ class _Compiler:
             return None
         try:
             secret = str(spec.secret(Scope({"key": spec.given}))) if spec.secret else spec.given
-            return Signer(spec.algorithm, secret)
+            return JWTSigner(spec.algorithm, secret)
         except BridgeError as error:
             self._problem(mask(error.message, [spec.given]), "a template of a part of `key`", "secret")
         except ValueError as error:  # told without the key
@@ -201,7 +203,7 @@ class _Compiler:
             )
         return None
 
-    def _tried(self, name: str, builders: Mapping[str, Builder], key: str) -> dict[str, Any]:
+    def _tried(self, name: str, builders: Mapping[str, ValueTemplate], key: str) -> dict[str, Any]:
         """What templates give that read nothing but a key and times, so that one that fails does so here."""
         scope = Scope({"key": key, "now": 0, "exp": 0})
         try:
@@ -210,7 +212,7 @@ class _Compiler:
             self._problem(mask(error.message, [key]), "templates that the key suits", name)
             return {}
 
-    def _known(self, steps: tuple[str, ...], builder: Builder, names: Iterable[str]) -> bool:
+    def _known(self, steps: tuple[str, ...], builder: ValueTemplate, names: Iterable[str]) -> bool:
         """Whether a template reads nothing but these."""
         unknown = sorted(str(name) for name in builder.reads if name is not None and name not in names)
         for name in unknown:
@@ -249,8 +251,8 @@ def _spellings(secrets: Iterable[str | None]) -> set[str]:
     }
 
 
-def _constant(text: str) -> Builder:
-    return Builder(lambda scope: text, set(), set(), literal=True)
+def _constant(text: str) -> ValueTemplate:
+    return ValueTemplate(lambda scope: text, set(), set(), literal=True)
 
 
 _KEYS = {
@@ -261,10 +263,10 @@ _KEYS = {
     "Ed": "a private Ed25519 key in PEM",
 }
 
-_STANDING = ("bearer", "header", "query", "basic")
-_MADE: dict[str, Callable[[_Compiler, Any], Made | None]] = {
-    "oauth2": _Compiler.oauth2,
-    "jwt": _Compiler.jwt,
-    "hmac": _Compiler.hmac,
-    "aws": _Compiler.aws,
+_STATIC = ("bearer", "header", "query", "basic")
+_DYNAMIC: dict[str, Callable[[AuthCompiler, Any], DynamicAuth | None]] = {
+    "oauth2": AuthCompiler.oauth2,
+    "jwt": AuthCompiler.jwt,
+    "hmac": AuthCompiler.hmac,
+    "aws": AuthCompiler.aws,
 }

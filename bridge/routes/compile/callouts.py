@@ -6,16 +6,16 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.strings import Interpolated
-from bridge.expressions.extractors import Slot, compile_slot
+from bridge.expressions.extractors import Extractor, compile_slot
 from bridge.expressions.paths import is_path
-from bridge.expressions.scope import Faults
-from bridge.expressions.templates import Builder, compile_text
+from bridge.expressions.scope import RuleErrors
+from bridge.expressions.templates import ValueTemplate, compile_text
 from bridge.routes.compile.requests import compile_url, compile_urls
-from bridge.routes.rules.body_rules import Built
-from bridge.routes.rules.request_template import Call, Outgoing, Session, origin
+from bridge.routes.rules.body_rules import TemplateBody
+from bridge.routes.rules.request_template import Callout, RequestTemplate, SessionRule, origin
 from bridge.routes.rules.settings import ABSENT
 from bridge.routes.spec.callouts import FoundByHeaderSpec, PollSpec
-from bridge.routes.spec.value_types import report
+from bridge.routes.spec.value_types import add_problems
 
 if TYPE_CHECKING:
     from bridge.config.problems import Problems
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bridge.routes.spec import RouteSpec
     from bridge.routes.spec.callouts import CallSpec
 
-__all__ = ["CallCompiler"]
+__all__ = ["CalloutCompiler"]
 
 _LEADING = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _RESERVED = {
@@ -32,7 +32,7 @@ _RESERVED = {
 }  # fmt: skip
 
 
-class CallCompiler:
+class CalloutCompiler:
     """Compiles the calls of one route. `outgoing` is the route's own request, whose keys they share."""
 
     def __init__(
@@ -40,7 +40,7 @@ class CallCompiler:
         spec: RouteSpec,
         node: Node,
         bases: list[tuple[str, Node]],
-        outgoing: Outgoing,
+        outgoing: RequestTemplate,
         problems: Problems,
     ) -> None:
         self._spec = spec
@@ -51,7 +51,7 @@ class CallCompiler:
         self._values: set[str] = set()  # what the calls so far have made known
         self._answered = False  # whether one of them was made
 
-    def session(self) -> Session | None:
+    def session(self) -> SessionRule | None:
         """The route's session. It is opened first, so this is compiled first."""
         spec = self._spec.session
         if spec is None:
@@ -74,7 +74,7 @@ class CallCompiler:
         if spec.close and spec.close.url and is_path(spec.close.url) and spec.keep == "conversation":
             where = at.find(("close", "url"))
             self._problem(where, "no answer is the newest when a kept session ends", "a URL, with $.session")
-        return Session(
+        return SessionRule(
             open=opened,
             id=spec.id,
             close=self._call(spec.close, at.find(("close",))) if spec.close else None,
@@ -86,7 +86,7 @@ class CallCompiler:
             store=spec.store,
         )
 
-    def calls(self) -> tuple[Call, ...]:
+    def calls(self) -> tuple[Callout, ...]:
         """The calls ahead of the answer, in their order."""
         compiled = []
         for name, spec in (self._spec.calls or {}).items():
@@ -98,7 +98,7 @@ class CallCompiler:
             self._values |= set(spec.values or {})
         return tuple(compiled)
 
-    def poll(self) -> Call | None:
+    def poll(self) -> Callout | None:
         """How the answer is polled."""
         spec = self._spec.poll
         if spec is None:
@@ -109,10 +109,10 @@ class CallCompiler:
             self._problem(at, "`until` is missing", "what holds of the answer when it is there")
         if spec.url is None and spec.path is None and self._outgoing.method == "GET":
             self._pauses(at.find(("every",)), spec.every)
-            return Call(at.path, self._outgoing, until=spec.until, every=spec.every, timeout=spec.timeout)
+            return Callout(at.path, self._outgoing, until=spec.until, every=spec.every, timeout=spec.timeout)
         return self._call(spec, at)
 
-    def cancel(self) -> Call | None:
+    def cancel(self) -> Callout | None:
         """What is sent when nobody waits any more."""
         spec = self._spec.cancel
         return self._call(spec, self._node.find(("cancel",)), method="POST") if spec else None
@@ -131,19 +131,19 @@ class CallCompiler:
         at: Node,
         values: tuple[tuple[str, Any], ...] = (),
         method: str | None = None,
-    ) -> Call:
+    ) -> Callout:
         if (spec.url is None) is (spec.path is None):
             self._problem(at, "where does this call go?", "either `url` or `path`")
         if isinstance(spec, PollSpec):
             self._pauses(at.find(("every",)), spec.every)
         url, urls, given = self._where(spec, at)
-        body = None if spec.body is ABSENT else Built(spec.body)
+        body = None if spec.body is ABSENT else TemplateBody(spec.body)
         polled = spec if isinstance(spec, PollSpec) else PollSpec()
         own = self._outgoing
         self._answered = True
-        return Call(
+        return Callout(
             at=at.path,
-            outgoing=Outgoing(
+            outgoing=RequestTemplate(
                 method=spec.method or method or ("POST" if body else "GET"),
                 urls=urls,
                 headers={**(self._spec.headers or {}), **(spec.headers or {})},
@@ -166,17 +166,17 @@ class CallCompiler:
         if seconds <= 0:
             self._problem(at, "no time at all", "a duration, such as 500ms")
 
-    def _where(self, spec: CallSpec, at: Node) -> tuple[Slot | None, tuple[Builder, ...], bool]:
+    def _where(self, spec: CallSpec, at: Node) -> tuple[Extractor | None, tuple[ValueTemplate, ...], bool]:
         """A slot of the newest answer or URLs, and whether a server's answer says where the call goes."""
-        faults = Faults()
+        faults = RuleErrors()
         node = at.find(("url",))
         if spec.url is not None and is_path(spec.url):
             if not self._answered:
                 self._problem(node, "no answer has come when this call is made", "`path`, or a whole URL")
             slot = compile_slot(spec.url, faults)
-            report(faults, node, self._problems)
+            add_problems(faults, node, self._problems)
             return slot, (), True
-        lead = _LEADING.match(spec.url.own if isinstance(spec.url, Interpolated) else spec.url or "")
+        lead = _LEADING.match(spec.url.template if isinstance(spec.url, Interpolated) else spec.url or "")
         if lead and isinstance(spec.url, Interpolated):
             self._problem(node, "${…} beside a URL that an answer names", "`query` or `headers`")
             return None, (), True
@@ -185,7 +185,7 @@ class CallCompiler:
             return None, compile_urls(bases, spec.path, at.find(("path",)), self._problems), False
         # A value of an earlier answer that a URL begins with is one itself, and is taken whole.
         front = compile_text(lead[0], faults)
-        report(faults, node, self._problems)
+        add_problems(faults, node, self._problems)
         if unknown := [str(name) for name in front.reads - self._values]:
             self._problem(
                 node,
@@ -200,5 +200,7 @@ class CallCompiler:
         self._problems.add(at.place, at.path, message, expected=expected)
 
 
-def _chained(front: Builder, behind: Builder) -> Builder:
-    return Builder(lambda scope: f"{front(scope)}{behind(scope)}", set(front.reads | behind.reads), set())
+def _chained(front: ValueTemplate, behind: ValueTemplate) -> ValueTemplate:
+    return ValueTemplate(
+        lambda scope: f"{front(scope)}{behind(scope)}", set(front.reads | behind.reads), set()
+    )

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Surroundings"]
+__all__ = ["LoadEnvironment"]
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class LoadEnvironment:
     """What a file may reach outside of itself.
 
     `read_file` gives the text of a file named in it and raises OSError; `presets` are texts by name.

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from bridge.config.yaml_tree import Node
     from bridge.routes.rules.response_rules import StreamRule
 
-__all__ = ["text_alone"]
+__all__ = ["independent_text_path"]
 
 _LOOKED_AT = (("response",), ("stream",), ("error",), ("session", "id"))
 _TEXTS = (("stream",), ("stream", "text"), ("response",), ("response", "text"))
 
 
-def text_alone(rule: StreamRule | None, node: Node) -> Path | None:
+def independent_text_path(rule: StreamRule | None, node: Node) -> Path | None:
     """The path of the text of a route's stream, if it is one, of names and indexes, and stands alone."""
     if rule is None:
         return None

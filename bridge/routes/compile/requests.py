@@ -8,22 +8,22 @@ from urllib.parse import quote, urlsplit
 
 from bridge.core.errors import RequestError
 from bridge.core.strings import PathText, is_template
-from bridge.expressions.scope import Faults
-from bridge.expressions.templates import Builder, compile_text
-from bridge.routes.rules.body_rules import AsIs, Built, Edited
+from bridge.expressions.scope import RuleErrors
+from bridge.expressions.templates import ValueTemplate, compile_text
+from bridge.routes.rules.body_rules import EditedBody, TemplateBody, UnchangedBody
 from bridge.routes.rules.settings import ABSENT
-from bridge.routes.spec.value_types import report
+from bridge.routes.spec.value_types import add_problems
 
 if TYPE_CHECKING:
     from bridge.config.problems import Problems
     from bridge.config.yaml_tree import Node
     from bridge.expressions.scope import Scope
-    from bridge.routes.compile.environment import Surroundings
+    from bridge.routes.compile.environment import LoadEnvironment
     from bridge.routes.rules.body_rules import BodyRule
     from bridge.routes.rules.settings import TLSSpec
     from bridge.routes.spec.requests import RequestSpec
 
-__all__ = ["compile_body_rule", "compile_tls", "compile_url", "compile_urls"]
+__all__ = ["compile_body", "compile_tls", "compile_url", "compile_urls"]
 
 _EDITS = ("keep", "drop", "rename", "message_keys", "roles", "fields")
 
@@ -34,7 +34,7 @@ def compile_urls(
     path_node: Node,
     problems: Problems,
     schemes: tuple[str, ...] = ("http", "https"),
-) -> tuple[Builder, ...]:
+) -> tuple[ValueTemplate, ...]:
     """The URL at each replica: the base alone, used as it is written, or with a path joined to it."""
     urls = []
     for base, node in bases:
@@ -44,23 +44,23 @@ def compile_urls(
     return tuple(urls)
 
 
-def compile_url(text: str, node: Node, problems: Problems) -> Builder:
+def compile_url(text: str, node: Node, problems: Problems) -> ValueTemplate:
     """A URL, or a part of one: what its template fills in is percent-encoded."""
-    faults = Faults()
+    faults = RuleErrors()
     builder = compile_text(text, faults, _percent_encoded)
-    report(faults, node, problems)
+    add_problems(faults, node, problems)
     return builder
 
 
-def _joined(front: Builder, path: Builder) -> Builder:
+def _joined(front: ValueTemplate, path: ValueTemplate) -> ValueTemplate:
     def build(scope: Scope) -> str:
         return str(front(scope)).rstrip("/") + "/" + str(path(scope)).lstrip("/")
 
     both = front.literal and path.literal
-    return Builder(build, set(front.reads | path.reads), set(), literal=both)
+    return ValueTemplate(build, set(front.reads | path.reads), set(), literal=both)
 
 
-def compile_tls(tls: TLSSpec, node: Node, surroundings: Surroundings, problems: Problems) -> TLSSpec:
+def compile_tls(tls: TLSSpec, node: Node, surroundings: LoadEnvironment, problems: Problems) -> TLSSpec:
     """Whom to trust, its files under names that can be opened from anywhere."""
     located: dict[str, Any] = {}
     for word, name in (("ca", "ca"), ("cert", "cert"), ("key", "private_key")):
@@ -77,10 +77,10 @@ def compile_tls(tls: TLSSpec, node: Node, surroundings: Surroundings, problems: 
     return replace(tls, **located)
 
 
-def compile_body_rule(spec: RequestSpec | None, node: Node, problems: Problems) -> BodyRule:
+def compile_body(spec: RequestSpec | None, node: Node, problems: Problems) -> BodyRule:
     """How the body is made from the client's."""
     if spec is None:
-        return AsIs()
+        return UnchangedBody()
     edits = [name for name in _EDITS if getattr(spec, name) or (name == "keep" and spec.keep is not None)]
     if spec.body is not ABSENT:
         if edits:
@@ -91,10 +91,10 @@ def compile_body_rule(spec: RequestSpec | None, node: Node, problems: Problems) 
                 f"`{edits[0]}` beside `body`",
                 expected="edits of the client's body, or a `body` built from nothing",
             )
-        return Built(spec.body)
+        return TemplateBody(spec.body)
     if not edits:
-        return AsIs()
-    return Edited(
+        return UnchangedBody()
+    return EditedBody(
         keep=None if spec.keep is None else frozenset(spec.keep),
         drop=frozenset(spec.drop),
         rename=spec.rename or {},

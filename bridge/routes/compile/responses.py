@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.routes.rules.openai_defaults import OPENAI_STREAM, OPENAI_WHOLE
-from bridge.routes.rules.response_rules import AnswerRule, ErrorRule, StreamRule
+from bridge.routes.rules.response_rules import ErrorRule, ResponseRule, StreamRule
 from bridge.routes.rules.settings import ABSENT
 from bridge.routes.spec.responses import ResponseSpec
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 __all__ = ["compile_errors", "compile_stream", "compile_whole"]
 
 
-def compile_whole(spec: RouteSpec, tools: ToolFormat | None) -> AnswerRule | None:
+def compile_whole(spec: RouteSpec, tools: ToolFormat | None) -> ResponseRule | None:
     """How a whole answer is read; None: the server only streams."""
     match spec.response:
         case False:
             return None
         case ResponseSpec() as response:
             rule = _answer_rule(response)
-            rule = rule.over(OPENAI_WHOLE, _said(response)) if _adjusts(response) else rule
-            return rule.calling(tools, _said(response))
+            rule = rule.inherit_from(OPENAI_WHOLE, _said(response)) if _adjusts(response) else rule
+            return rule.with_tool_format(tools, _said(response))
         case _:
             return OPENAI_WHOLE
 
@@ -49,10 +49,12 @@ def compile_stream(spec: RouteSpec, tools: ToolFormat | None) -> StreamRule | No
             return OPENAI_STREAM
         if inherited is None or not _adjusts(response):
             return None
-        return replace(OPENAI_STREAM, answer=inherited.calling(tools, _said(response)))
+        return replace(OPENAI_STREAM, answer=inherited.with_tool_format(tools, _said(response)))
     done = stream.done
     return StreamRule(
-        answer=_answer_rule(stream).over(inherited, _said(stream)).calling(tools, _said(stream, response)),
+        answer=_answer_rule(stream)
+        .inherit_from(inherited, _said(stream))
+        .with_tool_format(tools, _said(stream, response)),
         framing=stream.framing,
         inner=stream.inner,
         cumulative=stream.mode == "cumulative",
@@ -74,11 +76,11 @@ def compile_errors(spec: RouteSpec) -> tuple[ErrorRule, ...]:
     )
 
 
-def _inherited(response: Any, stream: Any) -> AnswerRule | None:
+def _inherited(response: Any, stream: Any) -> ResponseRule | None:
     """What a stream reads where it says nothing itself."""
     if isinstance(response, ResponseSpec):
         rule = _answer_rule(response)
-        return rule.over(OPENAI_STREAM.answer, _said(response)) if _adjusts(response) else rule
+        return rule.inherit_from(OPENAI_STREAM.answer, _said(response)) if _adjusts(response) else rule
     return OPENAI_STREAM.answer if stream is not ABSENT and _adjusts(stream) else None
 
 
@@ -93,8 +95,8 @@ def _said(*specs: Any) -> frozenset[str]:
     return frozenset(name for spec, name in slots if getattr(spec, name, ABSENT) is not ABSENT)
 
 
-def _answer_rule(spec: AnswerSpec) -> AnswerRule:
+def _answer_rule(spec: AnswerSpec) -> ResponseRule:
     slots = {name: getattr(spec, name) for name in _said(spec)}
     usage = slots.pop("usage", None)
     parts = [(entry.name, getattr(usage, entry.name)) for entry in fields(usage)] if usage else []
-    return AnswerRule(**slots, usage=tuple((name, part) for name, part in parts if part is not None))
+    return ResponseRule(**slots, usage=tuple((name, part) for name, part in parts if part is not None))

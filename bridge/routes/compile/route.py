@@ -6,35 +6,35 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bridge.config.merge import overlay
+from bridge.config.merge import deep_merge
 from bridge.config.records import Record
 from bridge.config.value_types import INVALID
 from bridge.core import json
 from bridge.core.strings import Interpolated
 from bridge.framing import MESSAGES
 from bridge.prompts import PROMPTS, template_prompt, tokenizer_prompt
-from bridge.routes.compile.auth import compile_auth, compile_made
-from bridge.routes.compile.callouts import CallCompiler
-from bridge.routes.compile.fast_path import text_alone
-from bridge.routes.compile.requests import compile_body_rule, compile_tls, compile_urls
+from bridge.routes.compile.auth import compile_auth, compile_dynamic_auth
+from bridge.routes.compile.callouts import CalloutCompiler
+from bridge.routes.compile.fast_path import independent_text_path
+from bridge.routes.compile.requests import compile_body, compile_tls, compile_urls
 from bridge.routes.compile.responses import compile_errors, compile_stream, compile_whole
-from bridge.routes.rules.body_rules import AsIs, Built
-from bridge.routes.rules.error_mapping import Failing
+from bridge.routes.rules.body_rules import TemplateBody, UnchangedBody
+from bridge.routes.rules.error_mapping import ErrorMapper
 from bridge.routes.rules.openai_defaults import OPENAI_STREAM
-from bridge.routes.rules.request_template import Outgoing
-from bridge.routes.rules.response_rules import unread
+from bridge.routes.rules.request_template import RequestTemplate
+from bridge.routes.rules.response_rules import missing_outputs
 from bridge.routes.rules.route import Route
 from bridge.routes.rules.settings import TransportSpec
 from bridge.routes.spec import ABSENT
 from bridge.routes.spec.requests import RequestSpec
 from bridge.routes.spec.responses import StreamSpec
-from bridge.tool_formats import TOOLS
+from bridge.tool_formats import TOOL_FORMATS
 
 if TYPE_CHECKING:
     from bridge.config.problems import Problems
     from bridge.config.yaml_tree import Node
     from bridge.prompts import Prompt
-    from bridge.routes.compile.environment import Surroundings
+    from bridge.routes.compile.environment import LoadEnvironment
     from bridge.routes.rules.response_rules import StreamRule
     from bridge.routes.spec import RouteSpec
 
@@ -42,24 +42,26 @@ __all__ = ["compile_route"]
 
 
 def compile_route(
-    spec: RouteSpec, node: Node, surroundings: Surroundings, problems: Problems
+    spec: RouteSpec, node: Node, surroundings: LoadEnvironment, problems: Problems
 ) -> Route | None:
     """The route of a checked spec; None where further problems were found."""
     before = len(problems)
-    route = _Compiler(spec, node, surroundings, problems).route()
+    route = RouteCompiler(spec, node, surroundings, problems).route()
     return route if len(problems) == before else None
 
 
-class _Compiler:
+class RouteCompiler:
     """Compiles one route."""
 
-    def __init__(self, spec: RouteSpec, node: Node, surroundings: Surroundings, problems: Problems) -> None:
+    def __init__(
+        self, spec: RouteSpec, node: Node, surroundings: LoadEnvironment, problems: Problems
+    ) -> None:
         self._spec = spec
         self._node = node
         self._surroundings = surroundings
         self._problems = problems
         self._transport: TransportSpec = spec.upstream or TransportSpec()
-        self._tools = TOOLS[spec.tools] if spec.tools else None
+        self._tools = TOOL_FORMATS[spec.tools] if spec.tools else None
 
     def route(self) -> Route:
         spec = self._spec
@@ -68,16 +70,16 @@ class _Compiler:
             self._problem(
                 "response", "the server answers neither whole nor streamed", "`response` or `stream`"
             )
-        for finds in unread(whole, spec.serves):
+        for finds in missing_outputs(whole, spec.serves):
             self._problem(
                 "response", f"nothing here reads `{finds}`, which the route serves", f"`{finds}`, a slot"
             )
         outgoing = self._outgoing(stream if whole is None else None)
         streaming = self._streaming(outgoing, stream)
         body = outgoing.body
-        if self._tools and not all(isinstance(one.body, Built) for one in (outgoing, streaming)):
+        if self._tools and not all(isinstance(one.body, TemplateBody) for one in (outgoing, streaming)):
             self._problem("tools", "`tools` beside the client's own body", "`request.body`, with $.tools")
-        calls = CallCompiler(spec, self._node, self._bases(), outgoing, self._problems)
+        calls = CalloutCompiler(spec, self._node, self._bases(), outgoing, self._problems)
         session = calls.session()
         openai_whole, openai_stream = spec.response is ABSENT, stream is OPENAI_STREAM
         return Route(
@@ -93,13 +95,13 @@ class _Compiler:
             stream=stream,
             openai_whole=openai_whole,
             openai_stream=openai_stream,
-            alone=text_alone(stream, self._node),
-            plain=isinstance(body, AsIs) and openai_whole and openai_stream,
-            failing=Failing(compile_errors(spec), own_key=spec.auth == "client"),
+            fast_text_path=independent_text_path(stream, self._node),
+            is_passthrough=isinstance(body, UnchangedBody) and openai_whole and openai_stream,
+            failing=ErrorMapper(compile_errors(spec), own_key=spec.auth == "client"),
             session=session,
             calls=calls.calls(),
             poll=calls.poll(),
-            asks=calls.asks,
+            sends_request=calls.asks,
             cancel=calls.cancel(),
             pass_key=spec.auth == "client",
             emulate=spec.emulate,
@@ -115,7 +117,7 @@ class _Compiler:
             secrets=tuple(self._secrets()),
         )
 
-    def _outgoing(self, alone: StreamRule | None) -> Outgoing:
+    def _outgoing(self, alone: StreamRule | None) -> RequestTemplate:
         """The route's own request; `alone`: the server only streams, and so."""
         spec = self._spec
         keys, key_query = compile_auth(spec.auth, self._at("auth"), self._problems)
@@ -123,16 +125,16 @@ class _Compiler:
         bases = self._bases()
         if not bases and not (spec.poll and spec.calls):
             self._problem("upstream", "`upstream` is missing", "the URL of the model server")
-        return Outgoing(
+        return RequestTemplate(
             method=self._transport.method or "POST",
             urls=compile_urls(bases, spec.path, self._at("path"), self._problems, _schemes(alone)),
             # Header names are case-insensitive: the later of two equal ones replaces the earlier.
             headers=_merged(spec.headers or {}, own),
             query=spec.query or {},
-            body=compile_body_rule(spec.request, self._at("request"), self._problems),
+            body=compile_body(spec.request, self._at("request"), self._problems),
             keys=keys,
             key_query=key_query,
-            auth=compile_made(
+            auth=compile_dynamic_auth(
                 spec.auth,
                 self._at("auth"),
                 self._surroundings,
@@ -141,7 +143,7 @@ class _Compiler:
             ),
         )
 
-    def _streaming(self, outgoing: Outgoing, stream: StreamRule | None) -> Outgoing:
+    def _streaming(self, outgoing: RequestTemplate, stream: StreamRule | None) -> RequestTemplate:
         """What differs when streaming."""
         spec = self._spec.stream
         if not isinstance(spec, StreamSpec):
@@ -160,7 +162,7 @@ class _Compiler:
         body, own = outgoing.body, {}
         if spec.request is not None:
             merged = self._merged_request()
-            body = compile_body_rule(merged, self._at("stream", "request"), self._problems)
+            body = compile_body(merged, self._at("stream", "request"), self._problems)
             own = dict(spec.request.headers or {})
         return replace(
             outgoing,
@@ -178,7 +180,7 @@ class _Compiler:
         base = self._node.value.get("request")
         if base is None or ("body" in base.value) is not ("body" in top.value):
             return self._spec.stream.request  # edits and a body built from nothing cannot be mixed
-        merged = _REQUEST.check(overlay(_REQUEST.respelled(base), _REQUEST.respelled(top)), self._problems)
+        merged = _REQUEST.check(deep_merge(_REQUEST.canonical(base), _REQUEST.canonical(top)), self._problems)
         return None if merged is INVALID else merged
 
     def _prompt(self) -> Prompt:

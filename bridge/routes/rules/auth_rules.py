@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bridge.core.jwt import Signer
-    from bridge.expressions.templates import Builder
+    from bridge.core.jwt import JWTSigner
+    from bridge.expressions.templates import ValueTemplate
     from bridge.routes.rules.settings import TransportSpec
 
-__all__ = ["AWS", "CLAIMED", "HMAC", "JWT", "SIGNED", "Made", "OAuth2", "mask"]
+__all__ = ["AWS", "CLAIM_VARIABLES", "HMAC", "JWT", "SIGNED", "DynamicAuth", "OAuth2", "mask"]
 
-CLAIMED = ("key", "now", "exp")
+CLAIM_VARIABLES = ("key", "now", "exp")
 """What the claims of a token may read: the key as the file gives it, and times in seconds since 1970."""
 
 SIGNED = ("method", "host", "path", "query", "date", "now", "body", "key")
@@ -34,10 +34,10 @@ class JWT:
 
     renews: ClassVar = False
 
-    signer: Signer
+    signer: JWTSigner
     key: str
-    headers: Mapping[str, Builder]
-    claims: Mapping[str, Builder]
+    headers: Mapping[str, ValueTemplate]
+    claims: Mapping[str, ValueTemplate]
     expires: float
     header: str
     prefix: str
@@ -83,11 +83,11 @@ class HMAC:
 
     secret: str
     key: str
-    text: Builder
+    text: ValueTemplate
     algorithm: str
     encoding: str
-    headers: Mapping[str, Builder]
-    query: Mapping[str, Builder]
+    headers: Mapping[str, ValueTemplate]
+    query: Mapping[str, ValueTemplate]
 
     @property
     def shows(self) -> tuple[str, ...]:
@@ -121,4 +121,4 @@ def mask(text: str, secrets: Iterable[str]) -> str:
 
 _SHORTEST_SECRET = 4  # characters; a shorter text occurs everywhere
 
-Made = OAuth2 | JWT | HMAC | AWS
+DynamicAuth = OAuth2 | JWT | HMAC | AWS

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bridge.expressions.scope import Scope
-    from bridge.expressions.templates import Builder
+    from bridge.expressions.templates import ValueTemplate
 
-__all__ = ["AsIs", "BodyRule", "Built", "Edited"]
+__all__ = ["BodyRule", "EditedBody", "TemplateBody", "UnchangedBody"]
 
 Body = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class AsIs:
+class UnchangedBody:
     """The client's body, passed on."""
 
     reads: frozenset[str | None] = frozenset()
@@ -37,17 +37,17 @@ class AsIs:
         """The client's body, as the exchange has prepared it."""
         return body
 
-    def sends(self, name: str) -> bool:
+    def forwards(self, name: str) -> bool:
         """Whether the client's parameter reaches the server."""
         return True
 
-    def passes(self, name: str) -> bool:
+    def forwards_unchanged(self, name: str) -> bool:
         """Whether it does so whole."""
         return True
 
 
 @dataclass(frozen=True, slots=True)
-class Edited:
+class EditedBody:
     """The client's body, edited. `fields` is a template of a mapping, whose members are `sets`."""
 
     keep: frozenset[str] | None = None
@@ -55,7 +55,7 @@ class Edited:
     rename: Mapping[str, str] = field(default_factory=dict)
     message_keys: Mapping[str, str] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
-    fields: Builder | None = None
+    fields: ValueTemplate | None = None
     sets: frozenset[str] = frozenset()
 
     @property
@@ -66,20 +66,20 @@ class Edited:
     def build(self, scope: Scope, body: Body) -> Any:
         """The edited body."""
         edited = {
-            self.rename.get(name, name): value for name, value in self._renamable(body) if self.sends(name)
+            self.rename.get(name, name): value for name, value in self._renamable(body) if self.forwards(name)
         }
         if (self.message_keys or self.roles) and isinstance(edited.get("messages"), list):
             edited["messages"] = [self._message(message) for message in edited["messages"]]
         added = self.fields(scope) if self.fields else {}
         return edited | {name: value for name, value in added.items() if name != "messages"}
 
-    def sends(self, name: str) -> bool:
+    def forwards(self, name: str) -> bool:
         """Whether the client's parameter reaches the server."""
         return name not in self.drop and (self.keep is None or name in self.keep)
 
-    def passes(self, name: str) -> bool:
+    def forwards_unchanged(self, name: str) -> bool:
         """Whether it does so whole, and no field of the route takes its place."""
-        return self.sends(name) and name not in self.sets
+        return self.forwards(name) and name not in self.sets
 
     def _renamable(self, body: Body) -> list[tuple[str, Any]]:
         """The members; newer clients' `max_completion_tokens` stands for `max_tokens` where that is meant."""
@@ -104,10 +104,10 @@ class Edited:
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class TemplateBody:
     """A body built from nothing."""
 
-    template: Builder
+    template: ValueTemplate
 
     @property
     def reads(self) -> frozenset[str | None]:
@@ -119,13 +119,13 @@ class Built:
         built = self.template(scope)
         return {} if built is MISSING else built
 
-    def sends(self, name: str) -> bool:
+    def forwards(self, name: str) -> bool:
         """Whether the client's parameter reaches the server."""
         return name in self.reads or bool(self.reads & {None, "raw"})
 
-    def passes(self, name: str) -> bool:
+    def forwards_unchanged(self, name: str) -> bool:
         """Whether it does so whole."""
-        return name in self.template.passes or bool(self.reads & {None, "raw"})
+        return name in self.template.copied_members or bool(self.reads & {None, "raw"})
 
 
-BodyRule = AsIs | Edited | Built
+BodyRule = UnchangedBody | EditedBody | TemplateBody

@@ -6,29 +6,29 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.deltas import MISSING
-from bridge.core.errors import Kind, UpstreamError
+from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.expressions.transforms import convert
-from bridge.openai.error_bodies import read_failure
+from bridge.openai.error_bodies import parse_error_body
 from bridge.routes.rules.response_rules import ErrorRule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bridge.expressions.extractors import Slot
+    from bridge.expressions.extractors import Extractor
     from bridge.expressions.scope import Scope
 
-__all__ = ["Failing"]
+__all__ = ["ErrorMapper"]
 
 _PASSED = {400, 404, 408, 409, 413, 422, 429}
 
 
-class Failing(NamedTuple):
+class ErrorMapper(NamedTuple):
     """What a route knows of failure. `own_key`: the client's Authorization goes to the server itself."""
 
     rules: Sequence[ErrorRule]
     own_key: bool
 
-    def seen(self, scope: Scope) -> ErrorRule | None:
+    def match(self, scope: Scope) -> ErrorRule | None:
         """The rule by which a body or frame is a failure, whatever the HTTP status."""
         for rule in self.rules:
             if rule.when is not None and rule.when(scope):
@@ -39,11 +39,11 @@ class Failing(NamedTuple):
         """The failure that a body or frame reports: `text` is what it says literally."""
         if rule is None:
             rule = next((one for one in self.rules if one.when is None or one.when(scope)), _NO_RULE)
-        shown = read_failure(scope.doc, text, status)
+        shown = parse_error_body(scope.doc, text, status)
         message = _word(rule.message, scope) or shown.message
         mapped = convert(rule.status.read(scope), "int") if rule.status else MISSING
         return UpstreamError(
-            Kind.REFUSED,
+            UpstreamFailure.REFUSED,
             message,
             status=mapped if isinstance(mapped, int) and 400 <= mapped <= 599 else self._status(status),
             type=_word(rule.type, scope) or shown.type,
@@ -60,7 +60,7 @@ class Failing(NamedTuple):
         return status if status in (401, 403) and self.own_key else 502
 
 
-def _word(slot: Slot | None, scope: Scope) -> str | None:
+def _word(slot: Extractor | None, scope: Scope) -> str | None:
     found: Any = slot.read(scope) if slot else MISSING
     if isinstance(found, list):
         found = "; ".join(item for item in found if isinstance(item, str)) or MISSING
@@ -69,7 +69,7 @@ def _word(slot: Slot | None, scope: Scope) -> str | None:
     return str(found).strip() or None
 
 
-def _seconds(slot: Slot | None, scope: Scope) -> str | None:
+def _seconds(slot: Extractor | None, scope: Scope) -> str | None:
     found: Any = slot.read(scope) if slot else MISSING
     if isinstance(found, str):
         found = found.strip().removesuffix("s")  # Google's RetryInfo says 30s

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bridge.expressions.extractors import compile_slot
-from bridge.expressions.scope import Faults
+from bridge.expressions.scope import RuleErrors
 from bridge.routes.rules.response_rules import (
-    AnswerRule,
     FinishSlot,
+    ResponseRule,
     StreamRule,
     TextSlot,
     UsagePart,
@@ -31,10 +31,10 @@ _USAGE = {
 }
 
 
-def _rule(message: str, *others: str) -> AnswerRule:
-    faults = Faults()
+def _rule(message: str, *others: str) -> ResponseRule:
+    faults = RuleErrors()
     texts = [f"$item.{message}.content", "$item.text", *others]
-    rule = AnswerRule(
+    rule = ResponseRule(
         text=TextSlot.compile(texts, faults),
         reasoning=TextSlot.compile([f"$item.{message}.{name}" for name in _REASONING], faults),
         finish_reason=FinishSlot.compile({"path": "$item.finish_reason", "unset": ["null", "None"]}, faults),
@@ -53,7 +53,7 @@ def _rule(message: str, *others: str) -> AnswerRule:
 
 OPENAI_WHOLE = replace(
     _rule("message"),
-    embeddings=compile_slot("$.data", Faults()),
-    images=compile_choices("$.data", Faults()),
+    embeddings=compile_slot("$.data", RuleErrors()),
+    images=compile_choices("$.data", RuleErrors()),
 )
 OPENAI_STREAM = StreamRule(_rule("delta", "$item.message.content"), done_promised=True, finish_ends=True)

@@ -15,13 +15,13 @@ from bridge.core.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bridge.expressions.extractors import Slot
+    from bridge.expressions.extractors import Extractor
     from bridge.expressions.scope import Scope
-    from bridge.expressions.templates import Asked, Builder
-    from bridge.routes.rules.auth_rules import Made
+    from bridge.expressions.templates import RequestCondition, ValueTemplate
+    from bridge.routes.rules.auth_rules import DynamicAuth
     from bridge.routes.rules.body_rules import BodyRule
 
-__all__ = ["Call", "Outgoing", "Session", "UpstreamRequest", "make_request", "origin"]
+__all__ = ["Callout", "RequestTemplate", "SessionRule", "UpstreamRequest", "make_request", "origin"]
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class UpstreamRequest:
     urls: tuple[str, ...]
     headers: Mapping[str, str]
     body: bytes | None
-    auth: Made | None = None
+    auth: DynamicAuth | None = None
     websocket: int | None = None
 
 
@@ -54,7 +54,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
-class Outgoing:
+class RequestTemplate:
     """How a request is made: templates of its parts over the request document.
 
     `keys` and `key_query` show the server's key, `auth` makes one. Where a URL comes from a server's answer
@@ -63,13 +63,13 @@ class Outgoing:
     """
 
     method: str
-    urls: tuple[Builder, ...]
-    headers: Mapping[str, Builder]
-    query: Mapping[str, Builder]
+    urls: tuple[ValueTemplate, ...]
+    headers: Mapping[str, ValueTemplate]
+    query: Mapping[str, ValueTemplate]
     body: BodyRule | None
-    keys: Mapping[str, Builder] = field(default_factory=dict)
-    key_query: Mapping[str, Builder] = field(default_factory=dict)
-    auth: Made | None = None
+    keys: Mapping[str, ValueTemplate] = field(default_factory=dict)
+    key_query: Mapping[str, ValueTemplate] = field(default_factory=dict)
+    auth: DynamicAuth | None = None
     origins: frozenset[str | None] | None = None
     websocket: int | None = None
 
@@ -86,13 +86,13 @@ class Outgoing:
         parts = [*self.urls, *self.headers.values(), *self.query.values(), *self.keys.values()]
         return all(part.literal for part in [*parts, *self.key_query.values()])
 
-    def shows_keys(self, url: str) -> bool:
+    def may_send_credentials(self, url: str) -> bool:
         """Whether the keys may go to a URL."""
         return self.origins is None or origin(url) in self.origins - {None}
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Callout:
     """A call around an answer. `at` is where in the file it stands.
 
     `url` reads its URL from the newest answer, where its own are none. With `until` it is made again, every
@@ -100,10 +100,10 @@ class Call:
     """
 
     at: str
-    outgoing: Outgoing
-    when: Asked | None = None
-    url: Slot | None = None
-    values: tuple[tuple[str, Slot], ...] = ()
+    outgoing: RequestTemplate
+    when: RequestCondition | None = None
+    url: Extractor | None = None
+    values: tuple[tuple[str, Extractor], ...] = ()
     until: Callable[[Scope], bool] | None = None
     every: float = 0.5
     timeout: float = 300.0
@@ -115,16 +115,16 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class SessionRule:
     """What a server keeps between calls. `id`: where the answer itself names it, if nothing opens it.
 
     `conversation`: it is kept for the next turn, and found `by` the transcript, `user` or a header of the
     client; at `most` so many are kept in `store`, each for `ttl` seconds.
     """
 
-    open: Call | None
-    id: Slot | None
-    close: Call | None
+    open: Callout | None
+    id: Extractor | None
+    close: Callout | None
     conversation: bool
     by: str
     header: str | None
@@ -134,7 +134,7 @@ class Session:
 
 
 def make_request(
-    outgoing: Outgoing,
+    outgoing: RequestTemplate,
     scope: Scope,
     body: bytes | None,
     headers: Mapping[str, str],
@@ -146,7 +146,7 @@ def make_request(
     Raises RequestError where a value cannot be part of a header.
     """
     urls = (url,) if url is not None else tuple(str(one(scope)) for one in outgoing.urls)
-    shown = url is None or outgoing.shows_keys(url)
+    shown = url is None or outgoing.may_send_credentials(url)
     given = {"Accept-Encoding": "identity"} | dict(headers)
     if body is not None:
         given["Content-Type"] = "application/json"

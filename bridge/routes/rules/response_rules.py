@@ -11,18 +11,27 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.deltas import FINISH_REASONS, MISSING
-from bridge.expressions.conditions import compile_when, same
-from bridge.expressions.extractors import Slot, compile_slot
+from bridge.expressions.conditions import compile_when, values_equal
+from bridge.expressions.extractors import Extractor, compile_slot
 from bridge.expressions.paths import Path, compile_path, is_path
 from bridge.openai.endpoints import ENDPOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from bridge.expressions.scope import Faults, Scope
+    from bridge.expressions.scope import RuleErrors, Scope
     from bridge.tool_formats import ToolFormat
 
-__all__ = ["OFF", "AnswerRule", "ErrorRule", "FinishSlot", "StreamRule", "TextSlot", "UsagePart", "unread"]
+__all__ = [
+    "OFF",
+    "ErrorRule",
+    "FinishSlot",
+    "ResponseRule",
+    "StreamRule",
+    "TextSlot",
+    "UsagePart",
+    "missing_outputs",
+]
 
 OFF = None
 """A slot that is turned off with null, where leaving it out would inherit the response's."""
@@ -31,14 +40,14 @@ OFF = None
 class TextSlot(NamedTuple):
     """Where the text is, and what is done to it as text."""
 
-    slot: Slot
+    slot: Extractor
     parse: bool = False  # the text is itself JSON
     strip_prompt: bool = False  # the server repeats the prompt ahead of its answer
     trim: bool = False
     glue: str = ""  # what joins a list of strings
 
     @classmethod
-    def compile(cls, value: Any, faults: Faults) -> TextSlot:
+    def compile(cls, value: Any, faults: RuleErrors) -> TextSlot:
         """From what the file says at `text`."""
         if not isinstance(value, dict):
             return cls(compile_slot(value, faults))
@@ -57,11 +66,11 @@ class TextSlot(NamedTuple):
 class FinishSlot(NamedTuple):
     """Where the reason for the end is; `unset` are values that mean: not ended yet."""
 
-    slot: Slot
-    unset: tuple[Any, ...] = ()
+    slot: Extractor
+    not_finished: tuple[Any, ...] = ()
 
     @classmethod
-    def compile(cls, value: Any, faults: Faults) -> FinishSlot:
+    def compile(cls, value: Any, faults: RuleErrors) -> FinishSlot:
         """From what the file says at `finish_reason`."""
         unset = value.get("unset", []) if isinstance(value, dict) else []
         return cls(
@@ -72,7 +81,12 @@ class FinishSlot(NamedTuple):
     def read(self, scope: Scope) -> str | None:
         """A word of OpenAI's vocabulary, or None while the answer goes on."""
         found = self.slot.read(scope)
-        if found is MISSING or found == "" or found is False or any(same(found, item) for item in self.unset):
+        if (
+            found is MISSING
+            or found == ""
+            or found is False
+            or any(values_equal(found, item) for item in self.not_finished)
+        ):
             return None
         return found if isinstance(found, str) and found in FINISH_REASONS else "stop"
 
@@ -80,11 +94,11 @@ class FinishSlot(NamedTuple):
 class UsagePart(NamedTuple):
     """Where one token count is; `total`: the counts of all frames are added, else the latest one holds."""
 
-    slot: Slot
+    slot: Extractor
     total: bool = False
 
     @classmethod
-    def compile(cls, value: Any, faults: Faults) -> UsagePart:
+    def compile(cls, value: Any, faults: RuleErrors) -> UsagePart:
         """From what the file says at a part of `usage`."""
         total = value.get("sum", False) if isinstance(value, dict) else False
         if not isinstance(total, bool):
@@ -93,25 +107,25 @@ class UsagePart(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerRule:
+class ResponseRule:
     """The slots of an answer. None: there is nothing of that to find."""
 
     text: TextSlot | None = None
     reasoning: TextSlot | None = None
-    role: Slot | None = None
+    role: Extractor | None = None
     finish_reason: FinishSlot | None = None
-    tool_calls: Slot | None = None
+    tool_calls: Extractor | None = None
     usage: tuple[tuple[str, UsagePart], ...] = ()
-    id: Slot | None = None
-    logprobs: Slot | None = None
+    id: Extractor | None = None
+    logprobs: Extractor | None = None
     choices: Path | None = None
-    embeddings: Slot | None = None
+    embeddings: Extractor | None = None
     images: Path | None = None
-    url: Slot | None = None
-    b64_json: Slot | None = None
-    revised_prompt: Slot | None = None
+    url: Extractor | None = None
+    b64_json: Extractor | None = None
+    revised_prompt: Extractor | None = None
 
-    def calling(self, tools: ToolFormat | None, said: frozenset[str]) -> AnswerRule:
+    def with_tool_format(self, tools: ToolFormat | None, said: frozenset[str]) -> ResponseRule:
         """This rule with calls of tools read in a format, unless it `said` where they are, or null."""
         if tools is None or self.tool_calls is not None or "tool_calls" in said:
             return self
@@ -120,9 +134,9 @@ class AnswerRule:
         def calls(scope: Scope) -> Any:
             return list(read(scope.item if on_item else scope.doc)) or MISSING
 
-        return replace(self, tool_calls=Slot(calls, ()))
+        return replace(self, tool_calls=Extractor(calls, ()))
 
-    def over(self, inherited: AnswerRule | None, said: frozenset[str]) -> AnswerRule:
+    def inherit_from(self, inherited: ResponseRule | None, said: frozenset[str]) -> ResponseRule:
         """This rule where it `said` something, the inherited one elsewhere.
 
         A text of its own that is not read with `$item` is one answer: there are no choices to inherit.
@@ -142,7 +156,7 @@ class StreamRule:
     `finish_ends`: a reason for the end says so too.
     """
 
-    answer: AnswerRule
+    answer: ResponseRule
     framing: str = "sse"
     inner: str = "json"
     cumulative: bool = False
@@ -153,7 +167,7 @@ class StreamRule:
     done_literal: str = "[DONE]"
     done_promised: bool = False
     finish_ends: bool = False
-    replace: Slot | None = None
+    replace: Extractor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,28 +175,28 @@ class ErrorRule:
     """One way in which the server reports failure. Without `when`: a non-2xx status."""
 
     when: Callable[[Scope], bool] | None = None
-    message: Slot | None = None
-    type: Slot | None = None
-    code: Slot | None = None
-    status: Slot | None = None
-    retry_after: Slot | None = None
+    message: Extractor | None = None
+    type: Extractor | None = None
+    code: Extractor | None = None
+    status: Extractor | None = None
+    retry_after: Extractor | None = None
 
 
-def unread(whole: AnswerRule | None, serves: Iterable[str]) -> Iterator[str]:
+def missing_outputs(whole: ResponseRule | None, serves: Iterable[str]) -> Iterator[str]:
     """The slots beside `text` that served endpoints ask for, and that a rule of whole answers lacks."""
-    for finds in dict.fromkeys(ENDPOINTS[name].finds for name in serves):
+    for finds in dict.fromkeys(ENDPOINTS[name].output for name in serves):
         if finds != "text" and (whole is None or getattr(whole, finds) is None):
             yield finds
 
 
-def compile_word(value: Any, faults: Faults) -> Slot:
+def compile_word(value: Any, faults: RuleErrors) -> Extractor:
     """A slot, or a word that stands for itself."""
     if isinstance(value, str | int) and not isinstance(value, bool) and not is_path(value):
-        return Slot(lambda scope: value, ())
+        return Extractor(lambda scope: value, ())
     return compile_slot(value, faults)
 
 
-def compile_choices(value: Any, faults: Faults) -> Path | None:
+def compile_choices(value: Any, faults: RuleErrors) -> Path | None:
     """The path of the list of answers."""
     if not is_path(value):
         faults.add(f"`{value}` is no path", expected="the path of a list, such as $.results[*]")
@@ -194,6 +208,6 @@ def compile_choices(value: Any, faults: Faults) -> Path | None:
         return None
 
 
-def compile_done(value: Any, faults: Faults) -> str | Callable[[Scope], bool]:
+def compile_done(value: Any, faults: RuleErrors) -> str | Callable[[Scope], bool]:
     """A literal, or a condition whose frame is still read."""
     return str(value) if isinstance(value, str) else compile_when(value, faults)

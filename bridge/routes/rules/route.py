@@ -11,32 +11,32 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.openai.endpoints import CHAT, ENDPOINTS
-from bridge.openai.request_validation import PARAMETERS, STRUCTURE
+from bridge.openai.request_validation import PARAMETERS, STRUCTURAL_FIELDS
 from bridge.routes.rules.auth_rules import mask
-from bridge.routes.rules.body_rules import AsIs
+from bridge.routes.rules.body_rules import UnchangedBody
 from bridge.routes.rules.request_template import UpstreamRequest, make_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bridge.config.yaml_tree import Node
-    from bridge.expressions.extractors import Slot
+    from bridge.expressions.extractors import Extractor
     from bridge.expressions.paths import Path
     from bridge.expressions.scope import Scope
-    from bridge.expressions.templates import Builder
+    from bridge.expressions.templates import ValueTemplate
     from bridge.openai.endpoints import Endpoint
     from bridge.prompts import Prompt
     from bridge.routes.rules.body_rules import BodyRule
-    from bridge.routes.rules.error_mapping import Failing
-    from bridge.routes.rules.request_template import Call, Outgoing, Session
-    from bridge.routes.rules.response_rules import AnswerRule, StreamRule
+    from bridge.routes.rules.error_mapping import ErrorMapper
+    from bridge.routes.rules.request_template import Callout, RequestTemplate, SessionRule
+    from bridge.routes.rules.response_rules import ResponseRule, StreamRule
     from bridge.routes.rules.settings import EmulateSpec, LimitsSpec, SampleSpec, TransportSpec
     from bridge.tool_formats import ToolFormat
 
-__all__ = ["Course", "Looks", "Route", "printable"]
+__all__ = ["EndpointPlan", "RequiredMembers", "Route", "header_safe"]
 
 
-class Looks(NamedTuple):
+class RequiredMembers(NamedTuple):
     """What is looked at of the request document: the `names` of its members, "None" where that may be all.
 
     The others say what of it has to be made: the `prompt`, some `text` of the messages (`system_alone`: no
@@ -50,7 +50,7 @@ class Looks(NamedTuple):
     system_alone: bool
 
     @classmethod
-    def at(cls, names: frozenset[str]) -> Looks:
+    def at(cls, names: frozenset[str]) -> RequiredMembers:
         """What these names are of."""
         texts, turns = names & _OF_TEXT, names & _OF_TURNS
         return cls(names, "prompt" in names, bool(texts), bool(turns), texts == {"system"})
@@ -72,24 +72,24 @@ class Route:
 
     name: str
     models: tuple[str, ...]
-    model: Builder | None
+    model: ValueTemplate | None
     serves: frozenset[str]
     prompt: Prompt
     tools: ToolFormat | None
-    outgoing: Outgoing
-    streaming: Outgoing
-    whole: AnswerRule | None
+    outgoing: RequestTemplate
+    streaming: RequestTemplate
+    whole: ResponseRule | None
     stream: StreamRule | None
     openai_whole: bool
     openai_stream: bool
-    alone: Path | None
-    plain: bool
-    failing: Failing
-    session: Session | None
-    calls: tuple[Call, ...]
-    poll: Call | None
-    asks: bool
-    cancel: Call | None
+    fast_text_path: Path | None
+    is_passthrough: bool
+    failing: ErrorMapper
+    session: SessionRule | None
+    calls: tuple[Callout, ...]
+    poll: Callout | None
+    sends_request: bool
+    cancel: Callout | None
     pass_key: bool
     emulate: EmulateSpec
     refuses_unsupported: bool
@@ -99,48 +99,48 @@ class Route:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @cached_property
-    def courses(self) -> Mapping[tuple[str, bool], Course]:
+    def plans(self) -> Mapping[tuple[str, bool], EndpointPlan]:
         """How requests take their way, by their endpoint's name and whether a stream is wanted."""
         return {
-            (name, wanted): Course(self, endpoint, wanted=wanted)
+            (name, wanted): EndpointPlan(self, endpoint, wanted=wanted)
             for name, endpoint in ENDPOINTS.items()
             for wanted in (False, True)
         }
 
     @cached_property
-    def around(self) -> tuple[Call, ...]:
+    def callouts(self) -> tuple[Callout, ...]:
         """All calls around an answer."""
         session = self.session
         opened = (session.open, session.close) if session else ()
         return tuple(call for call in (*opened, *self.calls, self.poll, self.cancel) if call is not None)
 
     @cached_property
-    def finds(self) -> frozenset[str]:
+    def extracted_members(self) -> frozenset[str]:
         """The members of the request document that are read from servers' answers."""
         found = frozenset({"session"} if self.session else ())
-        return found.union(*({name for name, _ in call.values} for call in self.around))
+        return found.union(*({name for name, _ in call.values} for call in self.callouts))
 
     @cached_property
     def reads_around(self) -> frozenset[str | None]:
         """The members of the request document that they look at."""
-        return frozenset[str | None]().union(*(call.reads for call in self.around))
+        return frozenset[str | None]().union(*(call.reads for call in self.callouts))
 
     @cached_property
     def printed(self) -> str:
         """Its name as a header takes it."""
-        return printable(self.name)
+        return header_safe(self.name)
 
     def masked(self, text: str) -> str:
         """A text for people, without the keys of this route."""
         return mask(text, self.secrets)
 
 
-def printable(text: str) -> str:
+def header_safe(text: str) -> str:
     """A name as a header takes it."""
     return text.encode("ascii", "backslashreplace").decode().replace("\r", " ").replace("\n", " ")
 
 
-class Course:
+class EndpointPlan:
     """One endpoint of a route, `wanted` as a stream or not.
 
     `stream` None: the server is asked to answer whole. `told`: what is the same in all request documents.
@@ -154,47 +154,75 @@ class Course:
     """
 
     __slots__ = (
-        "_bodies", "_fixed", "_known", "answer_limit", "around", "beside", "body", "changes", "cuts",
-        "endpoint", "failing", "finds", "frame_limit", "is_text", "looks", "outgoing", "passes", "prompted",
-        "reads", "route", "session", "several", "short", "stream", "tells_stop", "told", "wanted", "whole",
+        "_bodies",
+        "_fixed",
+        "_known",
+        "answer_limit",
+        "body",
+        "changes",
+        "client_streams",
+        "constants",
+        "cuts",
+        "endpoint",
+        "failing",
+        "fast_path_excludes",
+        "fast_rule",
+        "frame_limit",
+        "has_callouts",
+        "is_text",
+        "looks",
+        "multiple_choices",
+        "outgoing",
+        "output",
+        "passes",
+        "prompted",
+        "reads",
+        "route",
+        "session",
+        "stream",
+        "tells_stop",
+        "whole",
     )  # fmt: skip
 
     def __init__(self, route: Route, endpoint: Endpoint, *, wanted: bool) -> None:
-        texts = endpoint.finds == "text"
+        texts = endpoint.output == "text"
         # What the server cannot do is made of what it can.
         streams = texts and route.stream is not None and (wanted or route.whole is None)
         self.route = route
         self.endpoint = endpoint
-        self.wanted = wanted and texts
+        self.client_streams = wanted and texts
         self.outgoing = route.streaming if streams else route.outgoing
-        self.body: BodyRule = self.outgoing.body or AsIs()
+        self.body: BodyRule = self.outgoing.body or UnchangedBody()
         self.reads = self.outgoing.reads | route.reads_around
-        self.looks = Looks.at(frozenset(map(str, self.reads)))
-        self.prompted = Looks.at(self.looks.names | route.prompt.variables)
+        self.looks = RequiredMembers.at(frozenset(map(str, self.reads)))
+        self.prompted = RequiredMembers.at(self.looks.names | route.prompt.variables)
         self.whole = route.whole
         self.stream = route.stream if streams else None
         self.failing = route.failing
-        self.finds = endpoint.finds
+        self.output = endpoint.output
         self.session = route.session.id if route.session else None
         self.frame_limit = route.limits.frame
         timeout = route.transport.timeouts.answer
-        self.told = {"endpoint": endpoint.path, "stream": self.stream is not None, "timeout": timeout}
+        self.constants = {"endpoint": endpoint.path, "stream": self.stream is not None, "timeout": timeout}
         self.answer_limit = route.limits.answer
         text = route.whole.text if texts and route.whole else None
         self.is_text = text is not None and text.slot.whole
-        sent = [*([self.outgoing] if route.asks else []), *(call.outgoing for call in route.around)]
+        sent = [
+            *([self.outgoing] if route.sends_request else []),
+            *(call.outgoing for call in route.callouts),
+        ]
         self._bodies = [one.body for one in sent if one.method != "GET" and one.body is not None]
-        self.several = self._several()
-        self.around = bool(route.around) or route.session is not None
+        self.multiple_choices = self._several()
+        self.has_callouts = bool(route.callouts) or route.session is not None
         self.changes = route.model is not None or (texts and streams is not wanted)
         self.passes = self._passes()
-        self.short = None if wanted or streams or not texts else self._short()
-        self.beside = () if self.short is None else _beside(self.short)
-        self.tells_stop = self.outgoing.body is not None and self.outgoing.body.passes("stop")
+        self.fast_rule = None if wanted or streams or not texts else self._short()
+        self.fast_path_excludes = () if self.fast_rule is None else _beside(self.fast_rule)
+        self.tells_stop = self.outgoing.body is not None and self.outgoing.body.forwards_unchanged("stop")
         self.cuts = route.emulate.stop and (bool(route.prompt.cut) or not self.tells_stop)
         emulated = {name for name in ("stop", "n") if getattr(route.emulate, name)}
         arriving = {name for name in PARAMETERS if self._arrives(name)}
-        self._known = STRUCTURE | emulated | _DONE_HERE[endpoint.finds] | arriving
+        self._known = STRUCTURAL_FIELDS | emulated | _DONE_HERE[endpoint.output] | arriving
         self._fixed: UpstreamRequest | None = None
 
     def dropped(self, body: Mapping[str, Any]) -> tuple[str, ...]:
@@ -225,18 +253,18 @@ class Course:
 
     def reaches(self, name: str) -> bool:
         """Whether a parameter reaches the server, in the request or in a call around it."""
-        return name in self.reads or any(body.sends(name) for body in self._bodies)
+        return name in self.reads or any(body.forwards(name) for body in self._bodies)
 
     def _arrives(self, name: str) -> bool:
         """The same of it, or of the member of the request document that says the same."""
         if self.reaches(name):
             return True
-        if name == "parallel_tool_calls" and self.route.tools and self.route.tools.folds_parallel:
+        if name == "parallel_tool_calls" and self.route.tools and self.route.tools.choice_sets_parallel:
             return self.reaches("tool_choice")
         return name == "max_completion_tokens" and self.reaches("max_tokens")
 
     def _several(self) -> bool:
-        match self.finds:
+        match self.output:
             case "embeddings":
                 return False
             case "images":
@@ -247,13 +275,13 @@ class Course:
 
     def _passes(self) -> bool:
         route = self.route
-        if (self.stream is not None) is not self.wanted:
+        if (self.stream is not None) is not self.client_streams:
             return False
-        return route.openai_stream if self.wanted else route.openai_whole and self.whole is not None
+        return route.openai_stream if self.client_streams else route.openai_whole and self.whole is not None
 
-    def _short(self) -> AnswerRule | None:
+    def _short(self) -> ResponseRule | None:
         rule = self.whole
-        if rule is None or rule.text is None or self.around or self.route.emulate.usage == "estimate":
+        if rule is None or rule.text is None or self.has_callouts or self.route.emulate.usage == "estimate":
             return None
         if self.passes:
             return rule if self.endpoint is CHAT else None
@@ -267,7 +295,7 @@ class Course:
         return "text/event-stream" if self.stream.framing == "sse" else "*/*"
 
 
-def _beside(rule: AnswerRule) -> tuple[Slot, ...]:
+def _beside(rule: ResponseRule) -> tuple[Extractor, ...]:
     """The slots of what no short answer has."""
     slots = (rule.reasoning and rule.reasoning.slot, rule.tool_calls, rule.logprobs)
     return tuple(slot for slot in slots if slot is not None)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.config.quantities import DURATION, SIZE
-from bridge.config.records import Record, key, record
-from bridge.config.value_types import ANY, FLAG, TEXT, Choice, ListOf, MapOf, Text, Whole
+from bridge.config.records import Record, option, record
+from bridge.config.value_types import ANY, FLAG, TEXT, Integer, Keyword, ListOf, MapOf, Text
 from bridge.openai.endpoints import ENDPOINTS
 
 __all__ = [
@@ -18,16 +18,18 @@ __all__ = [
 ABSENT = "absent"
 """The default of what may be inherited or turned off, and of bodies, which may be null."""
 
-METHOD = Choice(("GET", "POST", "PUT", "PATCH", "DELETE"))
+METHOD = Keyword(("GET", "POST", "PUT", "PATCH", "DELETE"))
 URL = Text("a URL, such as http://127.0.0.1:8000/api/chat")
 
 
 @record
 class TimeoutsSpec:
-    connect: float = key(DURATION, "until the connection stands, TLS included", default=10.0)
-    first_byte: float = key(DURATION, "from the request's last byte until the answer's head", default=300.0)
-    idle: float = key(DURATION, "between two pieces of an answer", default=120.0)
-    total: float | None = key(
+    connect: float = option(DURATION, "until the connection stands, TLS included", default=10.0)
+    first_byte: float = option(
+        DURATION, "from the request's last byte until the answer's head", default=300.0
+    )
+    idle: float = option(DURATION, "between two pieces of an answer", default=120.0)
+    total: float | None = option(
         DURATION, "from begin to end; without it an answer may go on for ever", default=None
     )
 
@@ -40,61 +42,63 @@ class TimeoutsSpec:
 
 @dataclass(frozen=True)  # not a record: connections and contexts are found by it
 class TLSSpec:
-    verify: bool = key(FLAG, "whether the server's certificate is checked", default=True)
-    ca: str | None = key(TEXT, "a file of certificates to trust instead of the system's", default=None)
-    cert: str | None = key(TEXT, "the client's certificate, a file", default=None)
-    private_key: str | None = key(TEXT, "its private key, a file", default=None, name="key")
-    server_name: str | None = key(TEXT, "the name expected in the certificate", default=None)
+    verify: bool = option(FLAG, "whether the server's certificate is checked", default=True)
+    ca: str | None = option(TEXT, "a file of certificates to trust instead of the system's", default=None)
+    cert: str | None = option(TEXT, "the client's certificate, a file", default=None)
+    private_key: str | None = option(TEXT, "its private key, a file", default=None, name="key")
+    server_name: str | None = option(TEXT, "the name expected in the certificate", default=None)
 
 
 @record
 class RetrySpec:
-    attempts: int = key(
-        Whole(0, 10), "how often a request is sent again that failed before any output", default=2
+    attempts: int = option(
+        Integer(0, 10), "how often a request is sent again that failed before any output", default=2
     )
-    on: tuple[str, ...] = key(
-        ListOf(Choice(("connect", "disconnect", "timeout", "429", "500", "502", "503", "504"))),
+    on: tuple[str, ...] = option(
+        ListOf(Keyword(("connect", "disconnect", "timeout", "429", "500", "502", "503", "504"))),
         "which failures are worth it: no connection, closed before an answer, too slow, or these statuses",
         default=("connect", "disconnect", "429", "502", "503", "504"),
     )
-    backoff: float = key(
+    backoff: float = option(
         DURATION, "the pause before the first retry, doubled for each further one", default=0.2
     )
 
 
 @record
 class TransportSpec:
-    url: str | None = key(URL, "where requests go, exactly as written", default=None)
-    method: str | None = key(METHOD, "the HTTP method", default=None)
-    timeouts: TimeoutsSpec = key(Record(TimeoutsSpec), "how long to wait", default=TimeoutsSpec())
-    tls: TLSSpec = key(Record(TLSSpec), "how https servers are trusted", default=TLSSpec())
-    proxy: str | None = key(Text("the URL of an HTTP proxy"), "a forward proxy to go through", default=None)
-    retry: RetrySpec | None = key(
+    url: str | None = option(URL, "where requests go, exactly as written", default=None)
+    method: str | None = option(METHOD, "the HTTP method", default=None)
+    timeouts: TimeoutsSpec = option(Record(TimeoutsSpec), "how long to wait", default=TimeoutsSpec())
+    tls: TLSSpec = option(Record(TLSSpec), "how https servers are trusted", default=TLSSpec())
+    proxy: str | None = option(
+        Text("the URL of an HTTP proxy"), "a forward proxy to go through", default=None
+    )
+    retry: RetrySpec | None = option(
         Record(RetrySpec), "whether to try again, and when; absent: never", default=None
     )
-    replicas: tuple[str, ...] = key(
+    replicas: tuple[str, ...] = option(
         ListOf(URL, least=1), "further URLs of the same server, used in turn", default=()
     )
 
 
 @record
 class LimitsSpec:
-    body: int = key(SIZE, "of a client's body", default=32 * 2**20)
-    frame: int = key(SIZE, "of one frame of a stream", default=8 * 2**20)
-    answer: int = key(SIZE, "of one upstream answer", default=256 * 2**20)
-    concurrency: int = key(Whole(0), "answers in flight at once; 0: no bound", default=0)
-    queue: int = key(Whole(0), "requests that may wait for a place; the next one gets 429", default=100)
+    body: int = option(SIZE, "of a client's body", default=32 * 2**20)
+    frame: int = option(SIZE, "of one frame of a stream", default=8 * 2**20)
+    answer: int = option(SIZE, "of one upstream answer", default=256 * 2**20)
+    concurrency: int = option(Integer(0), "answers in flight at once; 0: no bound", default=0)
+    queue: int = option(Integer(0), "requests that may wait for a place; the next one gets 429", default=100)
 
 
 @record
 class EmulateSpec:
-    stop: bool = key(FLAG, "cut at stop strings that were not sent", default=True)
-    n: bool = key(FLAG, "as many upstream calls as answers are wanted", default=True)
-    batch: int | None = key(
-        Whole(1), "inputs of embeddings that one call takes; absent: all of them", default=None
+    stop: bool = option(FLAG, "cut at stop strings that were not sent", default=True)
+    n: bool = option(FLAG, "as many upstream calls as answers are wanted", default=True)
+    batch: int | None = option(
+        Integer(1), "inputs of embeddings that one call takes; absent: all of them", default=None
     )
-    usage: str = key(
-        Choice(("off", "estimate")),
+    usage: str = option(
+        Keyword(("off", "estimate")),
         "token counts that the server does not tell: none, or a rule of thumb, marked as one",
         default="off",
     )
@@ -102,16 +106,16 @@ class EmulateSpec:
 
 @record
 class SampleSpec:
-    request: Any = key(ANY, "the client's body")
-    endpoint: str = key(Choice(ENDPOINTS), "what the client called", default="chat")
-    sends: Any = key(ANY, "the body that must reach the server", default=ABSENT)
-    url: str | None = key(TEXT, "the URL it must reach", default=None)
-    headers: dict[str, str] = key(MapOf(Text(lenient=True)), "headers it must carry", default=None)
-    receives: Any = key(
+    request: Any = option(ANY, "the client's body")
+    endpoint: str = option(Keyword(ENDPOINTS), "what the client called", default="chat")
+    sends: Any = option(ANY, "the body that must reach the server", default=ABSENT)
+    url: str | None = option(TEXT, "the URL it must reach", default=None)
+    headers: dict[str, str] = option(MapOf(Text(lenient=True)), "headers it must carry", default=None)
+    receives: Any = option(
         ANY,
         "what the server answers: JSON, the raw text of a stream, or the list of a websocket's messages",
         default=ABSENT,
     )
-    status: int = key(Whole(100, 599), "the HTTP status of that", default=200)
-    response_headers: dict[str, str] = key(MapOf(Text(lenient=True)), "headers of that", default=None)
-    answers: Any = key(ANY, "the text, or a mapping to hold against the OpenAI answer", default=ABSENT)
+    status: int = option(Integer(100, 599), "the HTTP status of that", default=200)
+    response_headers: dict[str, str] = option(MapOf(Text(lenient=True)), "headers of that", default=None)
+    answers: Any = option(ANY, "the text, or a mapping to hold against the OpenAI answer", default=ABSENT)

@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.config.quantities import DURATION
-from bridge.config.records import Record, Short, key, record
+from bridge.config.records import Record, Shorthand, option, record
 from bridge.config.value_types import (
     TEXT,
-    Choice,
+    AnyOf,
     Deferred,
-    Either,
+    Integer,
+    Keyword,
     ListOf,
     MapOf,
     OneOrMany,
-    Placed,
     Text,
-    Whole,
+    WithNode,
 )
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.prompts import PROMPTS
@@ -30,7 +30,7 @@ from bridge.routes.spec.callouts import CallSpec, PollSpec, SessionSpec, ValuesS
 from bridge.routes.spec.requests import HEADERS, PromptSpec, RequestSpec
 from bridge.routes.spec.responses import RESPONSE, STREAM, ErrorSpec
 from bridge.routes.spec.value_types import TEMPLATE, Constant
-from bridge.tool_formats import TOOLS
+from bridge.tool_formats import TOOL_FORMATS
 
 if TYPE_CHECKING:
     from bridge.config.yaml_tree import Node
@@ -43,86 +43,92 @@ _ADDRESS_OR_OFF = Text("HOST:PORT, or off", pattern=r".*:\d{1,5}|off")
 
 @record
 class RouteSpec:
-    models: tuple[str, ...] = key(OneOrMany(TEXT), "the models it answers for: names, or globs such as glm-*")
-    name: str | None = key(TEXT, "the route's label in metrics and logs; else its first model", default=None)
-    model: Any = key(TEMPLATE, "the name sent upstream; else the one the client asked for", default=None)
-    serves: tuple[str, ...] = key(
-        OneOrMany(Choice(ENDPOINTS)), "the endpoints it answers", default=("chat", "completions")
+    models: tuple[str, ...] = option(
+        OneOrMany(TEXT), "the models it answers for: names, or globs such as glm-*"
     )
-    preset: str | None = key(TEXT, "a shipped route to build on", default=None)
-    upstream: Any = key(
-        Short(Record(TransportSpec), "url", URL, f"{URL.expected}, or a mapping"),
+    name: str | None = option(
+        TEXT, "the route's label in metrics and logs; else its first model", default=None
+    )
+    model: Any = option(TEMPLATE, "the name sent upstream; else the one the client asked for", default=None)
+    serves: tuple[str, ...] = option(
+        OneOrMany(Keyword(ENDPOINTS)), "the endpoints it answers", default=("chat", "completions")
+    )
+    preset: str | None = option(TEXT, "a shipped route to build on", default=None)
+    upstream: Any = option(
+        Shorthand(Record(TransportSpec), "url", URL, f"{URL.expected}, or a mapping"),
         "the model server: a URL, or more about it",
         default=None,
     )
-    path: str | None = key(TEXT, "joined to the upstream, which is a base then", default=None)
-    headers: dict[str, Any] = key(HEADERS, "headers to send", default=None, aliases=["customHeaders"])
-    query: dict[str, Any] = key(HEADERS, "query parameters to add to the URL", default=None)
-    auth: Any = key(
-        Either(Choice(("client",)), Record(AuthSpec)),
+    path: str | None = option(TEXT, "joined to the upstream, which is a base then", default=None)
+    headers: dict[str, Any] = option(HEADERS, "headers to send", default=None, aliases=["customHeaders"])
+    query: dict[str, Any] = option(HEADERS, "query parameters to add to the URL", default=None)
+    auth: Any = option(
+        AnyOf(Keyword(("client",)), Record(AuthSpec)),
         "the key that the server wants; `client` passes theirs",
         default=None,
     )
-    prompt: Any = key(
-        Either(Choice(PROMPTS), Record(PromptSpec)), "how messages become one string", default="plain"
+    prompt: Any = option(
+        AnyOf(Keyword(PROMPTS), Record(PromptSpec)), "how messages become one string", default="plain"
     )
-    tools: str | None = key(
-        Choice(TOOLS), "the server's own shape of tools and calls; else OpenAI's", default=None
+    tools: str | None = option(
+        Keyword(TOOL_FORMATS), "the server's own shape of tools and calls; else OpenAI's", default=None
     )
-    request: RequestSpec | None = key(
+    request: RequestSpec | None = option(
         Record(RequestSpec), "how the upstream's body is made; else the client's, passed on", default=None
     )
-    response: Any = key(
-        Either(Constant(False, "false"), RESPONSE),
+    response: Any = option(
+        AnyOf(Constant(False, "false"), RESPONSE),
         "how a whole answer is read; `false`: the server only streams",
         default=ABSENT,
     )
-    stream: Any = key(
-        Either(Constant(False, "false"), STREAM),
+    stream: Any = option(
+        AnyOf(Constant(False, "false"), STREAM),
         "how a streamed answer is read; `false`: the server cannot stream",
         default=ABSENT,
     )
-    error: tuple[ErrorSpec, ...] = key(
+    error: tuple[ErrorSpec, ...] = option(
         OneOrMany(Record(ErrorSpec)), "how the server reports failure; a list is tried in order", default=()
     )
-    session: SessionSpec | None = key(Record(SessionSpec), "calls around each answer", default=None)
-    calls: dict[str, ValuesSpec] = key(
+    session: SessionSpec | None = option(Record(SessionSpec), "calls around each answer", default=None)
+    calls: dict[str, ValuesSpec] = option(
         MapOf(Record(ValuesSpec)),
         "calls ahead of the answer, in order; it may use their values",
         default=None,
     )
-    poll: PollSpec | None = key(Record(PollSpec), "the answer is asked for until it is there", default=None)
-    cancel: CallSpec | None = key(
+    poll: PollSpec | None = option(
+        Record(PollSpec), "the answer is asked for until it is there", default=None
+    )
+    cancel: CallSpec | None = option(
         Record(CallSpec), "sent when nobody waits for the answer any more", default=None
     )
-    emulate: EmulateSpec = key(
+    emulate: EmulateSpec = option(
         Record(EmulateSpec), "what the bridge does for the server", default=EmulateSpec()
     )
-    unsupported: str = key(
-        Choice(("drop", "error")),
+    unsupported: str = option(
+        Keyword(("drop", "error")),
         "what becomes of parameters that reach neither server nor emulation",
         default="drop",
     )
-    limits: LimitsSpec = key(Record(LimitsSpec), "bounds", default=LimitsSpec())
-    samples: tuple[tuple[Node, SampleSpec], ...] = key(
-        ListOf(Placed(Record(SampleSpec))), "examples that `bridge check` runs", default=()
+    limits: LimitsSpec = option(Record(LimitsSpec), "bounds", default=LimitsSpec())
+    samples: tuple[tuple[Node, SampleSpec], ...] = option(
+        ListOf(WithNode(Record(SampleSpec))), "examples that `bridge check` runs", default=()
     )
 
 
 @record
 class ServerSpec:
-    listen: str = key(_ADDRESS, "the OpenAI front", default="127.0.0.1:8080")
-    admin: str = key(
+    listen: str = option(_ADDRESS, "the OpenAI front", default="127.0.0.1:8080")
+    admin: str = option(
         _ADDRESS_OR_OFF, "/metrics, /healthz and /readyz; `off` for none", default="127.0.0.1:9090"
     )
-    keys: tuple[str, ...] = key(
+    keys: tuple[str, ...] = option(
         OneOrMany(TEXT, least=0), "bearer keys that clients must show; none: open", default=()
     )
-    workers: int = key(Whole(1, 128), "processes that share the front", default=1)
-    cors: tuple[str, ...] = key(
+    workers: int = option(Integer(1, 128), "processes that share the front", default=1)
+    cors: tuple[str, ...] = option(
         OneOrMany(TEXT), "origins whose pages may call the front, or `*`; none: no page may", default=()
     )
-    drain: float = key(DURATION, "how long answers in flight may go on at shutdown", default=30.0)
+    drain: float = option(DURATION, "how long answers in flight may go on at shutdown", default=30.0)
 
 
 ROUTE: Final = Record(RouteSpec)
@@ -130,8 +136,8 @@ ROUTE: Final = Record(RouteSpec)
 
 @record
 class FileSpec:
-    routes: tuple[Node, ...] = key(ListOf(Deferred(ROUTE), least=1), "the table of routes")
-    server: ServerSpec = key(Record(ServerSpec), "where and how the bridge serves", default=ServerSpec())
+    routes: tuple[Node, ...] = option(ListOf(Deferred(ROUTE), least=1), "the table of routes")
+    server: ServerSpec = option(Record(ServerSpec), "where and how the bridge serves", default=ServerSpec())
 
 
 FILE: Final = Record(FileSpec)

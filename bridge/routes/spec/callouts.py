@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.config.quantities import DURATION
-from bridge.config.records import Record, key, record
-from bridge.config.value_types import TEXT, Choice, Either, MapOf, Text, Whole
+from bridge.config.records import Record, option, record
+from bridge.config.value_types import TEXT, AnyOf, Integer, Keyword, MapOf, Text
 from bridge.routes.rules.settings import ABSENT, METHOD
 from bridge.routes.spec.requests import HEADERS
-from bridge.routes.spec.value_types import ASKED, BODY, CONDITION, SLOT
+from bridge.routes.spec.value_types import BODY, CONDITION, REQUEST_CONDITION, SLOT
 
 __all__ = ["CallSpec", "OpenSpec", "PollSpec", "SessionSpec", "ValuesSpec"]
 
@@ -21,56 +21,60 @@ _STORE = Text(
 
 @record
 class CallSpec:
-    url: str | None = key(TEXT, "the whole URL", default=None)
-    path: str | None = key(TEXT, "a path on the route's upstream", default=None)
-    method: str | None = key(METHOD, "the HTTP method; else POST with a body, GET without", default=None)
-    headers: dict[str, Any] = key(HEADERS, "headers, over those of the route", default=None)
-    query: dict[str, Any] = key(HEADERS, "query parameters", default=None)
-    body: Any = key(BODY, "the body, a template", default=ABSENT)
-    when: Any = key(ASKED, "requests for which it is made, such as {$.stream: false}", default=None)
+    url: str | None = option(TEXT, "the whole URL", default=None)
+    path: str | None = option(TEXT, "a path on the route's upstream", default=None)
+    method: str | None = option(METHOD, "the HTTP method; else POST with a body, GET without", default=None)
+    headers: dict[str, Any] = option(HEADERS, "headers, over those of the route", default=None)
+    query: dict[str, Any] = option(HEADERS, "query parameters", default=None)
+    body: Any = option(BODY, "the body, a template", default=ABSENT)
+    when: Any = option(
+        REQUEST_CONDITION, "requests for which it is made, such as {$.stream: false}", default=None
+    )
 
 
 @record
 class PollSpec(CallSpec):
-    until: Any = key(CONDITION, "asked again until this holds of its answer", default=None)
-    every: float = key(DURATION, "the first pause between two; they grow to ten times this", default=0.5)
-    timeout: float = key(DURATION, "how long at most", default=300.0)
+    until: Any = option(CONDITION, "asked again until this holds of its answer", default=None)
+    every: float = option(DURATION, "the first pause between two; they grow to ten times this", default=0.5)
+    timeout: float = option(DURATION, "how long at most", default=300.0)
 
 
 @record
 class ValuesSpec(PollSpec):
-    values: dict[str, Any] = key(
+    values: dict[str, Any] = option(
         MapOf(SLOT), "members of the request document from then on, read from its answer", default=None
     )
 
 
 @record
 class OpenSpec(CallSpec):
-    id: Any = key(
+    id: Any = option(
         SLOT, "where the session's id is in the answer; the member `session` from then on", default=None
     )
 
 
 @record
 class FoundByHeaderSpec:
-    header: str = key(TEXT, "the client's header that names the conversation")
+    header: str = option(TEXT, "the client's header that names the conversation")
 
 
 @record
 class SessionSpec:
-    open: OpenSpec | None = key(Record(OpenSpec), "the call that opens a session", default=None)
-    id: Any = key(SLOT, "without `open`: where the id is in the answer itself", default=None)
-    close: CallSpec | None = key(Record(CallSpec), "the call that closes it", default=None)
-    keep: str = key(
-        Choice(("request", "conversation")),
+    open: OpenSpec | None = option(Record(OpenSpec), "the call that opens a session", default=None)
+    id: Any = option(SLOT, "without `open`: where the id is in the answer itself", default=None)
+    close: CallSpec | None = option(Record(CallSpec), "the call that closes it", default=None)
+    keep: str = option(
+        Keyword(("request", "conversation")),
         "how long: opened and closed around each answer, or found again by the next turn",
         default="request",
     )
-    by: Any = key(
-        Either(Choice(("transcript", "user")), Record(FoundByHeaderSpec)),
+    by: Any = option(
+        AnyOf(Keyword(("transcript", "user")), Record(FoundByHeaderSpec)),
         "what a kept session is found by: all that was said so far, the client's `user`, or a header",
         default="transcript",
     )
-    ttl: float = key(DURATION, "how long a kept session may idle until it is closed", default=1800.0)
-    most: int = key(Whole(1), "how many are kept; the one that has idled longest makes room", default=1000)
-    store: str = key(_STORE, "where they are kept; a Redis is shared by all bridges", default="memory")
+    ttl: float = option(DURATION, "how long a kept session may idle until it is closed", default=1800.0)
+    most: int = option(
+        Integer(1), "how many are kept; the one that has idled longest makes room", default=1000
+    )
+    store: str = option(_STORE, "where they are kept; a Redis is shared by all bridges", default="memory")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.config.records import Record, Short, key, record
-from bridge.config.value_types import TEXT, Choice
+from bridge.config.records import Record, Shorthand, option, record
+from bridge.config.value_types import TEXT, Keyword
 from bridge.framing import FRAMINGS, INNER
 from bridge.routes.rules.settings import ABSENT, METHOD, URL
 from bridge.routes.spec.requests import HEADERS, RequestSpec
@@ -14,11 +14,11 @@ from bridge.routes.spec.value_types import (
     CONDITION,
     DONE,
     FINISH,
-    OFF_OR,
     SLOT,
     TEXT_SLOT,
     USAGE_PART,
     WORD,
+    Nullable,
 )  # fmt: skip
 
 __all__ = ["RESPONSE", "STREAM", "AnswerSpec", "ErrorSpec", "ResponseSpec", "StreamSpec", "UsageSpec"]
@@ -26,81 +26,83 @@ __all__ = ["RESPONSE", "STREAM", "AnswerSpec", "ErrorSpec", "ResponseSpec", "Str
 
 @record
 class UsageSpec:
-    prompt_tokens: Any = key(USAGE_PART, "tokens of the request", default=None)
-    completion_tokens: Any = key(USAGE_PART, "tokens of the answer", default=None)
-    total_tokens: Any = key(USAGE_PART, "both; else their sum", default=None)
-    cached_tokens: Any = key(USAGE_PART, "tokens of the request found in a cache", default=None)
-    reasoning_tokens: Any = key(USAGE_PART, "tokens of the answer that were thought only", default=None)
+    prompt_tokens: Any = option(USAGE_PART, "tokens of the request", default=None)
+    completion_tokens: Any = option(USAGE_PART, "tokens of the answer", default=None)
+    total_tokens: Any = option(USAGE_PART, "both; else their sum", default=None)
+    cached_tokens: Any = option(USAGE_PART, "tokens of the request found in a cache", default=None)
+    reasoning_tokens: Any = option(USAGE_PART, "tokens of the answer that were thought only", default=None)
 
 
 @record
 class AnswerSpec:
-    text: Any = key(OFF_OR(TEXT_SLOT), "what the model says", default=ABSENT)
-    reasoning: Any = key(OFF_OR(TEXT_SLOT), "what it thinks before", default=ABSENT)
-    role: Any = key(OFF_OR(SLOT), "who speaks; else `assistant`", default=ABSENT)
-    finish_reason: Any = key(OFF_OR(FINISH), "why it ended", default=ABSENT)
-    tool_calls: Any = key(OFF_OR(SLOT), "calls of tools, in OpenAI's shape", default=ABSENT)
-    usage: Any = key(OFF_OR(Record(UsageSpec)), "token counts", default=ABSENT)
-    id: Any = key(OFF_OR(SLOT), "the answer's id; else one is made", default=ABSENT)
-    logprobs: Any = key(OFF_OR(SLOT), "log probabilities, in OpenAI's shape", default=ABSENT)
-    choices: Any = key(
-        OFF_OR(CHOICES), "the list of several answers, whose slots are read with `$item`", default=ABSENT
+    text: Any = option(Nullable(TEXT_SLOT), "what the model says", default=ABSENT)
+    reasoning: Any = option(Nullable(TEXT_SLOT), "what it thinks before", default=ABSENT)
+    role: Any = option(Nullable(SLOT), "who speaks; else `assistant`", default=ABSENT)
+    finish_reason: Any = option(Nullable(FINISH), "why it ended", default=ABSENT)
+    tool_calls: Any = option(Nullable(SLOT), "calls of tools, in OpenAI's shape", default=ABSENT)
+    usage: Any = option(Nullable(Record(UsageSpec)), "token counts", default=ABSENT)
+    id: Any = option(Nullable(SLOT), "the answer's id; else one is made", default=ABSENT)
+    logprobs: Any = option(Nullable(SLOT), "log probabilities, in OpenAI's shape", default=ABSENT)
+    choices: Any = option(
+        Nullable(CHOICES), "the list of several answers, whose slots are read with `$item`", default=ABSENT
     )
 
 
 @record
 class ResponseSpec(AnswerSpec):
-    embeddings: Any = key(
-        OFF_OR(SLOT),
+    embeddings: Any = option(
+        Nullable(SLOT),
         "the vectors: one or a list of them, of numbers, JSON or base64, bare or as OpenAI has them",
         default=ABSENT,
     )
-    images: Any = key(
-        OFF_OR(CHOICES), "the list of generated images, whose parts are read with `$item`", default=ABSENT
+    images: Any = option(
+        Nullable(CHOICES), "the list of generated images, whose parts are read with `$item`", default=ABSENT
     )
-    url: Any = key(
-        OFF_OR(SLOT),
+    url: Any = option(
+        Nullable(SLOT),
         "an image's URL; without it and `b64_json` what the item itself looks like",
         default=ABSENT,
     )
-    b64_json: Any = key(OFF_OR(SLOT), "an image's bytes in base64", default=ABSENT)
-    revised_prompt: Any = key(OFF_OR(SLOT), "the prompt that an image was made of", default=ABSENT)
+    b64_json: Any = option(Nullable(SLOT), "an image's bytes in base64", default=ABSENT)
+    revised_prompt: Any = option(Nullable(SLOT), "the prompt that an image was made of", default=ABSENT)
 
 
 @record
 class StreamSpec(AnswerSpec):
-    framing: str = key(Choice(FRAMINGS), "how the bytes are cut into frames", default="sse")
-    inner: str = key(
-        Choice(INNER), "what the messages of a websocket or an event stream carry", default="json"
+    framing: str = option(Keyword(FRAMINGS), "how the bytes are cut into frames", default="sse")
+    inner: str = option(
+        Keyword(INNER), "what the messages of a websocket or an event stream carry", default="json"
     )
-    url: str | None = key(URL, "the URL when streaming", default=None)
-    path: str | None = key(TEXT, "the path when streaming", default=None)
-    method: str | None = key(METHOD, "the HTTP method when streaming", default=None)
-    headers: dict[str, Any] = key(HEADERS, "headers added when streaming", default=None)
-    query: dict[str, Any] = key(HEADERS, "query parameters added when streaming", default=None)
-    request: RequestSpec | None = key(Record(RequestSpec), "the body when streaming", default=None)
-    mode: str = key(
-        Choice(("delta", "cumulative")),
+    url: str | None = option(URL, "the URL when streaming", default=None)
+    path: str | None = option(TEXT, "the path when streaming", default=None)
+    method: str | None = option(METHOD, "the HTTP method when streaming", default=None)
+    headers: dict[str, Any] = option(HEADERS, "headers added when streaming", default=None)
+    query: dict[str, Any] = option(HEADERS, "query parameters added when streaming", default=None)
+    request: RequestSpec | None = option(Record(RequestSpec), "the body when streaming", default=None)
+    mode: str = option(
+        Keyword(("delta", "cumulative")),
         "whether a frame adds to the text or repeats all of it",
         default="delta",
     )
-    data: str = key(Choice(("json", "text")), "what the data of an SSE event is", default="json")
-    only: Any = key(CONDITION, "frames that count; the others are passed over", default=None)
-    skip: Any = key(CONDITION, "frames to pass over", default=None)
-    done: Any = key(DONE, "the frame that ends the stream; else the end of the body", default=None)
-    replace: Any = key(SLOT, "text that supersedes what was said: the stream ends there", default=None)
+    data: str = option(Keyword(("json", "text")), "what the data of an SSE event is", default="json")
+    only: Any = option(CONDITION, "frames that count; the others are passed over", default=None)
+    skip: Any = option(CONDITION, "frames to pass over", default=None)
+    done: Any = option(DONE, "the frame that ends the stream; else the end of the body", default=None)
+    replace: Any = option(SLOT, "text that supersedes what was said: the stream ends there", default=None)
 
 
 @record
 class ErrorSpec:
-    when: Any = key(CONDITION, "a body or frame that is a failure; else a status that is none", default=None)
-    message: Any = key(SLOT, "what went wrong", default=None)
-    type: Any = key(WORD, "OpenAI's `type`", default=None)
-    code: Any = key(WORD, "OpenAI's `code`", default=None)
-    status: Any = key(WORD, "the HTTP status for the client", default=None)
-    retry_after: Any = key(SLOT, "seconds until another try makes sense", default=None)
+    when: Any = option(
+        CONDITION, "a body or frame that is a failure; else a status that is none", default=None
+    )
+    message: Any = option(SLOT, "what went wrong", default=None)
+    type: Any = option(WORD, "OpenAI's `type`", default=None)
+    code: Any = option(WORD, "OpenAI's `code`", default=None)
+    status: Any = option(WORD, "the HTTP status for the client", default=None)
+    retry_after: Any = option(SLOT, "seconds until another try makes sense", default=None)
 
 
 _A_TEXT = "a path, such as $.answer, or a mapping of slots"
-RESPONSE = Short(Record(ResponseSpec), "text", TEXT_SLOT, _A_TEXT)
-STREAM = Short(Record(StreamSpec), "text", TEXT_SLOT, _A_TEXT)
+RESPONSE = Shorthand(Record(ResponseSpec), "text", TEXT_SLOT, _A_TEXT)
+STREAM = Shorthand(Record(StreamSpec), "text", TEXT_SLOT, _A_TEXT)

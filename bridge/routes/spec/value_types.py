@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.config.value_types import INVALID, Shape
+from bridge.config.value_types import INVALID, ValueType
 from bridge.expressions.conditions import compile_when
 from bridge.expressions.extractors import compile_slot
-from bridge.expressions.scope import Faults
+from bridge.expressions.scope import RuleErrors
 from bridge.expressions.templates import compile_asked, compile_body, compile_text
 from bridge.routes.rules.response_rules import (
     FinishSlot,
@@ -28,12 +28,25 @@ if TYPE_CHECKING:
     from bridge.config.yaml_tree import Node
 
 __all__ = [
-    "ASKED", "BODY", "CHOICES", "CONDITION", "DONE", "FINISH", "OFF_OR", "SLOT", "TEMPLATE", "TEXT_SLOT",
-    "USAGE_PART", "WORD", "Constant", "Language", "report",
+    "BODY",
+    "CHOICES",
+    "CONDITION",
+    "DONE",
+    "FINISH",
+    "REQUEST_CONDITION",
+    "SLOT",
+    "TEMPLATE",
+    "TEXT_SLOT",
+    "USAGE_PART",
+    "WORD",
+    "CompiledValue",
+    "Constant",
+    "Nullable",
+    "add_problems",
 ]  # fmt: skip
 
 
-def report(faults: Faults, node: Node, problems: Problems) -> bool:
+def add_problems(faults: RuleErrors, node: Node, problems: Problems) -> bool:
     """Turn a rule's faults into problems with places; whether there were any."""
     for fault in faults.found:
         at = node.find(fault.at)
@@ -44,12 +57,12 @@ def report(faults: Faults, node: Node, problems: Problems) -> bool:
     return bool(faults.found)
 
 
-class Language(Shape):
+class CompiledValue(ValueType):
     """What a compiler of the language takes, read as what it makes of it."""
 
     def __init__(
         self,
-        compiler: Callable[[Any, Faults], Any],
+        compiler: Callable[[Any, RuleErrors], Any],
         expected: str,
         kinds: tuple[type, ...] = (str, list, dict),
         schema: dict[str, Any] | None = None,
@@ -59,41 +72,41 @@ class Language(Shape):
         self._schema = schema or {"type": [_JSON_TYPES[kind] for kind in kinds if kind in _JSON_TYPES]}
         self.expected = expected
 
-    def takes(self, node: Node) -> bool:
+    def accepts(self, node: Node) -> bool:
         return isinstance(node.value, self._kinds)
 
     def read(self, node: Node, problems: Problems) -> Any:
-        faults = Faults()
+        faults = RuleErrors()
         compiled = self._compiler(node.plain(), faults)
-        return INVALID if report(faults, node, problems) else compiled
+        return INVALID if add_problems(faults, node, problems) else compiled
 
     def schema(self) -> dict[str, Any]:
         return dict(self._schema)
 
 
-class Constant(Shape):
+class Constant(ValueType):
     """One value alone, such as `false`."""
 
     def __init__(self, value: Any, word: str) -> None:
         self._value = value
         self.expected = word
 
-    def takes(self, node: Node) -> bool:
+    def accepts(self, node: Node) -> bool:
         return node.value is self._value
 
     def schema(self) -> dict[str, Any]:
         return {"const": self._value}
 
 
-class OFF_OR(Shape):  # noqa: N801 - reads as a word of the declarations below
+class Nullable(ValueType):
     """Null, which turns a slot off, or a value."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: ValueType) -> None:
         self._shape = shape
         self.expected = shape.expected + ", or null to turn it off"
 
-    def takes(self, node: Node) -> bool:
-        return node.value is None or self._shape.takes(node)
+    def accepts(self, node: Node) -> bool:
+        return node.value is None or self._shape.accepts(node)
 
     def read(self, node: Node, problems: Problems) -> Any:
         return None if node.value is None else self._shape.read(node, problems)
@@ -111,23 +124,23 @@ def _text(value: str | float) -> str:
 _JSON_TYPES = {str: "string", list: "array", dict: "object", int: "number", bool: "boolean"}
 _A_SLOT = "a path, such as $.answer, a list of sources or a mapping of one"
 
-SLOT = Language(compile_slot, _A_SLOT)
-TEXT_SLOT = Language(TextSlot.compile, _A_SLOT)
-FINISH = Language(FinishSlot.compile, _A_SLOT)
-USAGE_PART = Language(UsagePart.compile, _A_SLOT)
-WORD = Language(compile_word, f"a word, or {_A_SLOT}", (str, int, list, dict))
-CHOICES = Language(compile_choices, "the path of a list, such as $.results[*]", (str,))
-CONDITION = Language(
+SLOT = CompiledValue(compile_slot, _A_SLOT)
+TEXT_SLOT = CompiledValue(TextSlot.compile, _A_SLOT)
+FINISH = CompiledValue(FinishSlot.compile, _A_SLOT)
+USAGE_PART = CompiledValue(UsagePart.compile, _A_SLOT)
+WORD = CompiledValue(compile_word, f"a word, or {_A_SLOT}", (str, int, list, dict))
+CHOICES = CompiledValue(compile_choices, "the path of a list, such as $.results[*]", (str,))
+CONDITION = CompiledValue(
     compile_when, "a mapping of path to match, such as {$.code: {not: 0}}, or a list of such", (dict, list)
 )
-ASKED = Language(compile_asked, CONDITION.expected, (dict, list))
-DONE = Language(compile_done, "a literal, such as [DONE], or a mapping of path to match")
-TEMPLATE = Language(
+REQUEST_CONDITION = CompiledValue(compile_asked, CONDITION.expected, (dict, list))
+DONE = CompiledValue(compile_done, "a literal, such as [DONE], or a mapping of path to match")
+TEMPLATE = CompiledValue(
     lambda value, faults: compile_text(_text(value), faults),
     "a string",
     (str, int, float),
     {"type": ["string", "number", "boolean"]},
 )
-BODY = Language(
+BODY = CompiledValue(
     compile_body, "a template of any JSON shape", (str, list, dict, int, float, bool, type(None)), {}
 )

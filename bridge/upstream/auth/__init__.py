@@ -14,11 +14,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bridge.routes.rules.auth_rules import AWS, HMAC, JWT, OAuth2
-from bridge.upstream.auth.aws_sigv4 import AWSSigning
+from bridge.upstream.auth.aws_sigv4 import SigV4Signer
 from bridge.upstream.auth.hmac_signature import HMACSigning
 from bridge.upstream.auth.oauth2 import OAuth2Signing
 from bridge.upstream.auth.signed_jwt import JWTSigning
-from bridge.upstream.auth.signing import Running, Tools
+from bridge.upstream.auth.signing import SignerContext, TaskRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.upstream.auth.signing import Fetch
 
-__all__ = ["Credentials", "Signing"]
+__all__ = ["RequestAuthenticator", "RequestSigner"]
 
 
-class Signing(Protocol):
+class RequestSigner(Protocol):
     """One kind: signs by any number of descriptions."""
 
     async def sign(
@@ -38,7 +38,7 @@ class Signing(Protocol):
         """The request, which has one URL, with its credential."""
 
 
-class Credentials:
+class RequestAuthenticator:
     """Makes credentials of all kinds. `fetch` makes a small call; the clocks are seconds."""
 
     def __init__(
@@ -48,9 +48,9 @@ class Credentials:
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._running = Running()
-        tools = Tools(fetch, self._running, monotonic, now)
-        self._kinds: dict[type, Signing] = {of: kind(tools) for of, kind in KINDS.items()}
+        self._running = TaskRegistry()
+        tools = SignerContext(fetch, self._running, monotonic, now)
+        self._kinds: dict[type, RequestSigner] = {of: kind(tools) for of, kind in SIGNERS.items()}
 
     async def sign(
         self, request: UpstreamRequest, url: str, refused: UpstreamRequest | None = None
@@ -68,9 +68,9 @@ class Credentials:
         await self._running.close()
 
 
-KINDS: dict[type, Callable[[Tools], Signing]] = {
+SIGNERS: dict[type, Callable[[SignerContext], RequestSigner]] = {
     OAuth2: OAuth2Signing,
     JWT: JWTSigning,
     HMAC: HMACSigning,
-    AWS: AWSSigning,
+    AWS: SigV4Signer,
 }

@@ -12,22 +12,22 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from bridge.core.errors import Kind, UpstreamError
-from bridge.openai.error_bodies import shorten
+from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.openai.error_bodies import excerpt
 from bridge.upstream.auth.hmac_signature import host_of
-from bridge.upstream.auth.signing import sent, with_headers
+from bridge.upstream.auth.signing import wire_method_and_body, with_headers
 
 if TYPE_CHECKING:
     from bridge.routes.rules.auth_rules import AWS
     from bridge.routes.rules.request_template import UpstreamRequest
-    from bridge.upstream.auth.signing import Tools
+    from bridge.upstream.auth.signing import SignerContext
 
-__all__ = ["AWSSigning"]
+__all__ = ["SigV4Signer"]
 
 _PATIENCE = 30.0  # seconds for a look-up: botocore tries an instance's role in vain for a few, each time
 
 
-class _Source:
+class _CredentialSource:
     """Where keys come from: botocore's own object once it is found, and the look-up that is going on."""
 
     def __init__(self) -> None:
@@ -35,23 +35,23 @@ class _Source:
         self.looking: asyncio.Task[str] | None = None
 
 
-class AWSSigning:
+class SigV4Signer:
     """Signs each request by keys that botocore finds and renews."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: SignerContext) -> None:
         self._tools = tools
-        self._sources: WeakKeyDictionary[AWS, _Source] = WeakKeyDictionary()
+        self._sources: WeakKeyDictionary[AWS, _CredentialSource] = WeakKeyDictionary()
 
     async def sign(
         self, auth: AWS, request: UpstreamRequest, refused: UpstreamRequest | None
     ) -> UpstreamRequest:
         """The request with its signature. Raises UpstreamError where there are no keys."""
-        source = self._sources.setdefault(auth, _Source())
-        if source.found is None or _must_renew(source.found):
+        source = self._sources.setdefault(auth, _CredentialSource())
+        if source.found is None or _needs_refresh(source.found):
             await self._look(auth, source)
         return _signed(auth, request, source.found.get_frozen_credentials())
 
-    async def _look(self, auth: AWS, source: _Source) -> None:
+    async def _look(self, auth: AWS, source: _CredentialSource) -> None:
         """Find keys, or renew them: once for all who wait."""
         if source.looking is None or source.looking.done():
             source.looking = self._tools.running.start(_looked_up(auth, source))
@@ -61,15 +61,15 @@ class AWSSigning:
         except TimeoutError:
             failure = f"nothing was found in {_PATIENCE:g} s"
         if failure:
-            raise UpstreamError(Kind.TOKEN, f"no AWS keys: {failure}")
+            raise UpstreamError(UpstreamFailure.TOKEN, f"no AWS keys: {failure}")
 
 
-async def _looked_up(auth: AWS, source: _Source) -> str:
+async def _looked_up(auth: AWS, source: _CredentialSource) -> str:
     """Fill the source; what went wrong, or nothing."""
     try:
         source.found = await asyncio.to_thread(_look_up, auth, source.found)
     except Exception as error:  # of files, of other machines, of botocore itself
-        return shorten(f"{type(error).__name__}: {error}", 300)
+        return excerpt(f"{type(error).__name__}: {error}", 300)
     return "" if source.found else "neither the environment nor files nor a role has any"
 
 
@@ -87,7 +87,7 @@ def _look_up(auth: AWS, found: Any) -> Any:
     return found
 
 
-def _must_renew(found: Any) -> bool:
+def _needs_refresh(found: Any) -> bool:
     """Whether botocore would go for other keys now, and so block."""
     renews = getattr(found, "refresh_needed", None)
     return renews is not None and renews()
@@ -104,7 +104,7 @@ def _signed(auth: AWS, request: UpstreamRequest, keys: Any) -> UpstreamRequest:
     }
     # Said aloud: what is signed is what is sent, whatever a client makes of the URL.
     headers["Host"] = host_of(request)
-    method, body = sent(request)
+    method, body = wire_method_and_body(request)
     made = AWSRequest(method, request.urls[0], headers=headers, data=body)
     SigV4Auth(keys, auth.service, auth.region).add_auth(made)
     return with_headers(request, dict(made.headers.items()))

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from bridge.expressions.scope import Scope
-from bridge.upstream.auth.signing import sent, with_headers, with_query
+from bridge.upstream.auth.signing import wire_method_and_body, with_headers, with_query
 
 if TYPE_CHECKING:
     from bridge.routes.rules.auth_rules import HMAC
     from bridge.routes.rules.request_template import UpstreamRequest
-    from bridge.upstream.auth.signing import Tools
+    from bridge.upstream.auth.signing import SignerContext
 
 __all__ = ["HMACSigning", "host_of"]
 
@@ -24,7 +24,7 @@ __all__ = ["HMACSigning", "host_of"]
 class HMACSigning:
     """Signs each request by itself; nothing is kept."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: SignerContext) -> None:
         self._tools = tools
 
     async def sign(
@@ -33,7 +33,7 @@ class HMACSigning:
         """The request with its signature in headers and query."""
         now = self._tools.now()
         url = URL(request.urls[0], encoded=True)
-        method, body = sent(request)
+        method, body = wire_method_and_body(request)
         seen = {
             "method": method,
             "host": host_of(request),

@@ -19,8 +19,8 @@ from weakref import WeakKeyDictionary
 
 from bridge.core import json
 from bridge.core.deltas import MISSING
-from bridge.core.errors import Kind, UpstreamError
-from bridge.openai.error_bodies import read_failure, shorten
+from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.openai.error_bodies import excerpt, parse_error_body
 from bridge.routes.rules.auth_rules import mask
 from bridge.routes.rules.request_template import UpstreamRequest
 from bridge.upstream.auth.signed_jwt import make_token
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bridge.routes.rules.auth_rules import OAuth2
-    from bridge.upstream.auth.signing import Tools
+    from bridge.upstream.auth.signing import SignerContext
 
 __all__ = ["OAuth2Signing"]
 
 _LARGEST = 2**20  # bytes of a token server's answer
-_MARGIN = 60.0  # seconds before its end from which on a token is renewed, or a tenth of its life
-_UNTOLD = 300.0  # seconds that a token is used for when its life is not told
+_REFRESH_MARGIN = 60.0  # seconds before its end from which on a token is renewed, or a tenth of its life
+_DEFAULT_LIFETIME = 300.0  # seconds that a token is used for when its life is not told
 _PAUSE = 1.0  # seconds between two attempts to renew a token that is still good
 
 
@@ -48,38 +48,38 @@ class Token(NamedTuple):
     ends: float
 
 
-class Failed(NamedTuple):
+class TokenError(NamedTuple):
     """Why there is none. Each who waited raises an error of their own."""
 
     message: str
     status: int
 
 
-class _State:
+class _TokenState:
     """What is known by one description: the token, and the call that is going on."""
 
     def __init__(self) -> None:
         self.token: Token | None = None
-        self.call: asyncio.Task[Token | Failed] | None = None
+        self.call: asyncio.Task[Token | TokenError] | None = None
 
 
 class OAuth2Signing:
     """Shows tokens, one for all requests of a description."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: SignerContext) -> None:
         self._tools = tools
-        self._states: WeakKeyDictionary[OAuth2, _State] = WeakKeyDictionary()
+        self._states: WeakKeyDictionary[OAuth2, _TokenState] = WeakKeyDictionary()
 
     async def sign(
         self, auth: OAuth2, request: UpstreamRequest, refused: UpstreamRequest | None
     ) -> UpstreamRequest:
         """The request with a token; with another one where the server refused it. Raises UpstreamError."""
-        state = self._states.setdefault(auth, _State())
-        if refused is not None and state.token and _shown(auth, request, state.token.text) == refused:
+        state = self._states.setdefault(auth, _TokenState())
+        if refused is not None and state.token and _with_token(auth, request, state.token.text) == refused:
             state.token = None
-        return _shown(auth, request, await self._token(auth, state))
+        return _with_token(auth, request, await self._token(auth, state))
 
-    async def _token(self, auth: OAuth2, state: _State) -> str:
+    async def _token(self, auth: OAuth2, state: _TokenState) -> str:
         now = self._tools.monotonic()
         token = state.token
         if token is not None and now < token.renewed:
@@ -89,11 +89,11 @@ class OAuth2Signing:
         if token is not None and now < token.ends:
             return token.text
         given = await asyncio.shield(state.call)
-        if isinstance(given, Failed):
-            raise UpstreamError(Kind.TOKEN, given.message, status=given.status)
+        if isinstance(given, TokenError):
+            raise UpstreamError(UpstreamFailure.TOKEN, given.message, status=given.status)
         return given.text
 
-    async def _call(self, auth: OAuth2, state: _State) -> Token | Failed:
+    async def _call(self, auth: OAuth2, state: _TokenState) -> Token | TokenError:
         """Ask for a token. A failure leaves the one that is there."""
         begun = self._tools.monotonic()
         where = urlsplit(auth.url).netloc.rpartition("@")[2]
@@ -103,7 +103,7 @@ class OAuth2Signing:
         try:
             status, _, body = await self._tools.fetch(_request(auth, form), auth.transport, _LARGEST)
         except UpstreamError as error:
-            given: Token | Failed = Failed(f"no token from {where}: {error.message}", error.status)
+            given: Token | TokenError = TokenError(f"no token from {where}: {error.message}", error.status)
         else:
             given = _read(status, body, where, begun, (*auth.secrets, form.get("assertion", "")))
         if isinstance(given, Token):
@@ -113,7 +113,7 @@ class OAuth2Signing:
         return given
 
 
-def _shown(auth: OAuth2, request: UpstreamRequest, token: str) -> UpstreamRequest:
+def _with_token(auth: OAuth2, request: UpstreamRequest, token: str) -> UpstreamRequest:
     if auth.query is not None:
         return with_query(request, {auth.query: token})
     return with_headers(request, {auth.header: auth.prefix + token})
@@ -128,7 +128,7 @@ def _request(auth: OAuth2, form: Mapping[str, str]) -> UpstreamRequest:
     return UpstreamRequest("POST", (auth.url,), headers, urlencode(form).encode())
 
 
-def _read(status: int, body: bytes, where: str, begun: float, secrets: Sequence[str]) -> Token | Failed:
+def _read(status: int, body: bytes, where: str, begun: float, secrets: Sequence[str]) -> Token | TokenError:
     """The token in an answer, or what the answer says instead, which may repeat what was asked."""
     text = mask(body.decode("utf-8", "replace"), secrets)
     try:
@@ -139,22 +139,22 @@ def _read(status: int, body: bytes, where: str, begun: float, secrets: Sequence[
     token = members.get("access_token")
     if status >= 400 or (token is None and members.get("error")):
         said = [members[name] for name in _WORDS if isinstance(members.get(name), str)]
-        words = ": ".join(said) or read_failure(doc, text, status).message
-        return Failed(f"{where} refused a token: {shorten(mask(words, secrets))}", 502)
+        words = ": ".join(said) or parse_error_body(doc, text, status).message
+        return TokenError(f"{where} refused a token: {excerpt(mask(words, secrets))}", 502)
     if not (status < 300 and isinstance(token, str) and _TOKEN.fullmatch(token)):
         # Its words are not told: a token may be among them under another name.
-        return Failed(f"{where} gave no token: no `access_token` of use is in its answer {status}", 502)
+        return TokenError(f"{where} gave no token: no `access_token` of use is in its answer {status}", 502)
     life = _seconds(members.get("expires_in"))
-    return Token(token, begun + life - min(_MARGIN, life / 10), begun + life)
+    return Token(token, begun + life - min(_REFRESH_MARGIN, life / 10), begun + life)
 
 
 def _seconds(told: Any) -> float:
     """The life of a token: some servers write the number as a string, some tell none."""
     try:
-        life = _UNTOLD if told is None or isinstance(told, bool) else float(told)
+        life = _DEFAULT_LIFETIME if told is None or isinstance(told, bool) else float(told)
     except (TypeError, ValueError, OverflowError):
-        return _UNTOLD
-    return max(life, 0.0) if math.isfinite(life) else _UNTOLD
+        return _DEFAULT_LIFETIME
+    return max(life, 0.0) if math.isfinite(life) else _DEFAULT_LIFETIME
 
 
 _TOKEN = re.compile(r"[!-~]+")

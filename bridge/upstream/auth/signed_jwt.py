@@ -12,7 +12,7 @@ from bridge.upstream.auth.signing import with_headers
 if TYPE_CHECKING:
     from bridge.routes.rules.auth_rules import JWT
     from bridge.routes.rules.request_template import UpstreamRequest
-    from bridge.upstream.auth.signing import Tools
+    from bridge.upstream.auth.signing import SignerContext
 
 __all__ = ["JWTSigning", "make_token"]
 
@@ -20,7 +20,7 @@ __all__ = ["JWTSigning", "make_token"]
 class JWTSigning:
     """Shows tokens, each until half of its life is over: a server whose clock is ahead still takes it."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: SignerContext) -> None:
         self._tools = tools
         self._kept: WeakKeyDictionary[JWT, tuple[str, float]] = WeakKeyDictionary()
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     Fetch = Callable[[UpstreamRequest, TransportSpec, int], Awaitable[tuple[int, Mapping[str, str], bytes]]]
 
-__all__ = ["Running", "Tools", "sent", "with_headers", "with_query"]
+__all__ = ["SignerContext", "TaskRegistry", "wire_method_and_body", "with_headers", "with_query"]
 
 T = TypeVar("T")
 
 
-class Running:
+class TaskRegistry:
     """Tasks that outlive whoever began them, until the bridge ends."""
 
     def __init__(self) -> None:
@@ -46,16 +46,16 @@ class Running:
         await asyncio.gather(*left, return_exceptions=True)
 
 
-class Tools(NamedTuple):
+class SignerContext(NamedTuple):
     """`monotonic` for what runs out, since the time of day may jump; `now` is told to others."""
 
     fetch: Fetch
-    running: Running
+    running: TaskRegistry
     monotonic: Callable[[], float]
     now: Callable[[], float]
 
 
-def sent(request: UpstreamRequest) -> tuple[str, bytes]:
+def wire_method_and_body(request: UpstreamRequest) -> tuple[str, bytes]:
     """The method and body that go out: a websocket is opened by a GET, and the body is a message on it."""
     return (request.method, request.body or b"") if request.websocket is None else ("GET", b"")
 

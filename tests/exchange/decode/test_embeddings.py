@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.errors import Kind, UpstreamError
-from bridge.exchange.dry_run import rehearse
+from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.exchange.dry_run import simulate
 from tests.exchange.embeddings_exchange import (
     BARE,
     OPENAI,
@@ -90,13 +90,13 @@ def test_vectors_are_found_in_many_shapes(found: Any, wanted: list[list[float]])
 )
 def test_what_is_no_embedding_is_an_error_that_says_why(answer: Any, inputs: int, says: str) -> None:
     error = refusal(BARE, answer, input=["text"] * inputs)
-    assert (error.kind, error.status) == (Kind.GARBLED, 502)
+    assert (error.kind, error.status) == (UpstreamFailure.MALFORMED, 502)
     assert says in error.message
 
 
 def test_where_nothing_is_found_the_likely_paths_are_told() -> None:
     error = refusal(BARE, {"embeddings": [[0.5]], "took": 5})
-    assert error.kind is Kind.EMPTY
+    assert error.kind is UpstreamFailure.EMPTY
     assert "`$.vectors`" in error.message
     assert "$.embeddings[0]" in error.message
 
@@ -104,11 +104,11 @@ def test_where_nothing_is_found_the_likely_paths_are_told() -> None:
 def test_failures_are_told_as_those_of_a_chat() -> None:
     rules = BARE + "error: {when: {$.code: {not: 0}}, message: $.msg, status: 404}"
     error = refusal(rules, {"code": 5, "msg": "no such thing"})
-    assert (error.status, error.message, error.kind) == (404, "no such thing", Kind.REFUSED)
+    assert (error.status, error.message, error.kind) == (404, "no such thing", UpstreamFailure.REFUSED)
     assert refusal(BARE, {"error": {"message": "too long"}}).message == "too long"
     assert refusal(WHOLE, {"error": {"message": "too long"}}).message == "too long"
-    assert refusal(BARE, b"").kind is Kind.EMPTY
-    assert refusal(BARE, b"<html>").kind is Kind.GARBLED
+    assert refusal(BARE, b"").kind is UpstreamFailure.EMPTY
+    assert refusal(BARE, b"<html>").kind is UpstreamFailure.MALFORMED
 
 
 def test_the_answer_has_openais_shape() -> None:
@@ -127,7 +127,7 @@ def test_what_openai_says_itself_goes_on_as_it_is(answer: Body, asked: Body) -> 
     data = json.dumps({**answer, "provider": {"a": 1.0}}, indent=1).encode()
     for pieces in ([data], one_by_one([data])):
         exchange = ask(SERVES, body_of(**asked), endpoint="embeddings")
-        assert rehearse(exchange, pieces) == data
+        assert simulate(exchange, pieces) == data
 
 
 @pytest.mark.parametrize("answer", [OPENAI, PACKED])
@@ -186,7 +186,7 @@ json_values = st.recursive(
 def test_any_answer_gives_vectors_or_a_documented_error(value: Any) -> None:
     for rules in (SERVES, WHOLE):
         exchange = ask(rules, body_of(), endpoint="embeddings")
-        out = rehearse(exchange, pieces_of([json.dumps(value).encode()]))
+        out = simulate(exchange, pieces_of([json.dumps(value).encode()]))
         assert bool(out) is (exchange.error is None)
         if exchange.error is not None:
             assert isinstance(exchange.error, UpstreamError)

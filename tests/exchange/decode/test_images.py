@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bridge.core.errors import ConfigError, Kind, RequestError, UpstreamError
-from bridge.exchange.dry_run import rehearse
+from bridge.core.errors import ConfigError, RequestError, UpstreamError, UpstreamFailure
+from bridge.exchange.dry_run import simulate
 from tests.exchange.single_exchange import NOW, ask, made, one_by_one, pieces_of, route
 
 Body = dict[str, Any]
@@ -26,14 +26,14 @@ def body_of(**members: Any) -> Body:
 def reply(rules: str, answer: Any, **members: Any) -> Body:
     """The client's answer, made of the same for every call."""
     exchange = ask(rules, body_of(**members), endpoint="images")
-    out = rehearse(exchange, pieces_of(answer))
+    out = simulate(exchange, pieces_of(answer))
     assert exchange.error is None, exchange.error
     return dict(json.loads(out))
 
 
 def refusal(rules: str, answer: Any, **members: Any) -> UpstreamError:
     exchange = ask(rules, body_of(**members), endpoint="images")
-    assert rehearse(exchange, pieces_of(answer)) == b""
+    assert simulate(exchange, pieces_of(answer)) == b""
     assert isinstance(exchange.error, UpstreamError)
     return exchange.error
 
@@ -102,7 +102,7 @@ def test_bytes_become_a_url_for_who_asked_for_one(data: str, kind: str) -> None:
 )
 def test_a_url_does_not_become_bytes(rules: str, answer: Body) -> None:
     error = refusal(rules, answer, response_format="b64_json")
-    assert (error.status, error.kind) == (502, Kind.GARBLED)
+    assert (error.status, error.kind) == (502, UpstreamFailure.MALFORMED)
     assert "b64_json" in error.message
     assert reply(rules, answer, response_format="url")["data"] == [{"url": URL}]
 
@@ -110,17 +110,17 @@ def test_a_url_does_not_become_bytes(rules: str, answer: Body) -> None:
 @pytest.mark.parametrize(
     ("answer", "kind", "says"),
     [
-        ({"images": [URL]}, Kind.EMPTY, "$.images[0]"),
-        ({"pictures": []}, Kind.EMPTY, "no image"),
-        ({"pictures": [{"width": 5}, 7, None]}, Kind.EMPTY, "no image"),
-        ({"pictures": ["a picture of a cat"]}, Kind.GARBLED, "neither a URL nor base64"),
-        ({"pictures": ["A"]}, Kind.GARBLED, "neither a URL nor base64"),
-        ({"error": "out of memory"}, Kind.REFUSED, "out of memory"),
-        (b"", Kind.EMPTY, "empty body"),
-        (b"<html>", Kind.GARBLED, "not JSON"),
+        ({"images": [URL]}, UpstreamFailure.EMPTY, "$.images[0]"),
+        ({"pictures": []}, UpstreamFailure.EMPTY, "no image"),
+        ({"pictures": [{"width": 5}, 7, None]}, UpstreamFailure.EMPTY, "no image"),
+        ({"pictures": ["a picture of a cat"]}, UpstreamFailure.MALFORMED, "neither a URL nor base64"),
+        ({"pictures": ["A"]}, UpstreamFailure.MALFORMED, "neither a URL nor base64"),
+        ({"error": "out of memory"}, UpstreamFailure.REFUSED, "out of memory"),
+        (b"", UpstreamFailure.EMPTY, "empty body"),
+        (b"<html>", UpstreamFailure.MALFORMED, "not JSON"),
     ],
 )
-def test_an_answer_without_images_is_no_success(answer: Any, kind: Kind, says: str) -> None:
+def test_an_answer_without_images_is_no_success(answer: Any, kind: UpstreamFailure, says: str) -> None:
     error = refusal(BARE, answer)
     assert error.kind is kind
     assert says in error.message
@@ -137,7 +137,7 @@ def test_what_openai_says_itself_goes_on_as_it_is() -> None:
     data = json.dumps(answer, indent=1).encode()
     for pieces in ([data], one_by_one([data])):
         exchange = ask(SERVES, body_of(), endpoint="images")
-        assert rehearse(exchange, pieces) == data
+        assert simulate(exchange, pieces) == data
         assert exchange.usage is not None
         assert exchange.usage[:3] == (5, 10, 15)
     assert reply(SERVES, {"data": [{"url": URL}]}) == {"created": int(NOW), "data": [{"url": URL}]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bridge.core.errors import Kind, UpstreamError
+from bridge.core.errors import UpstreamError, UpstreamFailure
 from tests.exchange.single_exchange import ask, request
 
 __all__ = ["outcome", "taken"]
@@ -17,7 +17,7 @@ def outcome(
     """What becomes of an answer: the client's bytes, failure and counts."""
     exchange = ask(rules, body, endpoint=endpoint)
     if not short:
-        exchange._shortcut = None
+        exchange._completion_fast_path = None
     [leg] = exchange.legs
     exchange.start(leg, options.get("status", 200), {"x-id": "h", "x-text": "t"})
     out = b""
@@ -26,7 +26,7 @@ def outcome(
             break
         out += exchange.feed(leg, data[at : at + size])
     if options.get("cut"):
-        out += exchange.cut(leg, UpstreamError(Kind.DISCONNECT, "gone"))
+        out += exchange.connection_lost(leg, UpstreamError(UpstreamFailure.DISCONNECT, "gone"))
     elif not exchange.finished(leg):
         out += exchange.close(leg)
     return out, str(exchange.error), exchange.usage, exchange.dropped, exchange.started
@@ -39,4 +39,4 @@ def taken(rules: str, answer: Any, **members: Any) -> bool:
     exchange.start(leg, 200, {})
     exchange.feed(leg, json.dumps(answer).encode())
     exchange.close(leg)
-    return exchange._shortcut is not None
+    return exchange._completion_fast_path is not None

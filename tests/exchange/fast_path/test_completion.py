@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.core.errors import Kind, UpstreamError
+from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.openai.endpoints import ENDPOINTS
 from tests.exchange.fast_path.both_paths import outcome, taken
 from tests.exchange.single_exchange import ask, request, route
@@ -110,7 +110,7 @@ def test_what_is_told_beside_the_text_comes_to_the_same(document: Any, endpoint:
 @pytest.mark.parametrize("name", SHORT)
 @pytest.mark.parametrize("endpoint", ["chat", "completions"])
 def test_a_text_goes_the_short_way(name: str, endpoint: str) -> None:
-    assert route(SHORT[name]).courses[endpoint, False].short is not None
+    assert route(SHORT[name]).plans[endpoint, False].fast_rule is not None
     answer = {"a": "hi", "data": [{"output": ["hi"]}], "message": "ok", "why": "max", "n": 3, "id": "x"}
     assert taken(SHORT[name], answer)
     assert taken(SHORT[name], answer, n=1, stop=None)
@@ -139,16 +139,16 @@ def test_what_is_more_than_a_text_goes_the_long_way(answer: Any, members: dict[s
 
 @pytest.mark.parametrize("name", LONG)
 def test_routes_that_want_more_have_no_short_way(name: str) -> None:
-    courses = route(LONG[name]).courses
-    assert [courses[endpoint, wanted].short for endpoint in ENDPOINTS for wanted in (False, True)] == [
+    courses = route(LONG[name]).plans
+    assert [courses[endpoint, wanted].fast_rule for endpoint in ENDPOINTS for wanted in (False, True)] == [
         None
     ] * 8
 
 
 def test_a_stream_has_no_short_way() -> None:
-    courses = route(MAPPED + "\nstream: {text: $.t}").courses
-    assert courses["chat", True].short is None
-    assert courses["chat", False].short is not None
+    courses = route(MAPPED + "\nstream: {text: $.t}").plans
+    assert courses["chat", True].fast_rule is None
+    assert courses["chat", False].fast_rule is not None
 
 
 def test_an_answer_that_is_too_long_is_told_of_as_soon_as_it_is() -> None:
@@ -160,4 +160,4 @@ def test_an_answer_that_is_too_long_is_told_of_as_soon_as_it_is() -> None:
     assert exchange.feed(leg, b"4") == b""
     assert exchange.finished(leg)
     assert isinstance(exchange.error, UpstreamError)
-    assert exchange.error.kind is Kind.LIMIT
+    assert exchange.error.kind is UpstreamFailure.LIMIT

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.exchange.decode.response_decoder import Answering
+from bridge.exchange.decode.response_decoder import ResponseDecoder
 from tests.exchange.single_exchange import ask, request
 
 MAPPED = """
@@ -34,7 +34,7 @@ def outcome(rules: str, pieces: list[bytes], *, fast: bool, **members: Any) -> t
     """What the client gets: bytes, failure, counts."""
     exchange = ask(rules, request(stream=True, **members))
     if not fast:
-        exchange._casting = None
+        exchange._stream_fast_path = None
     [leg] = exchange.legs
     exchange.start(leg, 200, {})
     out = b"".join(exchange.feed(leg, piece) for piece in pieces if not exchange.finished(leg))
@@ -49,7 +49,7 @@ def cast(rules: str, pieces: list[bytes]) -> int:
     exchange.start(leg, 200, {})
     taken = 0
     for piece in pieces:
-        casting = exchange._casting
+        casting = exchange._stream_fast_path
         assert casting is not None
         taken += len(piece) - len(casting.feed(piece)[1])
         exchange.feed(leg, piece)
@@ -278,13 +278,13 @@ def test_frames_that_differ_in_their_text_alone_are_not_read(framing: str) -> No
 @pytest.mark.parametrize("framing", ENDS)
 def test_nor_if_they_come_all_at_once(framing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Any] = []
-    real = Answering._read
+    real = ResponseDecoder._read
 
-    def noted(answering: Answering, frame: Any) -> Any:
+    def noted(answering: ResponseDecoder, frame: Any) -> Any:
         read.append(frame)
         return real(answering, frame)
 
-    monkeypatch.setattr(Answering, "_read", noted)
+    monkeypatch.setattr(ResponseDecoder, "_read", noted)
     pieces = [raw(framing, json.dumps({"t": f"word {n}", "id": 7}).encode()) for n in range(50)]
     odd = raw(framing, b'{"t":"\\u0041","id":7}')
     outcome(MAPPED.format(framing=framing), [b"".join([*pieces, odd, *pieces])], fast=True)
@@ -307,7 +307,7 @@ def test_nor_are_chunks_of_openai() -> None:
 def test_there_is_no_fast_lane_where_more_may_depend_on_the_text(rule: str) -> None:
     text = "" if rule.startswith("text:") else "text: $.t, "
     exchange = ask(f"stream: {{framing: ndjson, {text}{rule}}}\nresponse: $.t", request(stream=True))
-    assert exchange._casting is None or exchange.route.alone is None
+    assert exchange._stream_fast_path is None or exchange.route.fast_text_path is None
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_nor_where_the_text_may_be_an_error(error: str) -> None:
     exchange = ask(
         f"stream: {{framing: ndjson, text: $.t}}\nresponse: $.t\nerror: {error}", request(stream=True)
     )
-    assert exchange._casting is None
+    assert exchange._stream_fast_path is None
 
 
 def test_a_frame_over_the_limit_is_an_error_there_too() -> None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.expressions.scope import Scope
 from bridge.routes.rules.request_template import make_request
-from bridge.upstream.auth import Credentials
-from bridge.upstream.client import Upstream
+from bridge.upstream.auth import RequestAuthenticator
+from bridge.upstream.client import UpstreamClient
 from tests.raw_client import table_of
 from tests.raw_upstream import whole
 
@@ -57,9 +57,9 @@ class Sending:
     def __init__(self, route: Route) -> None:
         self.route = route
         self.clock = Clock(1000.0)
-        self.upstream = Upstream()
+        self.upstream = UpstreamClient()
         self.time = Clock(NOW)
-        self.credentials = Credentials(self.upstream.fetch, monotonic=self.clock, now=self.time)
+        self.credentials = RequestAuthenticator(self.upstream.fetch, monotonic=self.clock, now=self.time)
         self.upstream._credentials = self.credentials
 
     def request(self, body: bytes | None = b'{"a":1}', **document: Any) -> UpstreamRequest:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 
-from bridge.core.errors import Kind, UpstreamError
+from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.routes.rules.auth_rules import AWS
 from tests.clients.bridge_process import ROOT
 from tests.raw_upstream import answering, upstream, whole
@@ -189,7 +189,7 @@ async def test_no_keys_at_all(
     async with sender(route(server, keys={})) as sending:
         with pytest.raises(UpstreamError, match="no AWS keys: ") as caught:
             await sending.ask()
-    assert (caught.value.kind, caught.value.status) == (Kind.TOKEN, 502)
+    assert (caught.value.kind, caught.value.status) == (UpstreamFailure.TOKEN, 502)
 
 
 def role(name: str, secret: str, minutes: float) -> bytes:

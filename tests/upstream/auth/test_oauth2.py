@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, parse_qsl, unquote_plus, urlsplit
 
 import pytest
 
-from bridge.core.errors import Kind, UpstreamError
+from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.routes.rules.auth_rules import OAuth2
 from tests.raw_client import table_of
 from tests.raw_upstream import Peer, answering, head, upstream, whole
@@ -41,7 +41,7 @@ def variables(token_server: str, server: str = "http://127.0.0.1:9") -> dict[str
 async def failure(sending: Sending) -> UpstreamError:
     with pytest.raises(UpstreamError) as caught:
         await sending.ask()
-    assert caught.value.kind is Kind.TOKEN
+    assert caught.value.kind is UpstreamFailure.TOKEN
     assert SECRET not in caught.value.message
     return caught.value
 
