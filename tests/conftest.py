@@ -1,25 +1,38 @@
-"""On which event loop a test runs: asyncio's own, and for the races uvloop besides, which those serve with.
+"""The event loops and the Hypothesis profile of the tests.
 
-A module asks for both by `ON_BOTH_LOOPS = True`.
+A test runs on asyncio's own event loop. A module with `ON_BOTH_LOOPS = True` runs on uvloop as well, which
+`bridge serve` uses.
+
+Property tests try few examples by default. `HYPOTHESIS_PROFILE=thorough` has them try ten times as many.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 import uvloop
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import pytest
 
+# Neither the time nor the size of an example says anything about the bridge on a loaded machine.
+_COMMON = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], print_blob=True
+)
+settings.register_profile("fast", _COMMON, max_examples=50)
+settings.register_profile("thorough", _COMMON, max_examples=500)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
 
 def pytest_asyncio_loop_factories(
     item: pytest.Function,
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The loops of one test."""
+    """Return the event loops on which a test runs, by their names."""
     loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
     if getattr(item.module, "ON_BOTH_LOOPS", False):
         loops["uvloop"] = uvloop.new_event_loop

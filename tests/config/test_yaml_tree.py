@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.config.problems import Problems
@@ -140,7 +140,6 @@ def test_an_alias_of_aliases_does_not_grow_without_bound() -> None:
     assert any("too many values" in fault for fault in faults("\n".join(lines)))
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.text(alphabet=st.sampled_from("ab:-?{}[]&*!|>'\"%@` \n\t#,$<~0.\r\x85\ufeff中")))
 def test_any_text_is_read_or_told_of(text: str) -> None:
     problems = Problems()

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.errors import RequestError
@@ -22,10 +22,6 @@ from tests.exchange.strategies import json_values
 if TYPE_CHECKING:
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.table import RouteTable
-
-bounded = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
 
 BUILT = """
     model: "org/{{ model }}"
@@ -142,13 +138,11 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ROUTES)
-@bounded
 @given(endpoint=st.sampled_from(list(ENDPOINTS)), body=bodies() | bodies() | bodies() | json_values())
 def test_any_json_is_refused_or_sent(name: str, endpoint: str, body: Any) -> None:
     hold(table(ROUTES[name]), endpoint, json.dumps(body).encode())
 
 
-@bounded
 @given(
     endpoint=st.sampled_from(list(ENDPOINTS)),
     data=st.binary(max_size=60) | st.text(st.characters(exclude_categories=["Cs"])).map(str.encode),

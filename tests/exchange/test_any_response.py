@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.case_files import NAMES, read
@@ -13,17 +13,12 @@ from tests.case_player import carry_out
 from tests.exchange.strategies import ROUTES, STATUSES, bytes_of, carried, cuts, requests
 from tests.strict_client import read_completion, read_stream
 
-bounded = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
-
 
 def pieces_of(data: bytes, at: list[int]) -> list[bytes]:
     return [data[one:two] for one, two in zip([0, *at], [*at, len(data)], strict=True)]
 
 
 @pytest.mark.parametrize("name", ROUTES)
-@bounded
 @given(
     asked=requests(),
     data=bytes_of(),
@@ -65,7 +60,6 @@ def spoilt(draw: st.DrawFn) -> tuple[tuple[str, str], bytes]:
     return name, data
 
 
-@settings(bounded, max_examples=300)
 @given(of=spoilt(), at=cuts())
 def test_spoilt_recordings_are_a_reply_or_an_error_however_they_are_cut(
     of: tuple[tuple[str, str], bytes], at: list[int]

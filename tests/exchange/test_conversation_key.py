@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.exchange.commands import StoredSession
@@ -62,7 +62,6 @@ texts = st.text(max_size=12)
 turns = st.lists(st.tuples(texts, texts), min_size=1, max_size=4)
 
 
-@settings(deadline=None, max_examples=60)
 @given(turns, st.booleans(), st.sampled_from(["as it is", "stripped", "in parts"]))
 def test_a_conversation_of_any_texts_finds_its_session(
     said: list[tuple[str, str]], stream: bool, echo: str
@@ -93,7 +92,6 @@ CALLING = """
 """
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     st.lists(
         st.tuples(st.text(min_size=1, max_size=8), st.dictionaries(texts, texts | st.integers(-9, 9))),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.expressions.conditions import compile_when
@@ -216,7 +216,6 @@ MATCHES = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.lists(
         st.dictionaries(st.sampled_from(["$", "$.a", "$.a.b[0]", "event"]), MATCHES, min_size=1, max_size=2),

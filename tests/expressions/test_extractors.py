@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.deltas import MISSING
@@ -166,7 +166,6 @@ SLOTS = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
 @given(SLOTS, JSON, JSON, st.sampled_from(["", "{}", '{"a": [1]}', "[", "NaN", '{"a": "\ud800"}']))
 def test_any_slot_reads_any_document(value: Any, doc: Any, item: Any, event: str) -> None:
     faults = RuleErrors()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.deltas import MISSING
@@ -209,7 +209,6 @@ def _walk(steps: list[str | int], value: Any) -> Any:
 STEPS = st.lists(st.one_of(st.sampled_from(["a", "b", "c", "x-y"]), st.integers(-4, 4)), max_size=4)
 
 
-@settings(max_examples=300, deadline=None)
 @given(STEPS, JSON, st.randoms(use_true_random=False), st.booleans())
 def test_a_definite_path_is_a_walk(steps: list[str | int], doc: Any, random: Any, on_item: bool) -> None:
     def written(step: str | int) -> str:
@@ -230,7 +229,6 @@ PIECES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.sampled_from(PIECES), max_size=9).map("".join),
     st.sampled_from(["$", "$.", "$.a", "$item.a", ""]),

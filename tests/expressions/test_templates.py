@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.deltas import MISSING
@@ -246,7 +246,6 @@ TEMPLATES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(TEMPLATES, st.dictionaries(st.sampled_from(["a", "b", "c"]), JSON, max_size=3))
 def test_any_template_builds_from_any_document(template: Any, doc: dict[str, Any]) -> None:
     faults = RuleErrors()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core import json
@@ -200,7 +200,6 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(OPTIONS, JSON)
 def test_any_value_is_adjusted_or_left_out(options: dict[str, Any], value: Any) -> None:
     faults = RuleErrors()

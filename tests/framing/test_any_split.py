@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.framing import FRAMINGS
@@ -23,7 +23,6 @@ BODIES = st.one_of(st.lists(st.sampled_from(PIECES), max_size=24).map(b"".join),
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
-@settings(max_examples=250, deadline=None)
 @given(BODIES, cuts, st.sampled_from([1, 3, 7, 12, 1000]))
 @example(b"\r\n\r\ndata: x\r\n\r\n", [1, 3, 5], 1000)
 @example(b"\xef\xbb\xbfdata: x\n\n", [1, 2], 12)
@@ -41,7 +40,6 @@ def test_any_bytes_cut_anywhere_give_the_same_frames_and_the_same_error(
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
-@settings(max_examples=100, deadline=None)
 @given(BODIES, st.integers(1, 20))
 def test_a_frame_that_is_given_is_within_the_limit(framing: str, body: bytes, limit: int) -> None:
     outcome = run(framing, pieces_of(body, 2), limit)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.core import json
@@ -111,7 +111,6 @@ def test_nothing_but_the_lengths() -> None:
     assert (frame.data, dict(frame.fields)) == (None, {})
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -231,7 +230,6 @@ def test_over_the_limit_nothing_is_held() -> None:
 MESSAGE_BODIES = st.lists(st.binary(max_size=30), max_size=6)
 
 
-@settings(max_examples=200, deadline=None)
 @given(MESSAGE_BODIES, cuts, st.sampled_from([3, 12, 1000]), st.integers(0, 30))
 @example([b"", b" ", b"\n"], [1, 2, 3], 12, 0)
 def test_cuts_never_matter(said: list[bytes], places: list[int], limit: int, lost: int) -> None:

@@ -6,7 +6,7 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core import json
@@ -141,7 +141,6 @@ def test_the_limit_holds_of_what_messages_make_together(outer: str, inner: str) 
 
 @pytest.mark.parametrize("outer", OUTER)
 @pytest.mark.parametrize("inner", INNER)
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.one_of(

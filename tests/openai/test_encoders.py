@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.cli.merge_chunks import merge_chunks
@@ -17,8 +17,6 @@ from bridge.openai.encoders import ChunkEncoder, CompletionEncoder, CompletionIn
 from bridge.openai.endpoints import CHAT, COMPLETIONS, Endpoint
 from bridge.openai.tool_calls import ToolCallAssembler
 from tests.strict_client import read_completion, read_stream
-
-bounded = settings(max_examples=300, deadline=None)
 
 WHOLE_CHARACTERS = st.characters(exclude_categories=["Cs"])
 NAMES = st.text(WHOLE_CHARACTERS, min_size=1, max_size=8)
@@ -62,7 +60,6 @@ def plain_chunk(head: CompletionInfo, choice: int, text: str) -> dict[str, Any]:
     return chunk | ({"usage": None} if head.include_usage else {})
 
 
-@bounded
 @given(head=HEADS, texts=st.lists(ANY_TEXT.filter(bool), min_size=1, max_size=4), choice=st.integers(0, 3))
 def test_the_fast_way_is_the_plain_way(head: CompletionInfo, texts: list[str], choice: int) -> None:
     reply = ChunkEncoder(head)
@@ -78,7 +75,6 @@ def test_the_fast_way_is_the_plain_way(head: CompletionInfo, texts: list[str], c
             assert out == b"data: " + bridge_json.dumps(wanted) + b"\n\n"
 
 
-@bounded
 @given(head=HEADS, texts=st.lists(ANY_TEXT.filter(bool), min_size=1, max_size=6))
 def test_writing_at_once_is_writing_one_by_one(head: CompletionInfo, texts: list[str]) -> None:
     deltas = [Delta(text, number % 2) for number, text in enumerate(texts)]
@@ -123,7 +119,6 @@ USAGES = st.none() | st.builds(
 )
 
 
-@bounded
 @given(head=HEADS, deltas=_deltas(), usage=USAGES, choices=st.integers(3, 4))
 def test_a_whole_reply_is_a_stream_folded(
     head: CompletionInfo, deltas: list[Delta], usage: Usage | None, choices: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.errors import ConfigError, RequestError
@@ -155,7 +155,6 @@ MESSAGE = st.fixed_dictionaries(
     tools=st.none() | st.lists(st.just(PICK) | ODD, max_size=2),
     choice=st.sampled_from([None, "auto", "none", "required", NAMED]) | ODD,
 )
-@settings(max_examples=150, deadline=None)
 def test_any_request_is_refused_or_sent(name: str, messages: Any, tools: Any, choice: Any) -> None:
     try:
         [body] = made(ask(SERVERS[name].rules, request(messages=messages, tools=tools, tool_choice=choice)))

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.exchange.single_exchange import completed, one_by_one, streamed
@@ -45,7 +45,6 @@ def _made(said: Said) -> list[tuple[str, Any]]:
 
 @pytest.mark.parametrize("name", SERVERS)
 @given(text=st.text("ab é", max_size=5), calls=_calls(), sizes=st.lists(st.integers(0, 6), max_size=5))
-@settings(max_examples=40, deadline=None)
 def test_streamed_and_whole_say_the_same(name: str, text: str, calls: list[Called], sizes: list[int]) -> None:
     server = SERVERS[name]
     whole = completed(server.rules, server.whole(text, calls)).said

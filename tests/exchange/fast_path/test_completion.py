@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.errors import UpstreamError, UpstreamFailure
@@ -87,7 +87,6 @@ bodies = (
     st.sampled_from([1, 3, 2**20]),
     st.sampled_from([False, False, False, True]),
 )
-@settings(deadline=None, max_examples=400)
 def test_it_comes_to_the_same(
     name: str, data: bytes, endpoint: str, status: int, size: int, cut: bool
 ) -> None:
@@ -100,7 +99,6 @@ def test_it_comes_to_the_same(
 
 
 @given(good, st.sampled_from(["chat", "completions"]))
-@settings(deadline=None, max_examples=200)
 def test_what_is_told_beside_the_text_comes_to_the_same(document: Any, endpoint: str) -> None:
     data, body = json.dumps(document).encode(), request(endpoint)
     short = outcome(MAPPED, body, data, endpoint=endpoint, short=True)

@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.exchange.fast_path.both_paths import outcome, taken
@@ -79,7 +79,6 @@ PASSED = "error: {when: {$.extra: x}, message: $.model}"
     st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(ODD)), max_size=2),
     st.sampled_from(["", PASSED]),
 )
-@settings(deadline=None, max_examples=500)
 def test_openais_own_answers_come_to_the_same(changes: list[Any], rules: str) -> None:
     data, body = spoilt(changes), request()
     short = outcome(rules, body, data, endpoint="chat", short=True)

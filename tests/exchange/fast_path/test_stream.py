@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.exchange.decode.response_decoder import ResponseDecoder
@@ -136,7 +136,6 @@ def growing(draw: st.DrawFn) -> list[bytes]:
     return some
 
 
-@settings(deadline=None, max_examples=200)
 @given(
     st.sampled_from(sorted(ENDS)),
     st.tuples(st.just(MAPPED), streams()) | st.tuples(st.just(GROWING), growing()),
@@ -246,7 +245,6 @@ chunks = st.builds(lambda text, more: chunk(text, **more), texts, st.sampled_fro
 PLAIN = [chunk(text) for text in ("a", "b", "c", "d")]
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(PLAIN) | chunks, max_size=12), st.booleans(), st.booleans())
 def test_any_chunks_of_openai_come_to_the_same(some: list[bytes], usage: bool, crlf: bool) -> None:
     told = [*PLAIN, *some, b"data: [DONE]\n\n"]
