@@ -26,7 +26,7 @@ from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import load
 
 if TYPE_CHECKING:
-    from bridge.openai.endpoints import Endpoint
+    from bridge.openai.endpoint_spec import EndpointSpec
     from bridge.routes.rules.route import Route
     from bridge.routes.table import RouteTable
 
@@ -147,7 +147,7 @@ class Conversation:
         return Exchange(route, endpoint, body, data, id=ID, now=NOW)
 
     @cached_property
-    def _parts(self) -> tuple[Endpoint, bytes, Body, Route]:
+    def _parts(self) -> tuple[EndpointSpec, bytes, Body, Route]:
         """Read once: there are thousands of exchanges to begin, one for each cut."""
         endpoint = ENDPOINTS[self.endpoint]
         data = json.dumps(self.request, ensure_ascii=False).encode()

@@ -83,7 +83,9 @@ def _check_answer(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str]]
         yield member, f"the answer is an error: {failed['message']}"
         return
     if sample.answers is not ABSENT:
-        wanted = sample.answers if isinstance(sample.answers, dict) else _expand_shorthand(sample)
+        wanted = sample.answers
+        if not isinstance(wanted, dict):
+            wanted = ENDPOINTS[sample.endpoint].expand_sample(wanted)
         for fault in differences(wanted, answer):
             yield "answers", fault
     for cut in range(1, len(data)):
@@ -106,20 +108,6 @@ def _answer(route: Route, sample: SampleSpec, pieces: list[bytes]) -> tuple[obje
 def _exchange(route: Route, sample: SampleSpec) -> Exchange:
     body = {"model": route.models[0], **sample.request}
     return Exchange(route, ENDPOINTS[sample.endpoint], body, json.dumps(body), id="sample", now=0.0)
-
-
-def _expand_shorthand(sample: SampleSpec) -> dict[str, Any]:
-    """The answer that a sample means which gives its text alone, its vector, or the URL of its image."""
-    said = sample.answers
-    match sample.endpoint:
-        case "embeddings":
-            return {"data": [{"embedding": said}]}
-        case "images":
-            return {"data": [{"url": str(said)}]}
-        case "chat":
-            return {"choices": [{"message": {"content": str(said)}}]}
-        case _:
-            return {"choices": [{"text": str(said)}]}
 
 
 def differences(wanted: Any, found: Any, at: str = "$", *, exact: bool = False) -> Iterator[str]:

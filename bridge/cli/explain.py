@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bridge.core import json
 from bridge.core.errors import BridgeError, UpstreamError
@@ -12,16 +12,14 @@ from bridge.exchange.dry_run import encode_sample, fill_placeholders, simulate
 from bridge.exchange.exchange import Exchange
 from bridge.expressions.scope import Scope
 from bridge.loader import load_routes
-from bridge.openai.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, ENDPOINTS, IMAGES
+from bridge.openai.endpoints import ENDPOINTS
 from bridge.openai.request_validation import parse_request
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
 
     from bridge.exchange.upstream_call import UpstreamCall
     from bridge.routes.rules.request_template import Callout, UpstreamRequest
-    from bridge.routes.rules.response_rules import ResponseRule
     from bridge.routes.rules.route import Route
 
 __all__ = ["explain", "list_routes"]
@@ -79,20 +77,11 @@ def _ways(route: Route) -> str:
 
 def _request_data(called: argparse.Namespace) -> bytes:
     if called.request is None:
-        return json.dumps({"model": called.model, **_DEFAULT_BODIES[called.endpoint]})
+        return json.dumps({"model": called.model, **ENDPOINTS[called.endpoint].example})
     data = sys.stdin.buffer.read() if called.request == "-" else Path(called.request).read_bytes()
     body = json.loads(data)
     # The flag names the model, whatever the example was written for.
     return json.dumps({**body, "model": called.model}) if isinstance(body, dict) else data
-
-
-_DEFAULT_BODIES: dict[str, dict[str, Any]] = {
-    CHAT.name: {"messages": [{"role": "user", "content": "Hello!"}]},
-    COMPLETIONS.name: {"prompt": "Hello!"},
-    EMBEDDINGS.name: {"input": "Hello!"},
-    IMAGES.name: {"prompt": "Hello!"},
-}
-"""What is asked where no request is given."""
 
 
 def _print_route(route: Route, name: str, exchange: Exchange) -> None:
@@ -144,38 +133,10 @@ def _print_reading(route: Route, exchange: Exchange) -> None:
     stream = exchange.legs[0].course.stream
     print(f"reads    {'a stream, ' + stream.framing if stream else 'a whole answer'}")
     rule = stream.answer if stream else route.whole
-    for name, where in _SLOTS[exchange.endpoint.output](rule) if rule else []:
+    for name, where in rule.sources(exchange.endpoint.slots) if rule else []:
         if where:
             print(f"  {name.ljust(18)} {where}")
     print(f"drops    {', '.join(exchange.dropped) or 'nothing'}")
-
-
-def _slots(rule: ResponseRule) -> list[tuple[str, str]]:
-    return [
-        ("choices", rule.choices.text if rule.choices else ""),
-        ("text", str(rule.text.slot) if rule.text else ""),
-        ("reasoning", str(rule.reasoning.slot) if rule.reasoning else ""),
-        ("finish_reason", str(rule.finish_reason.slot) if rule.finish_reason else ""),
-        ("tool_calls", str(rule.tool_calls or "")),
-        *_counts(rule),
-    ]
-
-
-def _image_slots(rule: ResponseRule) -> list[tuple[str, str]]:
-    parts = ("url", "b64_json", "revised_prompt")
-    found = [(name, str(getattr(rule, name) or "")) for name in parts]
-    return [("images", rule.images.text if rule.images else ""), *found, *_counts(rule)]
-
-
-def _counts(rule: ResponseRule) -> list[tuple[str, str]]:
-    return [(name, str(part.slot)) for name, part in rule.usage]
-
-
-_SLOTS: dict[str, Callable[[ResponseRule], list[tuple[str, str]]]] = {
-    "text": _slots,
-    "embeddings": lambda rule: [("embeddings", str(rule.embeddings or "")), *_counts(rule)],
-    "images": _image_slots,
-}
 
 
 def _print_answer(exchange: Exchange, received: bytes) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 import orjson
 
-__all__ = ["dumps", "loads", "loads_strictly", "pretty"]
+__all__ = ["JSONObject", "dumps", "loads", "loads_strictly", "pretty"]
 
+JSONObject = dict[str, Any]
 
 loads_strictly = orjson.loads
 """Reads one JSON value that any reader takes. Raises ValueError when it is none."""

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import add_usages
 from bridge.core.errors import UpstreamError, UpstreamFailure
-from bridge.exchange.decode.by_endpoint import KINDS, EndpointEncoder, EndpointPassthrough
 from bridge.exchange.decode.passthrough import ChunkPassthrough, PassthroughEncoder, PassthroughStreamEncoder
+from bridge.exchange.endpoints import ENDPOINTS, EndpointPassthrough
 from bridge.exchange.fast_path.completion import CompletionFastPath, PassthroughFastPath
 from bridge.exchange.fast_path.stream import StreamFastPath
 from bridge.exchange.split_calls import split_calls
 from bridge.exchange.upstream_call import UpstreamCall
-from bridge.openai.encoders import ChunkEncoder, CompletionInfo
+from bridge.openai.encoders import CompletionInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,12 +33,11 @@ if TYPE_CHECKING:
     from bridge.core.deltas import Delta, Usage
     from bridge.core.errors import BridgeError
     from bridge.exchange.decode.choice_state import ReadOptions
-    from bridge.openai.endpoints import Endpoint
+    from bridge.openai.encoders import ResponseEncoder
+    from bridge.openai.endpoint_spec import EndpointSpec
     from bridge.routes.rules.route import Route
 
 __all__ = ["Exchange"]
-
-ResponseEncoder = ChunkEncoder | EndpointEncoder | PassthroughStreamEncoder | PassthroughEncoder
 
 
 class Exchange:
@@ -61,7 +60,7 @@ class Exchange:
     def __init__(
         self,
         route: Route,
-        endpoint: Endpoint,
+        endpoint: EndpointSpec,
         body: dict[str, Any],
         data: bytes,
         *,
@@ -178,7 +177,7 @@ class Exchange:
         if course.stream is not None:
             return ChunkPassthrough(course.stream.answer, manner, self._head)
         assert course.whole is not None
-        return KINDS[course.output].passing(course.whole, manner, self._head)
+        return ENDPOINTS[self.endpoint.name].passthrough(course.whole, manner, self._head)
 
     def _emit(self, leg: UpstreamCall, deltas: list[Delta]) -> bytes:
         """Write what was read; end the reply with the last call, or with the first that fails."""
@@ -235,7 +234,8 @@ class Exchange:
         head = self._head
         if reading.id or reading.role:
             head = replace(head, id=reading.id or head.id, role=reading.role or head.role)
-        return ChunkEncoder(head) if self.is_stream else KINDS[self.endpoint.output].reply(head)
+        stream_encoder = self.endpoint.stream_encoder
+        return stream_encoder(head) if self.is_stream and stream_encoder else self.endpoint.encoder(head)
 
 
 def _counts(body: Mapping[str, Any]) -> bool:

@@ -12,9 +12,7 @@ from bridge.core.deltas import MISSING
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.exchange.request_document import request_document
 from bridge.expressions.scope import Scope
-from bridge.openai.endpoints import IMAGES
 from bridge.openai.error_bodies import excerpt
-from bridge.openai.token_estimate import prompt_tokens
 from bridge.routes.rules.body_rules import TemplateBody, UnchangedBody
 from bridge.routes.rules.request_template import make_request, origin
 
@@ -68,9 +66,10 @@ class RequestBuilder:
 
     def estimate(self) -> int | None:
         """About how many tokens are asked, where the route wants that of a server that tells none."""
-        if self.route.emulate.usage != "estimate" or self.course.endpoint is IMAGES:
+        estimate = self.course.endpoint.estimate_prompt
+        if self.route.emulate.usage != "estimate" or estimate is None:
             return None
-        return prompt_tokens(self.course.endpoint, self.body, self.messages)
+        return estimate(self.body, self.messages)
 
     def make_document(self) -> tuple[str, ...]:
         """Compute what the request and the calls around it look at; the stop strings that are cut here."""

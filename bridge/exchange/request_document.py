@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import MISSING
 from bridge.core.errors import RequestError
-from bridge.openai.endpoints import EMBEDDINGS
 from bridge.openai.request_validation import content_text
 from bridge.tool_formats import to_format
 
@@ -44,7 +43,7 @@ def request_document(
     if None in body.values():
         body = {name: value for name, value in body.items() if value is not None}
     document = {**body, **course.constants, "messages": messages, "raw": raw, "now": now}
-    if course.endpoint is EMBEDDINGS:
+    if course.endpoint.input_member == "input":
         given = body["input"]
         document["inputs"] = given if isinstance(given, list) else [given]
     if "max_tokens" not in document and "max_completion_tokens" in document:

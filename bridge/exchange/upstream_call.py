@@ -10,13 +10,14 @@ from bridge.exchange.callouts import Callouts
 from bridge.exchange.conversation_key import new_turn
 from bridge.exchange.decode.choice_state import ReadOptions
 from bridge.exchange.decode.response_decoder import ResponseDecoder
+from bridge.exchange.endpoints import make_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from bridge.core.deltas import Delta
-    from bridge.exchange.decode.by_endpoint import EndpointPassthrough
     from bridge.exchange.decode.passthrough import ChunkPassthrough
+    from bridge.exchange.endpoints import EndpointPassthrough
     from bridge.exchange.request_builder import RequestBuilder
     from bridge.routes.rules.request_template import UpstreamRequest
 
@@ -58,7 +59,8 @@ class UpstreamCall:
     def answering(self) -> ResponseDecoder:
         """What reads its answer."""
         manner = self._manner or self._read()
-        return ResponseDecoder(self.course, manner, self.passing(manner) if self.passing else None)
+        reading = self.passing(manner) if self.passing else make_reader(self.course, manner)
+        return ResponseDecoder(self.course, manner, reading)
 
     def send_new_turn_only(self) -> None:
         """The server knows what was said before: only the new turn is sent."""
@@ -75,7 +77,7 @@ class UpstreamCall:
     def keeps_session(self) -> bool:
         """Whether the session is kept for the next turn."""
         session = self.course.route.session
-        return session is not None and session.conversation and self.course.output == "text"
+        return session is not None and session.conversation and self.course.endpoint.streams
 
     @property
     def succeeded(self) -> bool:

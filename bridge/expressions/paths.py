@@ -49,6 +49,9 @@ class Path(NamedTuple):
     steps: tuple[Step, ...] | None
     head: str | None
 
+    def __str__(self) -> str:
+        return self.text
+
 
 def is_path(value: Any) -> bool:
     """Whether a value of the file is a path: `$`, `$.…`, `$[…`, `$item…`, as the file itself wrote it."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.core.deltas import FINISH_REASONS, Usage
-from bridge.openai.endpoints import CHAT
+from bridge.openai.chat import CHAT
 
 __all__ = ["is_conforming", "sound_usage"]
 

@@ -13,12 +13,15 @@ from __future__ import annotations
 import struct
 from base64 import b64decode, b64encode
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from bridge.core import json
-from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.core.errors import RequestError, UpstreamError, UpstreamFailure
 from bridge.openai.encoders import usage_object
+from bridge.openai.endpoint_spec import BodySchema, EndpointSpec, MemberCheck
 from bridge.openai.normalize import json_equal, omit, with_upstream_identity
+from bridge.openai.request_validation import COMMON_MEMBERS, are_prompts, missing_member, no_stream
+from bridge.openai.token_estimate import input_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from bridge.core.errors import BridgeError
     from bridge.openai.encoders import CompletionInfo
 
-__all__ = ["EmbeddingsReply", "mend_embeddings", "read_vectors"]
+__all__ = ["EMBEDDINGS", "EmbeddingsEncoder", "mend_embeddings", "read_vectors"]
 
 Body = dict[str, Any]
 Numbers = list[float]
@@ -45,7 +48,7 @@ def read_vectors(found: Any) -> list[Numbers]:
     return [_checked(_one_row(_opened(item))) for item in _in_order(found)]
 
 
-class EmbeddingsReply:
+class EmbeddingsEncoder:
     """Folds vectors into one answer."""
 
     __slots__ = ("_head", "_vectors")
@@ -184,3 +187,49 @@ def _garbled(what: str) -> UpstreamError:
 
 
 _COUNTS = {"prompt_tokens", "total_tokens", "estimated"}  # there is nothing that embeddings complete
+
+
+def _check_input(body: Body) -> None:
+    given = body.get("input")
+    if given is None:
+        raise missing_member("input")
+    parts = given if isinstance(given, list) else []
+    if given in ("", []) or "" in parts or [] in parts:
+        raise RequestError(
+            400, "`input` must not be empty, nor any part of it", param="input", code="invalid_value"
+        )
+    if body.get("stream"):
+        raise no_stream("embeddings")
+
+
+def _expand_sample(vector: Any) -> Body:
+    return {"data": [{"embedding": vector}]}
+
+
+_MEMBERS = COMMON_MEMBERS | {
+    "input": MemberCheck(
+        "a string, an array of strings, of tokens or of arrays of tokens", (str,), are_prompts
+    ),
+    "encoding_format": MemberCheck("`float` or `base64`", (), lambda value: value in ("float", "base64")),
+    "dimensions": MemberCheck(
+        "an integer of at least 1", (), lambda value: type(value) is int and value >= 1
+    ),
+}
+
+EMBEDDINGS: Final = EndpointSpec(
+    name="embeddings",
+    path="embeddings",
+    operation="embeddings",
+    input_member="input",
+    body=BodySchema.of(_MEMBERS, _check_input),
+    bridge_parameters=frozenset({"encoding_format"}),
+    has_choices=False,
+    example={"input": "Hello!"},
+    estimate_prompt=input_tokens("input"),
+    output="embeddings",
+    slots=("embeddings",),
+    object="list",
+    has_output_tokens=False,
+    encoder=EmbeddingsEncoder,
+    expand_sample=_expand_sample,
+)

@@ -11,22 +11,23 @@ Within it only the text changes, so a chunk is encoded once with a hole, and the
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bridge.core import json
-from bridge.openai.endpoints import CHAT, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bridge.core.deltas import Delta, Usage
     from bridge.core.errors import BridgeError
+    from bridge.openai.endpoint_spec import EndpointSpec
 
 __all__ = [
     "DONE",
     "ChunkEncoder",
     "CompletionEncoder",
     "CompletionInfo",
+    "ResponseEncoder",
     "completion",
     "completion_choice",
     "sse_event",
@@ -41,13 +42,30 @@ _HOLE = "\ue000"
 class CompletionInfo:
     """What is the same in a whole reply. `created` is in Unix seconds, `asked` the client's body."""
 
-    endpoint: Endpoint
+    endpoint: EndpointSpec
     id: str
     created: int
     model: str
     role: str = "assistant"
     include_usage: bool = False
     request_body: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ResponseEncoder(Protocol):
+    """Writes a response from deltas; `write` is called any number of times, then `close` or `fail` once."""
+
+    @property
+    def started(self) -> bool:
+        """Return whether bytes were written, so that a later failure cannot change the status."""
+
+    def write(self, deltas: Sequence[Any]) -> bytes:
+        """Return the bytes that can leave by now."""
+
+    def close(self, usage: Usage | None, choices: int) -> bytes:
+        """Return the end of a response of at least `choices` choices."""
+
+    def fail(self, error: BridgeError) -> bytes:
+        """Return the end of a stream that failed; nothing of a response that has not begun."""
 
 
 class ChunkEncoder:
@@ -69,13 +87,13 @@ class ChunkEncoder:
         out: list[bytes] = []
         for delta in deltas:
             around = self._around.get(delta.choice) or self._open(delta, out)
-            if delta.reasoning and self._head.endpoint is CHAT:
+            if delta.reasoning and self._head.endpoint.has_messages:
                 out.append(self._chunk(delta.choice, {"reasoning_content": delta.reasoning}))
             if delta.logprobs is not None:
                 out.append(self._chunk(delta.choice, {"content": delta.text}, logprobs=delta.logprobs))
             elif delta.text and not delta.replaces:
                 out += (around[0], json.dumps(delta.text), around[1])
-            if delta.tool_calls and self._head.endpoint is CHAT:
+            if delta.tool_calls and self._head.endpoint.has_messages:
                 self._tools.add(delta.choice)
                 out.append(self._chunk(delta.choice, {"tool_calls": delta.tool_calls}))
             if delta.finish_reason:
@@ -108,7 +126,7 @@ class ChunkEncoder:
         self.started = True
         before, _, after = self._chunk(choice, {"content": _HOLE}).rpartition(json.dumps(_HOLE))
         self._around[choice] = (before, after)
-        if self._head.endpoint is CHAT:
+        if self._head.endpoint.has_messages:
             # Content is null where a call of tools is all there is, as in OpenAI's own streams.
             content = None if delta and delta.tool_calls and not delta.text else ""
             out.append(self._chunk(choice, {"role": self._head.role, "content": content, "refusal": None}))
@@ -117,7 +135,7 @@ class ChunkEncoder:
     def _chunk(
         self, choice: int, delta: dict[str, Any], *, finish: str | None = None, logprobs: Any = None
     ) -> bytes:
-        if self._head.endpoint is CHAT:
+        if self._head.endpoint.has_messages:
             one = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         else:
             text = delta.get("content", "")
@@ -198,7 +216,7 @@ class CompletionEncoder:
         text, reasoning = "".join(choice.text), "".join(choice.reasoning)
         made = completion_choice(self._head, number, text, choice.finish)
         made["logprobs"] = choice.logprobs
-        if self._head.endpoint is not CHAT:
+        if not self._head.endpoint.has_messages:
             return made
         message = made["message"]
         if reasoning:
@@ -226,7 +244,7 @@ def completion(head: CompletionInfo, choices: Sequence[Mapping[str, Any]], usage
 
 def completion_choice(head: CompletionInfo, number: int, text: str, finish: str | None) -> dict[str, Any]:
     """One choice of a whole body, that says a text and no more."""
-    if head.endpoint is CHAT:
+    if head.endpoint.has_messages:
         message = {"role": head.role, "content": text, "refusal": None}
         return {"index": number, "message": message, "logprobs": None, "finish_reason": finish or "stop"}
     reason = text_finish_reason(finish or "stop")

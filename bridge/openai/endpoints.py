@@ -1,34 +1,34 @@
-"""The endpoints that clients call, and what sets them apart."""
+"""The registry of endpoints. What is on the exchange's side of each is in `bridge/exchange/endpoints.py`."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["CHAT", "COMPLETIONS", "EMBEDDINGS", "ENDPOINTS", "IMAGES", "Endpoint"]
+from bridge.openai.chat import CHAT
+from bridge.openai.completions import COMPLETIONS
+from bridge.openai.embeddings import EMBEDDINGS
+from bridge.openai.images import IMAGES
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-class Endpoint(NamedTuple):
-    """One endpoint. `name` is the word for it in a route's `serves`, `operation` OpenTelemetry's for it.
+    from bridge.openai.endpoint_spec import EndpointSpec
 
-    `finds` is the slot that an answer to it must fill: what streams and is cut at stop strings is `text`.
-    """
+__all__ = ["CHAT", "COMPLETIONS", "EMBEDDINGS", "ENDPOINTS", "IMAGES", "PARAMETERS", "STRUCTURAL_MEMBERS"]
 
-    name: str
-    path: str
-    operation: str
-    object: str
-    chunk_object: str = ""
-    id_prefix: str = ""
-    output: str = "text"
+ENDPOINTS: Final[Mapping[str, EndpointSpec]] = {
+    endpoint.name: endpoint for endpoint in (CHAT, COMPLETIONS, EMBEDDINGS, IMAGES)
+}
 
-
-CHAT: Final = Endpoint(
-    "chat", "chat/completions", "chat", "chat.completion", "chat.completion.chunk", "chatcmpl-"
+STRUCTURAL_MEMBERS: Final = frozenset({"model", "stream", "stream_options"}).union(
+    endpoint.input_member for endpoint in ENDPOINTS.values()
 )
-COMPLETIONS: Final = Endpoint(
-    "completions", "completions", "text_completion", "text_completion", "text_completion", "cmpl-"
-)
-EMBEDDINGS: Final = Endpoint("embeddings", "embeddings", "embeddings", "list", output="embeddings")
-IMAGES: Final = Endpoint("images", "images/generations", "image_generation", "", output="images")
+"""Members that make a request what it is; all others are parameters that an upstream may lack."""
 
-ENDPOINTS: Final = {endpoint.name: endpoint for endpoint in (CHAT, COMPLETIONS, EMBEDDINGS, IMAGES)}
+PARAMETERS: Final = (
+    frozenset[str]().union(
+        *(endpoint.body.members.keys() | endpoint.unchecked_parameters for endpoint in ENDPOINTS.values())
+    )
+    - STRUCTURAL_MEMBERS
+)
+"""The parameters OpenAI documents: a bounded set of names for metrics. `top_k` is in it as many send it."""

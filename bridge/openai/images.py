@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from bridge.core import json
 from bridge.core.deltas import Image
 from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.openai.endpoint_spec import BodySchema, EndpointSpec, MemberCheck
 from bridge.openai.normalize import dicts_in, json_equal, omit, with_upstream_identity
+from bridge.openai.request_validation import COMMON_MEMBERS, STRING, missing_member, no_stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from bridge.core.errors import BridgeError
     from bridge.openai.encoders import CompletionInfo
 
-__all__ = ["ImagesReply", "mend_images", "read_image"]
+__all__ = ["IMAGES", "ImagesEncoder", "mend_images", "read_image"]
 
 Body = dict[str, Any]
 
@@ -46,7 +48,7 @@ def read_image(url: Any, b64_json: Any, revised_prompt: Any = None) -> Image | N
     return Image(where, data, revised_prompt if isinstance(revised_prompt, str) else None)
 
 
-class ImagesReply:
+class ImagesEncoder:
     """Folds images into one answer."""
 
     __slots__ = ("_head", "_images")
@@ -142,4 +144,41 @@ _MAGIC = (
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
     (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
     (re.compile(rb"GIF8"), "image/gif"),
+)
+
+
+def _check_prompt(body: Body) -> None:
+    if not body.get("prompt"):
+        raise missing_member("prompt")
+    if body.get("stream"):
+        raise no_stream("images")
+
+
+def _expand_sample(url: Any) -> Body:
+    return {"data": [{"url": str(url)}]}
+
+
+_MEMBERS = COMMON_MEMBERS | {
+    "prompt": STRING,
+    "size": STRING,
+    "quality": STRING,
+    "response_format": MemberCheck("`url` or `b64_json`", (), lambda value: value in ("url", "b64_json")),
+}
+
+IMAGES: Final = EndpointSpec(
+    name="images",
+    path="images/generations",
+    operation="image_generation",
+    input_member="prompt",
+    body=BodySchema.of(_MEMBERS, _check_prompt, default_model="dall-e-2"),  # OpenAI's own default
+    unchecked_parameters=frozenset(
+        {"background", "moderation", "output_compression", "output_format", "style"}
+    ),
+    bridge_parameters=frozenset({"response_format"}),
+    example={"prompt": "Hello!"},
+    estimate_prompt=None,
+    output="images",
+    slots=("images", "url", "b64_json", "revised_prompt"),
+    encoder=ImagesEncoder,
+    expand_sample=_expand_sample,
 )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from bridge.core import json
 from bridge.core.deltas import FINISH_REASONS
 from bridge.openai.encoders import text_finish_reason
-from bridge.openai.endpoints import CHAT, Endpoint
 
 if TYPE_CHECKING:
     from bridge.core.deltas import Usage
@@ -42,12 +41,12 @@ def with_upstream_identity(head: CompletionInfo, body: Body) -> CompletionInfo:
     )
 
 
-def normalize_finish_reason(value: Any, endpoint: Endpoint = CHAT) -> str | None:
+def normalize_finish_reason(value: Any, *, legacy: bool = False) -> str | None:
     """A reason of OpenAI's vocabulary, None while the answer goes on."""
     if value in (None, "", "null", "None") or value is False:
         return None
     word = value if isinstance(value, str) and value in FINISH_REASONS else "stop"
-    return word if endpoint is CHAT else text_finish_reason(word)
+    return text_finish_reason(word) if legacy else word
 
 
 def normalize_usage(told: Any, usage: Usage) -> Body:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.openai.endpoints import CHAT
 from bridge.openai.normalize import (
     choice_text,
     coerce_text_fields,
@@ -55,8 +54,8 @@ def _choices(found: Any, head: CompletionInfo) -> list[Body]:
 
 def _choice(number: int, choice: Body, head: CompletionInfo) -> Body:
     mended = {**choice, "index": index_of(number, choice)}
-    finish = normalize_finish_reason(choice.get("finish_reason"), head.endpoint)
-    if head.endpoint is CHAT:
+    finish = normalize_finish_reason(choice.get("finish_reason"), legacy=not head.endpoint.has_messages)
+    if head.endpoint.has_messages:
         mended["message"] = message = _message(choice)
         mended["finish_reason"] = finish or ("tool_calls" if message.get("tool_calls") else "stop")
         return mended if "message" in choice else omit(mended, "text")

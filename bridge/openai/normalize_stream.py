@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.openai.endpoints import CHAT
 from bridge.openai.normalize import (
     choice_text,
     coerce_text_fields,
@@ -123,7 +122,7 @@ class ChunkNormalizer:
 
     def _last(self, index: int) -> Body:
         reason = "tool_calls" if self._calls.get(index) else "stop"
-        said: Body = {"delta": {}} if self._head.endpoint is CHAT else {"text": ""}
+        said: Body = {"delta": {}} if self._head.endpoint.has_messages else {"text": ""}
         return {"index": index, **said, "logprobs": None, "finish_reason": reason}
 
     def _agrees(self, chunk: Body) -> bool:
@@ -141,11 +140,13 @@ class ChunkNormalizer:
         if not isinstance(choice, dict):
             return None
         index = index_of(number, choice)
-        key = "delta" if self._head.endpoint is CHAT else "text"
+        key = "delta" if self._head.endpoint.has_messages else "text"
         self._speaks = False
         said = self._delta(index, choice) if key == "delta" else self._text(choice)
         raw = choice.get("finish_reason")
-        finish = None if raw is None else normalize_finish_reason(raw, self._head.endpoint)
+        finish = (
+            None if raw is None else normalize_finish_reason(raw, legacy=not self._head.endpoint.has_messages)
+        )
         if said is None and finish is None:
             return None  # an annotation, such as Azure's content filter sends
         if not self._goes_on(index, finish, ended):

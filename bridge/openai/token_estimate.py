@@ -16,15 +16,15 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
-from bridge.openai.endpoints import CHAT, EMBEDDINGS, Endpoint
 from bridge.openai.request_validation import content_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.core.deltas import Delta
+    from bridge.core.json import JSONObject
 
-__all__ = ["TokenEstimator", "prompt_tokens", "text_tokens"]
-
-Body = dict[str, Any]
+__all__ = ["TokenEstimator", "chat_tokens", "input_tokens", "text_tokens"]
 
 
 class TokenEstimator:
@@ -54,17 +54,23 @@ def text_tokens(text: str) -> int:
     return -(-_quarters(text) // 4)
 
 
-def prompt_tokens(endpoint: Endpoint, body: Body, messages: list[Body]) -> int:
-    """About how many tokens a request has: `messages` of a chat, else the prompt or input of its body.
+def chat_tokens(body: JSONObject, messages: list[JSONObject]) -> int:
+    """Return about how many tokens a chat has: its messages and the tools of its body.
 
-    Images and sound in messages are not counted: what they cost is another matter with every model.
+    Images and sound in messages are not counted: their cost differs from model to model.
     """
-    if endpoint is CHAT:
-        tools = body.get("tools")
-        said = sum(_message_tokens(message) for message in messages)
-        return 3 + said + (text_tokens(json.dumps(tools).decode()) if tools else 0)
-    name = "input" if endpoint is EMBEDDINGS else "prompt"
-    return _tokens(body[name] if name in body else [message["content"] for message in messages])
+    tools = body.get("tools")
+    tokens = sum(_message_tokens(message) for message in messages)
+    return 3 + tokens + (text_tokens(json.dumps(tools).decode()) if tools else 0)
+
+
+def input_tokens(name: str) -> Callable[[JSONObject, list[JSONObject]], int]:
+    """Return the estimate of requests whose texts or tokens are in a member, or else in messages."""
+
+    def estimate(body: JSONObject, messages: list[JSONObject]) -> int:
+        return _tokens(body[name] if name in body else [message["content"] for message in messages])
+
+    return estimate
 
 
 def _tokens(given: Any) -> int:
@@ -78,7 +84,7 @@ def _tokens(given: Any) -> int:
             return 1
 
 
-def _message_tokens(message: Body) -> int:
+def _message_tokens(message: JSONObject) -> int:
     calls = message.get("tool_calls")
     text = content_text(message)
     if text is None:  # the texts among other parts

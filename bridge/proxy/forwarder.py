@@ -27,7 +27,7 @@ from bridge.telemetry.request_log import RequestLog
 if TYPE_CHECKING:
     from bridge.exchange.commands import FetchedResponse
     from bridge.exchange.upstream_call import UpstreamCall
-    from bridge.openai.endpoints import Endpoint
+    from bridge.openai.endpoint_spec import EndpointSpec
     from bridge.routes.rules.route import Route
     from bridge.telemetry.metrics import Metrics
     from bridge.telemetry.request_log import RequestRecord
@@ -57,7 +57,7 @@ class Forwarder:
     async def forward(
         self,
         route: Route,
-        endpoint: Endpoint,
+        endpoint: EndpointSpec,
         body: dict[str, Any],
         data: bytes,
         reply: R,

@@ -19,7 +19,7 @@ from bridge.routes.spec import FILE, ROUTE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bridge.openai.endpoints import Endpoint
+    from bridge.openai.endpoint_spec import EndpointSpec
     from bridge.routes.compile.environment import LoadEnvironment
     from bridge.routes.rules.route import Route
     from bridge.routes.spec import ServerSpec
@@ -59,7 +59,7 @@ class RouteTable:
         """Whether some route answers for the model."""
         return bool(self._candidates(model))
 
-    def find(self, model: str, endpoint: Endpoint) -> tuple[Route, str]:
+    def find(self, model: str, endpoint: EndpointSpec) -> tuple[Route, str]:
         """The route for a model, and the name or glob by which it was found.
 
         Exact names win over globs, then the file's order. Raises RequestError (404) where there is none.

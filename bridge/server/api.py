@@ -25,7 +25,7 @@ from bridge.telemetry.logging import log
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
-    from bridge.openai.endpoints import Endpoint
+    from bridge.openai.endpoint_spec import EndpointSpec
     from bridge.routes.rules.request_template import SessionRule
     from bridge.routes.table import RouteTable
     from bridge.server.request import Request
@@ -36,8 +36,8 @@ __all__ = ["OpenAIHandler", "ServerState"]
 
 _BODY_TIMEOUT = 60.0  # seconds between two pieces of a client's body
 
-_ENDPOINTS: Mapping[str, Endpoint] = {f"/{endpoint.path}": endpoint for endpoint in ENDPOINTS.values()}
-_TARGETS: Mapping[bytes, Endpoint] = {f"/v1{path}".encode(): one for path, one in _ENDPOINTS.items()}
+_ENDPOINTS: Mapping[str, EndpointSpec] = {f"/{endpoint.path}": endpoint for endpoint in ENDPOINTS.values()}
+_TARGETS: Mapping[bytes, EndpointSpec] = {f"/v1{path}".encode(): one for path, one in _ENDPOINTS.items()}
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ class OpenAIHandler:
         server = self._state.table.server
         origin = _origin(request, server.cors) if server.cors else None
         reply = Response(request, _request_id(request, name), origin, self._dates)
-        endpoint: Endpoint | None = None
+        endpoint: EndpointSpec | None = None
         try:
             if request.error is not None:
                 raise request.error
@@ -98,7 +98,7 @@ class OpenAIHandler:
         return reply.set_error(refusal)
 
     def _forward(
-        self, request: Request, endpoint: Endpoint, data: bytes, reply: Response, name: str
+        self, request: Request, endpoint: EndpointSpec, data: bytes, reply: Response, name: str
     ) -> Coroutine[Any, Any, Response]:
         """The reply of the route that the body asks for."""
         table = self._state.table

@@ -18,12 +18,11 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from bridge.openai.endpoints import EMBEDDINGS
-from bridge.openai.request_validation import PARAMETERS
+from bridge.openai.endpoints import PARAMETERS
 
 if TYPE_CHECKING:
     from bridge.core.deltas import Usage
-    from bridge.openai.endpoints import Endpoint
+    from bridge.openai.endpoint_spec import EndpointSpec
 
 __all__ = ["Metrics", "RouteMetrics"]
 
@@ -81,17 +80,18 @@ class RouteMetrics:
     """
 
     __slots__ = (
-        "_answers", "_durations", "_gauge", "_labels", "_metrics", "_shown", "endpoint", "in_progress",
-        "route",
+        "_answers", "_durations", "_gauge", "_has_output_tokens", "_labels", "_metrics", "_shown", "endpoint",
+        "in_progress", "route",
     )  # fmt: skip
 
-    def __init__(self, metrics: Metrics, route: str, endpoint: Endpoint, model: str) -> None:
+    def __init__(self, metrics: Metrics, route: str, endpoint: EndpointSpec, model: str) -> None:
         self._metrics = metrics
         self._gauge = metrics.in_progress(route)
         self._shown = self.in_progress = 0
         self._answers: dict[int, int] = {}
         self._durations: dict[str, list[float]] = {}
         self._labels = (endpoint.operation, model)
+        self._has_output_tokens = endpoint.has_output_tokens
         self.route = route
         self.endpoint = endpoint.name
 
@@ -132,7 +132,9 @@ class RouteMetrics:
         self._answers[status] = self._answers.get(status, 0) + 1
         self._durations.setdefault(kind, []).append(duration)
         if usage is not None or first is not None:
-            self._metrics.observe((*self._labels, kind, self.route), duration, first, usage)
+            self._metrics.observe(
+                (*self._labels, kind, self.route), duration, first, usage, outputs=self._has_output_tokens
+            )
 
 
 class Metrics:
@@ -187,7 +189,7 @@ class Metrics:
             (*_GEN_AI, "gen_ai_token_type"), buckets=_TOKENS, registry=registry,
         ))  # fmt: skip
 
-    def series(self, route: str, endpoint: Endpoint, model: str) -> RouteMetrics:
+    def series(self, route: str, endpoint: EndpointSpec, model: str) -> RouteMetrics:
         """What is told of the answers to a model, by the table's word for it."""
         key = (route, endpoint.name, model)
         series = self._series.get(key)
@@ -217,17 +219,23 @@ class Metrics:
         self._reloads(result).inc()
 
     def observe(
-        self, labels: tuple[str, str, str, str], duration: float, first: float | None, usage: Usage | None
+        self,
+        labels: tuple[str, str, str, str],
+        duration: float,
+        first: float | None,
+        usage: Usage | None,
+        *,
+        outputs: bool,
     ) -> None:
         """What only some answers tell: their tokens and, of a stream, when its `first` output came."""
-        operation, _, _, route = labels
+        route = labels[-1]
         if usage is not None and usage.estimated:
             self._estimated(route, "input").inc(usage.prompt_tokens)
             self._estimated(route, "output").inc(usage.completion_tokens)
             usage = None  # true counts are never mixed with these
         if usage is not None:
             self._tokens(*labels, "input").observe(usage.prompt_tokens)
-            if operation != EMBEDDINGS.operation:
+            if outputs:
                 self._tokens(*labels, "output").observe(usage.completion_tokens)
         if first is None:
             return

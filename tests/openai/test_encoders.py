@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -14,9 +14,12 @@ from bridge.core import json as bridge_json
 from bridge.core.deltas import FINISH_REASONS, Delta, Usage
 from bridge.core.errors import BridgeError
 from bridge.openai.encoders import ChunkEncoder, CompletionEncoder, CompletionInfo
-from bridge.openai.endpoints import CHAT, COMPLETIONS, Endpoint
+from bridge.openai.endpoints import CHAT, COMPLETIONS
 from bridge.openai.tool_calls import ToolCallAssembler
 from tests.strict_client import read_completion, read_stream
+
+if TYPE_CHECKING:
+    from bridge.openai.endpoint_spec import EndpointSpec
 
 WHOLE_CHARACTERS = st.characters(exclude_categories=["Cs"])
 NAMES = st.text(WHOLE_CHARACTERS, min_size=1, max_size=8)
@@ -150,7 +153,7 @@ def reduced(choice: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("endpoint", [CHAT, COMPLETIONS])
-def test_the_end_of_a_stream_that_failed(endpoint: Endpoint) -> None:
+def test_the_end_of_a_stream_that_failed(endpoint: EndpointSpec) -> None:
     reply = ChunkEncoder(CompletionInfo(endpoint, "a", 1, "m"))
     before = reply.started
     out = reply.write([Delta("x")])

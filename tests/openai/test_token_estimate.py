@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.deltas import Delta
-from bridge.openai.endpoints import CHAT, COMPLETIONS, EMBEDDINGS
-from bridge.openai.token_estimate import TokenEstimator, prompt_tokens, text_tokens
+from bridge.openai.token_estimate import TokenEstimator, chat_tokens, input_tokens, text_tokens
 
 
 @pytest.mark.parametrize(
@@ -34,18 +33,18 @@ def test_a_text_has_about_so_many_tokens(text: str, tokens: int) -> None:
 
 def test_a_chats_messages_cost_their_ends_too() -> None:
     messages = [{"role": "system", "content": "four"}, {"role": "user", "content": "four" * 2}]
-    assert prompt_tokens(CHAT, {}, messages) == 3 + (3 + 1) + (3 + 2)
+    assert chat_tokens({}, messages) == 3 + (3 + 1) + (3 + 2)
     parts = [{"type": "text", "text": "four"}, {"type": "image_url", "image_url": {"url": "data:…"}}]
-    assert prompt_tokens(CHAT, {}, [{"role": "user", "content": parts}]) == 3 + 3 + 1
-    assert prompt_tokens(CHAT, {}, [{"role": "assistant", "content": None}]) == 3 + 3
-    assert prompt_tokens(CHAT, {"tools": [{"a": 1}]}, []) == 3 + 3  # [{"a":1}] as it is sent
+    assert chat_tokens({}, [{"role": "user", "content": parts}]) == 3 + 3 + 1
+    assert chat_tokens({}, [{"role": "assistant", "content": None}]) == 3 + 3
+    assert chat_tokens({"tools": [{"a": 1}]}, []) == 3 + 3  # [{"a":1}] as it is sent
 
 
 def test_prompts_and_inputs_are_texts_or_tokens() -> None:
-    assert prompt_tokens(COMPLETIONS, {"prompt": ["four", "fours"]}, []) == 1 + 2
-    assert prompt_tokens(COMPLETIONS, {}, [{"role": "user", "content": "four"}]) == 1
-    assert prompt_tokens(EMBEDDINGS, {"input": "four"}, []) == 1
-    assert prompt_tokens(EMBEDDINGS, {"input": [[5, 6, 7], [8]]}, []) == 4
+    assert input_tokens("prompt")({"prompt": ["four", "fours"]}, []) == 1 + 2
+    assert input_tokens("prompt")({}, [{"role": "user", "content": "four"}]) == 1
+    assert input_tokens("input")({"input": "four"}, []) == 1
+    assert input_tokens("input")({"input": [[5, 6, 7], [8]]}, []) == 4
 
 
 @given(st.lists(st.text()))

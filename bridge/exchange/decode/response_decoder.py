@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import MISSING, Delta
 from bridge.core.errors import UpstreamError, UpstreamFailure
-from bridge.exchange.decode.by_endpoint import make_reader
 from bridge.exchange.decode.frame_document import (
     INVALID_JSON,
     document,
@@ -56,9 +55,7 @@ class ResponseDecoder:
         "_status", "error", "finished", "last_text_frame", "reading", "session",
     )  # fmt: skip
 
-    def __init__(
-        self, course: EndpointPlan, manner: ReadOptions, reading: ResponseReader | None = None
-    ) -> None:
+    def __init__(self, course: EndpointPlan, manner: ReadOptions, reading: ResponseReader) -> None:
         self._course = course
         self._manner = manner
         self._state = _State.WHOLE
@@ -69,7 +66,7 @@ class ResponseDecoder:
         self._framer: Framer | None = None
         self._frames = 0
         self._latest: Any = MISSING
-        self.reading = reading or make_reader(course, manner)
+        self.reading = reading
         self.session: Any = MISSING
         self.error: UpstreamError | None = None
         self.finished = False

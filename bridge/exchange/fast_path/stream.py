@@ -22,7 +22,6 @@ from bridge.exchange.fast_path.frame_template import (
 )
 from bridge.expressions.scope import Scope
 from bridge.openai.encoders import ChunkEncoder
-from bridge.openai.endpoints import CHAT
 
 if TYPE_CHECKING:
     from bridge.exchange.decode.response_decoder import ResponseDecoder
@@ -53,7 +52,7 @@ class StreamFastPath:
         route, stream = course.route, course.stream
         if stream is None or route.fast_text_path is None or stream.framing not in FRAME_DELIMITERS:
             return None
-        if course.session is not None or (route.openai_stream and course.endpoint is not CHAT):
+        if course.session is not None or (route.openai_stream and not course.endpoint.has_messages):
             return None
         return cls(course, answering, FRAME_DELIMITERS[stream.framing][1])
 

@@ -62,6 +62,9 @@ class TextSlot(NamedTuple):
             faults.below("join").add(f"`{glue}` is not allowed here", expected="the string to join with")
         return cls(slot, parse, bool(value.get("strip_prompt")), bool(value.get("trim")), str(glue))
 
+    def __str__(self) -> str:
+        return str(self.slot)
+
 
 class FinishSlot(NamedTuple):
     """Where the reason for the end is; `unset` are values that mean: not ended yet."""
@@ -89,6 +92,9 @@ class FinishSlot(NamedTuple):
         ):
             return None
         return found if isinstance(found, str) and found in FINISH_REASONS else "stop"
+
+    def __str__(self) -> str:
+        return str(self.slot)
 
 
 class UsagePart(NamedTuple):
@@ -124,6 +130,17 @@ class ResponseRule:
     url: Extractor | None = None
     b64_json: Extractor | None = None
     revised_prompt: Extractor | None = None
+
+    def has_slot(self, name: str) -> bool:
+        """Return whether a slot is given."""
+        return getattr(self, name) is not None
+
+    def sources(self, names: Iterable[str]) -> list[tuple[str, str]]:
+        """Return where the slots of these names and the token counts are read, for people; "" if nowhere."""
+        slots = [(name, getattr(self, name)) for name in names]
+        return [(name, "" if slot is None else str(slot)) for name, slot in slots] + [
+            (name, str(part.slot)) for name, part in self.usage
+        ]
 
     def with_tool_format(self, tools: ToolFormat | None, said: frozenset[str]) -> ResponseRule:
         """This rule with calls of tools read in a format, unless it `said` where they are, or null."""
@@ -185,7 +202,7 @@ class ErrorRule:
 def missing_outputs(whole: ResponseRule | None, serves: Iterable[str]) -> Iterator[str]:
     """The slots beside `text` that served endpoints ask for, and that a rule of whole answers lacks."""
     for finds in dict.fromkeys(ENDPOINTS[name].output for name in serves):
-        if finds != "text" and (whole is None or getattr(whole, finds) is None):
+        if finds != "text" and (whole is None or not whole.has_slot(finds)):
             yield finds
 
 

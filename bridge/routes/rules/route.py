@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bridge.openai.endpoints import CHAT, ENDPOINTS
-from bridge.openai.request_validation import PARAMETERS, STRUCTURAL_FIELDS
+from bridge.openai.endpoints import ENDPOINTS, PARAMETERS, STRUCTURAL_MEMBERS
 from bridge.routes.rules.auth_rules import mask
 from bridge.routes.rules.body_rules import UnchangedBody
 from bridge.routes.rules.request_template import UpstreamRequest, make_request
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from bridge.expressions.paths import Path
     from bridge.expressions.scope import Scope
     from bridge.expressions.templates import ValueTemplate
-    from bridge.openai.endpoints import Endpoint
+    from bridge.openai.endpoint_spec import EndpointSpec
     from bridge.prompts import Prompt
     from bridge.routes.rules.body_rules import BodyRule
     from bridge.routes.rules.error_mapping import ErrorMapper
@@ -173,7 +172,6 @@ class EndpointPlan:
         "looks",
         "multiple_choices",
         "outgoing",
-        "output",
         "passes",
         "prompted",
         "reads",
@@ -184,8 +182,8 @@ class EndpointPlan:
         "whole",
     )  # fmt: skip
 
-    def __init__(self, route: Route, endpoint: Endpoint, *, wanted: bool) -> None:
-        texts = endpoint.output == "text"
+    def __init__(self, route: Route, endpoint: EndpointSpec, *, wanted: bool) -> None:
+        texts = endpoint.streams
         # What the server cannot do is made of what it can.
         streams = texts and route.stream is not None and (wanted or route.whole is None)
         self.route = route
@@ -199,7 +197,6 @@ class EndpointPlan:
         self.whole = route.whole
         self.stream = route.stream if streams else None
         self.failing = route.failing
-        self.output = endpoint.output
         self.session = route.session.id if route.session else None
         self.frame_limit = route.limits.frame
         timeout = route.transport.timeouts.answer
@@ -222,7 +219,7 @@ class EndpointPlan:
         self.cuts = route.emulate.stop and (bool(route.prompt.cut) or not self.tells_stop)
         emulated = {name for name in ("stop", "n") if getattr(route.emulate, name)}
         arriving = {name for name in PARAMETERS if self._arrives(name)}
-        self._known = STRUCTURAL_FIELDS | emulated | _DONE_HERE[endpoint.output] | arriving
+        self._known = STRUCTURAL_MEMBERS | emulated | endpoint.bridge_parameters | arriving
         self._fixed: UpstreamRequest | None = None
 
     def dropped(self, body: Mapping[str, Any]) -> tuple[str, ...]:
@@ -264,14 +261,12 @@ class EndpointPlan:
         return name == "max_completion_tokens" and self.reaches("max_tokens")
 
     def _several(self) -> bool:
-        match self.output:
-            case "embeddings":
-                return False
-            case "images":
-                return self.reaches("n")
-            case _:
-                rule = self.stream.answer if self.stream else self.whole
-                return rule is not None and rule.choices is not None
+        if not self.endpoint.has_choices:
+            return False
+        if not self.endpoint.streams:
+            return self.reaches("n")
+        rule = self.stream.answer if self.stream else self.whole
+        return rule is not None and rule.choices is not None
 
     def _passes(self) -> bool:
         route = self.route
@@ -284,7 +279,7 @@ class EndpointPlan:
         if rule is None or rule.text is None or self.has_callouts or self.route.emulate.usage == "estimate":
             return None
         if self.passes:
-            return rule if self.endpoint is CHAT else None
+            return rule if self.endpoint.has_messages else None
         more = rule.choices or rule.text.parse or rule.text.strip_prompt or rule.text.trim or self.is_text
         return None if more or self.route.openai_whole else rule
 
@@ -299,10 +294,3 @@ def _beside(rule: ResponseRule) -> tuple[Extractor, ...]:
     """The slots of what no short answer has."""
     slots = (rule.reasoning and rule.reasoning.slot, rule.tool_calls, rule.logprobs)
     return tuple(slot for slot in slots if slot is not None)
-
-
-_DONE_HERE: dict[str, set[str]] = {
-    "text": set(),
-    "embeddings": {"encoding_format"},
-    "images": {"response_format"},
-}

@@ -1,0 +1,91 @@
+"""The parts of a request that go into one upstream call each, by endpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from bridge.core.errors import RequestError
+from bridge.exchange.request_document import prompt_to_messages
+from bridge.routes.rules.body_rules import EditedBody, TemplateBody
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bridge.core.json import JSONObject
+    from bridge.routes.rules.route import EndpointPlan
+
+__all__ = ["CallPart", "chat_part", "image_part", "input_batches", "prompt_parts"]
+
+
+class CallPart(NamedTuple):
+    """The part of a request that one upstream call carries."""
+
+    body: JSONObject
+    messages: list[JSONObject]  # a prompt or input that is one text is a message of a user
+    text: str | None = None  # the one text of a call that is not a chat
+    inputs: int = 1  # results that the call is to bring, for each of its `n`
+
+
+def chat_part(course: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
+    """Yield a chat, which is never split."""
+    yield CallPart(body, body["messages"])
+
+
+def prompt_parts(course: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
+    """Yield each legacy prompt as a chat; all of them as they are for an OpenAI-compatible upstream."""
+    prompt = body["prompt"]
+    if course.route.is_passthrough:
+        text = prompt if isinstance(prompt, str) else None
+        yield CallPart(body, prompt_to_messages(text or ""), text)
+        return
+    for text in prompt if isinstance(prompt, list) else [prompt]:
+        if not isinstance(text, str):
+            raise _no_tokens("prompt")
+        rest = {name: value for name, value in body.items() if name != "prompt"}
+        yield CallPart({**rest, "messages": prompt_to_messages(text)}, prompt_to_messages(text), text)
+
+
+def input_batches(course: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
+    """Yield the inputs to embed, in batches of the size that the upstream accepts."""
+    given, built = body["input"], isinstance(course.body, TemplateBody)
+    inputs = [given] if isinstance(given, str) or isinstance(given[0], int) else given
+    if built and not all(isinstance(text, str) for text in inputs):
+        raise _no_tokens("input")
+    if not _forwards_encoding_format(course):
+        body = {name: value for name, value in body.items() if name != "encoding_format"}
+    most = course.route.emulate.batch or len(inputs)
+    if isinstance(course.body, TemplateBody) and not _INPUTS & course.body.reads:
+        most = 1  # it has a place for one text only
+    for at in range(0, len(inputs), most):
+        some = inputs[at : at + most]
+        sent = some[0] if most == 1 else given if len(some) == len(inputs) else some
+        text = some[0] if len(some) == 1 and isinstance(some[0], str) else None
+        yield CallPart(
+            {**body, "input": sent}, [] if text is None else prompt_to_messages(text), text, len(some)
+        )
+
+
+def image_part(course: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
+    """Yield the prompt of an image, which is never split."""
+    yield CallPart(body, prompt_to_messages(body["prompt"]), body["prompt"])
+
+
+def _no_tokens(name: str) -> RequestError:
+    return RequestError(
+        400, f"this model takes texts, not tokens, as `{name}`", param=name, code="invalid_type"
+    )
+
+
+def _forwards_encoding_format(course: EndpointPlan) -> bool:
+    """Return whether `encoding_format`, which the bridge serves itself, is sent to the upstream too.
+
+    OpenAI-compatible upstreams accept the parameter; others get it if the route names it.
+    """
+    name, rule = "encoding_format", course.body
+    named = isinstance(rule, EditedBody) and (name in (rule.keep or ()) or name in rule.rename)
+    return (
+        course.route.openai_whole or named or name in course.outgoing.reads or isinstance(rule, TemplateBody)
+    )
+
+
+_INPUTS: frozenset[str | None] = frozenset({"input", "inputs", "raw", None})

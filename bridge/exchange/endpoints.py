@@ -1,0 +1,51 @@
+"""The exchange's side of each endpoint: how requests are split, and how responses are read.
+
+OpenAI's side is in `bridge/openai/endpoints.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from bridge.exchange.call_parts import chat_part, image_part, input_batches, prompt_parts
+from bridge.exchange.decode.embeddings import EmbeddingsPassthrough, EmbeddingsReader
+from bridge.exchange.decode.images import ImagePassing, ImagesReader
+from bridge.exchange.decode.passthrough import CompletionPassthrough
+from bridge.exchange.decode.response_reader import ResponseReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from bridge.core.json import JSONObject
+    from bridge.exchange.call_parts import CallPart
+    from bridge.exchange.decode.choice_state import ReadOptions
+    from bridge.routes.rules.route import EndpointPlan
+
+__all__ = ["ENDPOINTS", "EndpointExchange", "EndpointPassthrough", "make_reader"]
+
+EndpointPassthrough = CompletionPassthrough | EmbeddingsPassthrough | ImagePassing
+
+
+class EndpointExchange(NamedTuple):
+    """The parts of an exchange that differ from endpoint to endpoint."""
+
+    split: Callable[[EndpointPlan, JSONObject], Iterator[CallPart]]
+    reader: type[ResponseReader | EmbeddingsReader | ImagesReader]  # of non-streaming responses
+    passthrough: type[EndpointPassthrough]  # of non-streaming responses in OpenAI's own shape
+
+
+def make_reader(course: EndpointPlan, manner: ReadOptions) -> ResponseReader:
+    """Return the reader of an upstream response."""
+    if course.stream is not None:
+        return ResponseReader(course.stream.answer, manner, cumulative=course.stream.cumulative)
+    assert course.whole is not None
+    return ENDPOINTS[course.endpoint.name].reader(course.whole, manner)
+
+
+ENDPOINTS: Final[Mapping[str, EndpointExchange]] = {
+    "chat": EndpointExchange(chat_part, ResponseReader, CompletionPassthrough),
+    "completions": EndpointExchange(prompt_parts, ResponseReader, CompletionPassthrough),
+    "embeddings": EndpointExchange(input_batches, EmbeddingsReader, EmbeddingsPassthrough),
+    "images": EndpointExchange(image_part, ImagesReader, ImagePassing),
+}
+"""By the name of the endpoint."""
