@@ -19,12 +19,11 @@ from bridge.routes.rules.request_template import make_request, origin
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bridge.core.json import JSONObject
     from bridge.routes.rules.request_template import Callout, UpstreamRequest
     from bridge.routes.rules.route import EndpointPlan, Route
 
 __all__ = ["RequestBuilder", "build_callout"]
-
-Body = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -38,17 +37,17 @@ class RequestBuilder:
     """
 
     course: EndpointPlan
-    body: Body
+    body: JSONObject
     data: bytes | None
-    raw: Body
-    messages: list[Body]
+    raw: JSONObject
+    messages: list[JSONObject]
     text: str | None
     now: float
     authorization: str | None
     answers: int = 1
     first_index: int = 0
     number: int = 0
-    document: Body = field(init=False)
+    document: JSONObject = field(init=False)
 
     @property
     def route(self) -> Route:
@@ -117,7 +116,7 @@ class RequestBuilder:
 
 
 def build_callout(
-    call: Callout, document: Body, body: Body, own: Mapping[str, str], newest: Any = MISSING
+    call: Callout, document: JSONObject, body: JSONObject, own: Mapping[str, str], newest: Any = MISSING
 ) -> UpstreamRequest:
     """The request of a call around an answer. `own`: headers with the client's own key.
 

@@ -13,17 +13,16 @@ from bridge.openai.request_validation import content_text
 from bridge.tool_formats import to_format
 
 if TYPE_CHECKING:
+    from bridge.core.json import JSONObject
     from bridge.routes.rules.route import EndpointPlan
 
 __all__ = ["prompt_to_messages", "request_document", "stop_strings"]
-
-Body = dict[str, Any]
 Messages = list[dict[str, Any]]
 
 
 def request_document(
-    course: EndpointPlan, body: Body, messages: Messages, text: str | None, raw: Body, now: float
-) -> Body:
+    course: EndpointPlan, body: JSONObject, messages: Messages, text: str | None, raw: JSONObject, now: float
+) -> JSONObject:
     """The document for one upstream request: of what is computed, the members that its course looks at.
 
     `body` has the upstream's model, `text` is the one text of a call that is no chat, which has no
@@ -74,14 +73,14 @@ def prompt_to_messages(prompt: str) -> Messages:
     return [{"role": "user", "content": prompt}]
 
 
-def stop_strings(body: Body) -> tuple[str, ...]:
+def stop_strings(body: JSONObject) -> tuple[str, ...]:
     """The client's stop strings; empty ones stop nothing."""
     stop = body.get("stop")
     listed = [stop] if isinstance(stop, str) else stop or []
     return tuple(string for string in listed if string)
 
 
-def _settle_stops(document: Body, body: Body, markers: tuple[str, ...]) -> None:
+def _settle_stops(document: JSONObject, body: JSONObject, markers: tuple[str, ...]) -> None:
     """A template's turn markers end the answer as the client's own stop strings do."""
     stops = stop_strings(body)
     stops += tuple(marker for marker in markers if marker not in stops)
@@ -90,10 +89,10 @@ def _settle_stops(document: Body, body: Body, markers: tuple[str, ...]) -> None:
         document["stop"] = list(stops)
 
 
-def _turn_members(messages: Messages, named: frozenset[str]) -> Body:
+def _turn_members(messages: Messages, named: frozenset[str]) -> JSONObject:
     """`turns`, `system`, `last` and `history`."""
     turns = [message for message in messages if not _is_system(message)]
-    found: Body = {"turns": turns}
+    found: JSONObject = {"turns": turns}
     if "system" in named:
         said = [text for message in messages if _is_system(message) and (text := _text(message))]
         if said:
@@ -127,7 +126,7 @@ def _pairs(turns: Messages) -> list[list[str]]:
     return pairs
 
 
-def _flattened(message: Body) -> Body:
+def _flattened(message: JSONObject) -> JSONObject:
     """A message whose content is a list of text parts, with that content as text."""
     if not isinstance(message.get("content"), list):
         return message
@@ -146,9 +145,9 @@ def _check_text(messages: Messages) -> None:
             )
 
 
-def _is_system(message: Body) -> bool:
+def _is_system(message: JSONObject) -> bool:
     return message["role"] in ("system", "developer")
 
 
-def _text(message: Body) -> str:
+def _text(message: JSONObject) -> str:
     return content_text(message) or ""

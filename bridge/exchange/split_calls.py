@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bridge.core.errors import RequestError
 from bridge.exchange.endpoints import ENDPOINTS
@@ -10,15 +10,14 @@ from bridge.exchange.request_builder import RequestBuilder
 from bridge.expressions.scope import Scope
 
 if TYPE_CHECKING:
+    from bridge.core.json import JSONObject
     from bridge.routes.rules.route import EndpointPlan, Route
 
 __all__ = ["split_calls"]
 
-Body = dict[str, Any]
-
 
 def split_calls(
-    course: EndpointPlan, body: Body, data: bytes, now: float, authorization: str | None
+    course: EndpointPlan, body: JSONObject, data: bytes, now: float, authorization: str | None
 ) -> tuple[list[RequestBuilder], tuple[str, ...]]:
     """The calls to make, and the client's parameters that reach neither the server nor an emulation.
 
@@ -61,7 +60,7 @@ def _check_dropped(route: Route, dropped: tuple[str, ...]) -> None:
         )
 
 
-def _changed(course: EndpointPlan, body: Body, calls: int) -> Body:
+def _changed(course: EndpointPlan, body: JSONObject, calls: int) -> JSONObject:
     """The client's body as the server is to see it."""
     if course.route.model is not None:
         body = {**body, "model": str(course.route.model(Scope(body)))}
@@ -73,7 +72,7 @@ def _changed(course: EndpointPlan, body: Body, calls: int) -> Body:
     return body
 
 
-def _calls(course: EndpointPlan, body: Body) -> tuple[int, int]:
+def _calls(course: EndpointPlan, body: JSONObject) -> tuple[int, int]:
     """How many calls each prompt takes, and how many answers a call gives: `n` calls where that is one."""
     wanted = int(body["n"] or 1)
     if not course.endpoint.has_choices:

@@ -28,11 +28,10 @@ if TYPE_CHECKING:
 
     from bridge.core.deltas import Usage
     from bridge.core.errors import BridgeError
+    from bridge.core.json import JSONObject
     from bridge.openai.encoders import CompletionInfo
 
 __all__ = ["EMBEDDINGS", "EmbeddingsEncoder", "mend_embeddings", "read_vectors"]
-
-Body = dict[str, Any]
 Numbers = list[float]
 
 
@@ -74,7 +73,9 @@ class EmbeddingsEncoder:
         return b""
 
 
-def mend_embeddings(body: Body, vectors: list[Numbers], head: CompletionInfo, usage: Usage | None) -> Body:
+def mend_embeddings(
+    body: JSONObject, vectors: list[Numbers], head: CompletionInfo, usage: Usage | None
+) -> JSONObject:
     """An answer with these vectors in the format asked for: the same object, or a mended copy.
 
     `usage` are the counts that were understood of it; without any there are none in the answer. Raises
@@ -189,7 +190,7 @@ def _garbled(what: str) -> UpstreamError:
 _COUNTS = {"prompt_tokens", "total_tokens", "estimated"}  # there is nothing that embeddings complete
 
 
-def _check_input(body: Body) -> None:
+def _check_input(body: JSONObject) -> None:
     given = body.get("input")
     if given is None:
         raise missing_member("input")
@@ -202,7 +203,7 @@ def _check_input(body: Body) -> None:
         raise no_stream("embeddings")
 
 
-def _expand_sample(vector: Any) -> Body:
+def _expand_sample(vector: Any) -> JSONObject:
     return {"data": [{"embedding": vector}]}
 
 

@@ -23,11 +23,10 @@ if TYPE_CHECKING:
 
     from bridge.core.deltas import Usage
     from bridge.core.errors import BridgeError
+    from bridge.core.json import JSONObject
     from bridge.openai.encoders import CompletionInfo
 
 __all__ = ["IMAGES", "ImagesEncoder", "mend_images", "read_image"]
-
-Body = dict[str, Any]
 
 
 def read_image(url: Any, b64_json: Any, revised_prompt: Any = None) -> Image | None:
@@ -74,7 +73,9 @@ class ImagesEncoder:
         return b""
 
 
-def mend_images(body: Body, images: list[Image], head: CompletionInfo, usage: Usage | None) -> Body:
+def mend_images(
+    body: JSONObject, images: list[Image], head: CompletionInfo, usage: Usage | None
+) -> JSONObject:
     """An answer with these images in the format asked for: the same object, or a mended copy.
 
     Raises UpstreamError where one is a URL and its bytes were asked for.
@@ -99,7 +100,7 @@ def mend_images(body: Body, images: list[Image], head: CompletionInfo, usage: Us
     return body if json_equal(mended, body) else mended
 
 
-def _shown(image: Image, wanted: Any) -> Body:
+def _shown(image: Image, wanted: Any) -> JSONObject:
     """An image as the client asked for it; as it came, where it did not say."""
     url, data = image.url, image.b64_json
     match wanted:
@@ -147,14 +148,14 @@ _MAGIC = (
 )
 
 
-def _check_prompt(body: Body) -> None:
+def _check_prompt(body: JSONObject) -> None:
     if not body.get("prompt"):
         raise missing_member("prompt")
     if body.get("stream"):
         raise no_stream("images")
 
 
-def _expand_sample(url: Any) -> Body:
+def _expand_sample(url: Any) -> JSONObject:
     return {"data": [{"url": str(url)}]}
 
 

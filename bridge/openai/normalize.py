@@ -11,6 +11,7 @@ from bridge.openai.encoders import text_finish_reason
 
 if TYPE_CHECKING:
     from bridge.core.deltas import Usage
+    from bridge.core.json import JSONObject
     from bridge.openai.encoders import CompletionInfo
 
 __all__ = [
@@ -25,13 +26,11 @@ __all__ = [
     "with_upstream_identity",
 ]  # fmt: skip
 
-Body = dict[str, Any]
-
 _MOST_CHOICES = 128  # that OpenAI lets anyone ask for
 _TEXTS = ("content", "reasoning_content", "reasoning")
 
 
-def with_upstream_identity(head: CompletionInfo, body: Body) -> CompletionInfo:
+def with_upstream_identity(head: CompletionInfo, body: JSONObject) -> CompletionInfo:
     """What a reply is called by its server, where that says something usable."""
     return replace(
         head,
@@ -49,21 +48,21 @@ def normalize_finish_reason(value: Any, *, legacy: bool = False) -> str | None:
     return text_finish_reason(word) if legacy else word
 
 
-def normalize_usage(told: Any, usage: Usage) -> Body:
+def normalize_usage(told: Any, usage: Usage) -> JSONObject:
     """Token counts as they were told, with those that were understood."""
-    mended: Body = _integers(told) if isinstance(told, dict) else {}
+    mended: JSONObject = _integers(told) if isinstance(told, dict) else {}
     counts = ("prompt_tokens", "completion_tokens", "total_tokens")
     mended |= {name: getattr(usage, name) for name in counts}
     return mended | ({"estimated": True} if usage.estimated else {})
 
 
-def index_of(number: int, choice: Body) -> int:
+def index_of(number: int, choice: JSONObject) -> int:
     """The index of a choice; its number among the others where it has none."""
     index = choice.get("index")
     return index if type(index) is int and 0 <= index < _MOST_CHOICES else number
 
 
-def choice_text(choice: Body) -> str | None:
+def choice_text(choice: JSONObject) -> str | None:
     """The text of a legacy completion's choice, or of a chat's in its place."""
     for said in (choice, choice.get("delta"), choice.get("message")):
         if isinstance(said, dict):
@@ -73,7 +72,7 @@ def choice_text(choice: Body) -> str | None:
     return None
 
 
-def coerce_text_fields(said: Body) -> Body:
+def coerce_text_fields(said: JSONObject) -> JSONObject:
     """A delta or message whose texts are texts; the same object where they were."""
     for name in _TEXTS:
         if not isinstance(said.get(name), str | None):
@@ -81,12 +80,12 @@ def coerce_text_fields(said: Body) -> Body:
     return said
 
 
-def dicts_in(value: Any) -> list[Body]:
+def dicts_in(value: Any) -> list[JSONObject]:
     """The objects of a list, or the one in its place."""
     return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)]
 
 
-def omit(body: Body, *names: str) -> Body:
+def omit(body: JSONObject, *names: str) -> JSONObject:
     """A copy that lacks some members."""
     return {name: value for name, value in body.items() if name not in names}
 

@@ -19,14 +19,13 @@ from bridge.openai.tool_calls import whole_call
 
 if TYPE_CHECKING:
     from bridge.core.deltas import Usage
+    from bridge.core.json import JSONObject
     from bridge.openai.encoders import CompletionInfo
 
 __all__ = ["normalize_completion"]
 
-Body = dict[str, Any]
 
-
-def normalize_completion(body: Body, head: CompletionInfo, usage: Usage | None) -> Body:
+def normalize_completion(body: JSONObject, head: CompletionInfo, usage: Usage | None) -> JSONObject:
     """An answer that has choices, as clients expect it: the same object, or a mended copy.
 
     `head` says what the answer does not, `usage` are the counts that were understood of it.
@@ -45,14 +44,14 @@ def normalize_completion(body: Body, head: CompletionInfo, usage: Usage | None) 
     return body if json_equal(mended, body) else mended
 
 
-def _choices(found: Any, head: CompletionInfo) -> list[Body]:
+def _choices(found: Any, head: CompletionInfo) -> list[JSONObject]:
     choices = [_choice(number, choice, head) for number, choice in enumerate(dicts_in(found))]
     if sorted(choice["index"] for choice in choices) == list(range(len(choices))):
         return choices
     return [{**choice, "index": number} for number, choice in enumerate(choices)]
 
 
-def _choice(number: int, choice: Body, head: CompletionInfo) -> Body:
+def _choice(number: int, choice: JSONObject, head: CompletionInfo) -> JSONObject:
     mended = {**choice, "index": index_of(number, choice)}
     finish = normalize_finish_reason(choice.get("finish_reason"), legacy=not head.endpoint.has_messages)
     if head.endpoint.has_messages:
@@ -65,7 +64,7 @@ def _choice(number: int, choice: Body, head: CompletionInfo) -> Body:
     return omit(mended, "message")
 
 
-def _message(choice: Body) -> Body:
+def _message(choice: JSONObject) -> JSONObject:
     message = choice.get("message")
     if not isinstance(message, dict):
         return {"role": "assistant", "content": choice_text(choice) or "", "refusal": None}

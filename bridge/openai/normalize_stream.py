@@ -24,11 +24,10 @@ from bridge.openai.normalize import (
 from bridge.openai.tool_calls import ToolCallAssembler
 
 if TYPE_CHECKING:
+    from bridge.core.json import JSONObject
     from bridge.openai.encoders import CompletionInfo
 
 __all__ = ["ChunkNormalizer"]
-
-Body = dict[str, Any]
 _Choices = frozenset[int]
 
 
@@ -72,7 +71,7 @@ class ChunkNormalizer:
         """What is the same in every chunk."""
         return self._head
 
-    def mend(self, chunk: Body) -> Body | None:
+    def mend(self, chunk: JSONObject) -> JSONObject | None:
         """A chunk that has choices, as clients expect it."""
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices:
@@ -96,7 +95,7 @@ class ChunkNormalizer:
             return chunk
         return self.with_identity(chunk) | {"choices": kept} | ({"usage": None} if early else {})
 
-    def with_identity(self, chunk: Body) -> Body:
+    def with_identity(self, chunk: JSONObject) -> JSONObject:
         """A chunk under the id, created and model of this stream."""
         head = self._head
         return {
@@ -107,7 +106,7 @@ class ChunkNormalizer:
             "model": head.model,
         }
 
-    def reopened(self, chunk: Body) -> Body:
+    def reopened(self, chunk: JSONObject) -> JSONObject:
         """The chunk before the newest, without the finish of what was resumed."""
         choices = [
             {**choice, "finish_reason": None} if choice["index"] in self.resumed else choice
@@ -115,17 +114,17 @@ class ChunkNormalizer:
         ]
         return {**chunk, "choices": choices}
 
-    def finish(self) -> list[Body]:
+    def finish(self) -> list[JSONObject]:
         """Finish chunks for the choices that had none."""
         missing = sorted((self._seen or {0}) - self.finished)
         return [self.with_identity({}) | {"choices": [self._last(index)]} for index in missing]
 
-    def _last(self, index: int) -> Body:
+    def _last(self, index: int) -> JSONObject:
         reason = "tool_calls" if self._calls.get(index) else "stop"
-        said: Body = {"delta": {}} if self._head.endpoint.has_messages else {"text": ""}
+        said: JSONObject = {"delta": {}} if self._head.endpoint.has_messages else {"text": ""}
         return {"index": index, **said, "logprobs": None, "finish_reason": reason}
 
-    def _agrees(self, chunk: Body) -> bool:
+    def _agrees(self, chunk: JSONObject) -> bool:
         head = self._head
         return (
             chunk.get("id") == head.id
@@ -136,7 +135,7 @@ class ChunkNormalizer:
             and "error" not in chunk
         )
 
-    def _choice(self, number: int, choice: Any, ended: _Choices) -> Body | None:
+    def _choice(self, number: int, choice: Any, ended: _Choices) -> JSONObject | None:
         if not isinstance(choice, dict):
             return None
         index = index_of(number, choice)
@@ -174,14 +173,14 @@ class ChunkNormalizer:
             self.has_content = self.has_content or self.has_output
         return True
 
-    def _text(self, choice: Body) -> str | None:
+    def _text(self, choice: JSONObject) -> str | None:
         text = choice_text(choice)
         self.has_output = self.has_output or text is not None
         self._speaks = bool(text)
         self.has_content = self.has_content or self._speaks
         return text
 
-    def _delta(self, index: int, choice: Body) -> Body | None:
+    def _delta(self, index: int, choice: JSONObject) -> JSONObject | None:
         """The delta with its role once; the text of servers that answer in another of OpenAI's shapes."""
         delta = choice.get("delta")
         if not isinstance(delta, dict):
@@ -205,7 +204,7 @@ class ChunkNormalizer:
                 mended = {**mended, "tool_calls": calls}
         return mended
 
-    def _normalize_texts(self, delta: Body) -> Body:
+    def _normalize_texts(self, delta: JSONObject) -> JSONObject:
         """The delta with its texts as texts, noted what it says."""
         mended = delta
         for name, value in delta.items():

@@ -12,14 +12,15 @@ What OpenAI's shape, or nearly that, means is guessed (`delta`); the pieces of a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import ToolCallFragment
 
-__all__ = ["ToolCallAssembler", "whole_call"]
+if TYPE_CHECKING:
+    from bridge.core.json import JSONObject
 
-Body = dict[str, Any]
+__all__ = ["ToolCallAssembler", "whole_call"]
 
 _OWN = {"index", "id", "type", "function"}
 
@@ -39,7 +40,7 @@ class ToolCallAssembler:
         """Whether there were any."""
         return bool(self._ids)
 
-    def delta(self, call: Body) -> Body:
+    def delta(self, call: JSONObject) -> JSONObject:
         """One piece of a call, in OpenAI's shape or nearly that."""
         delta = self._delta(call)
         if delta["function"]["arguments"]:
@@ -48,7 +49,7 @@ class ToolCallAssembler:
             self._pending_arguments[delta["index"]] = "{}"
         return delta
 
-    def read(self, found: list[Any]) -> list[Body]:
+    def read(self, found: list[Any]) -> list[JSONObject]:
         """What pieces of either kind add; what is neither is no call."""
         deltas = [
             self.piece(one) if isinstance(one, ToolCallFragment) else self.delta(one)
@@ -57,7 +58,7 @@ class ToolCallAssembler:
         ]
         return [delta for delta in deltas if delta]
 
-    def piece(self, piece: ToolCallFragment) -> Body | None:
+    def piece(self, piece: ToolCallFragment) -> JSONObject | None:
         """One piece of a call in a format that says which; None where it adds nothing."""
         if piece.name is not None:
             return self._begin(piece, piece.name)
@@ -73,14 +74,14 @@ class ToolCallAssembler:
         self._pending_arguments.pop(place, None)
         return {"index": place, "function": {"arguments": piece.arguments}}
 
-    def close(self) -> list[Body] | None:
+    def close(self) -> list[JSONObject] | None:
         """What is left to say, now that all calls have ended: the arguments of those without any."""
         return [self._told(place) for place in list(self._pending_arguments)] or None
 
-    def _told(self, place: int) -> Body:
+    def _told(self, place: int) -> JSONObject:
         return {"index": place, "function": {"arguments": self._pending_arguments.pop(place)}}
 
-    def _begin(self, piece: ToolCallFragment, name: str) -> Body:
+    def _begin(self, piece: ToolCallFragment, name: str) -> JSONObject:
         place = len(self._ids)
         # Results are found by their call's id, so two calls cannot share one.
         known = piece.id if piece.id and piece.id not in self._ids else f"{self._prefix}_{place}"
@@ -92,7 +93,7 @@ class ToolCallAssembler:
         function = {"name": name, "arguments": piece.arguments}
         return {"index": place, "id": known, "type": "function", "function": function, **piece.more}
 
-    def _delta(self, call: Body) -> Body:
+    def _delta(self, call: JSONObject) -> JSONObject:
         function, rest = _parts(call)
         name = function.get("name")
         place = self._place(call, name)
@@ -108,7 +109,7 @@ class ToolCallAssembler:
             **rest,
         }
 
-    def _place(self, call: Body, name: Any) -> int:
+    def _place(self, call: JSONObject, name: Any) -> int:
         """Which call a piece belongs to; one behind the last for another."""
         index, known = call.get("index"), call.get("id")
         if type(index) is int:
@@ -122,7 +123,7 @@ class ToolCallAssembler:
         return len(self._ids) if known or name else max(len(self._ids) - 1, 0)
 
 
-def whole_call(number: int, call: Body) -> Body:
+def whole_call(number: int, call: JSONObject) -> JSONObject:
     """One call of a whole answer."""
     function, rest = _parts(call)
     kept = {"index": call["index"]} if "index" in call else {}
@@ -135,22 +136,22 @@ def whole_call(number: int, call: Body) -> Body:
     }
 
 
-def _parts(call: Body) -> tuple[Body, Body]:
+def _parts(call: JSONObject) -> tuple[JSONObject, JSONObject]:
     """Its function, which may stand in the call itself, and what else it says."""
     function = call.get("function")
     if isinstance(function, dict):
         return function, {key: value for key, value in call.items() if key not in _OWN}
-    flat: Body = {key: call[key] for key in ("name", "arguments") if key in call}
+    flat: JSONObject = {key: call[key] for key in ("name", "arguments") if key in call}
     return flat, {key: value for key, value in call.items() if key not in _OWN | flat.keys()}
 
 
-def _with_arguments(function: Body, **more: str) -> Body:
+def _with_arguments(function: JSONObject, **more: str) -> JSONObject:
     arguments = function.get("arguments")
     if not isinstance(arguments, str):
         arguments = "" if arguments is None else json.dumps(arguments).decode()
     return {**function, **more, "arguments": arguments}
 
 
-def _type(call: Body) -> str:
+def _type(call: JSONObject) -> str:
     found = call.get("type")
     return found if isinstance(found, str) and found else "function"

@@ -9,7 +9,7 @@ is a file and a word in the table.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bridge.core.deltas import MISSING
 from bridge.tool_formats.anthropic import ANTHROPIC
@@ -24,17 +24,19 @@ from bridge.tool_formats.tool_format import ToolFormat
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
+    from bridge.core.json import JSONObject
+
 __all__ = ["TOOL_FORMATS", "ToolFormat", "to_format"]
 
-Body = dict[str, Any]
 
-
-def to_format(tools: ToolFormat, body: Body, messages: list[Body], reads: AbstractSet[str | None]) -> Body:
+def to_format(
+    tools: ToolFormat, body: JSONObject, messages: list[JSONObject], reads: AbstractSet[str | None]
+) -> JSONObject:
     """The members of the request document that this format writes, of those read; MISSING is left out.
 
     Raises RequestError (400), naming the member at fault, where the server cannot be told what is asked.
     """
-    found: Body = {}
+    found: JSONObject = {}
     if reads & {None, "tools", "tool_choice"}:
         functions = read_functions(body.get("tools"))
         wanted = parse_tool_choice(body, functions)

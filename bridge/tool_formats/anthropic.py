@@ -28,12 +28,11 @@ from bridge.tool_formats.tool_format import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from bridge.core.json import JSONObject
     from bridge.tool_formats.messages import Image, Message
     from bridge.tool_formats.tool_choice import Function, ToolChoice
 
 __all__ = ["ANTHROPIC"]
-
-Body = dict[str, Any]
 
 
 def _tools(functions: list[Function], wanted: ToolChoice) -> Any:
@@ -49,11 +48,11 @@ def _choice(wanted: ToolChoice) -> Any:
     if wanted.mode is None and wanted.parallel:
         return MISSING
     kind = {None: "auto", "auto": "auto", "required": "any"}[wanted.mode]
-    choice: Body = {"type": "tool", "name": wanted.name} if wanted.name else {"type": kind}
+    choice: JSONObject = {"type": "tool", "name": wanted.name} if wanted.name else {"type": kind}
     return choice if wanted.parallel else {**choice, "disable_parallel_tool_use": True}
 
 
-def _messages(turns: Iterable[Message]) -> list[Body]:
+def _messages(turns: Iterable[Message]) -> list[JSONObject]:
     messages = merge_same_role(({"role": _role(turn), "content": _blocks(turn)} for turn in turns), "content")
     return [{**message, "content": _simplest(message["content"])} for message in messages]
 
@@ -62,7 +61,7 @@ def _role(turn: Message) -> str:
     return "user" if turn.role == "tool" else turn.role
 
 
-def _blocks(turn: Message) -> list[Body]:
+def _blocks(turn: Message) -> list[JSONObject]:
     said = [_block(piece) for piece in turn.pieces]
     if turn.role == "tool":
         return [{"type": "tool_result", "tool_use_id": turn.tool_call_id, "content": _simplest(said)}]
@@ -72,7 +71,7 @@ def _blocks(turn: Message) -> list[Body]:
     ]
 
 
-def _block(piece: str | Image) -> Body:
+def _block(piece: str | Image) -> JSONObject:
     if isinstance(piece, str):
         return {"type": "text", "text": piece}
     if piece.is_remote:
@@ -81,7 +80,7 @@ def _block(piece: str | Image) -> Body:
     return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
 
 
-def _simplest(blocks: list[Body]) -> str | list[Body]:
+def _simplest(blocks: list[JSONObject]) -> str | list[JSONObject]:
     """A lone text as a string."""
     match blocks:
         case []:

@@ -27,12 +27,11 @@ from bridge.tool_formats.tool_format import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from bridge.core.json import JSONObject
     from bridge.tool_formats.messages import Image, Message
     from bridge.tool_formats.tool_choice import Function, ToolChoice
 
 __all__ = ["BEDROCK"]
-
-Body = dict[str, Any]
 
 
 def _tools(functions: list[Function], wanted: ToolChoice) -> Any:
@@ -50,7 +49,7 @@ def _choice(wanted: ToolChoice) -> Any:
     return {"auto": {"auto": {}}, "required": {"any": {}}}.get(wanted.mode or "", MISSING)
 
 
-def _messages(turns: Iterable[Message]) -> list[Body]:
+def _messages(turns: Iterable[Message]) -> list[JSONObject]:
     messages = merge_same_role(({"role": _role(turn), "content": _blocks(turn)} for turn in turns), "content")
     return [{**message, "content": message["content"] or [{"text": ""}]} for message in messages]
 
@@ -59,7 +58,7 @@ def _role(turn: Message) -> str:
     return "user" if turn.role == "tool" else turn.role
 
 
-def _blocks(turn: Message) -> list[Body]:
+def _blocks(turn: Message) -> list[JSONObject]:
     said = [_block(piece) for piece in turn.pieces]
     if turn.role == "tool":
         return [{"toolResult": {"toolUseId": turn.tool_call_id, "content": said}}]
@@ -69,7 +68,7 @@ def _blocks(turn: Message) -> list[Body]:
     ]
 
 
-def _block(piece: str | Image) -> Body:
+def _block(piece: str | Image) -> JSONObject:
     if isinstance(piece, str):
         return {"text": piece}
     media_type, data = piece.read_data()

@@ -27,12 +27,11 @@ from bridge.tool_formats.tool_format import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from bridge.core.json import JSONObject
     from bridge.tool_formats.messages import Image, Message, ToolCall
     from bridge.tool_formats.tool_choice import Function, ToolChoice
 
 __all__ = ["COHERE"]
-
-Body = dict[str, Any]
 
 
 def _tools(functions: list[Function], wanted: ToolChoice) -> Any:
@@ -45,11 +44,11 @@ def _choice(wanted: ToolChoice) -> Any:
     return {"none": "NONE", "required": "REQUIRED"}.get(wanted.mode or "", MISSING)
 
 
-def _messages(turns: Iterable[Message]) -> list[Body]:
+def _messages(turns: Iterable[Message]) -> list[JSONObject]:
     return [_message(turn) for turn in turns]
 
 
-def _message(turn: Message) -> Body:
+def _message(turn: Message) -> JSONObject:
     if turn.role == "tool":
         for image in turn.images:
             raise invalid_parameter(
@@ -65,13 +64,13 @@ def _message(turn: Message) -> Body:
     return {"role": turn.role, "content": list(map(_part, turn.pieces)) if turn.images else turn.text}
 
 
-def _part(piece: str | Image) -> Body:
+def _part(piece: str | Image) -> JSONObject:
     if isinstance(piece, str):
         return {"type": "text", "text": piece}
     return {"type": "image_url", "image_url": {"url": piece.url}}
 
 
-def _call(call: ToolCall) -> Body:
+def _call(call: ToolCall) -> JSONObject:
     function = {"name": call.name, "arguments": call.arguments or "{}"}
     return {"id": call.id, "type": "function", "function": function}
 

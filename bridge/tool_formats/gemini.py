@@ -30,12 +30,11 @@ from bridge.tool_formats.tool_format import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from bridge.core.json import JSONObject
     from bridge.tool_formats.messages import Image, Message, ToolCall
     from bridge.tool_formats.tool_choice import Function, ToolChoice
 
 __all__ = ["GEMINI"]
-
-Body = dict[str, Any]
 
 
 def _tools(functions: list[Function], wanted: ToolChoice) -> Any:
@@ -48,7 +47,7 @@ def _tools(functions: list[Function], wanted: ToolChoice) -> Any:
     ]
 
 
-def _declared(function: Function) -> Body:
+def _declared(function: Function) -> JSONObject:
     # An object without properties is refused here; a function that says no parameters has none.
     schema = subset({"type": "object", **function.parameters}, f"{function.at}.function.parameters")
     return {
@@ -65,14 +64,14 @@ def _choice(wanted: ToolChoice) -> Any:
     return {"functionCallingConfig": {"mode": mode, **named}}
 
 
-def _messages(turns: Iterable[Message]) -> list[Body]:
+def _messages(turns: Iterable[Message]) -> list[JSONObject]:
     messages = merge_same_role(
         ({"role": _ROLES[turn.role], "parts": _parts(turn)} for turn in turns), "parts"
     )
     return [{**message, "parts": message["parts"] or [{"text": ""}]} for message in messages]
 
 
-def _parts(turn: Message) -> list[Body]:
+def _parts(turn: Message) -> list[JSONObject]:
     if turn.role == "tool":
         if not turn.name:
             raise invalid_parameter(
@@ -83,15 +82,15 @@ def _parts(turn: Message) -> list[Body]:
     return [*map(_part, turn.pieces), *map(_called, turn.calls)]
 
 
-def _part(piece: str | Image) -> Body:
+def _part(piece: str | Image) -> JSONObject:
     if isinstance(piece, str):
         return {"text": piece}
     media_type, data = piece.read_data()
     return {"inlineData": {"mimeType": media_type, "data": data}}
 
 
-def _called(call: ToolCall) -> Body:
-    part: Body = {"functionCall": {"name": call.name, "args": call.read_arguments()}}
+def _called(call: ToolCall) -> JSONObject:
+    part: JSONObject = {"functionCall": {"name": call.name, "args": call.read_arguments()}}
     signature = as_str(get_path(call.more, "extra_content", "google", "thought_signature"))
     return {**part, "thoughtSignature": signature} if signature else part
 

@@ -12,16 +12,17 @@ Only schemas are looked at so: a property may well be called `$schema`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridge.tool_formats.messages import invalid_parameter
 
+if TYPE_CHECKING:
+    from bridge.core.json import JSONObject
+
 __all__ = ["subset"]
 
-Body = dict[str, Any]
 
-
-def subset(schema: Body, at: str) -> Body:
+def subset(schema: JSONObject, at: str) -> JSONObject:
     """The schema as Gemini takes it. Raises RequestError where it is too large with references resolved."""
     return _Subset(schema, at).of(schema)
 
@@ -29,13 +30,13 @@ def subset(schema: Body, at: str) -> Body:
 class _Subset:
     """Translates one schema; `_left` bounds what references that fan out can make of a small one."""
 
-    def __init__(self, root: Body, at: str) -> None:
+    def __init__(self, root: JSONObject, at: str) -> None:
         self._root = root
         self._at = at
         self._left = _MOST
         self._resolving: list[str] = []
 
-    def of(self, schema: Any, depth: int = 0) -> Body:
+    def of(self, schema: Any, depth: int = 0) -> JSONObject:
         self._left -= 1
         if self._left < 0 or depth > _DEEPEST:
             raise invalid_parameter(
@@ -51,7 +52,7 @@ class _Subset:
             return self.of(_all_of([*every, rest], self._find), depth + 1)
         return self._plain(schema, depth)
 
-    def _referred(self, ref: str, schema: Body, depth: int) -> Body:
+    def _referred(self, ref: str, schema: JSONObject, depth: int) -> JSONObject:
         if ref in self._resolving:
             return {"type": "object"}  # it holds itself, which has no end without references
         self._resolving.append(ref)
@@ -60,7 +61,7 @@ class _Subset:
         self._resolving.pop()
         return found
 
-    def _find(self, ref: str) -> Body:
+    def _find(self, ref: str) -> JSONObject:
         """What a reference within the schema refers to; what lies elsewhere is anything."""
         found: Any = self._root if ref.startswith("#") else None
         for step in ref.lstrip("#").split("/")[1:]:
@@ -68,7 +69,7 @@ class _Subset:
             found = found.get(name) if isinstance(found, dict) else None
         return found if isinstance(found, dict) else {}
 
-    def _plain(self, schema: Body, depth: int) -> Body:
+    def _plain(self, schema: JSONObject, depth: int) -> JSONObject:
         some = schema.get("anyOf", schema.get("oneOf"))
         types = schema.get("type")
         if isinstance(some, list):
@@ -95,7 +96,7 @@ class _Subset:
             kept |= self._members(schema, depth)
         return kept
 
-    def _members(self, schema: Body, depth: int) -> Body:
+    def _members(self, schema: JSONObject, depth: int) -> JSONObject:
         """An object's properties, and which of them are required: one that it does not have is refused."""
         found = schema.get("properties")
         if not isinstance(found, dict) or not found:
@@ -105,7 +106,7 @@ class _Subset:
         required = [name for name in properties if isinstance(listed, list) and name in listed]
         return {"properties": properties, **({"required": required} if required else {})}
 
-    def _any_of(self, some: list[Any], schema: Body, depth: int) -> Body:
+    def _any_of(self, some: list[Any], schema: JSONObject, depth: int) -> JSONObject:
         """Alternatives, of which null is a word of its own; beside `anyOf` nothing else may stand."""
         shared = {key: schema[key] for key in _SHARED if key in schema}
         beside = {key: value for key, value in schema.items() if key in _OF_OBJECTS}
@@ -117,9 +118,9 @@ class _Subset:
         return {"anyOf": [{**one, **nullable} for one in others]} if others else {**shared, **nullable}
 
 
-def _all_of(every: list[Any], find: Any) -> Body:
+def _all_of(every: list[Any], find: Any) -> JSONObject:
     """One schema of those that must all hold: members together, of the rest the last word."""
-    merged: Body = {}
+    merged: JSONObject = {}
     for one in every:
         if not isinstance(one, dict):
             continue
@@ -136,7 +137,7 @@ def _all_of(every: list[Any], find: Any) -> Body:
     return merged
 
 
-def _kind(schema: Body, kept: Body) -> str:
+def _kind(schema: JSONObject, kept: JSONObject) -> str:
     """The type, which Gemini wants said where JSON Schema lets it be guessed."""
     if isinstance(kind := schema.get("type"), str):
         return kind

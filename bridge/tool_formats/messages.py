@@ -21,9 +21,9 @@ from bridge.core.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Image", "Message", "ToolCall", "invalid_parameter", "read_turns"]
+    from bridge.core.json import JSONObject
 
-Body = dict[str, Any]
+__all__ = ["Image", "Message", "ToolCall", "invalid_parameter", "read_turns"]
 Role = Literal["system", "user", "assistant", "tool"]
 
 
@@ -34,9 +34,9 @@ class ToolCall(NamedTuple):
     name: str
     arguments: str
     at: str
-    more: Body
+    more: JSONObject
 
-    def read_arguments(self) -> Body:
+    def read_arguments(self) -> JSONObject:
         """The arguments as an object; none are an empty one. Raises RequestError where they are none."""
         try:
             found = json.loads(self.arguments) if self.arguments.strip() else {}
@@ -102,7 +102,7 @@ class Message(NamedTuple):
         return [piece for piece in pieces if piece]
 
 
-def read_turns(messages: list[Body]) -> list[Message]:
+def read_turns(messages: list[JSONObject]) -> list[Message]:
     """The messages of a request. Raises RequestError (400) that names the member at fault."""
     known: dict[str, tuple[int, str]] = {}  # which call in order, and of what, by its id
     turns = [_turn(f"messages[{number}]", message, known) for number, message in enumerate(messages)]
@@ -120,7 +120,7 @@ def invalid_parameter(param: str, why: str, *, code: str = "invalid_value") -> R
     return RequestError(400, f"`{param}` {why}", param=param, code=code)
 
 
-def _turn(at: str, message: Body, known: dict[str, tuple[int, str]]) -> Message:
+def _turn(at: str, message: JSONObject, known: dict[str, tuple[int, str]]) -> Message:
     parts = tuple(_parts(f"{at}.content", message.get("content")))
     match message["role"]:
         case "system" | "developer":

@@ -20,12 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from bridge.core.deltas import ToolCallFragment
+    from bridge.core.json import JSONObject
     from bridge.tool_formats.messages import Message
     from bridge.tool_formats.tool_choice import Function, ToolChoice
 
 __all__ = ["OLLAMA"]
-
-Body = dict[str, Any]
 
 
 def _tools(functions: list[Function], wanted: ToolChoice) -> Any:
@@ -39,12 +38,12 @@ def _choice(wanted: ToolChoice) -> Any:
     return MISSING
 
 
-def _messages(turns: Iterable[Message]) -> list[Body]:
+def _messages(turns: Iterable[Message]) -> list[JSONObject]:
     return [_message(turn) for turn in turns]
 
 
-def _message(turn: Message) -> Body:
-    message: Body = {"role": turn.role, "content": turn.text}
+def _message(turn: Message) -> JSONObject:
+    message: JSONObject = {"role": turn.role, "content": turn.text}
     if turn.images:
         message["images"] = [image.read_data()[1] for image in turn.images]
     if turn.calls:

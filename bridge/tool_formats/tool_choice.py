@@ -6,13 +6,14 @@ tool_choice: {"type": "function", "function": {"name": "pick"}}  ─▶  Wanted(
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bridge.tool_formats.messages import invalid_parameter
 
-__all__ = ["Function", "ToolChoice", "parse_tool_choice", "read_functions", "select_functions"]
+if TYPE_CHECKING:
+    from bridge.core.json import JSONObject
 
-Body = dict[str, Any]
+__all__ = ["Function", "ToolChoice", "parse_tool_choice", "read_functions", "select_functions"]
 Mode = Literal["auto", "none", "required"]
 
 
@@ -21,22 +22,22 @@ class Function(NamedTuple):
 
     name: str
     description: str
-    parameters: Body
+    parameters: JSONObject
     at: str
 
     @property
-    def schema(self) -> Body:
+    def schema(self) -> JSONObject:
         """The parameters as servers insist on them: an object's."""
         return {"type": "object", "properties": {}, **self.parameters}
 
     @property
-    def declaration(self) -> Body:
+    def declaration(self) -> JSONObject:
         """Its name, and what it does where that is said: an empty description is refused by some."""
         described = {"description": self.description} if self.description else {}
         return {"name": self.name, **described}
 
     @property
-    def openai(self) -> Body:
+    def openai(self) -> JSONObject:
         """It in OpenAI's shape."""
         return {"type": "function", "function": {**self.declaration, "parameters": self.schema}}
 
@@ -58,7 +59,7 @@ def read_functions(tools: Any) -> list[Function]:
     return [_function(f"tools[{number}]", tool) for number, tool in enumerate(tools or [])]
 
 
-def parse_tool_choice(body: Body, functions: list[Function]) -> ToolChoice:
+def parse_tool_choice(body: JSONObject, functions: list[Function]) -> ToolChoice:
     """What a request says of calling them. Raises RequestError (400) where it is none of these tools."""
     wanted = _wanted(body.get("tool_choice"))
     known = {function.name for function in functions}

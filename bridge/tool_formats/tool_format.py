@@ -17,6 +17,7 @@ from bridge.core.deltas import ToolCallFragment
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from bridge.core.json import JSONObject
     from bridge.tool_formats.messages import Message
     from bridge.tool_formats.tool_choice import Function, ToolChoice
 
@@ -31,8 +32,6 @@ __all__ = [
     "whole_call",
 ]
 
-Body = dict[str, Any]
-
 
 class ToolFormat(NamedTuple):
     """How a kind of server is told of tools, and tells of calls.
@@ -45,14 +44,14 @@ class ToolFormat(NamedTuple):
 
     tools: Callable[[list[Function], ToolChoice], Any]
     choice: Callable[[ToolChoice], Any]
-    messages: Callable[[Iterable[Message]], list[Body]]
+    messages: Callable[[Iterable[Message]], list[JSONObject]]
     calls: Callable[[Any], Iterable[ToolCallFragment]]
     choice_sets_parallel: bool = False
 
 
-def merge_same_role(messages: Iterable[Body], content: str) -> list[Body]:
+def merge_same_role(messages: Iterable[JSONObject], content: str) -> list[JSONObject]:
     """Neighbours of one role as one message, the lists under `content` joined."""
-    joined: list[Body] = []
+    joined: list[JSONObject] = []
     for message in messages:
         if joined and joined[-1]["role"] == message["role"]:
             joined[-1] = {**message, content: joined[-1][content] + message[content]}
@@ -61,7 +60,7 @@ def merge_same_role(messages: Iterable[Body], content: str) -> list[Body]:
     return joined
 
 
-def as_object(text: str) -> Body:
+def as_object(text: str) -> JSONObject:
     """A tool's result for servers that take objects only: the one it is, or one that holds it."""
     try:
         found = json.loads(text)
@@ -70,7 +69,7 @@ def as_object(text: str) -> Body:
     return found if isinstance(found, dict) else {"result": text}
 
 
-def whole_call(known: Any, name: Any, arguments: Any, more: Body | None = None) -> ToolCallFragment:
+def whole_call(known: Any, name: Any, arguments: Any, more: JSONObject | None = None) -> ToolCallFragment:
     """A call that is told at once, its arguments an object, or already text."""
     text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}).decode()
     return ToolCallFragment(None, as_str(known), as_str(name) or "", text or "{}", more=more or {})
@@ -86,7 +85,7 @@ def as_int(found: Any) -> int | None:
     return found if type(found) is int else None
 
 
-def objects(found: Any) -> Iterator[Body]:
+def objects(found: Any) -> Iterator[JSONObject]:
     """The objects of a list."""
     return (item for item in found if isinstance(item, dict)) if isinstance(found, list) else iter(())
 

@@ -19,12 +19,11 @@ from bridge.openai.request_validation import content_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bridge.core.json import JSONObject
     from bridge.expressions.scope import Scope
     from bridge.expressions.templates import ValueTemplate
 
 __all__ = ["BodyRule", "EditedBody", "TemplateBody", "UnchangedBody"]
-
-Body = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class UnchangedBody:
 
     reads: frozenset[str | None] = frozenset()
 
-    def build(self, scope: Scope, body: Body) -> Any:
+    def build(self, scope: Scope, body: JSONObject) -> Any:
         """The client's body, as the exchange has prepared it."""
         return body
 
@@ -63,7 +62,7 @@ class EditedBody:
         """The members of the request document that the added fields look at."""
         return self.fields.reads if self.fields else frozenset()
 
-    def build(self, scope: Scope, body: Body) -> Any:
+    def build(self, scope: Scope, body: JSONObject) -> Any:
         """The edited body."""
         edited = {
             self.rename.get(name, name): value for name, value in self._renamable(body) if self.forwards(name)
@@ -81,7 +80,7 @@ class EditedBody:
         """Whether it does so whole, and no field of the route takes its place."""
         return self.forwards(name) and name not in self.sets
 
-    def _renamable(self, body: Body) -> list[tuple[str, Any]]:
+    def _renamable(self, body: JSONObject) -> list[tuple[str, Any]]:
         """The members; newer clients' `max_completion_tokens` stands for `max_tokens` where that is meant."""
         named = self.rename.keys() | (self.keep or frozenset())
         if "max_tokens" in named and "max_tokens" not in body and "max_completion_tokens" not in named:
@@ -89,7 +88,7 @@ class EditedBody:
             return [(old.get(name, name), value) for name, value in body.items()]
         return list(body.items())
 
-    def _message(self, message: Body) -> Body:
+    def _message(self, message: JSONObject) -> JSONObject:
         """One message, its role and content under other names, its content as text."""
         text = content_text(message)
         if text is None:
@@ -114,7 +113,7 @@ class TemplateBody:
         """The members of the request document that the template looks at."""
         return self.template.reads
 
-    def build(self, scope: Scope, body: Body) -> Any:
+    def build(self, scope: Scope, body: JSONObject) -> Any:
         """The built body; an empty mapping where the template found nothing at all."""
         built = self.template(scope)
         return {} if built is MISSING else built
