@@ -19,6 +19,7 @@ import orjson
 from bench.proxies import HERE
 from bench.upstream import FORMATS, word
 from bridge.exchange.exchange import Exchange
+from bridge.exchange.request_context import RequestContext
 from bridge.openai.endpoints import CHAT
 from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import load
@@ -50,7 +51,7 @@ def _of_stream(route: Route, form: str, frames: list[bytes]) -> float:
         "messages": [{"role": "user", "content": "hi"}],
         "stream": True,
     }
-    exchange = Exchange(route, CHAT, body, json.dumps(body).encode(), id="0" * 32, now=0.0)
+    exchange = Exchange(RequestContext(route, CHAT, body, json.dumps(body).encode(), id="0" * 32, now=0.0))
     (leg,) = exchange.legs
     exchange.start(leg, 200, {})
     for frame in frames[:_SETTLED]:

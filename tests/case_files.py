@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.exchange.exchange import Exchange
+from bridge.exchange.request_context import RequestContext
 from bridge.loader import read_presets
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.openai.request_validation import parse_request
@@ -144,7 +145,7 @@ class Conversation:
     def exchange(self) -> Exchange:
         """A fresh exchange, as a server would begin it."""
         endpoint, data, body, route = self._parts
-        return Exchange(route, endpoint, body, data, id=ID, now=NOW)
+        return Exchange(RequestContext(route, endpoint, body, data, id=ID, now=NOW))
 
     @cached_property
     def _parts(self) -> tuple[EndpointSpec, bytes, Body, Route]:

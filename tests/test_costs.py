@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import bridge as package
 from bridge.exchange.exchange import Exchange
+from bridge.exchange.request_context import RequestContext
 from bridge.openai.endpoints import CHAT
 from bridge.openai.request_validation import parse_request
 from bridge.telemetry.metrics import Metrics
@@ -74,7 +75,7 @@ def completed(data: bytes, answer: bytes) -> bytes:
     """A whole answer, from the client's bytes to the client's bytes, without the sockets."""
     body = parse_request(CHAT, data)
     route, _ = table(CUSTOM).find(body["model"], CHAT)
-    exchange = Exchange(route, CHAT, body, data, id=ID, now=NOW)
+    exchange = Exchange(RequestContext(route, CHAT, body, data, id=ID, now=NOW))
     (leg,) = exchange.legs
     leg.request()
     exchange.start(leg, 200, {})

@@ -37,7 +37,8 @@ ALLOWED: dict[str, set[str]] = {
     "sessions": {"exchange", "routes/rules", "telemetry", "upstream"},
     "proxy": {"exchange", "openai", "routes/rules", "sessions", "telemetry", "upstream"},
     "server": {
-        "file_stamp", "loader", "openai", "proxy", "routes", "routes/rules", "telemetry", "upstream",
+        "exchange", "file_stamp", "loader", "openai", "proxy", "routes", "routes/rules", "telemetry",
+        "upstream",
     },
 }  # fmt: skip
 ALLOWED["cli"] = set(ALLOWED)

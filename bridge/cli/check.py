@@ -10,6 +10,7 @@ from bridge.core import json
 from bridge.core.errors import BridgeError, ConfigError
 from bridge.exchange.dry_run import encode_sample, fill_placeholders, simulate
 from bridge.exchange.exchange import Exchange
+from bridge.exchange.request_context import RequestContext
 from bridge.loader import load_routes
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.routes.spec import ABSENT
@@ -107,7 +108,9 @@ def _answer(route: Route, sample: SampleSpec, pieces: list[bytes]) -> tuple[obje
 
 def _exchange(route: Route, sample: SampleSpec) -> Exchange:
     body = {"model": route.models[0], **sample.request}
-    return Exchange(route, ENDPOINTS[sample.endpoint], body, json.dumps(body), id="sample", now=0.0)
+    return Exchange(
+        RequestContext(route, ENDPOINTS[sample.endpoint], body, json.dumps(body), id="sample", now=0.0)
+    )
 
 
 def differences(wanted: Any, found: Any, at: str = "$", *, exact: bool = False) -> Iterator[str]:

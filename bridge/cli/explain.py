@@ -10,6 +10,7 @@ from bridge.core import json
 from bridge.core.errors import BridgeError, UpstreamError
 from bridge.exchange.dry_run import encode_sample, fill_placeholders, simulate
 from bridge.exchange.exchange import Exchange
+from bridge.exchange.request_context import RequestContext
 from bridge.expressions.scope import Scope
 from bridge.loader import load_routes
 from bridge.openai.endpoints import ENDPOINTS
@@ -35,7 +36,7 @@ def explain(called: argparse.Namespace) -> int:
         data = _request_data(called)
         body = parse_request(endpoint, data)
         route, name = table.find(body["model"], endpoint)
-        exchange = Exchange(route, endpoint, body, data, id="explained", now=0.0)
+        exchange = Exchange(RequestContext(route, endpoint, body, data, id="explained", now=0.0))
         _print_route(route, name, exchange)
         for number, leg in enumerate(exchange.legs):
             fill_placeholders(leg)

@@ -1,6 +1,6 @@
 """One client's request and its reply, without I/O: what the handlers of floor 3 carry out.
 
-    exchange = Exchange(route, endpoint, body, …)          raises RequestError
+    exchange = Exchange(context)                           raises RequestError
     for leg in exchange.legs:                              one upstream call each, most often one
         leg.around.before() ─▶ steps                       its session, calls ahead of it, polling
         leg.request() ─▶ send ─▶ exchange.start(leg, …)
@@ -33,15 +33,14 @@ if TYPE_CHECKING:
     from bridge.core.deltas import Delta, Usage
     from bridge.core.errors import BridgeError
     from bridge.exchange.decode.choice_state import ReadOptions
+    from bridge.exchange.request_context import RequestContext
     from bridge.openai.encoders import ResponseEncoder
-    from bridge.openai.endpoint_spec import EndpointSpec
-    from bridge.routes.rules.route import Route
 
 __all__ = ["Exchange"]
 
 
 class Exchange:
-    """One request on one route. `id` is what its reply is called, `now` in Unix seconds."""
+    """One request on one route."""
 
     __slots__ = (
         "_completion_fast_path",
@@ -57,29 +56,21 @@ class Exchange:
         "route",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        route: Route,
-        endpoint: EndpointSpec,
-        body: dict[str, Any],
-        data: bytes,
-        *,
-        id: str,  # noqa: A002
-        now: float,
-        authorization: str | None = None,
-        conversation: str | None = None,
-    ) -> None:
+    def __init__(self, context: RequestContext) -> None:
+        route, endpoint, body = context.route, context.endpoint, context.body
         course = route.plans[endpoint.name, body.get("stream") is True]
-        askings, self.dropped = split_calls(course, body, data, now, authorization)
+        askings, self.dropped = split_calls(course, body, context.data, context.now, context.authorization)
         self.route = route
         self.endpoint = endpoint
         self.is_stream = course.client_streams
         self.error: BridgeError | None = None
-        self.legs = tuple([UpstreamCall(asking, id, conversation) for asking in askings])
+        self.legs = tuple([UpstreamCall(asking, context.id, context.conversation) for asking in askings])
         self._unsettled = len(askings)
         self._reply: ResponseEncoder | None = None
-        named, counts = endpoint.id_prefix + id, "stream_options" in body and _counts(body)
-        self._head = CompletionInfo(endpoint, named, int(now), body["model"], "assistant", counts, body)
+        named, counts = endpoint.id_prefix + context.id, "stream_options" in body and _counts(body)
+        self._head = CompletionInfo(
+            endpoint, named, int(context.now), body["model"], "assistant", counts, body
+        )
         self._stream_fast_path: StreamFastPath | None = None
         self._completion_fast_path: CompletionFastPath | None = None
         if len(askings) == 1:  # what goes among other answers is read delta by delta

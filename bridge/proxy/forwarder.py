@@ -8,7 +8,6 @@ request; only the call that closes a session still goes.
 from __future__ import annotations
 
 import asyncio
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,8 +25,8 @@ from bridge.telemetry.request_log import RequestLog
 
 if TYPE_CHECKING:
     from bridge.exchange.commands import FetchedResponse
+    from bridge.exchange.request_context import RequestContext
     from bridge.exchange.upstream_call import UpstreamCall
-    from bridge.openai.endpoint_spec import EndpointSpec
     from bridge.routes.rules.route import Route
     from bridge.telemetry.metrics import Metrics
     from bridge.telemetry.request_log import RequestRecord
@@ -54,33 +53,18 @@ class Forwarder:
         self._running: set[asyncio.Task[Any]] = set()
         self._interrupted = False
 
-    async def forward(
-        self,
-        route: Route,
-        endpoint: EndpointSpec,
-        body: dict[str, Any],
-        data: bytes,
-        reply: R,
-        *,
-        name: str,
-        model: str,
-        authorization: str | None,
-        conversation: str | None = None,
-    ) -> R:
-        """Answer one request on its route.
-
-        `name` is what its answer is called by, `model` the table's word for what the client asked for.
-        """
-        account = self.accounts.start(self._metrics.series(route.name, endpoint, model), reply.id)
+    async def forward(self, context: RequestContext, reply: R) -> R:
+        """Answer one request on its route."""
+        route = context.route
+        account = self.accounts.start(
+            self._metrics.series(route.name, context.endpoint, context.model), reply.id
+        )
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)  # while an exchange is carried, it can be interrupted
         gate: ConcurrencyLimiter | None = None
         try:
-            exchange = Exchange(
-                route, endpoint, body, data,
-                id=name, now=time.time(), authorization=authorization, conversation=conversation,
-            )  # fmt: skip
+            exchange = Exchange(context)
             account.exchange = exchange
             reply.add_header("X-Bridge-Route", route.printed)
             if exchange.dropped:

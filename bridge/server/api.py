@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.errors import BridgeError, RequestError
+from bridge.exchange.request_context import RequestContext
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.openai.request_validation import parse_request
 from bridge.proxy.forwarder import Forwarder, log_internal_error
@@ -108,17 +110,12 @@ class OpenAIHandler:
         route, model = table.find(body["model"], endpoint)
         if len(data) > route.limits.body:
             raise _too_large(route.limits.body)
-        return self.carrier.forward(
-            route,
-            endpoint,
-            body,
-            data,
-            reply,
-            name=name,
-            model=model,
+        context = RequestContext(
+            route, endpoint, body, data, id=name, now=time.time(), model=model,
             authorization=request.header(b"authorization") if route.pass_key else None,
             conversation=None if route.session is None else _conversation_id(route.session, request),
-        )
+        )  # fmt: skip
+        return self.carrier.forward(context, reply)
 
     def _check_key(self, request: Request) -> None:
         bearers = self._state.table.bearers

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.exchange.commands import AcquireSession, ReleaseSession, SendRequest, StoredSession
 from bridge.exchange.exchange import Exchange
+from bridge.exchange.request_context import RequestContext
 from bridge.openai.endpoints import CHAT
 from bridge.openai.request_validation import parse_request
 from tests.exchange.callout_steps import after, answered, before, heard
@@ -76,7 +77,11 @@ def asked(
     data = json.dumps(request(messages=messages, **more)).encode()
     read = parse_request(CHAT, data)
     routes = table(rules)
-    return Exchange(routes.routes[0], CHAT, read, data, id=ID, now=NOW, authorization=key, conversation=named)
+    return Exchange(
+        RequestContext(
+            routes.routes[0], CHAT, read, data, id=ID, now=NOW, authorization=key, conversation=named
+        )
+    )
 
 
 def leg_of(rules: str, messages: list[Message], **how: Any) -> UpstreamCall:

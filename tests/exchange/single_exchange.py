@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.core import json as bridge_json
 from bridge.exchange.dry_run import simulate
 from bridge.exchange.exchange import Exchange
+from bridge.exchange.request_context import RequestContext
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.openai.request_validation import parse_request
 from bridge.routes.compile.environment import LoadEnvironment
@@ -75,7 +76,7 @@ def ask(
     data = data or bridge_json.dumps(request(endpoint) if body is None else body)
     called = ENDPOINTS[endpoint]
     read = parse_request(called, data)
-    return Exchange(route(rules), called, read, data, id=ID, now=NOW, authorization=key)
+    return Exchange(RequestContext(route(rules), called, read, data, id=ID, now=NOW, authorization=key))
 
 
 def made(exchange: Exchange) -> list[Any]:

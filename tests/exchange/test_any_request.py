@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bridge.core.errors import RequestError
 from bridge.exchange.commands import SendRequest
 from bridge.exchange.exchange import Exchange
+from bridge.exchange.request_context import RequestContext
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.openai.request_validation import parse_request
 from bridge.prompts import PROMPTS
@@ -175,7 +176,7 @@ def sent(routes: RouteTable, endpoint: str, data: bytes) -> list[UpstreamRequest
     called = ENDPOINTS[endpoint]
     body = parse_request(called, data)
     route, _ = routes.find(body["model"], called)
-    exchange = Exchange(route, called, body, data, id=ID, now=NOW)
+    exchange = Exchange(RequestContext(route, called, body, data, id=ID, now=NOW))
     made = []
     for leg in exchange.legs:
         around = [*before(leg, heard({"id": "s"})), *after(leg)] if leg.callouts else []

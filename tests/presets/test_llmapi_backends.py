@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.exchange.exchange import Exchange
+from bridge.exchange.request_context import RequestContext
 from bridge.openai.endpoints import ENDPOINTS
 from tests.presets.preset_bridge import key_of, table_of
 
@@ -95,7 +96,9 @@ def test_where_openais_own_language_goes(preset: str, endpoint: str, asked: Body
     text = f"routes: [{{models: m, preset: {preset}, upstream: http://u{more}}}]"
     (compiled,) = table_of(text).routes
     asked = {"model": "m", **asked}
-    (leg,) = Exchange(compiled, ENDPOINTS[endpoint], asked, json.dumps(asked).encode(), id="x", now=0.0).legs
+    (leg,) = Exchange(
+        RequestContext(compiled, ENDPOINTS[endpoint], asked, json.dumps(asked).encode(), id="x", now=0.0)
+    ).legs
     version = "?api-version=2024-10-21" if preset == "azure-openai" else ""
     assert leg.request().urls == (f"http://u{path}{version}",)
 
@@ -107,7 +110,9 @@ def test_a_bots_service_without_the_bot(bot: str) -> None:
     endpoint = ENDPOINTS[bot if bot in ENDPOINTS else "chat"]
     assert endpoint.name in compiled.serves
     asked = {"model": "m", **asked}
-    (leg,) = Exchange(compiled, endpoint, asked, json.dumps(asked).encode(), id="x", now=0.0).legs
+    (leg,) = Exchange(
+        RequestContext(compiled, endpoint, asked, json.dumps(asked).encode(), id="x", now=0.0)
+    ).legs
     request = leg.request()
     assert request.urls == (url,)
     assert request.headers["Authorization"] == "Bearer a-key"

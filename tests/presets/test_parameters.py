@@ -9,6 +9,7 @@ import pytest
 
 from bridge.exchange.dry_run import simulate
 from bridge.exchange.exchange import Exchange
+from bridge.exchange.request_context import RequestContext
 from bridge.openai.endpoints import ENDPOINTS
 from tests.presets.preset_bridge import key_of, table_of
 
@@ -269,7 +270,9 @@ def exchange(preset: str, asked: Body, endpoint: str = "chat", more: str = "", k
     text = f"routes: [{{preset: {preset}, models: m, upstream: 'http://u', {key}{more}}}]"
     (route,) = table_of(text).routes
     body = {"model": "m", **asked}
-    return Exchange(route, ENDPOINTS[endpoint], body, json.dumps(body).encode(), id="x", now=0.0)
+    return Exchange(
+        RequestContext(route, ENDPOINTS[endpoint], body, json.dumps(body).encode(), id="x", now=0.0)
+    )
 
 
 def at(body: Any, path: str) -> Any:

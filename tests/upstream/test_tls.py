@@ -16,6 +16,7 @@ import pytest
 
 from bridge.core.errors import ConfigError, UpstreamError, UpstreamFailure
 from bridge.exchange.exchange import Exchange
+from bridge.exchange.request_context import RequestContext
 from bridge.loader import load_routes
 from bridge.openai.endpoints import CHAT
 from bridge.upstream.client import UpstreamClient
@@ -68,7 +69,7 @@ async def asked(folder: Path, port: int, tls: str) -> bytes:
     file = folder / "routes.yaml"
     file.write_text(f"routes: [{{models: m, upstream: {{url: 'https://127.0.0.1:{port}/', tls: {tls}}}}}]")
     route = load_routes(str(file)).routes[0]
-    (leg,) = Exchange(route, CHAT, BODY, b"{}", id="1", now=0.0).legs
+    (leg,) = Exchange(RequestContext(route, CHAT, BODY, b"{}", id="1", now=0.0)).legs
     upstream = UpstreamClient()
     try:
         async with asyncio.timeout(30):

@@ -13,6 +13,7 @@ import pytest
 
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.exchange.exchange import Exchange
+from bridge.exchange.request_context import RequestContext
 from bridge.loader import load_routes
 from bridge.openai.endpoints import CHAT
 from bridge.upstream.client import UpstreamClient
@@ -163,7 +164,7 @@ async def test_whom_to_trust(tls: str, status: int | None, tmp_path: Path) -> No
         stream = "response: false, stream: {framing: websocket, text: $.text}"
         file.write_text(f"routes: [{{models: m, upstream: {{url: '{url}', tls: {tls}}}, {stream}}}]")
         route = load_routes(str(file)).routes[0]
-        (leg,) = Exchange(route, CHAT, HELLO, b"{}", id="1", now=0.0).legs
+        (leg,) = Exchange(RequestContext(route, CHAT, HELLO, b"{}", id="1", now=0.0)).legs
         bytes_of = UpstreamClient()
         try:
             async with asyncio.timeout(30):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.exchange.exchange import Exchange
+from bridge.exchange.request_context import RequestContext
 from bridge.framing.length_delimited import message
 from bridge.openai.endpoints import CHAT
 from bridge.upstream.client import UpstreamClient
@@ -237,7 +238,9 @@ async def test_what_was_said_before_it_closed_is_read() -> None:
     async with upstream(behave) as server:
         table = table_of(SOCKETS, {"UPSTREAM": server.url})
         route = next(route for route in table.routes if route.name == "open")
-        (leg,) = Exchange(route, CHAT, {**HELLO, "model": "open"}, b"{}", id="1", now=0.0).legs
+        (leg,) = Exchange(
+            RequestContext(route, CHAT, {**HELLO, "model": "open"}, b"{}", id="1", now=0.0)
+        ).legs
         connections = UpstreamClient()
         pieces: list[bytes] = []
 
