@@ -8,6 +8,7 @@ from bridge.cli.merge_chunks import merge_chunks
 from bridge.config.problems import Problem
 from bridge.core import json
 from bridge.core.errors import BridgeError, ConfigError
+from bridge.core.strings import count_of
 from bridge.exchange.dry_run import encode_sample, fill_placeholders, simulate
 from bridge.exchange.exchange import Exchange
 from bridge.exchange.request_context import RequestContext
@@ -37,8 +38,8 @@ def check(called: argparse.Namespace) -> int:
     if problems:
         raise ConfigError(problems)
     print(
-        f"{called.file}: {_count(len(table.routes), 'route')}, {_count(len(table.models), 'model')}, "
-        f"{_count(len(samples), 'sample')}: all good"
+        f"{called.file}: {count_of(len(table.routes), 'route')}, {count_of(len(table.models), 'model')}, "
+        f"{count_of(len(samples), 'sample')}: all good"
     )
     return 0
 
@@ -135,7 +136,3 @@ def differences(wanted: Any, found: Any, at: str = "$", *, exact: bool = False) 
 def _shown(value: Any) -> str:
     text = json.dumps(value).decode()
     return text if len(text) <= 200 else text[:199] + "…"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"

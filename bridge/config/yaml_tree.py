@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bridge.config.problems import Location, SourceFile
+from bridge.core.strings import key_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -212,14 +213,10 @@ class _Converter:
 
 def join(path: str, key: Scalar) -> str:
     """The path of a member: names plain, anything else in brackets."""
-    text = _key_text(key)
+    text = key_text(key)
     if not re.fullmatch(r"[\w$-]+", text):
         return f"{path}[{text!r}]"
     return f"{path}.{text}" if path else text
-
-
-def _key_text(key: Scalar) -> str:
-    return str(key).lower() if isinstance(key, bool) else "null" if key is None else str(key)
 
 
 def _place_at(source: SourceFile, text: str, position: int) -> Location:

@@ -21,10 +21,10 @@ __all__ = [
     "Delta",
     "Embedding",
     "Image",
-    "Missing",
     "ToolCallFragment",
     "Usage",
     "add_usages",
+    "as_finish_reason",
 ]
 
 
@@ -38,12 +38,16 @@ class _Missing(Enum):
         return "MISSING"
 
 
-Missing = Literal[_Missing.MISSING]
 MISSING: Final = _Missing.MISSING
 """What a path gives that finds nothing. Not null: null is something found."""
 
 FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 """OpenAI's vocabulary of `finish_reason`."""
+
+
+def as_finish_reason(value: Any) -> str:
+    """Return a word of OpenAI's vocabulary; any other word for an end is `stop`."""
+    return value if isinstance(value, str) and value in FINISH_REASONS else "stop"
 
 
 class Usage(NamedTuple):

@@ -7,11 +7,14 @@ real model servers send. What it refuses, the standard library reads; what neith
 from __future__ import annotations
 
 import json as _standard
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-__all__ = ["JSONObject", "dumps", "loads", "loads_strictly", "pretty"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["JSONObject", "dumps", "loads", "loads_strictly", "objects", "pretty"]
 
 JSONObject = dict[str, Any]
 
@@ -43,6 +46,11 @@ def dumps(value: Any) -> bytes:
             return _standard.dumps(value, separators=(",", ":")).encode()
         except RecursionError:
             raise ValueError("nested too deeply for JSON") from None
+
+
+def objects(value: Any) -> Iterator[JSONObject]:
+    """Yield the objects of a list; nothing of a value that is not a list."""
+    return (item for item in value if isinstance(item, dict)) if isinstance(value, list) else iter(())
 
 
 def pretty(value: Any) -> str:

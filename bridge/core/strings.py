@@ -7,7 +7,7 @@ a template or a path.
 
 from __future__ import annotations
 
-__all__ = ["Interpolated", "PathText", "is_template"]
+__all__ = ["Interpolated", "PathText", "count_of", "is_template", "key_text"]
 
 _OPEN, _CLOSE = "\ue000", "\ue001"  # private use: they mark the holes of `Interpolated.own`
 
@@ -44,6 +44,16 @@ def is_template(text: str) -> bool:
     """Whether what the file said holds Jinja."""
     own = text.template if isinstance(text, Interpolated) else text
     return "{{" in own or "{%" in own
+
+
+def key_text(key: object) -> str:
+    """Return a YAML key as the key of a JSON object."""
+    return str(key).lower() if isinstance(key, bool) else "null" if key is None else str(key)
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 route", "2 routes"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 class PathText(str):

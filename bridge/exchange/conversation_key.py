@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
-from bridge.openai.request_validation import content_text
+from bridge.core.messages import content_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,8 +62,7 @@ def _called(message: JSONObject) -> list[list[Any]]:
 
 def _calls(message: JSONObject) -> list[JSONObject]:
     """The calls of tools in a message, which a client may have written in any shape."""
-    calls = message.get("tool_calls")
-    return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    return list(json.objects(message.get("tool_calls")))
 
 
 def _function(call: JSONObject) -> JSONObject:

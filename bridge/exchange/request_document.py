@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import MISSING
 from bridge.core.errors import RequestError
-from bridge.openai.request_validation import content_text
+from bridge.core.messages import content_text
 from bridge.tool_formats import to_format
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.deltas import MISSING
-from bridge.core.strings import is_template
+from bridge.core.strings import is_template, key_text
 from bridge.expressions.conditions import compile_when
 from bridge.expressions.paths import compile_path, is_path
 from bridge.expressions.transforms import ADJUSTMENTS, compile_adjustments, unmapped_value
@@ -133,7 +133,7 @@ class _Compiler:
             return self._instruction(instructions[0], value, faults)
         members = [
             (
-                key[1:] if str(key).startswith("$$") else _key_text(key),
+                key[1:] if str(key).startswith("$$") else key_text(key),
                 _member(item),
                 self.compile(item, faults.below(key)),
             )
@@ -287,18 +287,6 @@ def _member(value: Any) -> str | None:
     """The member of the document that a leaf is, the most frequent of all; None of any other."""
     found = _MEMBER.fullmatch(value) if type(value) is str else None
     return found and found[1]
-
-
-def _key_text(key: Any) -> str:
-    match key:
-        case str():
-            return str(key)
-        case bool():
-            return str(key).lower()
-        case None:
-            return "null"
-        case _:
-            return str(key)
 
 
 _MEMBER = re.compile(r"\$\.([\w-]+)")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
-from bridge.core.deltas import FINISH_REASONS
+from bridge.core.deltas import as_finish_reason
 from bridge.openai.encoders import text_finish_reason
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ __all__ = [
     "choice_text",
     "coerce_text_fields",
     "dicts_in",
-    "index_of",
     "json_equal",
     "normalize_finish_reason",
     "normalize_usage",
@@ -26,7 +25,6 @@ __all__ = [
     "with_upstream_identity",
 ]  # fmt: skip
 
-_MOST_CHOICES = 128  # that OpenAI lets anyone ask for
 _TEXTS = ("content", "reasoning_content", "reasoning")
 
 
@@ -44,7 +42,7 @@ def normalize_finish_reason(value: Any, *, legacy: bool = False) -> str | None:
     """A reason of OpenAI's vocabulary, None while the answer goes on."""
     if value in (None, "", "null", "None") or value is False:
         return None
-    word = value if isinstance(value, str) and value in FINISH_REASONS else "stop"
+    word = as_finish_reason(value)
     return text_finish_reason(word) if legacy else word
 
 
@@ -54,12 +52,6 @@ def normalize_usage(told: Any, usage: Usage) -> JSONObject:
     counts = ("prompt_tokens", "completion_tokens", "total_tokens")
     mended |= {name: getattr(usage, name) for name in counts}
     return mended | ({"estimated": True} if usage.estimated else {})
-
-
-def index_of(number: int, choice: JSONObject) -> int:
-    """The index of a choice; its number among the others where it has none."""
-    index = choice.get("index")
-    return index if type(index) is int and 0 <= index < _MOST_CHOICES else number
 
 
 def choice_text(choice: JSONObject) -> str | None:
@@ -82,7 +74,7 @@ def coerce_text_fields(said: JSONObject) -> JSONObject:
 
 def dicts_in(value: Any) -> list[JSONObject]:
     """The objects of a list, or the one in its place."""
-    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)]
+    return list(json.objects(value if isinstance(value, list) else [value]))
 
 
 def omit(body: JSONObject, *names: str) -> JSONObject:

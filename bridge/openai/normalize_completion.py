@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.core.messages import choice_index
 from bridge.openai.normalize import (
     choice_text,
     coerce_text_fields,
     dicts_in,
-    index_of,
     json_equal,
     normalize_finish_reason,
     normalize_usage,
     omit,
     with_upstream_identity,
 )
-from bridge.openai.tool_calls import whole_call
+from bridge.openai.tool_calls import normalize_tool_call
 
 if TYPE_CHECKING:
     from bridge.core.deltas import Usage
@@ -52,7 +52,7 @@ def _choices(found: Any, head: CompletionInfo) -> list[JSONObject]:
 
 
 def _choice(number: int, choice: JSONObject, head: CompletionInfo) -> JSONObject:
-    mended = {**choice, "index": index_of(number, choice)}
+    mended = {**choice, "index": choice_index(choice, number)}
     finish = normalize_finish_reason(choice.get("finish_reason"), legacy=not head.endpoint.has_messages)
     if head.endpoint.has_messages:
         mended["message"] = message = _message(choice)
@@ -71,7 +71,7 @@ def _message(choice: JSONObject) -> JSONObject:
     mended = coerce_text_fields({"role": "assistant", "content": None} | message | {"role": "assistant"})
     if mended.get("tool_calls") is not None:
         calls = dicts_in(mended["tool_calls"])
-        mended["tool_calls"] = [whole_call(number, call) for number, call in enumerate(calls)]
+        mended["tool_calls"] = [normalize_tool_call(number, call) for number, call in enumerate(calls)]
     if mended["content"] is None and not any(mended.get(name) for name in _INSTEAD_OF_TEXT):
         mended["content"] = ""
     return mended

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.core.messages import choice_index
 from bridge.openai.normalize import (
     choice_text,
     coerce_text_fields,
     dicts_in,
-    index_of,
     json_equal,
     normalize_finish_reason,
     omit,
@@ -138,7 +138,7 @@ class ChunkNormalizer:
     def _choice(self, number: int, choice: Any, ended: _Choices) -> JSONObject | None:
         if not isinstance(choice, dict):
             return None
-        index = index_of(number, choice)
+        index = choice_index(choice, number)
         key = "delta" if self._head.endpoint.has_messages else "text"
         self._speaks = False
         said = self._delta(index, choice) if key == "delta" else self._text(choice)

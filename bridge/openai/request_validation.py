@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.errors import RequestError
+from bridge.core.messages import MAX_CHOICES
 from bridge.openai.endpoint_spec import MemberCheck
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ __all__ = [
     "COMMON_MEMBERS",
     "STRING",
     "are_prompts",
-    "content_text",
     "invalid_type",
     "missing_member",
     "no_stream",
@@ -57,19 +57,6 @@ def parse_request(endpoint: EndpointSpec, data: bytes) -> JSONObject:
         raise invalid_type("model", "a string of whole characters", model)
     schema.check(body)
     return body
-
-
-def content_text(message: dict[str, Any]) -> str | None:
-    """The text of a message: its content, or its text parts, a line each. None: it holds more than text."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    if content is None:
-        return ""
-    texts = [part.get("text") for part in content if part.get("type", "text") in ("text", "input_text")]
-    if len(texts) != len(content) or not all(isinstance(text, str) for text in texts):
-        return None
-    return "\n".join(texts)
 
 
 def _depth(data: bytes) -> int:
@@ -150,7 +137,9 @@ COMMON_MEMBERS: dict[str, MemberCheck] = {
     "prompt": MemberCheck("a string, an array of strings or arrays of tokens", (str,), are_prompts),
     "stream": MemberCheck("a boolean", (bool,)),
     "stream_options": _OBJECT,
-    "n": MemberCheck("an integer of at least 1", (), lambda value: type(value) is int and 1 <= value <= 128),
+    "n": MemberCheck(
+        "an integer of at least 1", (), lambda value: type(value) is int and 1 <= value <= MAX_CHOICES
+    ),
     "stop": MemberCheck("a string or an array of strings", (str,), _are_strings),
     "max_tokens": _INTEGER,
     "max_completion_tokens": _INTEGER,

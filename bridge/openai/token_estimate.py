@@ -16,7 +16,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
-from bridge.openai.request_validation import content_text
+from bridge.core.messages import visible_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,11 +86,7 @@ def _tokens(given: Any) -> int:
 
 def _message_tokens(message: JSONObject) -> int:
     calls = message.get("tool_calls")
-    text = content_text(message)
-    if text is None:  # the texts among other parts
-        parts = [part.get("text") for part in message["content"]]
-        text = "\n".join(part for part in parts if isinstance(part, str))
-    return 3 + text_tokens(text) + (text_tokens(json.dumps(calls).decode()) if calls else 0)
+    return 3 + text_tokens(visible_text(message)) + (text_tokens(json.dumps(calls).decode()) if calls else 0)
 
 
 def _quarters(text: str) -> int:

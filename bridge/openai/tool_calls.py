@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.core import json
 from bridge.core.deltas import ToolCallFragment
+from bridge.core.messages import arguments_text
 
 if TYPE_CHECKING:
     from bridge.core.json import JSONObject
 
-__all__ = ["ToolCallAssembler", "whole_call"]
+__all__ = ["ToolCallAssembler", "normalize_tool_call"]
 
 _OWN = {"index", "id", "type", "function"}
 
@@ -123,7 +123,7 @@ class ToolCallAssembler:
         return len(self._ids) if known or name else max(len(self._ids) - 1, 0)
 
 
-def whole_call(number: int, call: JSONObject) -> JSONObject:
+def normalize_tool_call(number: int, call: JSONObject) -> JSONObject:
     """One call of a whole answer."""
     function, rest = _parts(call)
     kept = {"index": call["index"]} if "index" in call else {}
@@ -146,10 +146,7 @@ def _parts(call: JSONObject) -> tuple[JSONObject, JSONObject]:
 
 
 def _with_arguments(function: JSONObject, **more: str) -> JSONObject:
-    arguments = function.get("arguments")
-    if not isinstance(arguments, str):
-        arguments = "" if arguments is None else json.dumps(arguments).decode()
-    return {**function, **more, "arguments": arguments}
+    return {**function, **more, "arguments": arguments_text(function.get("arguments"))}
 
 
 def _type(call: JSONObject) -> str:

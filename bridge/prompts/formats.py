@@ -18,7 +18,8 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
-from bridge.prompts.prompt import MESSAGES, Document, Prompt, PromptMessage, Role, messages_of, read, text_of
+from bridge.core.messages import visible_text
+from bridge.prompts.prompt import MESSAGES, Document, Prompt, PromptMessage, Role, messages_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -133,12 +134,12 @@ def _plain(style: PromptFormat, document: Document) -> str:
 
 def _last(document: Document) -> str:
     asked = (message for message in reversed(messages_of(document)) if message.get("role") == "user")
-    return text_of(next(asked, {}))
+    return visible_text(next(asked, {}))
 
 
 def _join(document: Document) -> str:
     """What LiteLLM's `custom/` sends."""
-    return " ".join([text_of(message) for message in messages_of(document)])
+    return " ".join([visible_text(message) for message in messages_of(document)])
 
 
 _PLAIN = PromptFormat(

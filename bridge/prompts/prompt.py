@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from bridge.core.messages import visible_text
 
-__all__ = ["MESSAGES", "Document", "Prompt", "PromptMessage", "Role", "messages_of", "read", "text_of"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["MESSAGES", "Document", "Prompt", "PromptMessage", "Role", "messages_of", "read"]
 
 Document = Mapping[str, Any]
 Role = Literal["system", "user", "assistant"]
@@ -49,30 +51,14 @@ class PromptMessage(NamedTuple):
 def read(document: Document, tidy: Callable[[str], str] = str) -> list[PromptMessage]:
     """The messages in their order, each text made tidy as the format asks."""
     return [
-        PromptMessage(_role(message.get("role")), tidy(text_of(message))) for message in messages_of(document)
+        PromptMessage(_role(message.get("role")), tidy(visible_text(message)))
+        for message in messages_of(document)
     ]
 
 
 def messages_of(document: Document) -> list[Mapping[str, Any]]:
     """The messages as they came; none is an empty conversation."""
     return document.get("messages") or []
-
-
-def text_of(message: Mapping[str, Any]) -> str:
-    """The text of a message; one without content says nothing."""
-    content = message.get("content")
-    if type(content) is str:
-        return content
-    # Only contents that hold more than text arrive as parts. A prompt has no place for a picture, but the
-    # words beside it are kept.
-    return "\n".join(_texts(content)) if isinstance(content, list) else ""
-
-
-def _texts(parts: list[Any]) -> Iterator[str]:
-    for part in parts:
-        match part:
-            case {"text": str(text)}:
-                yield text
 
 
 def _role(name: object) -> Role:

@@ -19,10 +19,9 @@ from bridge.tool_formats.tool_format import (
     ToolFormat,
     as_int,
     as_str,
+    complete_call,
     get_path,
     merge_same_role,
-    objects,
-    whole_call,
 )
 
 if TYPE_CHECKING:
@@ -106,9 +105,9 @@ def _calls(found: Any) -> Iterator[ToolCallFragment]:
         case "content_block_stop":
             yield ToolCallFragment(index, ended=True)
         case _:
-            for block in objects(get_path(found, "content")):
+            for block in json.objects(get_path(found, "content")):
                 if block.get("type") == "tool_use":
-                    yield whole_call(block.get("id"), block.get("name"), block.get("input"))
+                    yield complete_call(block.get("id"), block.get("name"), block.get("input"))
 
 
 ANTHROPIC = ToolFormat(_tools, _choice, _messages, _calls, choice_sets_parallel=True)

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.core import json
 from bridge.core.deltas import MISSING, ToolCallFragment
 from bridge.tool_formats.tool_choice import select_functions
 from bridge.tool_formats.tool_format import (
     ToolFormat,
     as_int,
     as_str,
+    complete_call,
     get_path,
     merge_same_role,
-    objects,
-    whole_call,
 )
 
 if TYPE_CHECKING:
@@ -88,9 +88,9 @@ def _calls(found: Any) -> Iterator[ToolCallFragment]:
         yield ToolCallFragment(index, arguments=as_str(get_path(streamed, "input")))
     elif index is not None and start is None and delta is None:
         yield ToolCallFragment(index, ended=True)
-    for block in objects(get_path(found, "output", "message", "content")):
+    for block in json.objects(get_path(found, "output", "message", "content")):
         if isinstance(used := block.get("toolUse"), dict):
-            yield whole_call(used.get("toolUseId"), used.get("name"), used.get("input"))
+            yield complete_call(used.get("toolUseId"), used.get("name"), used.get("input"))
 
 
 BEDROCK = ToolFormat(_tools, _choice, _messages, _calls)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.core import json
 from bridge.core.deltas import MISSING, ToolCallFragment
 from bridge.tool_formats.messages import invalid_parameter
 from bridge.tool_formats.tool_choice import select_functions
@@ -19,9 +20,8 @@ from bridge.tool_formats.tool_format import (
     as_int,
     as_object,
     as_str,
+    complete_call,
     get_path,
-    objects,
-    whole_call,
 )
 
 if TYPE_CHECKING:
@@ -90,9 +90,11 @@ def _calls(found: Any) -> Iterator[ToolCallFragment]:
         case "tool-call-end":
             yield ToolCallFragment(index, ended=True)
         case _:
-            for call in objects(get_path(found, "message", "tool_calls")):
+            for call in json.objects(get_path(found, "message", "tool_calls")):
                 function = get_path(call, "function")
-                yield whole_call(call.get("id"), get_path(function, "name"), get_path(function, "arguments"))
+                yield complete_call(
+                    call.get("id"), get_path(function, "name"), get_path(function, "arguments")
+                )
 
 
 COHERE = ToolFormat(_tools, _choice, _messages, _calls)

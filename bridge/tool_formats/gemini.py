@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.core import json
 from bridge.core.deltas import MISSING, ToolCallFragment
 from bridge.tool_formats.gemini_schema import subset
 from bridge.tool_formats.messages import invalid_parameter
@@ -21,10 +22,9 @@ from bridge.tool_formats.tool_format import (
     ToolFormat,
     as_object,
     as_str,
+    complete_call,
     get_path,
     merge_same_role,
-    objects,
-    whole_call,
 )
 
 if TYPE_CHECKING:
@@ -96,12 +96,12 @@ def _called(call: ToolCall) -> JSONObject:
 
 
 def _calls(found: Any) -> Iterator[ToolCallFragment]:
-    candidate = next(objects(get_path(found, "candidates")), found)
-    for part in objects(get_path(candidate, "content", "parts")):
+    candidate = next(json.objects(get_path(found, "candidates")), found)
+    for part in json.objects(get_path(candidate, "content", "parts")):
         if isinstance(call := part.get("functionCall"), dict):
             signature = as_str(part.get("thoughtSignature"))
             more = {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
-            yield whole_call(call.get("id"), call.get("name"), call.get("args"), more)
+            yield complete_call(call.get("id"), call.get("name"), call.get("args"), more)
 
 
 _ROLES = {"system": "system", "user": "user", "tool": "user", "assistant": "model"}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bridge.core import json
 from bridge.core.errors import RequestError
+from bridge.core.messages import arguments_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,9 +153,7 @@ def _calls(at: str, found: Any) -> Iterator[ToolCall]:
         here = f"{at}[{number}]"
         match call:
             case {"id": str(known), "function": {"name": str(name)} as function} if known and name:
-                arguments = function.get("arguments")
-                if not isinstance(arguments, str):
-                    arguments = "" if arguments is None else json.dumps(arguments).decode()
+                arguments = arguments_text(function.get("arguments"))
                 more = {key: value for key, value in call.items() if key not in ("id", "type", "function")}
                 yield ToolCall(known, name, arguments, here, more)
             case _:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.core import json
 from bridge.core.deltas import MISSING
 from bridge.tool_formats.tool_choice import select_functions
-from bridge.tool_formats.tool_format import ToolFormat, get_path, objects, whole_call
+from bridge.tool_formats.tool_format import ToolFormat, complete_call, get_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,9 +57,9 @@ def _message(turn: Message) -> JSONObject:
 
 
 def _calls(found: Any) -> Iterator[ToolCallFragment]:
-    for call in objects(get_path(found, "message", "tool_calls")):
+    for call in json.objects(get_path(found, "message", "tool_calls")):
         function = get_path(call, "function")
-        yield whole_call(call.get("id"), get_path(function, "name"), get_path(function, "arguments"))
+        yield complete_call(call.get("id"), get_path(function, "name"), get_path(function, "arguments"))
 
 
 OLLAMA = ToolFormat(_tools, _choice, _messages, _calls)

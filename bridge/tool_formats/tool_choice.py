@@ -104,6 +104,3 @@ def _wanted(choice: Any) -> ToolChoice:
             if names:
                 return ToolChoice(mode, allowed=names)
     raise invalid_parameter("tool_choice", "must be auto, none, required, or a function by its name")
-
-
-_SOME = ("auto", "required")

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core import json
 from bridge.core.deltas import ToolCallFragment
+from bridge.core.messages import arguments_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from bridge.core.json import JSONObject
     from bridge.tool_formats.messages import Message
@@ -26,10 +27,9 @@ __all__ = [
     "as_int",
     "as_object",
     "as_str",
+    "complete_call",
     "get_path",
     "merge_same_role",
-    "objects",
-    "whole_call",
 ]
 
 
@@ -69,10 +69,10 @@ def as_object(text: str) -> JSONObject:
     return found if isinstance(found, dict) else {"result": text}
 
 
-def whole_call(known: Any, name: Any, arguments: Any, more: JSONObject | None = None) -> ToolCallFragment:
+def complete_call(known: Any, name: Any, arguments: Any, more: JSONObject | None = None) -> ToolCallFragment:
     """A call that is told at once, its arguments an object, or already text."""
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}).decode()
-    return ToolCallFragment(None, as_str(known), as_str(name) or "", text or "{}", more=more or {})
+    text = arguments_text(arguments or None) or "{}"
+    return ToolCallFragment(None, as_str(known), as_str(name), text, more=more or {})
 
 
 def as_str(found: Any) -> str:
@@ -83,11 +83,6 @@ def as_str(found: Any) -> str:
 def as_int(found: Any) -> int | None:
     """An integer, None where it is none."""
     return found if type(found) is int else None
-
-
-def objects(found: Any) -> Iterator[JSONObject]:
-    """The objects of a list."""
-    return (item for item in found if isinstance(item, dict)) if isinstance(found, list) else iter(())
 
 
 def get_path(found: Any, *names: str) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.core import json
 from bridge.core.deltas import MISSING, Embedding
 from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.core.strings import count_of
 from bridge.exchange.decode.response_reader import ResponseReader
 from bridge.expressions.paths import vector_paths
 from bridge.openai.embeddings import mend_embeddings, read_vectors
@@ -47,7 +48,7 @@ class EmbeddingsReader(ResponseReader):
         if len(vectors) != inputs:
             raise UpstreamError(
                 UpstreamFailure.MALFORMED,
-                f"the upstream sent {_count(len(vectors), 'embedding')} for {_count(inputs, 'input')}"
+                f"the upstream sent {count_of(len(vectors), 'embedding')} for {count_of(inputs, 'input')}"
                 + (", which `emulate: {batch: 1}` would send one by one" if len(vectors) == 1 else ""),
             )
         self.has_output = True
@@ -92,7 +93,3 @@ class EmbeddingsPassthrough(EmbeddingsReader):
             return []
         mended = mend_embeddings(scope.doc, vectors, self._head, self.usage)
         return [data if mended is scope.doc and data is not None else json.dumps(mended)]
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"

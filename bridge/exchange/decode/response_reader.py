@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import MISSING, Delta, Usage
+from bridge.core.messages import choice_index
 from bridge.exchange.decode.choice_state import ChoiceState
 from bridge.exchange.decode.text_filters import CumulativeToDelta
 from bridge.expressions.paths import find_text_paths
@@ -172,9 +173,7 @@ class ResponseReader:
     def _read_choices(self, found: Any, scope: Scope) -> list[Delta]:
         deltas = []
         for number, item in enumerate(as_list(found)):
-            index = item.get("index") if isinstance(item, dict) else None
-            at = index if type(index) is int and 0 <= index < 128 else number
-            deltas += self._read_choice(at, scope.with_item(item))
+            deltas += self._read_choice(choice_index(item, number), scope.with_item(item))
         return deltas
 
     def _read_choice(self, number: int, scope: Scope) -> list[Delta]:

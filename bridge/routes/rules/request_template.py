@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from bridge.core.errors import RequestError
+from bridge.core.urls import append_query, encode_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -155,19 +156,11 @@ def make_request(
         given.pop(names.get(name.lower(), name), None)
         names[name.lower()] = name
         given[name] = _header(name, str(value(scope)))
-    query = "&".join(
-        f"{quote(name, safe='')}={quote(str(value(scope)), safe='', errors='replace')}"
-        for name, value in [*(outgoing.key_query.items() if shown else ()), *outgoing.query.items()]
-    )
-    filled = tuple(_with_query(one, query) for one in urls)
+    parameters = [*(outgoing.key_query.items() if shown else ()), *outgoing.query.items()]
+    query = encode_query((name, str(value(scope))) for name, value in parameters)
+    filled = tuple(append_query(one, query) for one in urls)
     auth = outgoing.auth if shown else None
     return UpstreamRequest(outgoing.method, filled, given, body, auth, outgoing.websocket)
-
-
-def _with_query(url: str, query: str) -> str:
-    if not query:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}{query}"
 
 
 def _header(name: str, value: str) -> str:

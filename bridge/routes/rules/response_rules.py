@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bridge.core.deltas import FINISH_REASONS, MISSING
+from bridge.core.deltas import MISSING, as_finish_reason
 from bridge.expressions.conditions import compile_when, values_equal
 from bridge.expressions.extractors import Extractor, compile_slot
 from bridge.expressions.paths import Path, compile_path, is_path
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from bridge.tool_formats import ToolFormat
 
 __all__ = [
-    "OFF",
     "ErrorRule",
     "FinishSlot",
     "ResponseRule",
@@ -32,9 +31,6 @@ __all__ = [
     "UsagePart",
     "missing_outputs",
 ]
-
-OFF = None
-"""A slot that is turned off with null, where leaving it out would inherit the response's."""
 
 
 class TextSlot(NamedTuple):
@@ -91,7 +87,7 @@ class FinishSlot(NamedTuple):
             or any(values_equal(found, item) for item in self.not_finished)
         ):
             return None
-        return found if isinstance(found, str) and found in FINISH_REASONS else "stop"
+        return as_finish_reason(found)
 
     def __str__(self) -> str:
         return str(self.slot)

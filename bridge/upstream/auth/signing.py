@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-from urllib.parse import quote
+
+from bridge.core.urls import append_query, encode_query
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -72,7 +73,4 @@ def with_query(request: UpstreamRequest, pairs: Mapping[str, str]) -> UpstreamRe
     if not pairs:
         return request
     (url,) = request.urls
-    query = "&".join(
-        f"{quote(name, safe='')}={quote(value, safe='', errors='replace')}" for name, value in pairs.items()
-    )
-    return replace(request, urls=(f"{url}{'&' if '?' in url else '?'}{query}",))
+    return replace(request, urls=(append_query(url, encode_query(pairs.items())),))
