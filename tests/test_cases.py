@@ -97,7 +97,7 @@ def hold_success(exchange: Exchange, outcome: Outcome, conversation: Conversatio
         assert streamed.object == exchange.endpoint.chunk_object
         said, usage = streamed.said, streamed.usage
         # Raw text has no frames, so how it is cut into chunks is the bridge's own affair.
-        rule = exchange.route.stream
+        rule = exchange.route.response.streaming
         if wanted.chunks is not None and (rule is None or rule.framing != "text"):
             assert said.chunks == wanted.chunks
     else:

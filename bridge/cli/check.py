@@ -31,7 +31,7 @@ def check(called: argparse.Namespace) -> int:
     table = load_routes(called.file)
     samples = [(route, node, sample) for route in table.routes for node, sample in route.samples]
     problems = [
-        Problem(node.find((member,)).place, node.find((member,)).path, route.masked(message))
+        Problem(node.find((member,)).place, node.find((member,)).path, route.mask(message))
         for route, node, sample in samples
         for member, message in check_sample(route, sample)
     ]
@@ -63,7 +63,9 @@ def _check_request(exchange: Exchange, sample: SampleSpec) -> Iterator[tuple[str
     fill_placeholders(leg)
     route = exchange.route
     # The request that asks for the answer: where it is only polled, the call that began it.
-    request = leg.request() if route.sends_request else leg.asking.build_callout(route.calls[0])
+    request = (
+        leg.request() if route.callouts.sends_request else leg.asking.build_callout(route.callouts.calls[0])
+    )
     if sample.sends is not ABSENT:
         sent = json.loads(request.body) if request.body else None
         for fault in differences(sample.sends, sent, exact=True):

@@ -58,7 +58,7 @@ def list_routes(called: argparse.Namespace) -> int:
         (
             route.name,
             ", ".join(route.models),
-            route.masked(route.transport.url or ", ".join(route.transport.replicas)),
+            route.mask(route.transport.url or ", ".join(route.transport.replicas)),
             ", ".join(sorted(route.serves)),
             _ways(route),
         )
@@ -72,7 +72,11 @@ def list_routes(called: argparse.Namespace) -> int:
 
 
 def _ways(route: Route) -> str:
-    ways = [word for word, rule in (("whole", route.whole), ("streamed", route.stream)) if rule is not None]
+    ways = [
+        word
+        for word, rule in (("whole", route.response.non_streaming), ("streamed", route.response.streaming))
+        if rule is not None
+    ]
     return " and ".join(ways)
 
 
@@ -87,7 +91,7 @@ def _request_data(called: argparse.Namespace) -> bytes:
 
 def _print_route(route: Route, name: str, exchange: Exchange) -> None:
     print(f"route    {route.name} (by `{name}`)")
-    streams = exchange.legs[0].course.stream is not None
+    streams = exchange.legs[0].course.stream_rule is not None
     if streams is not exchange.is_stream:
         print("         the client wants a stream, the server answers whole" if exchange.is_stream
               else "         the client wants a whole answer, the server streams")  # fmt: skip
@@ -96,13 +100,16 @@ def _print_route(route: Route, name: str, exchange: Exchange) -> None:
 def _print_calls(leg: UpstreamCall, number: str) -> None:
     """The requests around one answer and its own, in the order in which they are sent."""
     route = leg.asking.route
-    session = route.session
+    session = route.callouts.session
     titles = [("opens a session", session.open if session else None)]
-    titles += [(f"calls, as {call.at} says", call) for call in route.calls]
+    titles += [(f"calls, as {call.at} says", call) for call in route.callouts.calls]
     _print_each(leg, titles)
-    if route.sends_request:
+    if route.callouts.sends_request:
         _print_request(f"sends{number}", leg.request(), route)
-    rest = [("asks for the answer until it is there", route.poll), ("cancels, if nobody waits", route.cancel)]
+    rest = [
+        ("asks for the answer until it is there", route.callouts.poll),
+        ("cancels, if nobody waits", route.callouts.cancel),
+    ]
     _print_each(leg, [*rest, ("closes the session", session.close if session else None)])
 
 
@@ -118,22 +125,22 @@ def _print_each(leg: UpstreamCall, titles: list[tuple[str, Callout | None]]) -> 
 
 def _print_request(title: str, request: UpstreamRequest, route: Route) -> None:
     method = request.method if request.websocket is None else "a message to"
-    print(f"{title}\n  {method} {route.masked(request.urls[0])}")
+    print(f"{title}\n  {method} {route.mask(request.urls[0])}")
     for other in request.urls[1:]:
-        print(f"  or at {route.masked(other)}")
+        print(f"  or at {route.mask(other)}")
     for name, value in request.headers.items():
-        print(f"  {name}: {'***' if name.lower() in _SECRET_HEADERS else route.masked(value)}")
+        print(f"  {name}: {'***' if name.lower() in _SECRET_HEADERS else route.mask(value)}")
     for shown in request.auth.shows if request.auth else ():
         print(f"  {shown}  (made when it is sent)")
     if request.body is not None:
         text = json.pretty(json.loads(request.body))
-        print("  " + route.masked(text).replace("\n", "\n  "))
+        print("  " + route.mask(text).replace("\n", "\n  "))
 
 
 def _print_reading(route: Route, exchange: Exchange) -> None:
-    stream = exchange.legs[0].course.stream
+    stream = exchange.legs[0].course.stream_rule
     print(f"reads    {'a stream, ' + stream.framing if stream else 'a whole answer'}")
-    rule = stream.answer if stream else route.whole
+    rule = stream.answer if stream else route.response.non_streaming
     for name, where in rule.sources(exchange.endpoint.slots) if rule else []:
         if where:
             print(f"  {name.ljust(18)} {where}")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bridge.core.json import JSONObject
-    from bridge.routes.rules.route import EndpointPlan
+    from bridge.routes.rules.endpoint_plan import EndpointPlan
 
 __all__ = ["CallPart", "chat_part", "image_part", "input_batches", "prompt_parts"]
 
@@ -47,14 +47,14 @@ def prompt_parts(course: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
 
 def input_batches(course: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
     """Yield the inputs to embed, in batches of the size that the upstream accepts."""
-    given, built = body["input"], isinstance(course.body, TemplateBody)
+    given, built = body["input"], isinstance(course.body_rule, TemplateBody)
     inputs = [given] if isinstance(given, str) or isinstance(given[0], int) else given
     if built and not all(isinstance(text, str) for text in inputs):
         raise _no_tokens("input")
     if not _forwards_encoding_format(course):
         body = {name: value for name, value in body.items() if name != "encoding_format"}
     most = course.route.emulate.batch or len(inputs)
-    if isinstance(course.body, TemplateBody) and not _INPUTS & course.body.reads:
+    if isinstance(course.body_rule, TemplateBody) and not _INPUTS & course.body_rule.reads:
         most = 1  # it has a place for one text only
     for at in range(0, len(inputs), most):
         some = inputs[at : at + most]
@@ -81,10 +81,13 @@ def _forwards_encoding_format(course: EndpointPlan) -> bool:
 
     OpenAI-compatible upstreams accept the parameter; others get it if the route names it.
     """
-    name, rule = "encoding_format", course.body
+    name, rule = "encoding_format", course.body_rule
     named = isinstance(rule, EditedBody) and (name in (rule.keep or ()) or name in rule.rename)
     return (
-        course.route.openai_whole or named or name in course.outgoing.reads or isinstance(rule, TemplateBody)
+        course.route.response.openai_non_streaming
+        or named
+        or name in course.request_template.reads
+        or isinstance(rule, TemplateBody)
     )
 
 

@@ -78,12 +78,12 @@ class Callouts:
     def before(self) -> Generator[Command, Any, bool]:
         """The steps ahead of the answer; whether it was taken on the way. Raises UpstreamError."""
         route = self._route
-        if route.session is not None:
-            yield from self._open_session(route.session)
-        for call in route.calls:
+        if route.callouts.session is not None:
+            yield from self._open_session(route.callouts.session)
+        for call in route.callouts.calls:
             if self._applies(call):
                 yield from self._run_callout(call, begins=True)
-        poll = route.poll
+        poll = route.callouts.poll
         if poll is None or not self._applies(poll):
             self._begun = True
             return False
@@ -95,12 +95,12 @@ class Callouts:
         route, leg = self._route, self._leg
         begun, self._begun = self._begun, False
         over = self._over if self._polls else leg.succeeded or leg.refused
-        if begun and route.cancel and not over:
-            request = self._cancelling(route.cancel)
+        if begun and route.callouts.cancel and not over:
+            request = self._cancelling(route.callouts.cancel)
             if request is not None:
                 yield SendRequest(request, _LARGEST)
-        if route.session is not None:
-            yield from self._ended(route.session)
+        if route.callouts.session is not None:
+            yield from self._ended(route.callouts.session)
 
     def _cancelling(self, cancel: Callout) -> UpstreamRequest | None:
         """The request that cancels; None where it is not wanted, or no answer has said where it goes."""
@@ -165,7 +165,7 @@ class Callouts:
         """The answer, asked for until it is there. A stream takes each answer as its next piece."""
         leg, limit = self._leg, self._route.limits.answer
         self._polls = True
-        if self._route.sends_request and poll.outgoing is not self._route.outgoing:
+        if self._route.callouts.sends_request and poll.outgoing is not self._route.request.non_streaming:
             heard: FetchedResponse = yield SendRequest(leg.request(), limit, begins=True)
         else:
             heard = yield from self._again(poll)
@@ -177,7 +177,7 @@ class Callouts:
             scope = self._check_response(heard)
             there = poll.until is None or poll.until(scope)
             self._over = there
-            if there or leg.course.stream is not None:
+            if there or leg.course.stream_rule is not None:
                 yield DeliverResponse(heard)
             if there or leg.answering.finished:
                 return
@@ -218,7 +218,7 @@ class Callouts:
         except ValueError:
             doc = MISSING
         scope = Scope(doc, headers=heard.headers)
-        failing = self._route.failing
+        failing = self._route.response.errors
         rule = failing.match(scope)
         if rule or not 200 <= heard.status < 300 or has_error(doc):
             raise failing.error(heard.status, scope, text, rule)
@@ -276,7 +276,7 @@ class Callouts:
 
 def close_request(route: Route, kept: StoredSession) -> UpstreamRequest | None:
     """The request that closes a session that was kept, where the route has one."""
-    call = route.session.close if route.session else None
+    call = route.callouts.session.close if route.callouts.session else None
     if call is None:
         return None
     document = {**kept.members, "session": kept.id}

@@ -19,7 +19,7 @@ __all__ = ["encode_sample", "fill_placeholders", "simulate"]
 
 def fill_placeholders(leg: UpstreamCall) -> None:
     """Fill in what the calls ahead of an answer would bring: each value is its own name in capitals."""
-    for call in leg.asking.route.callouts:
+    for call in leg.asking.route.callouts.all:
         for name, _ in call.values:
             leg.asking.document[name] = name.upper()
 
@@ -29,7 +29,7 @@ def encode_sample(exchange: Exchange, said: Any) -> bytes:
 
     Of a websocket it is the list of its messages; in a file each has a line.
     """
-    stream = exchange.legs[0].course.stream
+    stream = exchange.legs[0].course.stream_rule
     if stream is None or stream.framing != "websocket":
         return _written(said)
     messages = said.split(b"\n") if isinstance(said, bytes) else said if isinstance(said, list) else [said]

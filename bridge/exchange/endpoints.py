@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bridge.core.json import JSONObject
     from bridge.exchange.call_parts import CallPart
     from bridge.exchange.decode.choice_state import ReadOptions
-    from bridge.routes.rules.route import EndpointPlan
+    from bridge.routes.rules.endpoint_plan import EndpointPlan
 
 __all__ = ["ENDPOINTS", "EndpointExchange", "EndpointPassthrough", "make_reader"]
 
@@ -36,10 +36,10 @@ class EndpointExchange(NamedTuple):
 
 def make_reader(course: EndpointPlan, manner: ReadOptions) -> ResponseReader:
     """Return the reader of an upstream response."""
-    if course.stream is not None:
-        return ResponseReader(course.stream.answer, manner, cumulative=course.stream.cumulative)
-    assert course.whole is not None
-    return ENDPOINTS[course.endpoint.name].reader(course.whole, manner)
+    if course.stream_rule is not None:
+        return ResponseReader(course.stream_rule.answer, manner, cumulative=course.stream_rule.cumulative)
+    assert course.route.response.non_streaming is not None
+    return ENDPOINTS[course.endpoint.name].reader(course.route.response.non_streaming, manner)
 
 
 ENDPOINTS: Final[Mapping[str, EndpointExchange]] = {

@@ -75,14 +75,14 @@ class Exchange:
         self._completion_fast_path: CompletionFastPath | None = None
         if len(askings) == 1:  # what goes among other answers is read delta by delta
             (leg,) = self.legs
-            if course.passes and not (leg.local_stop_strings or leg.keeps_session):
+            if course.passthrough and not (leg.local_stop_strings or leg.keeps_session):
                 leg.passing = self._passing
             if course.client_streams and not (leg.local_stop_strings or leg.keeps_session):
                 self._stream_fast_path = StreamFastPath.for_call(course, leg.answering)
             elif course.fast_rule is not None and not leg.local_stop_strings:
-                self._completion_fast_path = (PassthroughFastPath if course.passes else CompletionFastPath)(
-                    course, course.fast_rule
-                )
+                self._completion_fast_path = (
+                    PassthroughFastPath if course.passthrough else CompletionFastPath
+                )(course, course.fast_rule)
 
     @property
     def started(self) -> bool:
@@ -165,10 +165,12 @@ class Exchange:
     def _passing(self, manner: ReadOptions) -> ChunkPassthrough | EndpointPassthrough:
         """What passes an OpenAI-speaking server's answer on."""
         course = self.legs[0].course
-        if course.stream is not None:
-            return ChunkPassthrough(course.stream.answer, manner, self._head)
-        assert course.whole is not None
-        return ENDPOINTS[self.endpoint.name].passthrough(course.whole, manner, self._head)
+        if course.stream_rule is not None:
+            return ChunkPassthrough(course.stream_rule.answer, manner, self._head)
+        assert course.route.response.non_streaming is not None
+        return ENDPOINTS[self.endpoint.name].passthrough(
+            course.route.response.non_streaming, manner, self._head
+        )
 
     def _emit(self, leg: UpstreamCall, deltas: list[Delta]) -> bytes:
         """Write what was read; end the reply with the last call, or with the first that fails."""

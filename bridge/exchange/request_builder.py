@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bridge.core.json import JSONObject
+    from bridge.routes.rules.endpoint_plan import EndpointPlan
     from bridge.routes.rules.request_template import Callout, UpstreamRequest
-    from bridge.routes.rules.route import EndpointPlan, Route
+    from bridge.routes.rules.route import Route
 
 __all__ = ["RequestBuilder", "build_callout"]
 
@@ -57,10 +58,10 @@ class RequestBuilder:
     def _cuts(self) -> tuple[str, ...]:
         """The stop strings that the server is not told of, or not whole."""
         course, document = self.course, self.document
-        cuts = () if course.tells_stop else tuple(document.get("stop", ()))
-        if course.route.prompt.cut and self.text is None:
+        cuts = () if course.sends_stop else tuple(document.get("stop", ()))
+        if course.route.request.prompt.cut and self.text is None:
             prompt = str(document.get("prompt", ""))
-            cuts += tuple(string for string in course.route.prompt.cut if string.strip() in prompt)
+            cuts += tuple(string for string in course.route.request.prompt.cut if string.strip() in prompt)
         return cuts
 
     def estimate(self) -> int | None:
@@ -78,9 +79,9 @@ class RequestBuilder:
         )
         if course.has_callouts:
             # What a call is to find is never what a client says it would: it may be where a request goes.
-            for name in course.route.extracted_members:
+            for name in course.route.callouts.extracted_members:
                 document.pop(name, None)
-        may_cut = course.cuts and ("stop" in document or course.route.prompt.cut)
+        may_cut = course.may_cut and ("stop" in document or course.route.request.prompt.cut)
         return self._cuts() if may_cut else ()
 
     def build_callout(self, call: Callout, newest: Any = MISSING) -> UpstreamRequest:
@@ -93,10 +94,10 @@ class RequestBuilder:
     def build(self) -> UpstreamRequest:
         """The request whose answer is the client's."""
         course, scope = self.course, Scope(self.document)
-        own = self._client_credentials() if course.route.pass_key else _NOTHING
-        if course.outgoing.method == "GET":
+        own = self._client_credentials() if course.route.request.forwards_client_key else _NOTHING
+        if course.request_template.method == "GET":
             return course.request(scope, None, own)
-        streams, rule = course.stream is not None, course.body
+        streams, rule = course.stream_rule is not None, course.body_rule
         if (
             self.data is not None
             and type(rule) is UnchangedBody
@@ -110,7 +111,7 @@ class RequestBuilder:
         return course.request(scope, json.dumps(built), own)
 
     def _client_credentials(self) -> Mapping[str, str]:
-        if self.route.pass_key and self.authorization:
+        if self.route.request.forwards_client_key and self.authorization:
             return {"Authorization": self.authorization}
         return _NOTHING
 

@@ -14,7 +14,7 @@ from bridge.tool_formats import to_format
 
 if TYPE_CHECKING:
     from bridge.core.json import JSONObject
-    from bridge.routes.rules.route import EndpointPlan
+    from bridge.routes.rules.endpoint_plan import EndpointPlan
 
 __all__ = ["prompt_to_messages", "request_document", "stop_strings"]
 Messages = list[dict[str, Any]]
@@ -31,8 +31,8 @@ def request_document(
     are of the client's own. Raises RequestError where a text is needed of messages that hold more than text,
     where the prompt refuses them, or where the format cannot say what is asked.
     """
-    own, looks = messages, course.looks
-    prompt, tools = course.route.prompt, course.route.tools
+    own, looks = messages, course.required
+    prompt, tools = course.route.request.prompt, course.route.request.tools
     are_texts = True
     for message in messages:
         if type(message.get("content")) is not str:
@@ -49,7 +49,7 @@ def request_document(
         document["max_tokens"] = document["max_completion_tokens"]
     renders = text is None and looks.prompt and bool(messages)
     if renders:
-        looks = course.prompted
+        looks = course.required_with_prompt
     if "stop" in body or (renders and prompt.stop):
         _settle_stops(document, body, prompt.stop if renders else ())
     if looks.text and not are_texts:

@@ -11,7 +11,8 @@ from bridge.expressions.scope import Scope
 
 if TYPE_CHECKING:
     from bridge.core.json import JSONObject
-    from bridge.routes.rules.route import EndpointPlan, Route
+    from bridge.routes.rules.endpoint_plan import EndpointPlan
+    from bridge.routes.rules.route import Route
 
 __all__ = ["split_calls"]
 
@@ -27,7 +28,7 @@ def split_calls(
     if dropped:
         _check_dropped(course.route, dropped)
     calls, answers = _calls(course, body) if "n" in body else (1, 1)
-    changed = _changed(course, body, calls) if course.changes or calls > 1 else body
+    changed = _changed(course, body, calls) if course.changes_body or calls > 1 else body
     if course.endpoint.has_messages and calls == 1:  # as nearly all are: there is nothing to part
         sent = data if changed is body or changed == body else None
         asking = RequestBuilder(
@@ -50,7 +51,9 @@ def split_calls(
 
 
 def _check_dropped(route: Route, dropped: tuple[str, ...]) -> None:
-    refused = dropped if route.refuses_unsupported else [name for name in dropped if name in _NEVER_DROPPED]
+    refused = (
+        dropped if route.request.rejects_unsupported else [name for name in dropped if name in _NEVER_DROPPED]
+    )
     if refused:
         raise RequestError(
             400,
@@ -62,11 +65,11 @@ def _check_dropped(route: Route, dropped: tuple[str, ...]) -> None:
 
 def _changed(course: EndpointPlan, body: JSONObject, calls: int) -> JSONObject:
     """The client's body as the server is to see it."""
-    if course.route.model is not None:
-        body = {**body, "model": str(course.route.model(Scope(body)))}
+    if course.route.request.model is not None:
+        body = {**body, "model": str(course.route.request.model(Scope(body)))}
     if calls > 1:
         body = {name: value for name, value in body.items() if name != "n"}
-    streams = course.stream is not None
+    streams = course.stream_rule is not None
     if course.endpoint.streams and streams is not course.client_streams:
         body = {**body, "stream": streams}
     return body

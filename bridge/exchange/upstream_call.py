@@ -76,7 +76,7 @@ class UpstreamCall:
     @property
     def keeps_session(self) -> bool:
         """Whether the session is kept for the next turn."""
-        session = self.course.route.session
+        session = self.course.route.callouts.session
         return session is not None and session.conversation and self.course.endpoint.streams
 
     @property

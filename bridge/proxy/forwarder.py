@@ -66,7 +66,7 @@ class Forwarder:
         try:
             exchange = Exchange(context)
             account.exchange = exchange
-            reply.add_header("X-Bridge-Route", route.printed)
+            reply.add_header("X-Bridge-Route", route.header_name)
             if exchange.dropped:
                 reply.add_header("X-Bridge-Dropped", ", ".join(map(header_safe, exchange.dropped)))
             if route.limits.concurrency:

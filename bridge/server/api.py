@@ -110,10 +110,11 @@ class OpenAIHandler:
         route, model = table.find(body["model"], endpoint)
         if len(data) > route.limits.body:
             raise _too_large(route.limits.body)
+        session = route.callouts.session
         context = RequestContext(
             route, endpoint, body, data, id=name, now=time.time(), model=model,
-            authorization=request.header(b"authorization") if route.pass_key else None,
-            conversation=None if route.session is None else _conversation_id(route.session, request),
+            authorization=request.header(b"authorization") if route.request.forwards_client_key else None,
+            conversation=None if session is None else _conversation_id(session, request),
         )  # fmt: skip
         return self.carrier.forward(context, reply)
 

@@ -57,7 +57,7 @@ class SessionPool:
 
     async def release(self, route: Route, key: str, session: StoredSession) -> None:
         """Keep a session; those that have to make room for it are closed."""
-        kept = route.session
+        kept = route.callouts.session
         assert kept is not None
         try:
             value = json.dumps(session._asdict())
@@ -86,7 +86,7 @@ class SessionPool:
             await asyncio.wait(self._closing, timeout=left)
 
     def _store(self, route: Route) -> SessionStore:
-        session = route.session
+        session = route.callouts.session
         assert session is not None
         self._routes[route.name] = route
         if self._sweeping is None:
@@ -100,7 +100,9 @@ class SessionPool:
     async def _sweep(self) -> None:
         """Close what has idled too long, now and then."""
         while True:
-            kept = [(route, route.session) for route in self._routes.values() if route.session]
+            kept = [
+                (route, route.callouts.session) for route in self._routes.values() if route.callouts.session
+            ]
             await asyncio.sleep(min([_SWEEP, *(session.ttl / 2 for _, session in kept)]))
             for route, session in kept:
                 # Not to be cut short at shutdown: what is taken out of a store has to be closed.

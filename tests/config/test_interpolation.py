@@ -102,8 +102,8 @@ def _load(text: str, environment: dict[str, str]) -> Route:
 
 def _sent(text: str, environment: dict[str, str], doc: dict[str, Any]) -> Any:
     route = _load(text, environment)
-    assert route.outgoing.body is not None
-    return route.outgoing.body.build(Scope(doc), doc)
+    assert route.request.non_streaming.body is not None
+    return route.request.non_streaming.body.build(Scope(doc), doc)
 
 
 @pytest.mark.parametrize("evil", EVIL)
@@ -143,9 +143,9 @@ routes:
 """
     scope = Scope({"model": "m/n"})
     route = _load(text, {"A": evil})
-    outgoing = route.outgoing
-    assert route.model is not None
-    assert route.model(scope) == evil
+    outgoing = route.request.non_streaming
+    assert route.request.model is not None
+    assert route.request.model(scope) == evil
     assert [url(scope) for url in outgoing.urls] == [f"http://127.0.0.1:8000/{evil}/x/m%2Fn/{evil}"]
     assert {name: header(scope) for name, header in outgoing.headers.items()} == {
         "a": evil,
@@ -166,8 +166,8 @@ routes:
     auth: {bearer: "${A}"}
 """
     route = _load(text, {"A": "{{ last }}"})
-    assert route.prompt.render({"last": "hi", "messages": []}) == "{{ last }} hi"
-    assert route.outgoing.keys["Authorization"](Scope({})) == "Bearer {{ last }}"
+    assert route.request.prompt.render({"last": "hi", "messages": []}) == "{{ last }} hi"
+    assert route.request.non_streaming.keys["Authorization"](Scope({})) == "Bearer {{ last }}"
 
 
 def test_nor_in_slots() -> None:
@@ -190,7 +190,7 @@ routes:
         "e": "${X}",
         "$key": ["$"],
     }
-    headers = _load(text, {}).outgoing.headers
+    headers = _load(text, {}).request.non_streaming.headers
     assert [headers[name](Scope({})) for name in "ab"] == ["$.x", "${X}"]
 
 

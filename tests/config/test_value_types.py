@@ -130,45 +130,47 @@ def test_a_route_is_laid_over_its_preset() -> None:
         "headers: {x-both: c}, request: {fields: {m: 3}}, limits: {answer: 4KiB}, stream: false"
     ).routes
     scope = Scope({})
-    assert [url(scope) for url in route.outgoing.urls] == ["http://127.0.0.1:8000/generate"]
-    assert {name: value(scope) for name, value in route.outgoing.headers.items()} == {
+    assert [url(scope) for url in route.request.non_streaming.urls] == ["http://127.0.0.1:8000/generate"]
+    assert {name: value(scope) for name, value in route.request.non_streaming.headers.items()} == {
         "x-preset": "a",
         "x-both": "c",
     }
-    assert route.outgoing.body is not None
+    assert route.request.non_streaming.body is not None
     messages = [{"role": "user", "content": "hi"}]
-    assert route.outgoing.body.build(scope, {"messages": messages}) == {
+    assert route.request.non_streaming.body.build(scope, {"messages": messages}) == {
         "messages": [{"role": "user", "message": "hi"}],
         "n": 1,
         "m": 3,
     }
     assert (route.limits.frame, route.limits.answer) == (1024, 4096)
-    assert route.stream is None
-    assert route.whole is not None
-    assert route.whole.finish_reason is not None
+    assert route.response.streaming is None
+    assert route.response.non_streaming is not None
+    assert route.response.non_streaming.finish_reason is not None
 
 
 def test_other_accepted_spellings_are_laid_over_too() -> None:
     (route,) = _over_preset(
         "customHeaders: {x-both: c}, request: {customFields: {m: 3}, messageKeys: {role: who}}"
     ).routes
-    assert route.outgoing.headers["x-both"](Scope({})) == "c"
-    assert route.outgoing.body is not None
-    built = route.outgoing.body.build(Scope({}), {"messages": [{"role": "user", "content": "hi"}]})
+    assert route.request.non_streaming.headers["x-both"](Scope({})) == "c"
+    assert route.request.non_streaming.body is not None
+    built = route.request.non_streaming.body.build(
+        Scope({}), {"messages": [{"role": "user", "content": "hi"}]}
+    )
     assert built == {"messages": [{"who": "user", "message": "hi"}], "n": 1, "m": 3}
 
 
 def test_null_turns_off_what_the_preset_reads() -> None:
     (route,) = _over_preset("response: {finish_reason: null}").routes
-    assert route.whole is not None
-    assert route.whole.finish_reason is None
-    assert route.whole.text is not None
+    assert route.response.non_streaming is not None
+    assert route.response.non_streaming.finish_reason is None
+    assert route.response.non_streaming.text is not None
 
 
 def test_a_preset_is_filled_from_the_environment_and_its_faults_have_its_name() -> None:
     preset = "headers: {x-a: '${A}'}"
     (route,) = _over_preset("model: n", preset, {"A": "{{ a }}"}).routes
-    assert route.outgoing.headers["x-a"](Scope({})) == "{{ a }}"
+    assert route.request.non_streaming.headers["x-a"](Scope({})) == "{{ a }}"
     with pytest.raises(ConfigError, match=r"(?s)preset server:1:16: headers.x-a: .*A is not set"):
         _over_preset("model: n", preset)
 
@@ -187,13 +189,13 @@ def test_a_preset_is_filled_from_the_environment_and_its_faults_have_its_name() 
 )
 def test_numbers_and_booleans_in_headers_become_strings_as_they_are_written(written: str, sent: str) -> None:
     (route,) = _over_preset(f"headers: {{x-a: {written}}}, query: {{q: {written}}}").routes
-    assert route.outgoing.headers["x-a"](Scope({})) == sent
-    assert route.outgoing.query["q"](Scope({})) == sent
+    assert route.request.non_streaming.headers["x-a"](Scope({})) == sent
+    assert route.request.non_streaming.query["q"](Scope({})) == sent
 
 
 def test_keys_that_begin_with_x_are_ignored_but_in_mappings_of_names() -> None:
     (route,) = _over_preset("x-note: [1], limits: {x-a: 1}, headers: {x-b: c}").routes
-    assert route.outgoing.headers["x-b"](Scope({})) == "c"
+    assert route.request.non_streaming.headers["x-b"](Scope({})) == "c"
 
 
 def test_what_autodev_writes_is_taken_as_it_stands() -> None:
@@ -201,9 +203,9 @@ def test_what_autodev_writes_is_taken_as_it_stands() -> None:
     pasted = f'{{ "customFields": {fields}, "messageKeys": {keys} }}'
     text = f"routes: [{{models: m, upstream: 'http://127.0.0.1:8000', request: {pasted}}}]"
     (route,) = load(text, "routes.yaml", LoadEnvironment({}, lambda name: "", {})).routes
-    assert route.outgoing.body is not None
+    assert route.request.non_streaming.body is not None
     body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-    assert route.outgoing.body.build(Scope(body), body) == {
+    assert route.request.non_streaming.body.build(Scope(body), body) == {
         "model": "gpt-4",
         "messages": [{"role": "user", "message": "hi"}],
         "user": "12345",

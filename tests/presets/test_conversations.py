@@ -101,7 +101,9 @@ def test_the_client_reads_the_answer(client: OpenAI, stands: Standing, of: tuple
     sends = [*(call.sends for call in conversation.calls), conversation.sends]
     assert len(asked) == len(sends) * len(conversation.exchange().legs)
     for request, sent in zip(asked, cycle(sends), strict=False):
-        hold_request(request, sent, signed=conversation.exchange().route.outgoing.auth is not None)
+        hold_request(
+            request, sent, signed=conversation.exchange().route.request.non_streaming.auth is not None
+        )
 
 
 def hold_request(request: Request, sends: Sends, *, signed: bool) -> None:
@@ -171,7 +173,7 @@ def hold_success(conversation: Conversation, wanted: Success, told: Told) -> Non
     assert told.finish_reason == wanted.finish_reason
     assert told.reasoning == wanted.reasoning
     assert told.tool_calls == wanted.tool_calls
-    rule = conversation.exchange().route.stream
+    rule = conversation.exchange().route.response.streaming
     if conversation.streams and wanted.chunks is not None and (rule is None or rule.framing != "text"):
         assert told.chunks == wanted.chunks
     usage = told.usage.model_dump() if told.usage else None

@@ -100,7 +100,7 @@ def test_the_samples_hold_on_the_preset_as_it_stands(name: str) -> None:
     assert len(asked) > 1
     # What is binary on the wire stands in no sample; its case has it.
     unread = [sample for _, sample in route.samples if sample.receives is ABSENT]
-    assert not unread or route.stream is None or route.stream.framing in MESSAGES
+    assert not unread or route.response.streaming is None or route.response.streaming.framing in MESSAGES
     assert [fault for _, sample in route.samples for fault in check_sample(route, sample)] == []
 
 
@@ -163,7 +163,7 @@ def test_the_key_that_is_missing_is_shown(preset: str, key: str) -> None:
     assert str(raised.value).endswith(f"\n  expected the key, such as auth: {key}")
     filled = key.replace("${KEY}", "an-id.a-secret").replace("${SECRET}", "s")
     (route,) = table_of(text + f", auth: {filled}}}]").routes
-    assert route.outgoing.auth or route.outgoing.keys
+    assert route.request.non_streaming.auth or route.request.non_streaming.keys
 
 
 def test_the_command_lists_them(run: Run) -> None:

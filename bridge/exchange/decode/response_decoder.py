@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bridge.core.frames import Frame
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.framing import Framer
-    from bridge.routes.rules.route import EndpointPlan
+    from bridge.routes.rules.endpoint_plan import EndpointPlan
 
 __all__ = ["ResponseDecoder"]
 
@@ -83,9 +83,9 @@ class ResponseDecoder:
         self._headers = headers
         if not 200 <= status < 300:
             self._state = _State.FAILURE
-        elif (rule := self._course.stream) is not None:
+        elif (rule := self._course.stream_rule) is not None:
             self._state = _State.STREAM
-            self._framer = framer(rule.framing, rule.inner, self._course.frame_limit)
+            self._framer = framer(rule.framing, rule.inner, self._course.route.limits.frame)
 
     @property
     def skippable_bytes(self) -> int:
@@ -93,7 +93,11 @@ class ResponseDecoder:
         framer = self._framer
         if self.finished or not isinstance(framer, SSEFramer | LineFramer):
             return 0
-        return self._course.answer_limit - self._size if framer.idle and self.reading.is_transparent else 0
+        return (
+            self._course.route.limits.answer - self._size
+            if framer.idle and self.reading.is_transparent
+            else 0
+        )
 
     def skip(self, size: int, text: str) -> None:
         """They were read elsewhere; `text` is all that was said, where each repeats it."""
@@ -105,7 +109,7 @@ class ResponseDecoder:
         if self.finished:
             return []
         failed = self._state is _State.FAILURE
-        limit = _MOST_OF_A_FAILURE if failed else self._course.answer_limit
+        limit = _MOST_OF_A_FAILURE if failed else self._course.route.limits.answer
         # What is within the limit counts, so that it does not matter how much came at once.
         within = data[: max(limit - self._size, 0)]
         self._size += len(data)
@@ -167,7 +171,7 @@ class ResponseDecoder:
 
     def _read(self, frame: Frame) -> list[Delta]:
         """One frame: held against `error`, `only` and `skip`, then read, then held against `done`."""
-        rule = self._course.stream
+        rule = self._course.stream_rule
         assert rule is not None
         if frame.bare:
             return self._read_unframed_json(frame)
@@ -199,12 +203,12 @@ class ResponseDecoder:
         return deltas
 
     def _note_session(self, scope: Scope) -> None:
-        if self._course.session is not None and self.session is MISSING:
-            self.session = self._course.session.read(scope)
+        if self._course.route.callouts.session_id is not None and self.session is MISSING:
+            self.session = self._course.route.callouts.session_id.read(scope)
 
     def _check(self, scope: Scope, frame: Frame) -> None:
         """Raise the failure that a frame reports under HTTP 200."""
-        failing = self._course.failing
+        failing = self._course.route.response.errors
         rule = failing.match(scope)
         if rule is None:
             common = has_error(scope.doc) and not self.reading.has_text(scope)
@@ -215,7 +219,7 @@ class ResponseDecoder:
     def _end(self, *, done: bool = False) -> list[Delta]:
         """The stream is over: was anything said?"""
         self.finished = True
-        rule = self._course.stream
+        rule = self._course.stream_rule
         assert rule is not None
         deltas = self.reading.close()
         if not self.reading.has_output:
@@ -228,8 +232,8 @@ class ResponseDecoder:
 
     def _nothing_found(self) -> list[Delta]:
         """Perhaps the one frame there was is a whole answer; else this is an error, not an empty success."""
-        if self._frames == 1 and self._course.whole is not None:
-            reading = ResponseReader(self._course.whole, self._manner)
+        if self._frames == 1 and self._course.route.response.non_streaming is not None:
+            reading = ResponseReader(self._course.route.response.non_streaming, self._manner)
             deltas = reading.read(Scope(self._latest, headers=self._headers))
             if reading.has_output:
                 self.reading = reading
@@ -252,7 +256,7 @@ class ResponseDecoder:
                 UpstreamFailure.MALFORMED,
                 f"the upstream sent JSON between its events: {excerpt(frame_text(frame), 200)}",
             )
-        rule = self._course.whole or self._course.stream.answer  # type: ignore[union-attr]
+        rule = self._course.route.response.non_streaming or self._course.stream_rule.answer  # type: ignore[union-attr]
         self.reading = ResponseReader(rule, self._manner)
         return self._whole(frame.data if isinstance(frame.data, bytes) else b"")
 
@@ -262,10 +266,12 @@ class ResponseDecoder:
         course, reading = self._course, self.reading
         doc, data = self._whole_document(body)
         scope = Scope(doc, headers=self._headers)
-        failed = course.failing.match(scope)
+        failed = course.route.response.errors.match(scope)
         if failed or (has_error(doc) and not reading.has_text(scope)):
-            raise course.failing.error(self._status, scope, body.decode("utf-8", "replace"), failed)
-        if course.is_text and not isinstance(doc, str):
+            raise course.route.response.errors.error(
+                self._status, scope, body.decode("utf-8", "replace"), failed
+            )
+        if course.is_text_body and not isinstance(doc, str):
             scope.doc = body.decode("utf-8", "replace")
         self._note_session(scope)
         deltas = reading.read(scope, data) + reading.close()
@@ -282,7 +288,7 @@ class ResponseDecoder:
         if doc is not INVALID_JSON:
             return doc, data
         text = body.decode("utf-8", "replace")
-        if self._course.is_text:
+        if self._course.is_text_body:
             return text, None
         kind = self._headers.get("content-type", "no content type")
         raise UpstreamError(
@@ -297,7 +303,7 @@ class ResponseDecoder:
             frame = next(iter(FRAMINGS["sse"](_MOST_OF_A_FAILURE).feed(body + b"\n\n")), None)
             doc, _ = document(frame, as_text=False) if frame else (MISSING, None)
         scope = Scope(MISSING if doc is INVALID_JSON else doc, headers=self._headers)
-        raise self._course.failing.error(self._status, scope, body.decode("utf-8", "replace"))
+        raise self._course.route.response.errors.error(self._status, scope, body.decode("utf-8", "replace"))
 
 
 _UNDER_200 = 200

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from bridge.core.deltas import Usage
     from bridge.exchange.decode.response_decoder import ResponseDecoder
     from bridge.openai.encoders import CompletionInfo
+    from bridge.routes.rules.endpoint_plan import EndpointPlan
     from bridge.routes.rules.response_rules import ResponseRule
-    from bridge.routes.rules.route import EndpointPlan
 
 __all__ = ["CompletionFastPath", "PassthroughFastPath"]
 
@@ -43,7 +43,7 @@ class CompletionFastPath:
         self._course = course
         self._rule = rule
         self._pieces: list[bytes] = []
-        self._room = course.answer_limit
+        self._room = course.route.limits.answer
         self._status = 0
         self._headers: Mapping[str, str] = {}
         self.usage: Usage | None = None
@@ -78,7 +78,7 @@ class CompletionFastPath:
         course, rule = self._course, self._rule
         scope = Scope(doc, headers=self._headers)
         text = rule.text.slot.read(scope)  # type: ignore[union-attr] # `Course.short` has one
-        if type(text) is not str or course.failing.match(scope) is not None:
+        if type(text) is not str or course.route.response.errors.match(scope) is not None:
             return None
         if not text and has_error(doc):
             return None
@@ -103,7 +103,7 @@ class PassthroughFastPath(CompletionFastPath):
     def _written(self, data: bytes, doc: Any, head: CompletionInfo) -> bytes | None:
         if (
             not is_conforming(doc)
-            or self._course.failing.match(Scope(doc, headers=self._headers)) is not None
+            or self._course.route.response.errors.match(Scope(doc, headers=self._headers)) is not None
         ):
             return None
         self.usage = sound_usage(doc)

@@ -25,7 +25,7 @@ from bridge.openai.encoders import ChunkEncoder
 
 if TYPE_CHECKING:
     from bridge.exchange.decode.response_decoder import ResponseDecoder
-    from bridge.routes.rules.route import EndpointPlan
+    from bridge.routes.rules.endpoint_plan import EndpointPlan
 
 __all__ = ["StreamFastPath"]
 
@@ -49,10 +49,12 @@ class StreamFastPath:
     @classmethod
     def for_call(cls, course: EndpointPlan, answering: ResponseDecoder) -> StreamFastPath | None:
         """The fast lane of an answer that can have one."""
-        route, stream = course.route, course.stream
-        if stream is None or route.fast_text_path is None or stream.framing not in FRAME_DELIMITERS:
+        route, stream = course.route, course.stream_rule
+        if stream is None or route.response.fast_text_path is None or stream.framing not in FRAME_DELIMITERS:
             return None
-        if course.session is not None or (route.openai_stream and not course.endpoint.has_messages):
+        if course.route.callouts.session_id is not None or (
+            route.response.openai_streaming and not course.endpoint.has_messages
+        ):
             return None
         return cls(course, answering, FRAME_DELIMITERS[stream.framing][1])
 
@@ -102,7 +104,7 @@ class StreamFastPath:
             self._mould = None
         if self._mould is not None or not self._tries or frame is None:
             return
-        stream, path = self._course.stream, self._course.route.fast_text_path
+        stream, path = self._course.stream_rule, self._course.route.response.fast_text_path
         assert stream is not None
         assert path is not None
         self._tries -= 1
@@ -113,7 +115,7 @@ class StreamFastPath:
         found = split_frame(frame, piece, stream.framing, path)
         if around is not None and found is not None:
             make = CumulativeFrameTemplate if stream.cumulative else FrameTemplate
-            self._mould = make(found, around, self._course.frame_limit)
+            self._mould = make(found, around, self._course.route.limits.frame)
 
 
 def _passed(doc: Any, frame: bytes) -> tuple[bytes, bytes] | None:

@@ -18,14 +18,12 @@ from bridge.routes.compile.callouts import CalloutCompiler
 from bridge.routes.compile.fast_path import independent_text_path
 from bridge.routes.compile.requests import compile_body, compile_tls, compile_urls
 from bridge.routes.compile.responses import compile_errors, compile_stream, compile_whole
-from bridge.routes.rules.body_rules import TemplateBody, UnchangedBody
+from bridge.routes.rules.body_rules import TemplateBody
 from bridge.routes.rules.error_mapping import ErrorMapper
-from bridge.routes.rules.openai_defaults import OPENAI_STREAM
 from bridge.routes.rules.request_template import RequestTemplate
 from bridge.routes.rules.response_rules import missing_outputs
-from bridge.routes.rules.route import Route
+from bridge.routes.rules.route import CalloutRules, RequestRules, ResponseRules, Route
 from bridge.routes.rules.settings import TransportSpec
-from bridge.routes.spec import ABSENT
 from bridge.routes.spec.requests import RequestSpec
 from bridge.routes.spec.responses import StreamSpec
 from bridge.tool_formats import TOOL_FORMATS
@@ -64,58 +62,77 @@ class RouteCompiler:
         self._tools = TOOL_FORMATS[spec.tools] if spec.tools else None
 
     def route(self) -> Route:
+        """Return the route; it must not be used if problems were added."""
         spec = self._spec
-        whole, stream = compile_whole(spec, self._tools), compile_stream(spec, self._tools)
-        if whole is None and stream is None:
-            self._problem(
-                "response", "the server answers neither whole nor streamed", "`response` or `stream`"
-            )
-        for finds in missing_outputs(whole, spec.serves):
-            self._problem(
-                "response", f"nothing here reads `{finds}`, which the route serves", f"`{finds}`, a slot"
-            )
-        outgoing = self._outgoing(stream if whole is None else None)
-        streaming = self._streaming(outgoing, stream)
-        body = outgoing.body
-        if self._tools and not all(isinstance(one.body, TemplateBody) for one in (outgoing, streaming)):
-            self._problem("tools", "`tools` beside the client's own body", "`request.body`, with $.tools")
-        calls = CalloutCompiler(spec, self._node, self._bases(), outgoing, self._problems)
-        session = calls.session()
-        openai_whole, openai_stream = spec.response is ABSENT, stream is OPENAI_STREAM
+        response = self._response()
+        request = self._request(response)
         return Route(
             name=str(spec.name or spec.models[0]),
             models=tuple(map(str, spec.models)),
-            model=spec.model,
             serves=frozenset(spec.serves),
-            prompt=self._prompt(),
-            tools=self._tools,
-            outgoing=outgoing,
-            streaming=streaming,
-            whole=whole,
-            stream=stream,
-            openai_whole=openai_whole,
-            openai_stream=openai_stream,
-            fast_text_path=independent_text_path(stream, self._node),
-            is_passthrough=isinstance(body, UnchangedBody) and openai_whole and openai_stream,
-            failing=ErrorMapper(compile_errors(spec), own_key=spec.auth == "client"),
-            session=session,
-            calls=calls.calls(),
-            poll=calls.poll(),
-            sends_request=calls.asks,
-            cancel=calls.cancel(),
-            pass_key=spec.auth == "client",
+            request=request,
+            response=response,
+            callouts=self._callouts(request.non_streaming),
             emulate=spec.emulate,
-            refuses_unsupported=spec.unsupported == "error",
             limits=spec.limits,
-            transport=replace(
-                self._transport,
-                tls=compile_tls(
-                    self._transport.tls, self._at("upstream", "tls"), self._surroundings, self._problems
-                ),
-            ),
+            transport=self._located_transport(),
             samples=spec.samples,
             secrets=tuple(self._secrets()),
         )
+
+    def _response(self) -> ResponseRules:
+        """Return how responses are read."""
+        spec = self._spec
+        rule, stream = compile_whole(spec, self._tools), compile_stream(spec, self._tools)
+        if rule is None and stream is None:
+            self._problem(
+                "response", "the server answers neither whole nor streamed", "`response` or `stream`"
+            )
+        for output in missing_outputs(rule, spec.serves):
+            self._problem(
+                "response", f"nothing here reads `{output}`, which the route serves", f"`{output}`, a slot"
+            )
+        return ResponseRules(
+            non_streaming=rule,
+            streaming=stream,
+            errors=ErrorMapper(compile_errors(spec), own_key=spec.auth == "client"),
+            fast_text_path=independent_text_path(stream, self._node),
+        )
+
+    def _request(self, response: ResponseRules) -> RequestRules:
+        """Return how requests are built."""
+        spec, stream = self._spec, response.streaming
+        template = self._outgoing(stream if response.non_streaming is None else None)
+        streaming = self._streaming(template, stream)
+        if self._tools and not all(isinstance(each.body, TemplateBody) for each in (template, streaming)):
+            self._problem("tools", "`tools` beside the client's own body", "`request.body`, with $.tools")
+        return RequestRules(
+            model=spec.model,
+            prompt=self._prompt(),
+            tools=self._tools,
+            non_streaming=template,
+            streaming=streaming,
+            forwards_client_key=spec.auth == "client",
+            rejects_unsupported=spec.unsupported == "error",
+        )
+
+    def _callouts(self, template: RequestTemplate) -> CalloutRules:
+        """Return the callouts; the order of compilation is the order in which values become known."""
+        compiler = CalloutCompiler(self._spec, self._node, self._bases(), template, self._problems)
+        return CalloutRules(
+            session=compiler.session(),
+            calls=compiler.calls(),
+            poll=compiler.poll(),
+            cancel=compiler.cancel(),
+            sends_request=compiler.asks,
+        )
+
+    def _located_transport(self) -> TransportSpec:
+        """Return the transport with files of certificates under names that can be opened from anywhere."""
+        tls = compile_tls(
+            self._transport.tls, self._at("upstream", "tls"), self._surroundings, self._problems
+        )
+        return replace(self._transport, tls=tls)
 
     def _outgoing(self, alone: StreamRule | None) -> RequestTemplate:
         """The route's own request; `alone`: the server only streams, and so."""

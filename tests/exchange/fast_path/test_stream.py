@@ -305,7 +305,7 @@ def test_nor_are_chunks_of_openai() -> None:
 def test_there_is_no_fast_lane_where_more_may_depend_on_the_text(rule: str) -> None:
     text = "" if rule.startswith("text:") else "text: $.t, "
     exchange = ask(f"stream: {{framing: ndjson, {text}{rule}}}\nresponse: $.t", request(stream=True))
-    assert exchange._stream_fast_path is None or exchange.route.fast_text_path is None
+    assert exchange._stream_fast_path is None or exchange.route.response.fast_text_path is None
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,11 @@ class Sending:
 
     def request(self, body: bytes | None = b'{"a":1}', **document: Any) -> UpstreamRequest:
         """The route's request, before it is signed."""
-        outgoing = self.route.outgoing if self.route.whole else self.route.streaming
+        outgoing = (
+            self.route.request.non_streaming
+            if self.route.response.non_streaming
+            else self.route.request.streaming
+        )
         return make_request(outgoing, Scope({"model": "m", **document}), body, {"Accept": "*/*"})
 
     async def sign(self, **how: Any) -> UpstreamRequest:

@@ -354,7 +354,8 @@ async def test_two_descriptions_have_two_tokens() -> None:
 async def test_nothing_is_kept_of_a_description_that_is_gone() -> None:
     async with upstream(tokens()) as there, sender(route(), variables(there.url)) as sending:
         other = replace(
-            sending.request(), auth=table_of(route(), variables(there.url)).routes[0].outgoing.auth
+            sending.request(),
+            auth=table_of(route(), variables(there.url)).routes[0].request.non_streaming.auth,
         )
         await sending.sign()
         await sending.credentials.sign(other, "http://127.0.0.1:9/")

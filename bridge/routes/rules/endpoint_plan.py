@@ -1,0 +1,213 @@
+"""What is decided once, when the file is loaded, for all requests to one endpoint of a route.
+
+    route.plans["chat", True] ─▶ EndpointPlan    chat completions, requested as a stream
+
+A request consults its plan in place of the route's rules, so that nothing of the plan is computed twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bridge.openai.endpoints import PARAMETERS, STRUCTURAL_MEMBERS
+from bridge.routes.rules.body_rules import UnchangedBody
+from bridge.routes.rules.request_template import UpstreamRequest, make_request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bridge.expressions.extractors import Extractor
+    from bridge.expressions.scope import Scope
+    from bridge.openai.endpoint_spec import EndpointSpec
+    from bridge.routes.rules.body_rules import BodyRule
+    from bridge.routes.rules.response_rules import ResponseRule
+    from bridge.routes.rules.route import Route
+
+__all__ = ["EndpointPlan", "RequiredMembers"]
+
+
+class RequiredMembers(NamedTuple):
+    """The members of the request document that rules read, and what has to be computed for them."""
+
+    names: frozenset[str]  # contains "None" if a rule may read every member
+    prompt: bool  # the prompt has to be rendered
+    text: bool  # messages have to be reduced to text
+    turns: bool  # turns have to be told apart from system messages
+    system_alone: bool  # of the text, only that of system messages is read
+
+    @classmethod
+    def of(cls, names: frozenset[str]) -> RequiredMembers:
+        """Return what has to be computed for members of these names."""
+        texts, turns = names & _TEXT_MEMBERS, names & _TURN_MEMBERS
+        return cls(names, "prompt" in names, bool(texts), bool(turns), texts == {"system"})
+
+
+_TEXT_MEMBERS = frozenset({"prompt", "system", "last", "history"})
+_TURN_MEMBERS = frozenset({"turns", "system", "last", "history", "None"})
+
+
+class EndpointPlan:
+    """The decisions for one endpoint of a route, with or without streaming to the client."""
+
+    __slots__ = (
+        "_callout_bodies",  # body rules of the requests whose bodies can carry a client's parameter
+        "_fixed_request",  # a request whose URL and headers are the same each time, once built
+        "_handled",  # the client's parameters that are sent upstream or emulated
+        "body_rule",
+        "changes_body",  # the upstream body differs from the client's before any body rule applies
+        "client_streams",  # the client receives a stream
+        "constants",  # members of the request document that every request has in common
+        "endpoint",
+        "fast_path_excludes",  # extractors that must find nothing in a response on the fast path
+        "fast_rule",  # the rule of the fast path for completions; None: there is no fast path
+        "has_callouts",
+        "is_text_body",  # a non-streaming response body is itself the text, so that it need not be JSON
+        "may_cut",  # the bridge may have to cut at stop strings that the upstream does not know
+        "multiple_choices",  # one call gives as many choices as the client requests
+        "passthrough",  # upstream responses are OpenAI's own, and of the kind that the client requests
+        "reads",  # members of the request document that the request and callouts read
+        "request_template",
+        "required",  # what of the request document has to be computed
+        "required_with_prompt",  # the same if a prompt is rendered
+        "route",
+        "sends_stop",  # the client's stop strings reach the upstream unchanged
+        "stream_rule",  # how a stream is read; None: the upstream is called without streaming
+    )
+
+    def __init__(self, route: Route, endpoint: EndpointSpec, *, streaming: bool) -> None:
+        response = route.response
+        # An upstream that only streams, or cannot stream, is called the way it can be called.
+        streams = (
+            endpoint.streams
+            and response.streaming is not None
+            and (streaming or response.non_streaming is None)
+        )
+        self.route = route
+        self.endpoint = endpoint
+        self.client_streams = streaming and endpoint.streams
+        self.stream_rule = response.streaming if streams else None
+        self.request_template = route.request.streaming if streams else route.request.non_streaming
+        self.body_rule: BodyRule = self.request_template.body or UnchangedBody()
+        self.has_callouts = bool(route.callouts.all) or route.callouts.session is not None
+        self.changes_body = route.request.model is not None or (endpoint.streams and streams is not streaming)
+        self._fixed_request: UpstreamRequest | None = None
+        self._plan_document()
+        self._plan_parameters()
+        self._plan_response()
+
+    def _plan_document(self) -> None:
+        """Decide what of the request document has to be computed."""
+        route = self.route
+        self.reads = self.request_template.reads | route.callouts.reads
+        self.required = RequiredMembers.of(frozenset(map(str, self.reads)))
+        self.required_with_prompt = RequiredMembers.of(self.required.names | route.request.prompt.variables)
+        self.constants = {
+            "endpoint": self.endpoint.path,
+            "stream": self.stream_rule is not None,
+            "timeout": route.transport.timeouts.answer,
+        }
+
+    def _plan_parameters(self) -> None:
+        """Decide what becomes of the client's parameters."""
+        route, body = self.route, self.request_template.body
+        templates = [call.outgoing for call in route.callouts.all]
+        if route.callouts.sends_request:
+            templates.append(self.request_template)
+        self._callout_bodies = [
+            template.body for template in templates if template.method != "GET" and template.body is not None
+        ]
+        self.sends_stop = body is not None and body.forwards_unchanged("stop")
+        self.may_cut = route.emulate.stop and (bool(route.request.prompt.cut) or not self.sends_stop)
+        emulated = {name for name in ("stop", "n") if getattr(route.emulate, name)}
+        sent = {name for name in PARAMETERS if self._is_sent(name)}
+        self._handled = STRUCTURAL_MEMBERS | emulated | self.endpoint.bridge_parameters | sent
+
+    def _plan_response(self) -> None:
+        """Decide how the upstream response is read, and whether on a fast path."""
+        rule = self.route.response.non_streaming
+        text = rule.text if rule is not None and self.endpoint.streams else None
+        self.is_text_body = text is not None and text.slot.whole
+        self.multiple_choices = self._has_multiple_choices()
+        self.passthrough = self._is_passthrough()
+        self.fast_rule = self._fast_rule()
+        self.fast_path_excludes = () if self.fast_rule is None else _excluded(self.fast_rule)
+
+    def dropped(self, body: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the client's parameters that are neither sent upstream nor emulated."""
+        if self._handled.issuperset(body):
+            return ()
+        return tuple(
+            name
+            for name, value in body.items()
+            if name not in self._handled
+            and value is not None
+            and not (name == "n" and value == 1)
+            and not self._is_sent(name)
+        )
+
+    def request(self, scope: Scope, body: bytes | None, own: Mapping[str, str]) -> UpstreamRequest:
+        """Return the upstream request with a body; `own` is the headers that carry the client's own key.
+
+        Raises RequestError if a value cannot be part of a header.
+        """
+        fixed = self._fixed_request
+        if fixed is None or own:
+            template = self.request_template
+            request = make_request(template, scope, body, {"Accept": self._accept} | dict(own))
+            if template.literal and not own:
+                self._fixed_request = request
+            return request
+        return UpstreamRequest(fixed.method, fixed.urls, fixed.headers, body, fixed.auth, fixed.websocket)
+
+    def reaches(self, name: str) -> bool:
+        """Return whether a parameter is sent upstream, in the request or in a callout."""
+        return name in self.reads or any(body.forwards(name) for body in self._callout_bodies)
+
+    def _is_sent(self, name: str) -> bool:
+        """Return whether a parameter is sent upstream, under its name or under an equivalent one."""
+        if self.reaches(name):
+            return True
+        tools = self.route.request.tools
+        if name == "parallel_tool_calls" and tools and tools.choice_sets_parallel:
+            return self.reaches("tool_choice")
+        return name == "max_completion_tokens" and self.reaches("max_tokens")
+
+    def _has_multiple_choices(self) -> bool:
+        if not self.endpoint.has_choices:
+            return False
+        if not self.endpoint.streams:
+            return self.reaches("n")
+        stream = self.stream_rule
+        rule = stream.answer if stream else self.route.response.non_streaming
+        return rule is not None and rule.choices is not None
+
+    def _is_passthrough(self) -> bool:
+        response = self.route.response
+        if (self.stream_rule is not None) is not self.client_streams:
+            return False
+        return response.openai_streaming if self.client_streams else response.openai_non_streaming
+
+    def _fast_rule(self) -> ResponseRule | None:
+        """Return the rule of responses with one text, finish reason and usage; None: others are possible."""
+        route, rule = self.route, self.route.response.non_streaming
+        if self.client_streams or self.stream_rule is not None or not self.endpoint.streams:
+            return None
+        if rule is None or rule.text is None or self.has_callouts or route.emulate.usage == "estimate":
+            return None
+        if self.passthrough:
+            return rule if self.endpoint.has_messages else None
+        text = rule.text
+        more = rule.choices or text.parse or text.strip_prompt or text.trim or self.is_text_body
+        return None if more or route.response.openai_non_streaming else rule
+
+    @property
+    def _accept(self) -> str:
+        if self.stream_rule is None:
+            return "application/json, */*;q=0.5"
+        return "text/event-stream" if self.stream_rule.framing == "sse" else "*/*"
+
+
+def _excluded(rule: ResponseRule) -> tuple[Extractor, ...]:
+    """Return the extractors of what a completion on the fast path cannot contain."""
+    extractors = (rule.reasoning and rule.reasoning.slot, rule.tool_calls, rule.logprobs)
+    return tuple(extractor for extractor in extractors if extractor is not None)
