@@ -1,4 +1,4 @@
-# The two commands of a fresh machine with Python 3.11–3.13 and make: `make run` and `make test`.
+# The two commands of a fresh machine with Python 3.11 or newer and make: `make run` and `make test`.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -38,8 +38,8 @@ setup: .venv/ready
 setup-dev: .venv/ready-dev
 
 .venv/ready: requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
-		|| { echo "the bridge needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "the bridge needs Python 3.11 or newer: make PYTHON=python3.13 …"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(PIP) -r requirements.lock
 	@touch $@
@@ -66,7 +66,7 @@ lock:
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes pyproject.toml --group dev -o requirements-dev.lock
 	echo fschat==0.2.36 | $(BIN)/uv pip compile --quiet --no-deps --generate-hashes - -o requirements-oracle.lock
 
-## wheel: the package that installs the command `bridge`
+## wheel: the package that installs the command `format-bridge`
 wheel: setup-dev
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 

@@ -1,6 +1,29 @@
-"""Launcher of a checkout: `python bridge.py …` is the installed command `bridge …`."""
+"""Launcher of a checkout: `python bridge.py …` runs the command `format-bridge …`."""
 
-from bridge.cli import main
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+_ENVIRONMENT = Path(__file__).resolve().with_name(".venv")
+_PACKAGES = (
+    "aiohttp", "httptools", "jinja2", "jsonpath_ng", "jwt", "orjson", "prometheus_client", "redis", "yaml",
+)  # fmt: skip
+
+
+def main() -> int:
+    """Run the command by this interpreter if it has the packages, and by the one of `.venv` otherwise."""
+    if sys.version_info >= (3, 11) and all(find_spec(name) for name in _PACKAGES):
+        from bridge.cli import main as run
+
+        return run()
+    python = _ENVIRONMENT / "bin" / "python"
+    # In the environment's own interpreter, whose packages are then incomplete, this would never end.
+    if python.exists() and Path(sys.prefix).resolve() != _ENVIRONMENT:
+        os.execv(python, [str(python), *sys.argv])
+    print("bridge.py: packages of the bridge are missing: run `make setup` first", file=sys.stderr)
+    return 1
+
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,7 +1,7 @@
 """The event loops and the Hypothesis profile of the tests.
 
 A test runs on asyncio's own event loop. A module with `ON_BOTH_LOOPS = True` runs on uvloop as well, which
-`bridge serve` uses.
+`format-bridge serve` uses.
 
 Property tests try few examples by default. `HYPOTHESIS_PROFILE=thorough` has them try ten times as many.
 """

@@ -1,4 +1,4 @@
-"""The wheel: it installs the command `bridge`, and carries presets, embedded servers and their table."""
+"""The wheel: the command `format-bridge`, the presets, the embedded servers and their routes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_it_installs_the_command(wheel: Path) -> None:
         (name,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
         entries = ConfigParser()
         entries.read_string(archive.read(name).decode())
-    assert dict(entries["console_scripts"]) == {"bridge": "bridge.cli:main"}
+    assert dict(entries["console_scripts"]) == {"format-bridge": "bridge.cli:main"}
 
 
 def test_it_checks_the_table_it_carries(wheel: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command `bridge`: serve, check, explain, routes, presets, schema, reference."""
+"""The command `format-bridge`: serve, check, explain, routes, presets, schema, reference."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_NAME = "format-bridge"
+
 _ABOUT = """\
 An OpenAI front before any model server, by rules in YAML.
 
-  bridge serve routes.yaml            answer OpenAI's clients by the routes of a file
-  bridge serve --demo                 the same, with small model servers to try it on
-  bridge check routes.yaml            every fault of the file at once, then its samples
-  bridge explain routes.yaml --model llama request.json
+  format-bridge serve routes.yaml     answer OpenAI's clients by the routes of a file
+  format-bridge serve --demo          the same, with small model servers to try it on
+  format-bridge check routes.yaml     every fault of the file at once, then its samples
+  format-bridge explain routes.yaml --model llama request.json
                                       the request that would go upstream, and what comes of an answer
-  bridge presets [NAME]               the shipped routes for known servers, or one of them
+  format-bridge presets [NAME]        the shipped routes for known servers, or one of them
 """
 
 _SETTINGS = """\
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{called.file}: {count} {'problem' if count == 1 else 'problems'}", file=sys.stderr)
         return 1
     except (OSError, ValueError) as error:
-        print(f"bridge: {error}", file=sys.stderr)
+        print(f"{_NAME}: {error}", file=sys.stderr)
         return 1
 
 
@@ -62,9 +64,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="bridge", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=_NAME, description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--version", action="version", version=f"bridge {__version__}")
+    parser.add_argument("--version", action="version", version=f"{_NAME} {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
 
     command = commands.add_parser(

@@ -1,4 +1,4 @@
-"""`bridge check`: every fault of a file at once, then its samples, streams also cut at every byte."""
+"""`format-bridge check`: every fault of a file at once, then its samples, streams also cut at every byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bridge explain` and `bridge routes`: what a file does, without a server."""
+"""`format-bridge explain` and `format-bridge routes`: what a file does, without a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bridge presets`: the shelf of shipped routes, one line each or one of them whole.
+"""`format-bridge presets`: the shelf of shipped routes, one line each or one of them whole.
 
 A preset tells of itself in the comment at its head, whose first line is the sentence for lists:
 
@@ -52,6 +52,6 @@ def _find(name: str) -> str:
     text = presets.get(name)
     if text is None:
         near = closest_match(name, presets)
-        hint = f"did you mean `{near}`?" if near else "`bridge presets` lists them"
+        hint = f"did you mean `{near}`?" if near else "`format-bridge presets` lists them"
         raise ValueError(f"there is no preset `{name}`; {hint}")
     return text

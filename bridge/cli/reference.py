@@ -1,4 +1,4 @@
-"""`bridge reference`: every key of `routes.yaml`, from the declarations that check it."""
+"""`format-bridge reference`: every key of `routes.yaml`, from the declarations that check it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["print_reference", "print_schema", "reference"]
 _HEAD = """\
 # Reference of `routes.yaml`
 
-Every key, as `bridge check` knows it; this page is made by `bridge reference`. What paths, templates, slots
-and conditions are is told in [the language](language.md). Keys that begin with `x-` are ignored, so that
-anchors can stand there; any other unknown key is a fault. `bridge schema` prints the same as a JSON Schema,
-for editors that complete YAML.
+Every key that `format-bridge check` accepts; `format-bridge reference` prints this page. Paths, templates,
+slots and conditions are described in [the language](language.md). Keys that begin with `x-` are ignored, so
+that they can hold anchors; any other unknown key is a problem. `format-bridge schema` prints the keys as a
+JSON Schema, for editors that complete YAML.
 """
 
 

@@ -1,4 +1,4 @@
-"""`bridge serve`: settings from flags, variables and the file; sockets; one process or several."""
+"""`format-bridge serve`: settings from flags, variables and the file; sockets; one process or several."""
 
 from __future__ import annotations
 
@@ -111,7 +111,9 @@ def _run_workers(called: argparse.Namespace, server: ServerSpec, workers: int) -
         number = running.pop(worker, 0)
         mark_process_dead(worker)  # type: ignore[no-untyped-call]
         if not ending:
-            print(f"bridge: worker {number} ended with status {status}, another takes over", file=sys.stderr)
+            print(
+                f"format-bridge: restarting worker {number}: it ended with status {status}", file=sys.stderr
+            )
             time.sleep(1)  # one that cannot start must not be started without end
             running[_fork(called, front, admin if number == 0 else None)] = number
     return 0

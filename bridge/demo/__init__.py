@@ -1,6 +1,6 @@
 """The servers of the first run: four formats that are not OpenAI's, inside this process.
 
-    bridge serve --demo
+    format-bridge serve --demo
         DEMO_AUTODEV   AutoDev's ChatGLM2 example: SSE of its own, text at $.choices[0].content
         DEMO_LITELLM   LiteLLM's custom/ format: whole answers only
         DEMO_LLMAPI    llmapi-server: sessions, failure codes under 200

@@ -1,4 +1,4 @@
-"""The command `bridge`, called in this process: what it prints, and its exit code."""
+"""The command `format-bridge`, called in this process: what it prints, and its exit code."""
 
 from __future__ import annotations
 

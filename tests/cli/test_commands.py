@@ -120,7 +120,7 @@ def test_a_setting_that_is_none_is_told(
         monkeypatch.setenv(name, value)
     result = run("serve", "routes.yaml", *flags)
     assert (result.code, result.out) == (1, "")
-    assert result.errors.startswith("bridge: ")
+    assert result.errors.startswith("format-bridge: ")
     assert result.errors.count("\n") == 1, "a sentence, no traceback"
 
 
@@ -153,19 +153,19 @@ def test_schema_is_json_schema(run: Run) -> None:
 
 
 def test_version_and_help(run: Run) -> None:
-    assert run("--version") == (0, f"bridge {__version__}\n", "")
+    assert run("--version") == (0, f"format-bridge {__version__}\n", "")
     for arguments in (
         ("--help",),
         *((name, "--help") for name in ("serve", "check", "explain", "routes", "schema")),
     ):
         result = run(*arguments)
         assert (result.code, result.errors) == (0, "")
-        assert "usage: bridge" in result.out
+        assert "usage: format-bridge" in result.out
         assert all(len(line) <= 110 for line in result.out.splitlines())
 
 
 async def test_the_launcher_is_the_command(tmp_path: Path) -> None:
-    assert await call(tmp_path, "--version") == (0, f"bridge {__version__}\n", "")
+    assert await call(tmp_path, "--version") == (0, f"format-bridge {__version__}\n", "")
     (tmp_path / "routes.yaml").write_text(ROUTES)
     code, out, errors = await call(tmp_path, "check", "routes.yaml", environment={"KEY": KEY})
     assert (code, out, errors) == (0, "routes.yaml: 2 routes, 2 models, 2 samples: all good\n", "")

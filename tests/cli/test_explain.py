@@ -1,4 +1,4 @@
-"""`bridge explain`: what a request becomes, what is read of its answer, and what nobody should see."""
+"""`format-bridge explain`: what a request becomes, what is read of its answer, and what nobody should see."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_explain_tells_what_it_cannot_read(arguments: tuple[str, ...], run: Run)
     result = run("explain", "routes.yaml", *arguments, data=b"{no json")
     assert result.code == 1
     assert "Traceback" not in result.out + result.errors
-    assert result.errors.startswith("bridge: ")
+    assert result.errors.startswith("format-bridge: ")
 
 
 def test_what_is_short_is_no_secret(run: Run) -> None:

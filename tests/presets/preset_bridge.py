@@ -70,7 +70,7 @@ async def standing() -> AsyncIterator[Standing]:
 
 @asynccontextmanager
 async def front_of(table: RouteTable) -> AsyncIterator[str]:
-    """Serve a table in this process, as `bridge serve` does; give the URL of its front."""
+    """Serve a table in this process, as `format-bridge serve` does; give the URL of its front."""
     front = bind("127.0.0.1:0")
     async with run_server(ServerSettings("", table, front, None, {}, watch=False)):
         yield socket_url(front)

@@ -185,7 +185,7 @@ def test_the_command_prints_one(run: Run) -> None:
     [
         ("olama", "there is no preset `olama`; did you mean `ollama`?"),
         ("kserve_v1", "there is no preset `kserve_v1`; did you mean `kserve-v1`?"),
-        ("x", "there is no preset `x`; `bridge presets` lists them"),
+        ("x", "there is no preset `x`; `format-bridge presets` lists them"),
     ],
 )
 def test_the_command_names_the_nearest(name: str, said: str, run: Run) -> None:

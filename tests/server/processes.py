@@ -1,4 +1,4 @@
-"""The command `bridge` as a process of its own, as those run it who serve with it.
+"""The command `format-bridge` as a process of its own, as those run it who serve with it.
 
 async with served(folder, ROUTES, "--workers", "2") as process:
     process.front, process.admin           what it announced; admin None where it has none

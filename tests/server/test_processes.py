@@ -267,4 +267,4 @@ async def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
 
         await until(idle)
         assert await running.end() == 0
-        assert "another takes over" in await running.log()
+        assert "restarting worker" in await running.log()

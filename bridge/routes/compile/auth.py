@@ -173,7 +173,7 @@ class AuthCompiler:
 
     def aws(self, spec: AWSSpec) -> AWS:
         if find_spec("botocore") is None:
-            self._problem("AWS's signatures need the package botocore", "pip install 'llm-bridge[aws]'")
+            self._problem("AWS's signatures need the package botocore", "pip install botocore")
         keys = None
         if spec.access_key is not None and spec.secret_key is not None:
             keys = (spec.access_key, spec.secret_key, spec.session_token)

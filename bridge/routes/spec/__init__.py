@@ -111,7 +111,7 @@ class RouteSpec:
     )
     limits: LimitsSpec = option(Record(LimitsSpec), "bounds", default=LimitsSpec())
     samples: tuple[tuple[Node, SampleSpec], ...] = option(
-        ListOf(WithNode(Record(SampleSpec))), "examples that `bridge check` runs", default=()
+        ListOf(WithNode(Record(SampleSpec))), "examples that `format-bridge check` runs", default=()
     )
 
 

@@ -248,5 +248,5 @@ def test_without_botocore_the_file_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "ConfigError" in done.stderr
-    assert "pip install 'llm-bridge[aws]'" in done.stderr
+    assert "pip install botocore" in done.stderr
     assert "AKIDEXAMPLE" not in done.stderr
