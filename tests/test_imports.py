@@ -42,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     },
 }  # fmt: skip
 ALLOWED["cli"] = set(ALLOWED)
+ALLOWED["__main__"] = {"cli"}
 
 NO_IO = {
     "core", "config", "expressions", "framing", "openai", "prompts", "tool_formats", "routes/rules",
