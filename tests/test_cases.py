@@ -98,7 +98,7 @@ def hold_success(exchange: Exchange, outcome: Outcome, conversation: Conversatio
         said, usage = streamed.said, streamed.usage
         # Raw text has no frames, so how it is cut into chunks is the bridge's own affair.
         rule = exchange.route.response.streaming
-        if wanted.chunks is not None and (rule is None or rule.framing != "text"):
+        if wanted.chunks is not None and (rule is None or rule.framing.name != "text"):
             assert said.chunks == wanted.chunks
     else:
         completed = read_completion(outcome.out)

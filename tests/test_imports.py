@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).parent.parent / "bridge"
 
 EXCHANGE = {"expressions", "openai", "routes/rules"}
-RULES = {"config", "expressions", "openai", "prompts", "tool_formats"}
-SPEC = RULES | {"framing", "routes/rules"}
+RULES = {"config", "expressions", "framing", "openai", "prompts", "tool_formats"}
+SPEC = RULES | {"routes/rules"}
 COMPILE = SPEC | {"routes/spec"}
 
 ALLOWED: dict[str, set[str]] = {

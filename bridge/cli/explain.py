@@ -139,7 +139,7 @@ def _print_request(title: str, request: UpstreamRequest, route: Route) -> None:
 
 def _print_reading(route: Route, exchange: Exchange) -> None:
     stream = exchange.legs[0].course.stream_rule
-    print(f"reads    {'a stream, ' + stream.framing if stream else 'a whole answer'}")
+    print(f"reads    {'a stream, ' + stream.framing.name if stream else 'a whole answer'}")
     rule = stream.answer if stream else route.response.non_streaming
     for name, where in rule.sources(exchange.endpoint.slots) if rule else []:
         if where:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.errors import UpstreamError, UpstreamFailure
-from bridge.framing.length_delimited import message
+from bridge.framing.length_delimited import encode_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,10 +30,10 @@ def encode_sample(exchange: Exchange, said: Any) -> bytes:
     Of a websocket it is the list of its messages; in a file each has a line.
     """
     stream = exchange.legs[0].course.stream_rule
-    if stream is None or stream.framing != "websocket":
+    if stream is None or not stream.framing.is_websocket:
         return _written(said)
     messages = said.split(b"\n") if isinstance(said, bytes) else said if isinstance(said, list) else [said]
-    return b"".join(message(_written(one)) for one in messages)
+    return b"".join(encode_message(_written(one)) for one in messages)
 
 
 def _written(said: Any) -> bytes:

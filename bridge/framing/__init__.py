@@ -1,10 +1,10 @@
-"""Bytes to frames, however the network cut them.
+"""Bytes to frames, however the network cut the bytes.
 
-    framer.feed(data)  ─▶ the frames that are complete by now
-    framer.close()     ─▶ what is left at the end of the body
+    framer.feed(data)  ─▶  the frames that are complete with this data
+    framer.close()     ─▶  the frames that the end of the body completes
 
-A framer keeps only the unfinished tail. Its frames are a function of the bytes alone, never of the cuts.
-Both raise UpstreamError after the last good frame: a frame over the limit, a body that ends inside one.
+A framer keeps only the unfinished end of the data. The frames are a function of the bytes alone, never of
+the cuts. To add a framing, write a framer in a module of this folder and a row of `FRAMINGS`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from bridge.framing.delimited import LineFramer
-from bridge.framing.framer import Framer
+from bridge.framing.framer import Framer, Framing
 from bridge.framing.json_values import ArrayFramer, ValueFramer
 from bridge.framing.length_delimited import EventStreamFramer, MessageFramer
 from bridge.framing.nested import Base64Framer, NestedFramer
@@ -20,38 +20,45 @@ from bridge.framing.raw_text import TextFramer
 from bridge.framing.sse import SSEFramer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
-__all__ = ["FRAMINGS", "INNER", "MESSAGES", "Framer", "framer"]
+__all__ = ["FRAMINGS", "INNER_FRAMINGS", "MESSAGE_FRAMINGS", "SSE", "Framer", "Framing", "make_framer"]
+
+SSE: Final = Framing("sse", SSEFramer, accept="text/event-stream")
+
+FRAMINGS: Final[Mapping[str, Framing]] = {
+    framing.name: framing
+    for framing in (
+        SSE,
+        Framing("ndjson", lambda limit: LineFramer(limit, b"\n")),
+        # vLLM's demo server changed from NUL to newline between releases, so either ends a frame.
+        Framing("nul", lambda limit: LineFramer(limit, b"\0")),
+        Framing("json-array", ArrayFramer),
+        Framing("json", ValueFramer),
+        Framing("text", TextFramer),
+        Framing("websocket", MessageFramer, has_messages=True, is_websocket=True),
+        Framing("eventstream", EventStreamFramer, has_messages=True),
+    )
+}
+"""By name."""
+
+MESSAGE_FRAMINGS: Final = tuple(name for name, framing in FRAMINGS.items() if framing.has_messages)
+"""The names of the framings whose messages may carry another framing."""
+
+INNER_FRAMINGS: Final = (
+    "json", "base64",
+    *(name for name, framing in FRAMINGS.items() if not framing.has_messages and name != "json"),
+)  # fmt: skip
+"""The values of `stream.inner`. `json`: each message is one JSON value."""
 
 
-def framer(framing: str, inner: str, limit: int) -> Framer:
-    """What cuts a body into frames of at most `limit` bytes; its messages may carry an `inner` framing."""
-    outer = FRAMINGS[framing](limit)
+def make_framer(framing: Framing, inner: str, limit: int) -> Framer:
+    """Return a framer of frames up to `limit` bytes, from messages that carry an `inner` framing."""
+    outer = framing.framer(limit)
     match inner:
         case "json":
             return outer
         case "base64":
             return Base64Framer(outer)
         case _:
-            return NestedFramer(outer, FRAMINGS[inner](limit))
-
-
-FRAMINGS: dict[str, Callable[[int], Framer]] = {
-    "sse": SSEFramer,
-    "ndjson": lambda limit: LineFramer(limit, b"\n"),
-    # Servers changed from NUL to newline between releases (vLLM's demo server), so either ends a frame.
-    "nul": lambda limit: LineFramer(limit, b"\0"),
-    "json-array": ArrayFramer,
-    "json": ValueFramer,
-    "text": TextFramer,
-    "websocket": MessageFramer,
-    "eventstream": EventStreamFramer,
-}
-"""By the framing's name: makes a framer whose frames have at most so many bytes."""
-
-MESSAGES: Final = ("websocket", "eventstream")
-"""The framings whose frames are messages, which may carry another framing."""
-
-INNER: Final = ("json", "base64", *(name for name in FRAMINGS if name not in MESSAGES and name != "json"))
-"""What such a message may carry; `json` is one value a message."""
+            return NestedFramer(outer, FRAMINGS[inner].framer(limit))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.core.frames import Frame
-from bridge.framing.buffer import Tail, too_large
+from bridge.framing.buffer import FrameBuffer, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,38 +14,38 @@ __all__ = ["LineFramer"]
 
 
 class LineFramer:
-    """Frames end at `separator` or at a newline; blank ones are keep-alives."""
+    """Cuts frames at `separator` and at newlines. Blank frames are keep-alives and are dropped."""
 
-    __slots__ = ("_limit", "_separator", "_tail")
+    __slots__ = ("_buffer", "_limit", "_separator")
 
     def __init__(self, limit: int, separator: bytes) -> None:
         self._limit = limit
         self._separator = separator
-        self._tail = Tail(limit)
+        self._buffer = FrameBuffer(limit)
 
     @property
     def idle(self) -> bool:
-        """Whether a frame could begin with the next byte, and nothing is held of one."""
-        return not self._tail.size
+        """Return whether the next byte begins a frame."""
+        return not self._buffer.size
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         if self._separator != b"\n":
             data = data.replace(self._separator, b"\n")
         if b"\n" not in data:
-            self._tail.hold(data)
+            self._buffer.append(data)
             return
         # bytes.split, not splitlines: only these separators end a frame, U+2028 does not.
-        *lines, rest = self._tail.join(data).split(b"\n")
+        *lines, rest = self._buffer.take(data).split(b"\n")
         for line in lines:
             yield from self._frame(line)
         if rest:
-            self._tail.hold(rest)
+            self._buffer.append(rest)
 
     def close(self) -> Iterator[Frame]:
-        yield from self._frame(self._tail.join())
+        yield from self._frame(self._buffer.take())
 
     def _frame(self, line: bytes) -> Iterator[Frame]:
         if len(line) > self._limit:
-            raise too_large(self._limit)  # finished lines too: the limit must not depend on the cut
+            raise too_large(self._limit)  # finished frames too: the limit must not depend on the cuts
         if line and not line.isspace():
             yield Frame(line)

@@ -1,22 +1,36 @@
-"""What every framer is: the interface between bytes and frames."""
+"""The interface of framers, and the description of a framing."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from bridge.core.frames import Frame
 
-__all__ = ["Framer"]
+__all__ = ["Framer", "Framing"]
 
 
 class Framer(Protocol):
-    """What cuts one body into frames."""
+    """Cuts one body into frames.
+
+    Both methods raise UpstreamError after the last good frame: a frame is over the limit, or the body ends
+    inside a frame.
+    """
 
     def feed(self, data: bytes) -> Iterable[Frame]:
-        """Take what has arrived."""
+        """Return the frames that are complete with this data."""
 
     def close(self) -> Iterable[Frame]:
-        """The body is over."""
+        """Return the frames that the end of the body completes."""
+
+
+class Framing(NamedTuple):
+    """One way to cut a body into frames: a value of `stream.framing`."""
+
+    name: str
+    framer: Callable[[int], Framer]  # makes a framer; the argument is the limit of a frame in bytes
+    accept: str = "*/*"  # the `Accept` header of a streaming request
+    has_messages: bool = False  # frames are messages, which may carry another framing (`stream.inner`)
+    is_websocket: bool = False  # the stream arrives over a WebSocket

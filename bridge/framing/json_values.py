@@ -1,9 +1,9 @@
-"""JSON values that end where they end: one after another, or as the elements of one long array.
+"""JSON values without separators: one after another, or as the elements of one array.
 
     b'{"a":1}{"a":2}'          ValueFramer ─▶  b'{"a":1}', b'{"a":2}'
-    b'[{"a":1},\r\n{"a":2}]'   ArrayFramer ─▶  the same
+    b'[{"a":1},\r\n{"a":2}]'   ArrayFramer ─▶  b'{"a":1}', b'{"a":2}'
 
-The scanner only counts brackets outside of strings; whether a value is JSON is for its reader to say.
+The scanner only counts brackets outside of strings. Invalid JSON is found by the reader of the frames.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.core.frames import Frame
-from bridge.framing.buffer import Tail, too_large
+from bridge.framing.buffer import FrameBuffer, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,18 +27,18 @@ _NOT_IN_SCALAR = re.compile(rb"[\s,\0\[\]{}\"]")
 
 
 class ValueFramer:
-    """Frames are JSON values, one after another; white space, commas and NUL between them are skipped."""
+    """Cuts JSON values that follow one another, with white space, commas or NUL between them."""
 
-    __slots__ = ("_depth", "_escaped", "_inside", "_limit", "_scalar", "_string", "_tail")
+    __slots__ = ("_buffer", "_depth", "_escaped", "_inside", "_limit", "_scalar", "_string")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._tail = Tail(limit)
-        self._inside = False  # of a value
-        self._scalar = False  # which has no brackets or quotes: it ends at whatever cannot be in it
-        self._string = False  # inside of a string in it
-        self._escaped = False  # behind a backslash in that
-        self._depth = 0  # open brackets
+        self._buffer = FrameBuffer(limit)
+        self._inside = False  # a value
+        self._scalar = False  # the value is a number or a word, which ends at the first byte of anything else
+        self._string = False  # inside a string of the value
+        self._escaped = False  # after a backslash in that string
+        self._depth = 0  # open brackets of the value
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         position = 0
@@ -51,13 +51,13 @@ class ValueFramer:
                 self._scalar = data[position : position + 1] not in (b"{", b"[", b'"')
             end = self._scalar_end(data, position) if self._scalar else self._end(data, position)
             if end is None:
-                self._tail.hold(data[position:])
+                self._buffer.append(data[position:])
                 return
-            yield self._frame(self._tail.join(data[position:end]))
+            yield self._frame(self._buffer.take(data[position:end]))
             position = end
 
     def close(self) -> Iterator[Frame]:
-        rest = self._tail.join()
+        rest = self._buffer.take()
         if rest:
             yield self._frame(rest)
 
@@ -69,24 +69,26 @@ class ValueFramer:
         return Frame(value)
 
     def _skip(self, data: bytes, position: int) -> int:
-        """Where the next value begins."""
+        """Return the position at which the next value begins."""
         match = _BETWEEN.match(data, position)
         return match.end() if match else position
 
     def _scalar_end(self, data: bytes, position: int) -> int | None:
+        """Return the position after the scalar that began, or None while the scalar may go on."""
         match = _NOT_IN_SCALAR.search(data, position)
-        if match and match.start() == position and not self._tail.size:
-            return position + 1  # a closing bracket that nothing opened: no JSON, but it must not stop us
+        if match and match.start() == position and not self._buffer.size:
+            # A closing bracket without its opening one is invalid JSON, but must not stop the scan.
+            return position + 1
         return match.start() if match else None
 
     def _end(self, data: bytes, position: int) -> int | None:
-        """Behind the value that is being read, None while it goes on."""
+        """Return the position after the value that began, or None while the value goes on."""
         while True:
             if self._string:
-                behind = self._string_end(data, position)
-                if behind is None or self._depth == 0:
-                    return behind
-                position = behind
+                end = self._string_end(data, position)
+                if end is None or self._depth == 0:
+                    return end
+                position = end
             match = _BRACKET.search(data, position)
             if match is None:
                 return None
@@ -99,7 +101,7 @@ class ValueFramer:
                 return position
 
     def _string_end(self, data: bytes, position: int) -> int | None:
-        """Behind the closing quote of the string that is being read, None while it goes on."""
+        """Return the position after the closing quote, or None while the string goes on."""
         if self._escaped and position < len(data):
             self._escaped = False
             position += 1
@@ -116,7 +118,7 @@ class ValueFramer:
 
 
 class ArrayFramer(ValueFramer):
-    """Frames are the elements of one array. A lone value in its place is taken as it is."""
+    """Cuts the elements of one array. Values that are not in an array are frames too."""
 
     __slots__ = ("_closed", "_opened")
 
@@ -129,7 +131,7 @@ class ArrayFramer(ValueFramer):
         yield from super().close()
         if self._opened and not self._closed:
             raise UpstreamError(
-                UpstreamFailure.DISCONNECT, "the upstream's answer ended inside of its JSON array"
+                UpstreamFailure.DISCONNECT, "the upstream's response ended inside its JSON array"
             )
 
     def _skip(self, data: bytes, position: int) -> int:

@@ -1,12 +1,12 @@
-"""What the messages of a websocket or an event stream carry, where it is not JSON itself.
+"""Framings inside the messages of a WebSocket or an event stream (`stream.inner`).
 
 base64      {"bytes": "eyJ…"}: base64 of JSON (Bedrock's InvokeModelWithResponseStream)
-sse, …      another framing, over the payloads one behind the other
+sse, …      another framing, over the payloads of all messages joined
 """
 
 from __future__ import annotations
 
-from binascii import Error as NoBase64
+from binascii import Error as InvalidBase64
 from binascii import a2b_base64
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ __all__ = ["Base64Framer", "NestedFramer"]
 
 
 class Base64Framer:
-    """Frames are what the messages of another framer hold in `bytes`; failures are plain JSON."""
+    """Decodes the member `bytes` of the messages of another framer. Errors are plain JSON."""
 
     __slots__ = ("_outer",)
 
@@ -38,7 +38,7 @@ class Base64Framer:
 
 
 class NestedFramer:
-    """Frames are those of another framing over the payloads of messages; failures stay as they are."""
+    """Cuts the joined payloads of messages by another framer. Errors stay messages of their own."""
 
     __slots__ = ("_inner", "_outer")
 
@@ -66,8 +66,8 @@ def _decoded(frame: Frame) -> Frame:
         return frame
     try:
         return frame._replace(data=a2b_base64(json.loads(frame.data)["bytes"], strict_mode=True) or None)
-    except (ValueError, TypeError, KeyError, NoBase64):
+    except (ValueError, TypeError, KeyError, InvalidBase64):
         raise UpstreamError(
             UpstreamFailure.MALFORMED,
-            'the upstream sent a message without base64 in it, expected {"bytes": "…"}',
+            'the upstream sent a message without base64: expected {"bytes": "…"}',
         ) from None

@@ -1,7 +1,7 @@
-"""Raw text: no frames at all, so a frame is one character.
+"""Raw text, which has no frames: each character is one.
 
-The network's cuts must not be seen in the output, and nothing else marks a border. One character is the
-only piece that needs no waiting for what comes next.
+Frames must not depend on how the network cut the bytes, and raw text has no separators. A character is the
+only unit that is complete without the bytes that follow.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _Decoder = getincrementaldecoder("utf-8")
 
 
 class TextFramer:
-    """Frames are the characters of a UTF-8 text; broken bytes become U+FFFD."""
+    """Cuts a UTF-8 text into characters. Invalid bytes become U+FFFD."""
 
     __slots__ = ("_decoder",)
 
     def __init__(self, limit: int) -> None:
-        self._decoder = _Decoder("replace")  # a character has four bytes at most: no limit is needed
+        self._decoder = _Decoder("replace")  # a character has up to four bytes: no limit is required
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         return map(Frame, self._decoder.decode(data))

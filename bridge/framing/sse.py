@@ -1,11 +1,10 @@
-r"""Server-Sent Events, as the WHATWG standard says and as servers really write them.
+r"""Server-Sent Events, by the WHATWG standard and as servers write them.
 
     b'event: add\nid: 1\ndata: {"a":1}\n\n'  ─▶  Frame(b'{"a":1}', {"event": "add", "id": "1"})
 
-Lines end with LF, CRLF or CR; there may be a BOM, comments, `data:` without its space, several `data:`
-lines, fields the standard does not know, events without data, a last event without its blank line. Where
-a stream was promised a whole JSON body may come, or an error as bare JSON between events: these are
-`bare` frames.
+Lines end with LF, CRLF or CR. A stream may have a BOM, comments, `data:` without its space, several `data:`
+lines, fields that the standard lacks, events without data, and a last event without its blank line. Some
+servers send a JSON body instead of a stream, or an error as JSON between events: these are `bare` frames.
 
 Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, 9.2.5 and 9.2.6.
 """
@@ -15,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.core.frames import Frame
-from bridge.framing.buffer import Tail, too_large
+from bridge.framing.buffer import FrameBuffer, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,59 +25,59 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class SSEFramer:
-    """Frames are events: blocks of lines that end at a blank line."""
+    """Cuts events: blocks of lines that end at a blank line."""
 
-    __slots__ = ("_after_cr", "_bare", "_limit", "_marked", "_started", "_tail")
+    __slots__ = ("_after_cr", "_bare", "_bom_checked", "_buffer", "_limit", "_started")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._tail = Tail(limit)
-        self._marked = False  # whether there is a BOM has been seen
-        self._started = False
-        self._after_cr = False
-        self._bare = False
+        self._buffer = FrameBuffer(limit)
+        self._bom_checked = False
+        self._started = False  # a byte that is neither BOM nor white space has arrived
+        self._after_cr = False  # the data ended with CR, whose LF may follow
+        self._bare = False  # the body is JSON, not a stream
 
     @property
     def idle(self) -> bool:
-        """Whether an event could begin with the next byte, and nothing is held of one."""
-        return self._started and not (self._tail.size or self._after_cr or self._bare)
+        """Return whether the next byte begins an event."""
+        return self._started and not (self._buffer.size or self._after_cr or self._bare)
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         if not self._started:
             data = self._start(data)
         if b"\r" in data or self._after_cr:
-            data = self._unify(data)
-        # Joined only where an event may end: one of many lines must not be copied for each of them.
-        ends = b"\n\n" in data or (data.startswith(b"\n") and self._tail.endswith(b"\n"))
+            data = self._normalize_line_ends(data)
+        # Join only where an event may end, so that an event of many lines is not copied for each line.
+        ends = b"\n\n" in data or (data.startswith(b"\n") and self._buffer.endswith(b"\n"))
         if not ends or self._bare:
-            self._tail.hold(data)
+            self._buffer.append(data)
             return
-        *blocks, rest = self._tail.join(data).split(b"\n\n")
+        *blocks, rest = self._buffer.take(data).split(b"\n\n")
         for block in blocks:
             yield from self._event(block)
         if rest:
-            self._tail.hold(rest)
+            self._buffer.append(rest)
 
     def close(self) -> Iterator[Frame]:
-        yield from self._event(self._tail.join().removesuffix(b"\n"))
+        yield from self._event(self._buffer.take().removesuffix(b"\n"))
 
     def _start(self, data: bytes) -> bytes:
-        """Take the BOM away and see whether this is a stream at all."""
-        if not self._marked:
-            data = self._tail.join(data)
+        """Remove the BOM and leading white space, and detect a JSON body."""
+        if not self._bom_checked:
+            data = self._buffer.take(data)
             if len(data) < len(_BOM) and _BOM.startswith(data):
-                self._tail.hold(data)
+                self._buffer.append(data)
                 return b""
             data = data.removeprefix(_BOM)
-            self._marked = True
+            self._bom_checked = True
         data = data.lstrip()
         self._started = bool(data)
-        # No field's name begins so: it is a whole JSON body, one frame up to its end.
+        # The name of a field cannot begin with a bracket: the body is JSON, and one frame.
         self._bare = data[:1] in (b"{", b"[")
         return data
 
-    def _unify(self, data: bytes) -> bytes:
-        """Make every line end LF. A CRLF may be cut in two, so a CR's LF is awaited in the next piece."""
+    def _normalize_line_ends(self, data: bytes) -> bytes:
+        """Replace every end of a line by LF. The LF of a CRLF may arrive with the next data."""
         if self._after_cr and data:
             data = data.removeprefix(b"\n")
             self._after_cr = False
@@ -97,7 +96,7 @@ class SSEFramer:
 
 
 def _parse(block: bytes) -> Frame | None:
-    """The event that a block of lines is, if it is more than comments."""
+    """Return the event of a block of lines; None of a block of comments."""
     if block[:1] in (b"{", b"["):
         return Frame(block, bare=True)
     data: list[bytes] = []

@@ -19,7 +19,7 @@ import aiohttp
 from aiohttp import WSMsgType
 
 from bridge.core.errors import UpstreamError, UpstreamFailure
-from bridge.framing.length_delimited import message
+from bridge.framing.length_delimited import encode_message
 from bridge.upstream.response import read_all
 from bridge.upstream.timeouts import Deadline
 from bridge.upstream.websocket_connect import HandshakeRejected, WebSocketConnector
@@ -105,7 +105,7 @@ class WebSocketResponse:
         while True:
             match received.type:
                 case WSMsgType.TEXT | WSMsgType.BINARY:
-                    yield message(received.data)
+                    yield encode_message(received.data)
                 case WSMsgType.PING | WSMsgType.PONG:
                     pass
                 case WSMsgType.CLOSE if received.data in _NORMAL_CLOSE_CODES:

@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
 
 def run(framing: str, pieces: Iterable[bytes], limit: int = LIMIT) -> Outcome:
     """Feed a body, piece by piece."""
-    framer = FRAMINGS[framing](limit)
+    framer = FRAMINGS[framing].framer(limit)
     frames: list[Frame] = []
     try:
         for piece in pieces:

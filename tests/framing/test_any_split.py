@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.framing import FRAMINGS
-from bridge.framing.buffer import Tail
+from bridge.framing.buffer import FrameBuffer
 from tests.framing.splits import cut, cuts, pieces_of, run
 
 # What means something to some framer, and what looks as if it did.
@@ -127,24 +127,24 @@ def test_a_frame_in_many_pieces_is_joined_once(
     framing: str, begin: bytes, piece: bytes, end: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied = 0
-    whole = Tail.join
+    original = FrameBuffer.take
 
-    def join(tail: Tail, data: bytes = b"") -> bytes:
+    def take(buffer: FrameBuffer, data: bytes = b"") -> bytes:
         nonlocal copied
-        copied += tail.size
-        return whole(tail, data)
+        copied += buffer.size
+        return original(buffer, data)
 
-    monkeypatch.setattr(Tail, "join", join)
+    monkeypatch.setattr(FrameBuffer, "take", take)
     body = [begin, *[piece] * 1000, end]
     outcome = run(framing, body)
     assert outcome.error is None
     assert copied <= sum(map(len, body))
 
 
-def test_a_tail_is_empty_once_joined() -> None:
-    tail = Tail(10)
-    tail.hold(b"ab")
-    tail.hold(b"")
-    tail.hold(b"c")
-    assert (tail.size, tail.endswith(b"c"), tail.join(b"d")) == (3, True, b"abcd")
-    assert (tail.size, tail.endswith(b"c"), tail.join(b"d")) == (0, False, b"d")
+def test_a_buffer_is_empty_once_taken() -> None:
+    buffer = FrameBuffer(10)
+    buffer.append(b"ab")
+    buffer.append(b"")
+    buffer.append(b"c")
+    assert (buffer.size, buffer.endswith(b"c"), buffer.take(b"d")) == (3, True, b"abcd")
+    assert (buffer.size, buffer.endswith(b"c"), buffer.take(b"d")) == (0, False, b"d")

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.core import json
-from bridge.framing import MESSAGES
-from bridge.framing.length_delimited import message
+from bridge.framing import MESSAGE_FRAMINGS
+from bridge.framing.length_delimited import encode_message
 from tests.framing.event_stream_encoder import (
     Byte,
     Header,
@@ -201,13 +201,13 @@ def test_headers_that_cannot_be_read(fault: str) -> None:
 
 @pytest.mark.parametrize("size", [1, 5, 1000])
 @pytest.mark.parametrize("over", [-1, 0, 1, 2, 50])
-@pytest.mark.parametrize("framing", MESSAGES)
+@pytest.mark.parametrize("framing", MESSAGE_FRAMINGS)
 def test_the_limit_is_exact(framing: str, over: int, size: int) -> None:
     limit = 40
     payload = b"x" * (limit + over)
     named = header("a", "b")
     bodies = {
-        "websocket": [message(payload)],
+        "websocket": [encode_message(payload)],
         "eventstream": [packed(b"", payload), packed(named, payload[len(named) :])],
     }
     for body in bodies[framing]:
@@ -234,7 +234,7 @@ MESSAGE_BODIES = st.lists(st.binary(max_size=30), max_size=6)
 @example([b"", b" ", b"\n"], [1, 2, 3], 12, 0)
 def test_cuts_never_matter(said: list[bytes], places: list[int], limit: int, lost: int) -> None:
     """Whole, cut, and cut off; within the limit and over it."""
-    for framing, encode in (("websocket", message), ("eventstream", lambda data: event("e", data))):
+    for framing, encode in (("websocket", encode_message), ("eventstream", lambda data: event("e", data))):
         body = b"".join(map(encode, said))
         body = body[: max(len(body) - lost, 0)]
         outcome = run(framing, [body], limit)
@@ -244,13 +244,13 @@ def test_cuts_never_matter(said: list[bytes], places: list[int], limit: int, los
 
 def test_what_a_websocket_brings() -> None:
     said = [b'{"a":1}', b"\n", b" ", b"", "☃".encode(), b"{", b"\0" * 300]
-    found = frames("websocket", b"".join(map(message, said)))
+    found = frames("websocket", b"".join(map(encode_message, said)))
     # A line break may be a piece of the text; a message of nothing is a keep-alive.
     assert [frame.data for frame in found] == [data for data in said if data]
 
 
 @pytest.mark.parametrize("lost", range(1, 8))
 def test_what_a_websocket_brings_is_whole(lost: int) -> None:
-    outcome = run("websocket", [message(b"one") + message(b"two")[:-lost]])
+    outcome = run("websocket", [encode_message(b"one") + encode_message(b"two")[:-lost]])
     assert [frame.data for frame in outcome.frames] == [b"one"]
     assert outcome.kind == (None if lost == 7 else "disconnect")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from bridge.core import json
 from bridge.core.errors import UpstreamError
-from bridge.framing import INNER, framer
-from bridge.framing.length_delimited import message
+from bridge.framing import FRAMINGS, INNER_FRAMINGS, make_framer
+from bridge.framing.length_delimited import encode_message
 from tests.framing.event_stream_encoder import encoded, event
 from tests.framing.splits import LIMIT, Outcome, cut, cuts, pieces_of
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from bridge.core.frames import Frame
 
 OUTER: dict[str, Callable[[bytes], bytes]] = {
-    "websocket": message,
+    "websocket": encode_message,
     "eventstream": lambda payload: event("chunk", payload),
 }
 
 
 def run(outer: str, inner: str, pieces: Iterable[bytes], limit: int = LIMIT) -> Outcome:
     """Feed a body, piece by piece."""
-    cutting = framer(outer, inner, limit)
+    cutting = make_framer(FRAMINGS[outer], inner, limit)
     frames: list[Frame] = []
     try:
         for piece in pieces:
@@ -90,7 +90,7 @@ def test_what_is_no_base64_is_told(outer: str, payload: bytes) -> None:
 
 def test_a_failure_is_plain_json_whatever_the_others_are() -> None:
     failure = encoded({":message-type": "exception", ":exception-type": "x"}, b'{"message":"no"}')
-    for inner in INNER:
+    for inner in INNER_FRAMINGS:
         [frame] = run("eventstream", inner, pieces_of(failure, 3)).frames
         assert frame.data == b'{"message":"no"}'
         assert (frame.fields["event"], frame.fields[":exception-type"]) == ("error", "x")
@@ -140,7 +140,7 @@ def test_the_limit_holds_of_what_messages_make_together(outer: str, inner: str) 
 
 
 @pytest.mark.parametrize("outer", OUTER)
-@pytest.mark.parametrize("inner", INNER)
+@pytest.mark.parametrize("inner", INNER_FRAMINGS)
 @given(
     st.lists(
         st.one_of(

@@ -151,7 +151,7 @@ def test_the_two_halves_of_a_crlf_are_one_end_of_line() -> None:
 
 
 def test_a_frame_leaves_as_soon_as_its_blank_line_is_there() -> None:
-    framer = FRAMINGS["sse"](100)
+    framer = FRAMINGS["sse"].framer(100)
     assert list(framer.feed(b"data: a\n")) == []
     assert list(framer.feed(b"\n")) == [Frame(b"a")]
     assert list(framer.feed(b"data: b\r\n\r")) == [Frame(b"b")]

@@ -174,7 +174,7 @@ def hold_success(conversation: Conversation, wanted: Success, told: Told) -> Non
     assert told.reasoning == wanted.reasoning
     assert told.tool_calls == wanted.tool_calls
     rule = conversation.exchange().route.response.streaming
-    if conversation.streams and wanted.chunks is not None and (rule is None or rule.framing != "text"):
+    if conversation.streams and wanted.chunks is not None and (rule is None or rule.framing.name != "text"):
         assert told.chunks == wanted.chunks
     usage = told.usage.model_dump() if told.usage else None
     assert (usage and {name: usage[name] for name in wanted.usage or usage}) == wanted.usage

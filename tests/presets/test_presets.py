@@ -13,7 +13,6 @@ import yaml
 from bridge.cli.check import check_sample
 from bridge.cli.presets import summaries
 from bridge.core.errors import ConfigError
-from bridge.framing import MESSAGES
 from bridge.loader import read_presets
 from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.spec import ABSENT
@@ -100,7 +99,7 @@ def test_the_samples_hold_on_the_preset_as_it_stands(name: str) -> None:
     assert len(asked) > 1
     # What is binary on the wire stands in no sample; its case has it.
     unread = [sample for _, sample in route.samples if sample.receives is ABSENT]
-    assert not unread or route.response.streaming is None or route.response.streaming.framing in MESSAGES
+    assert not unread or route.response.streaming is None or route.response.streaming.framing.has_messages
     assert [fault for _, sample in route.samples for fault in check_sample(route, sample)] == []
 
 

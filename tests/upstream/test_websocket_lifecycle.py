@@ -10,7 +10,7 @@ import pytest
 
 from bridge.exchange.exchange import Exchange
 from bridge.exchange.request_context import RequestContext
-from bridge.framing.length_delimited import message
+from bridge.framing.length_delimited import encode_message
 from bridge.openai.endpoints import CHAT
 from bridge.upstream.client import UpstreamClient
 from tests.raw_client import HELLO, Answer, bridge, table_of
@@ -257,4 +257,4 @@ async def test_what_was_said_before_it_closed_is_read() -> None:
                 await socket.close()
         finally:
             await connections.close()
-        assert b"".join(pieces) == message(b'{"text": "hel"}') + message(b'{"text": "lo"}')
+        assert b"".join(pieces) == encode_message(b'{"text": "hel"}') + encode_message(b'{"text": "lo"}')

@@ -22,7 +22,7 @@ from bridge.exchange.decode.frame_document import (
 )
 from bridge.exchange.decode.response_reader import ResponseReader
 from bridge.expressions.scope import Scope
-from bridge.framing import FRAMINGS, framer
+from bridge.framing import SSE, make_framer
 from bridge.framing.delimited import LineFramer
 from bridge.framing.sse import SSEFramer
 from bridge.openai.error_bodies import excerpt, has_error
@@ -85,7 +85,7 @@ class ResponseDecoder:
             self._state = _State.FAILURE
         elif (rule := self._course.stream_rule) is not None:
             self._state = _State.STREAM
-            self._framer = framer(rule.framing, rule.inner, self._course.route.limits.frame)
+            self._framer = make_framer(rule.framing, rule.inner, self._course.route.limits.frame)
 
     @property
     def skippable_bytes(self) -> int:
@@ -300,7 +300,7 @@ class ResponseDecoder:
         """Raise why the server answered with a status that is no success."""
         doc, _ = parse_json(body)
         if doc is INVALID_JSON and body.startswith(b"data:"):  # some servers keep to SSE even here
-            frame = next(iter(FRAMINGS["sse"](_MOST_OF_A_FAILURE).feed(body + b"\n\n")), None)
+            frame = next(iter(SSE.framer(_MOST_OF_A_FAILURE).feed(body + b"\n\n")), None)
             doc, _ = document(frame, as_text=False) if frame else (MISSING, None)
         scope = Scope(MISSING if doc is INVALID_JSON else doc, headers=self._headers)
         raise self._course.route.response.errors.error(self._status, scope, body.decode("utf-8", "replace"))

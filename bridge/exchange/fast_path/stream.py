@@ -50,13 +50,17 @@ class StreamFastPath:
     def for_call(cls, course: EndpointPlan, answering: ResponseDecoder) -> StreamFastPath | None:
         """The fast lane of an answer that can have one."""
         route, stream = course.route, course.stream_rule
-        if stream is None or route.response.fast_text_path is None or stream.framing not in FRAME_DELIMITERS:
+        if (
+            stream is None
+            or route.response.fast_text_path is None
+            or stream.framing.name not in FRAME_DELIMITERS
+        ):
             return None
         if course.route.callouts.session_id is not None or (
             route.response.openai_streaming and not course.endpoint.has_messages
         ):
             return None
-        return cls(course, answering, FRAME_DELIMITERS[stream.framing][1])
+        return cls(course, answering, FRAME_DELIMITERS[stream.framing.name][1])
 
     @property
     def is_exhausted(self) -> bool:
@@ -112,7 +116,7 @@ class StreamFastPath:
         if any(part.slot.read(Scope(doc)) is not MISSING for _, part in stream.answer.usage):
             return  # its counts must be noted
         around = reply.text_template(0) if isinstance(reply, ChunkEncoder) else _passed(doc, frame)
-        found = split_frame(frame, piece, stream.framing, path)
+        found = split_frame(frame, piece, stream.framing.name, path)
         if around is not None and found is not None:
             make = CumulativeFrameTemplate if stream.cumulative else FrameTemplate
             self._mould = make(found, around, self._course.route.limits.frame)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
+from bridge.framing import FRAMINGS
 from bridge.routes.rules.openai_defaults import OPENAI_STREAM, OPENAI_WHOLE
 from bridge.routes.rules.response_rules import ErrorRule, ResponseRule, StreamRule
 from bridge.routes.rules.settings import ABSENT
@@ -55,7 +56,7 @@ def compile_stream(spec: RouteSpec, tools: ToolFormat | None) -> StreamRule | No
         answer=_answer_rule(stream)
         .inherit_from(inherited, _said(stream))
         .with_tool_format(tools, _said(stream, response)),
-        framing=stream.framing,
+        framing=FRAMINGS[stream.framing],
         inner=stream.inner,
         cumulative=stream.mode == "cumulative",
         text_data=stream.data == "text",

@@ -11,7 +11,7 @@ from bridge.config.records import Record
 from bridge.config.value_types import INVALID
 from bridge.core import json
 from bridge.core.strings import Interpolated
-from bridge.framing import MESSAGES
+from bridge.framing import FRAMINGS, MESSAGE_FRAMINGS
 from bridge.prompts import PROMPTS, template_prompt, tokenizer_prompt
 from bridge.routes.compile.auth import compile_auth, compile_dynamic_auth
 from bridge.routes.compile.callouts import CalloutCompiler
@@ -165,9 +165,9 @@ class RouteCompiler:
         spec = self._spec.stream
         if not isinstance(spec, StreamSpec):
             return outgoing
-        if spec.inner != "json" and spec.framing not in MESSAGES:
+        if spec.inner != "json" and spec.framing not in MESSAGE_FRAMINGS:
             at = self._at("stream", "inner")
-            wanted = " or ".join(f"`framing: {one}`" for one in MESSAGES)
+            wanted = " or ".join(f"`framing: {one}`" for one in MESSAGE_FRAMINGS)
             self._problems.add(
                 at.place, at.path, f"`inner` beside `framing: {spec.framing}`", expected=wanted
             )
@@ -188,7 +188,7 @@ class RouteCompiler:
             headers=_merged(outgoing.headers, spec.headers or {}, own),
             query={**outgoing.query, **(spec.query or {})},
             body=body,
-            websocket=self._spec.limits.frame if spec.framing == "websocket" else None,
+            websocket=self._spec.limits.frame if FRAMINGS[spec.framing].is_websocket else None,
         )
 
     def _merged_request(self) -> Any:
@@ -253,7 +253,7 @@ _KEYS = (
 
 
 def _schemes(stream: StreamRule | None) -> tuple[str, ...]:
-    return ("ws", "wss", "http", "https") if stream and stream.framing == "websocket" else ("http", "https")
+    return ("ws", "wss", "http", "https") if stream and stream.framing.is_websocket else ("http", "https")
 
 
 def _merged(*mappings: Any) -> dict[str, Any]:

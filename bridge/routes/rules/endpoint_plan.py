@@ -204,7 +204,7 @@ class EndpointPlan:
     def _accept(self) -> str:
         if self.stream_rule is None:
             return "application/json, */*;q=0.5"
-        return "text/event-stream" if self.stream_rule.framing == "sse" else "*/*"
+        return self.stream_rule.framing.accept
 
 
 def _excluded(rule: ResponseRule) -> tuple[Extractor, ...]:

@@ -14,12 +14,14 @@ from bridge.core.deltas import MISSING, as_finish_reason
 from bridge.expressions.conditions import compile_when, values_equal
 from bridge.expressions.extractors import Extractor, compile_slot
 from bridge.expressions.paths import Path, compile_path, is_path
+from bridge.framing import SSE
 from bridge.openai.endpoints import ENDPOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from bridge.expressions.scope import RuleErrors, Scope
+    from bridge.framing import Framing
     from bridge.tool_formats import ToolFormat
 
 __all__ = [
@@ -170,7 +172,7 @@ class StreamRule:
     """
 
     answer: ResponseRule
-    framing: str = "sse"
+    framing: Framing = SSE
     inner: str = "json"
     cumulative: bool = False
     text_data: bool = False

@@ -6,7 +6,7 @@ from typing import Any
 
 from bridge.config.records import Record, Shorthand, option, record
 from bridge.config.value_types import TEXT, Keyword
-from bridge.framing import FRAMINGS, INNER
+from bridge.framing import FRAMINGS, INNER_FRAMINGS
 from bridge.routes.rules.settings import ABSENT, METHOD, URL
 from bridge.routes.spec.requests import HEADERS, RequestSpec
 from bridge.routes.spec.value_types import (
@@ -71,7 +71,7 @@ class ResponseSpec(AnswerSpec):
 class StreamSpec(AnswerSpec):
     framing: str = option(Keyword(FRAMINGS), "how the bytes are cut into frames", default="sse")
     inner: str = option(
-        Keyword(INNER), "what the messages of a websocket or an event stream carry", default="json"
+        Keyword(INNER_FRAMINGS), "what the messages of a websocket or an event stream carry", default="json"
     )
     url: str | None = option(URL, "the URL when streaming", default=None)
     path: str | None = option(TEXT, "the path when streaming", default=None)
