@@ -94,7 +94,7 @@ FAULTS = {
     "ends inside of a message": (
         [*GOOD[:3], delta("more")[:-1]],
         "upstream_disconnect",
-        "middle of a message",
+        "ended inside a message",
     ),
     "has a wrong checksum": ([*GOOD[:3], delta("more")[:-1] + b"\0"], "upstream_garbled", "checksum"),
     "lies about its length": ([*GOOD[:3], packed(b"", b"{}", total=2**31)], "upstream_limit", "limits.frame"),
