@@ -148,7 +148,7 @@ class Callouts:
         while True:
             scope = self._check_response(heard)
             self._begun = begins
-            if call.until is None or call.until(scope):
+            if call.until is None or call.until.holds(scope):
                 break
             pause = yield from self._paused(call, begun, heard.at, pause)
             heard = yield from self._again(call)
@@ -175,7 +175,7 @@ class Callouts:
             # A job that has failed need not be cancelled; one whose server is busy goes on.
             self._over = heard.status not in _TRANSIENT_STATUSES
             scope = self._check_response(heard)
-            there = poll.until is None or poll.until(scope)
+            there = poll.until is None or poll.until.holds(scope)
             self._over = there
             if there or leg.course.stream_rule is not None:
                 yield DeliverResponse(heard)

@@ -1,100 +1,130 @@
-"""`when`: a mapping of key to match, all of which must hold, or a list of such mappings, any of which.
+"""Conditions of `when`, `only`, `skip`, `done` and `until`, compiled to closures.
 
-    {$.code: {not: 0}}      {event: [message, delta]}      [{$.a: 1, $.b: {exists: true}}, {$.c: {above: 3}}]
+    {$.code: {not: 0}}                                        the one test must hold
+    {event: [message, delta], $.code: 0}                      every test must hold
+    [{$.a: 1, $.b: {exists: true}}, {$.c: {above: 3}}]        the tests of any mapping must hold
 
-A key is a path, or the name of an SSE field. On what is missing only `{exists: false}` holds. A path that
-can match more holds when any of its matches does.
+A key is a path, or the name of an SSE field. If a value is missing, only `{exists: false}` holds. A test of a
+path with several matches holds if any match passes.
 """
 
 from __future__ import annotations
 
 import operator
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.deltas import MISSING
-from bridge.expressions.paths import compile_path, is_path
+from bridge.expressions.paths import Path, compile_path, is_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.expressions.scope import RuleErrors, Scope
 
-    Condition = Callable[[Scope], bool]
+    Holds = Callable[[Scope], bool]
     Match = Callable[[Any], bool]
 
-__all__ = ["compile_match", "compile_when", "values_equal"]
+__all__ = ["Condition", "compile_match", "compile_when", "values_equal"]
 
 
-def compile_when(value: Any, faults: RuleErrors, *, fields: bool = True) -> Condition:
-    """Compile a `when`. `fields`: whether SSE fields can be read where it is used."""
-    if isinstance(value, list):
-        if not value:
-            faults.add("an empty list never holds", expected="a mapping of path to match")
-        return _any([compile_when(item, faults.below(n), fields=fields) for n, item in enumerate(value)])
-    if not isinstance(value, dict) or not value:
-        faults.add(
-            "no condition",
-            expected="a mapping of path to match, such as {$.code: {not: 0}}, or a list of such",
-        )
-        return _never
-    tests = [_compile_test(key, match, faults.below(key), fields) for key, match in value.items()]
-    return tests[0] if len(tests) == 1 else _all(tests)
+class Condition(NamedTuple):
+    """A compiled condition."""
+
+    holds: Callable[[Scope], bool]
+    paths: tuple[Path, ...]  # every path that the condition reads
+
+    @property
+    def reads(self) -> frozenset[str | None]:
+        """Return the members of the document that the condition reads; None: possibly every member."""
+        return frozenset(path.head for path in self.paths if not path.on_item)
 
 
-def compile_match(value: Any, faults: RuleErrors) -> Match:
-    """Compile what one value is held against: a value, a list of values, or a mapping of tests."""
+def compile_when(value: Any, errors: RuleErrors, *, fields: bool = True) -> Condition:
+    """Compile a condition; `fields` is whether a key may name an SSE field."""
+    paths: list[Path] = []
+    return Condition(_compile(value, errors, paths, fields), tuple(paths))
+
+
+def compile_match(value: Any, errors: RuleErrors) -> Match:
+    """Compile the right side of a test: a value, a list of values, or a mapping of operators."""
     if isinstance(value, list):
         return lambda found: any(values_equal(found, item) for item in value)
     if isinstance(value, str):
         return lambda found: bool(found == value)
     if not isinstance(value, dict):
         return lambda found: values_equal(found, value)
-    faults.unknown(value, _TESTS)
-    tests = [_TESTS[name](wanted, faults.below(name)) for name, wanted in value.items() if name in _TESTS]
+    errors.unknown(value, _OPERATORS)
+    tests = [
+        _OPERATORS[name](operand, errors.below(name)) for name, operand in value.items() if name in _OPERATORS
+    ]
     if not value:
-        faults.add("an empty match", expected=f"a value, a list of values, or some of {', '.join(_TESTS)}")
+        errors.add(
+            "an empty match", expected=f"a value, a list of values, or some of {', '.join(_OPERATORS)}"
+        )
     return tests[0] if len(tests) == 1 else lambda found: all(test(found) for test in tests)
 
 
-def values_equal(one: Any, other: Any) -> bool:
-    """Whether two JSON values are equal: 1 is 1.0, true is not 1."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    return bool(one == other)
+def values_equal(left: Any, right: Any) -> bool:
+    """Return whether two JSON values are equal: 1 equals 1.0, true does not equal 1."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    return bool(left == right)
 
 
-def _compile_test(key: Any, match: Any, faults: RuleErrors, fields: bool) -> Condition:  # noqa: FBT001
-    source, many = _compile_key(key, faults, fields)
-    holds = compile_match(match, faults)
+def _compile(value: Any, errors: RuleErrors, paths: list[Path], fields: bool) -> Holds:  # noqa: FBT001
+    if isinstance(value, list):
+        if not value:
+            errors.add("an empty list never holds", expected="a mapping of path to match")
+        return _any([_compile(item, errors.below(n), paths, fields) for n, item in enumerate(value)])
+    if not isinstance(value, dict) or not value:
+        errors.add(
+            "no condition",
+            expected="a mapping of path to match, such as {$.code: {not: 0}}, or a list of such",
+        )
+        return _never
+    tests = [_compile_test(key, match, errors.below(key), paths, fields) for key, match in value.items()]
+    return tests[0] if len(tests) == 1 else _all(tests)
+
+
+def _compile_test(key: Any, match: Any, errors: RuleErrors, paths: list[Path], fields: bool) -> Holds:  # noqa: FBT001
+    source, many = _compile_key(key, errors, paths, fields)
+    matches = compile_match(match, errors)
     if not many:
-        return lambda scope: holds(source(scope))
+        return lambda scope: matches(source(scope))
 
     def test(scope: Scope) -> bool:
         found = source(scope)
-        return holds(found) if found is MISSING else any(holds(item) for item in found)
+        return matches(found) if found is MISSING else any(matches(item) for item in found)
 
     return test
 
 
-def _compile_key(key: Any, faults: RuleErrors, fields: bool) -> tuple[Callable[[Scope], Any], bool]:  # noqa: FBT001
+def _compile_key(
+    key: Any,
+    errors: RuleErrors,
+    paths: list[Path],
+    fields: bool,  # noqa: FBT001
+) -> tuple[Callable[[Scope], Any], bool]:
+    """Return a function that reads a key's value, and whether the value is a list of matches."""
     if is_path(key):
         try:
             path = compile_path(key)
         except ValueError as error:
-            faults.add_key(str(error))
-            return _nothing, False
+            errors.add_key(str(error))
+            return _missing, False
+        paths.append(path)
         return path.find, path.many
     if fields and isinstance(key, str) and re.fullmatch(r"[\w:.-]+", key):
         return lambda scope: scope.fields.get(key, MISSING), False
-    faults.add_key(
+    errors.add_key(
         f"`{key}` is no path" + (" and no name of an SSE field" if fields else ""),
         expected="a path, such as $.code" + (", or an SSE field, such as event" if fields else ""),
     )
-    return _nothing, False
+    return _missing, False
 
 
-def _nothing(scope: Scope) -> Any:
+def _missing(scope: Scope) -> Any:
     return MISSING
 
 
@@ -102,52 +132,52 @@ def _never(scope: Scope) -> bool:
     return False
 
 
-def _all(tests: list[Condition]) -> Condition:
+def _all(tests: list[Holds]) -> Holds:
     return lambda scope: all(test(scope) for test in tests)
 
 
-def _any(tests: list[Condition]) -> Condition:
+def _any(tests: list[Holds]) -> Holds:
     return lambda scope: any(test(scope) for test in tests)
 
 
-def _not(wanted: Any, faults: RuleErrors) -> Match:
-    match = compile_match(wanted, faults)
-    if isinstance(wanted, str):
-        return lambda found: found is not MISSING and bool(found != wanted)
+def _not(operand: Any, errors: RuleErrors) -> Match:
+    match = compile_match(operand, errors)
+    if isinstance(operand, str):
+        return lambda found: found is not MISSING and bool(found != operand)
     return lambda found: found is not MISSING and not match(found)
 
 
-def _exists(wanted: Any, faults: RuleErrors) -> Match:
-    if not isinstance(wanted, bool):
-        faults.add(f"`{wanted}` is not allowed here", expected="true or false")
-    return lambda found: (found is not MISSING and found is not None) is wanted
+def _exists(operand: Any, errors: RuleErrors) -> Match:
+    if not isinstance(operand, bool):
+        errors.add(f"`{operand}` is not allowed here", expected="true or false")
+    return lambda found: (found is not MISSING and found is not None) is operand
 
 
-def _compared(compare: Callable[[Any, Any], bool]) -> Callable[[Any, RuleErrors], Match]:
-    def compile_limit(wanted: Any, faults: RuleErrors) -> Match:
-        if not isinstance(wanted, int | float) or isinstance(wanted, bool):
-            faults.add(f"`{wanted}` is not allowed here", expected="a number")
+def _comparison(compare: Callable[[Any, Any], bool]) -> Callable[[Any, RuleErrors], Match]:
+    def compile_comparison(operand: Any, errors: RuleErrors) -> Match:
+        if not isinstance(operand, int | float) or isinstance(operand, bool):
+            errors.add(f"`{operand}` is not allowed here", expected="a number")
             return lambda found: False
         return lambda found: (
-            isinstance(found, int | float) and not isinstance(found, bool) and compare(found, wanted)
+            isinstance(found, int | float) and not isinstance(found, bool) and compare(found, operand)
         )
 
-    return compile_limit
+    return compile_comparison
 
 
-def _matches(wanted: Any, faults: RuleErrors) -> Match:
+def _matches(operand: Any, errors: RuleErrors) -> Match:
     try:
-        pattern = re.compile(wanted)
+        pattern = re.compile(operand)
     except (re.error, TypeError, OverflowError, RecursionError) as error:
-        faults.add(f"no regular expression: {error}")
+        errors.add(f"no regular expression: {error}")
         return lambda found: False
     return lambda found: isinstance(found, str) and pattern.search(found) is not None
 
 
-_TESTS: dict[str, Callable[[Any, RuleErrors], Match]] = {
+_OPERATORS: dict[str, Callable[[Any, RuleErrors], Match]] = {
     "not": _not,
     "exists": _exists,
-    "above": _compared(operator.gt),
-    "below": _compared(operator.lt),
+    "above": _comparison(operator.gt),
+    "below": _comparison(operator.lt),
     "matches": _matches,
 }

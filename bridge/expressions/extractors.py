@@ -29,23 +29,25 @@ SOURCES = ("path", "header", "field", "const")
 
 
 class Extractor(NamedTuple):
-    """A compiled slot: `read(scope)` gives a value, not null, or MISSING.
+    """A compiled slot."""
 
-    `paths` are those it looks at, for messages. `plain`: it is one path and nothing else. `whole`: it reads
-    the whole document, `$`.
-    """
+    read: Callable[[Scope], Any]  # returns a value other than null, or MISSING
+    sources: tuple[Path, ...]  # the paths that values come from
+    condition_paths: tuple[Path, ...] = ()  # the paths that conditions of the slot read
+    plain: bool = False  # the slot is one path and nothing else
 
-    read: Callable[[Scope], Any]
-    paths: tuple[Path, ...]
-    plain: bool = False
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Return every path that the slot reads."""
+        return self.sources + self.condition_paths
 
     @property
     def whole(self) -> bool:
-        """Whether the document itself is the value, so that it need not be JSON."""
-        return any(path.steps == () and not path.on_item for path in self.paths)
+        """Return whether the document itself may be the value, so that the document need not be JSON."""
+        return any(path.steps == () and not path.on_item for path in self.sources)
 
     def __str__(self) -> str:
-        return " or ".join(path.text for path in self.paths)
+        return " or ".join(path.text for path in self.sources)
 
 
 def compile_slot(value: Any, faults: RuleErrors, *, extra: tuple[str, ...] = ()) -> Extractor:
@@ -87,14 +89,19 @@ def _first(slots: list[Extractor]) -> Extractor:
                 return found
         return MISSING
 
-    return Extractor(read, tuple(path for slot in slots for path in slot.paths))
+    return Extractor(
+        read,
+        tuple(path for slot in slots for path in slot.sources),
+        tuple(path for slot in slots for path in slot.condition_paths),
+    )
 
 
 def _mapping_slot(options: dict[Any, Any], faults: RuleErrors, extra: tuple[str, ...]) -> Extractor:
     faults.unknown(options, (*SOURCES, "default", "when", *ADJUSTMENTS, *extra))
     source = _source(options, faults)
     adjust = compile_adjustments(options, faults)
-    holds = compile_when(options["when"], faults.below("when")) if "when" in options else None
+    when = compile_when(options["when"], faults.below("when")) if "when" in options else None
+    holds = when and when.holds
     default = options.get("default", MISSING)
     inner = source.read
 
@@ -109,7 +116,7 @@ def _mapping_slot(options: dict[Any, Any], faults: RuleErrors, extra: tuple[str,
                 found = passing if default is MISSING else default
         return MISSING if found is None else found
 
-    return Extractor(read, source.paths)
+    return Extractor(read, source.sources, when.paths if when else ())
 
 
 def _source(options: dict[Any, Any], faults: RuleErrors) -> Extractor:

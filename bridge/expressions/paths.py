@@ -49,8 +49,24 @@ class Path(NamedTuple):
     steps: tuple[Step, ...] | None
     head: str | None
 
+    def overlaps(self, other: Path) -> bool:
+        """Return whether one of two paths may lead to a value within the other's value."""
+        if self.head is None or other.head is None or self.on_item or other.on_item:
+            return True
+        if self.steps is None or other.steps is None:
+            return self.head == other.head
+        return not any(map(_differ, self.steps, other.steps))
+
     def __str__(self) -> str:
         return self.text
+
+
+def _differ(left: Step, right: Step) -> bool:
+    """Return whether two steps from one value lead to two values."""
+    if isinstance(left, int) and isinstance(right, int):
+        # An index from the end may be any index from the start.
+        return left != right and min(left, right) >= 0
+    return left != right
 
 
 def is_path(value: Any) -> bool:

@@ -9,7 +9,7 @@ mapping around it stays. A mapping with a `$` key is an instruction: `$path`, `$
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import MISSING
 from bridge.core.strings import is_template, key_text
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Build = Callable[[Scope], Any]
 
-__all__ = ["RequestCondition", "ValueTemplate", "compile_asked", "compile_body", "compile_text"]
+__all__ = ["ValueTemplate", "compile_body", "compile_text"]
 
 
 class ValueTemplate:
@@ -47,20 +47,6 @@ class ValueTemplate:
     def __call__(self, scope: Scope) -> Any:
         """Build the value; MISSING where nothing was found for it."""
         return self._build(scope)
-
-
-class RequestCondition(NamedTuple):
-    """A condition on the request document. `reads`: the members it looks at."""
-
-    holds: Callable[[Scope], bool]
-    reads: frozenset[str | None]
-
-
-def compile_asked(value: Any, faults: RuleErrors) -> RequestCondition:
-    """Compile a `when` over the request document."""
-    compiler = _Compiler()
-    holds = compiler.when(value, faults)
-    return RequestCondition(holds, frozenset(compiler.reads))
 
 
 def compile_body(value: Any, faults: RuleErrors) -> ValueTemplate:
@@ -238,11 +224,9 @@ class _Compiler:
         return lambda scope: then(scope) if holds(scope) else other(scope)
 
     def when(self, value: Any, faults: RuleErrors) -> Callable[[Scope], bool]:
-        for mapping in value if isinstance(value, list) else [value]:
-            for key in mapping if isinstance(mapping, dict) else []:
-                if is_path(key):
-                    self._path(key, type(faults)(), passes=False)  # noted as read; faults come below
-        return compile_when(value, faults, fields=False)
+        condition = compile_when(value, faults, fields=False)
+        self.reads |= condition.reads
+        return condition.holds
 
     def _when(self, value: dict[Any, Any], faults: RuleErrors) -> Callable[[Scope], bool] | None:
         return self.when(value["when"], faults.below("when")) if "when" in value else None

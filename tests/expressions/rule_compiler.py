@@ -50,7 +50,7 @@ def holds(when: str, doc: Any = None, fields: Mapping[str, str] | None = None) -
     faults = RuleErrors()
     condition = compile_when(read(when), faults)
     assert not faults.found, faults.found
-    return condition(Scope(doc, fields=fields or {}))
+    return condition.holds(Scope(doc, fields=fields or {}))
 
 
 def builder(template: str) -> ValueTemplate:

@@ -192,7 +192,7 @@ def test_what_is_no_condition_is_told_with_the_way_to_it(when: str, at: tuple[st
     faults = RuleErrors()
     condition = compile_when(read(when), faults)
     assert [fault.at for fault in faults.found] == [at]
-    assert condition(Scope(DOC)) in {True, False}
+    assert condition.holds(Scope(DOC)) in {True, False}
 
 
 def test_a_field_is_no_key_where_no_frames_are_read() -> None:
@@ -226,5 +226,7 @@ MATCHES = st.one_of(
 )
 def test_any_condition_on_any_document_says_yes_or_no(when: list[dict[str, Any]], doc: Any) -> None:
     condition = compile_when(when, RuleErrors())
-    assert condition(Scope(doc)) in {True, False}
-    assert condition(Scope(doc)) == any(compile_when(one, RuleErrors())(Scope(doc)) for one in when)
+    assert condition.holds(Scope(doc)) in {True, False}
+    assert condition.holds(Scope(doc)) == any(
+        compile_when(one, RuleErrors()).holds(Scope(doc)) for one in when
+    )

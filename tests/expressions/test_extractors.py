@@ -143,8 +143,11 @@ def test_options_of_the_place_are_let_through() -> None:
 
 
 def test_what_a_slot_looks_at_is_known() -> None:
-    compiled = compile_slot(read("[$.a, {path: '$.b[0]'}, {const: 1}, $item.c]"), RuleErrors())
-    assert [path.text for path in compiled.paths] == ["$.a", "$.b[0]", "$item.c"]
+    compiled = compile_slot(
+        read("[$.a, {path: '$.b[0]', when: {$.d: 1}}, {const: 1}, $item.c]"), RuleErrors()
+    )
+    assert [path.text for path in compiled.sources] == ["$.a", "$.b[0]", "$item.c"]
+    assert [path.text for path in compiled.paths] == ["$.a", "$.b[0]", "$item.c", "$.d"]
     assert str(compiled) == "$.a or $.b[0] or $item.c"
     assert not compiled.whole
     assert compile_slot(read("[$.a, $]"), RuleErrors()).whole

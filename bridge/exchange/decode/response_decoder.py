@@ -181,11 +181,11 @@ class ResponseDecoder:
         scope = Scope(MISSING if doc is INVALID_JSON else doc, fields=frame.fields, headers=self._headers)
         self._check(scope, frame)
         self._note_session(scope)
-        if (rule.only and not rule.only(scope)) or (rule.skip and rule.skip(scope)):
+        if (rule.only and not rule.only.holds(scope)) or (rule.skip and rule.skip.holds(scope)):
             # Passed over, its slots are not read; that the server is done can be said here all the same.
-            return self._end(done=True) if rule.done and rule.done(scope) else []
+            return self._end(done=True) if rule.done and rule.done.holds(scope) else []
         if doc is INVALID_JSON:
-            if rule.done and rule.done(scope):
+            if rule.done and rule.done.holds(scope):
                 return self._end(done=True)
             raise UpstreamError(
                 UpstreamFailure.MALFORMED,
@@ -198,7 +198,7 @@ class ResponseDecoder:
         if rule.replace is not None and isinstance(instead := rule.replace.read(scope), str):
             self.finished = True  # what is held back is superseded too
             return [*deltas, self.reading.replace(instead)]
-        if self.reading.ended or (rule.done and rule.done(scope)):
+        if self.reading.ended or (rule.done and rule.done.holds(scope)):
             deltas += self._end(done=True)
         return deltas
 

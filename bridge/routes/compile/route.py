@@ -92,11 +92,13 @@ class RouteCompiler:
             self._problem(
                 "response", f"nothing here reads `{output}`, which the route serves", f"`{output}`, a slot"
             )
+        errors = compile_errors(spec)
+        session_id = spec.session.id if spec.session else None
         return ResponseRules(
             non_streaming=rule,
             streaming=stream,
-            errors=ErrorMapper(compile_errors(spec), own_key=spec.auth == "client"),
-            fast_text_path=independent_text_path(stream, self._node),
+            errors=ErrorMapper(errors, own_key=spec.auth == "client"),
+            fast_text_path=independent_text_path(stream, errors, session_id),
         )
 
     def _request(self, response: ResponseRules) -> RequestRules:

@@ -31,14 +31,14 @@ class ErrorMapper(NamedTuple):
     def match(self, scope: Scope) -> ErrorRule | None:
         """The rule by which a body or frame is a failure, whatever the HTTP status."""
         for rule in self.rules:
-            if rule.when is not None and rule.when(scope):
+            if rule.when is not None and rule.when.holds(scope):
                 return rule
         return None
 
     def error(self, status: int, scope: Scope, text: str, rule: ErrorRule | None = None) -> UpstreamError:
         """The failure that a body or frame reports: `text` is what it says literally."""
         if rule is None:
-            rule = next((one for one in self.rules if one.when is None or one.when(scope)), _NO_RULE)
+            rule = next((one for one in self.rules if one.when is None or one.when.holds(scope)), _NO_RULE)
         shown = parse_error_body(scope.doc, text, status)
         message = _word(rule.message, scope) or shown.message
         mapped = convert(rule.status.read(scope), "int") if rule.status else MISSING

@@ -14,11 +14,12 @@ from bridge.core.errors import RequestError
 from bridge.core.urls import append_query, encode_query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
+    from bridge.expressions.conditions import Condition
     from bridge.expressions.extractors import Extractor
     from bridge.expressions.scope import Scope
-    from bridge.expressions.templates import RequestCondition, ValueTemplate
+    from bridge.expressions.templates import ValueTemplate
     from bridge.routes.rules.auth_rules import DynamicAuth
     from bridge.routes.rules.body_rules import BodyRule
 
@@ -102,10 +103,10 @@ class Callout:
 
     at: str
     outgoing: RequestTemplate
-    when: RequestCondition | None = None
+    when: Condition | None = None
     url: Extractor | None = None
     values: tuple[tuple[str, Extractor], ...] = ()
-    until: Callable[[Scope], bool] | None = None
+    until: Condition | None = None
     every: float = 0.5
     timeout: float = 300.0
 

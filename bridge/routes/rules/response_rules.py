@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.deltas import MISSING, as_finish_reason
-from bridge.expressions.conditions import compile_when, values_equal
+from bridge.expressions.conditions import Condition, compile_when, values_equal
 from bridge.expressions.extractors import Extractor, compile_slot
 from bridge.expressions.paths import Path, compile_path, is_path
 from bridge.framing import SSE
 from bridge.openai.endpoints import ENDPOINTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from bridge.expressions.scope import RuleErrors, Scope
     from bridge.framing import Framing
@@ -158,7 +158,7 @@ class ResponseRule:
         """
         if inherited is None:
             return self
-        if "text" in said and not (self.text and any(path.on_item for path in self.text.slot.paths)):
+        if "text" in said and not (self.text and any(path.on_item for path in self.text.slot.sources)):
             said |= {"choices"}
         return replace(inherited, **{name: getattr(self, name) for name in said})
 
@@ -176,9 +176,9 @@ class StreamRule:
     inner: str = "json"
     cumulative: bool = False
     text_data: bool = False
-    only: Callable[[Scope], bool] | None = None
-    skip: Callable[[Scope], bool] | None = None
-    done: Callable[[Scope], bool] | None = None
+    only: Condition | None = None
+    skip: Condition | None = None
+    done: Condition | None = None
     done_literal: str = "[DONE]"
     done_promised: bool = False
     finish_ends: bool = False
@@ -189,7 +189,7 @@ class StreamRule:
 class ErrorRule:
     """One way in which the server reports failure. Without `when`: a non-2xx status."""
 
-    when: Callable[[Scope], bool] | None = None
+    when: Condition | None = None
     message: Extractor | None = None
     type: Extractor | None = None
     code: Extractor | None = None
@@ -223,6 +223,6 @@ def compile_choices(value: Any, faults: RuleErrors) -> Path | None:
         return None
 
 
-def compile_done(value: Any, faults: RuleErrors) -> str | Callable[[Scope], bool]:
+def compile_done(value: Any, faults: RuleErrors) -> str | Condition:
     """A literal, or a condition whose frame is still read."""
     return str(value) if isinstance(value, str) else compile_when(value, faults)

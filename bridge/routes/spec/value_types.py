@@ -5,13 +5,14 @@ The compilers of `bridge.expressions` know nothing of files; here their faults g
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bridge.config.value_types import INVALID, ValueType
 from bridge.expressions.conditions import compile_when
 from bridge.expressions.extractors import compile_slot
 from bridge.expressions.scope import RuleErrors
-from bridge.expressions.templates import compile_asked, compile_body, compile_text
+from bridge.expressions.templates import compile_body, compile_text
 from bridge.routes.rules.response_rules import (
     FinishSlot,
     TextSlot,
@@ -133,7 +134,7 @@ CHOICES = CompiledValue(compile_choices, "the path of a list, such as $.results[
 CONDITION = CompiledValue(
     compile_when, "a mapping of path to match, such as {$.code: {not: 0}}, or a list of such", (dict, list)
 )
-REQUEST_CONDITION = CompiledValue(compile_asked, CONDITION.expected, (dict, list))
+REQUEST_CONDITION = CompiledValue(partial(compile_when, fields=False), CONDITION.expected, (dict, list))
 DONE = CompiledValue(compile_done, "a literal, such as [DONE], or a mapping of path to match")
 TEMPLATE = CompiledValue(
     lambda value, faults: compile_text(_text(value), faults),
