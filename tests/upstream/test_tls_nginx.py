@@ -140,7 +140,7 @@ async def test_a_certificate_that_has_expired(tmp_path: Path) -> None:
 async def test_the_name_that_is_expected_is_asked_for(tmp_path: Path) -> None:
     """A server of many names is told which of them is meant."""
     text = 'if ($ssl_server_name != "server.test") { return 421; }'
-    async with upstream(answering(GOOD)) as model, secured(tmp_path, model.url, text=text) as server:
+    async with upstream(answering(GOOD)) as model, secured(tmp_path, model.url, server=text) as server:
         named = await asked(tmp_path, server.port, "{ca: server.pem, server_name: server.test}")
         assert named.completion().said.text == "hello"
         assert (await asked(tmp_path, server.port, TRUSTED)).status == 502
@@ -154,7 +154,7 @@ async def test_a_server_that_asks_who_we_are(version: str, tmp_path: Path) -> No
     text = ASKS.format(folder=tmp_path)
     async with (
         upstream(answering(GOOD)) as model,
-        secured(tmp_path, model.url, text=text, version=version) as server,
+        secured(tmp_path, model.url, server=text, version=version) as server,
     ):
         assert (await asked(tmp_path, server.port, OURS)).completion().said.text == "hello"
         assert model.requests[0].headers["x-who"] == "CN=client.test"
