@@ -1,3 +1,35 @@
-"""The bridge: an OpenAI front before any model server, by rules in YAML."""
+"""The bridge: a reverse proxy that gives OpenAI's API to model servers, by rules in YAML.
+
+    cli/            the commands: serve, check, explain, presets, reference
+    server/         HTTP to clients: the OpenAI API, the admin port, reload, shutdown
+    proxy/          one exchange over the network: retries, replicas, concurrency, callouts
+    upstream/       HTTP and WebSocket to model servers; auth/ makes their credentials
+    sessions/       sessions of model servers, kept for the next turn
+    telemetry/      metrics and logs
+    loader.py       reads the routes file
+
+    ──── no I/O, no clock, no asyncio below this line ────
+
+    exchange/       one request and its response; decode/ bytes → deltas, fast_path/ short ways
+    routes/         the routes file: spec/ its keys, compile/ spec → rules, rules/ used by each request
+    config/         YAML with locations           expressions/    paths, conditions, templates
+    framing/        bytes → frames                openai/         OpenAI's bodies, encoders, errors
+    prompts/        messages → one string         tool_formats/   tool calls in vendors' formats
+    core/           deltas, frames, errors, JSON, headers
+
+    presets/        routes for known servers, in YAML
+    demo/           model servers for the first run
+
+At load, the loader compiles the routes file to a table of routes. A request takes this way:
+
+1. `server` parses and checks the request and finds its route.
+2. `exchange` decides how many upstream calls the request takes, and builds their requests.
+3. `proxy` sends the requests through `upstream`, callouts first, with retries and replicas.
+4. `upstream` hands each piece of the response to `exchange`, within the event loop's own callback.
+5. `exchange` cuts the bytes into frames, reads the frames into deltas, and encodes the deltas.
+6. `server` writes the encoded bytes to the client. `telemetry` records the request.
+
+docs/architecture.md explains the parts and which of them may import which.
+"""
 
 __version__ = "0.1.0"
