@@ -1,19 +1,21 @@
-"""Makes the calls around answers: what they open is closed, whatever becomes of the request.
+"""The callouts of upstream calls: whatever they open at an upstream is closed, however the request ends.
 
     before ─▶ session, calls, polling          after ─▶ cancel, close, or keep for the next turn
 
-What begins something at a server is awaited even when the client leaves meanwhile: what was opened is known
-only then, and closed.
+A callout that opens something is awaited even when the client disconnects meanwhile: only the response says
+what was opened and has to be closed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from bridge.core.errors import BridgeError, UpstreamError
 from bridge.exchange.commands import AcquireSession, DeliverResponse, ReleaseSession, SendRequest, Sleep
+from bridge.tasks import TaskRegistry
 from bridge.telemetry.logging import log
 
 if TYPE_CHECKING:
@@ -25,142 +27,131 @@ if TYPE_CHECKING:
     from bridge.sessions.pool import SessionPool
     from bridge.telemetry.metrics import Metrics
 
+    Commands = Generator[Command, Any, bool]
+    Deliver = Callable[[FetchedResponse], Awaitable[None]]
+
 __all__ = ["CalloutRunner"]
 
 T = TypeVar("T")
 
-_SHUTDOWN_TIMEOUT = 10.0  # seconds at shutdown for the calls that are still to be made
-_CLEANUP_TIMEOUT = 2.0  # seconds for those that close what was opened, behind one that hangs
+_SHUTDOWN_TIMEOUT = 10.0  # seconds for the callouts that are due at shutdown
+_CLEANUP_TIMEOUT = 2.0  # seconds after that, for closing what was opened before a callout that hangs
 
 
 class CalloutRunner:
-    """Makes calls. Those that a leaving client must not end are tasks of their own."""
+    """Carries out the commands of callouts. A callout that a disconnect must not end runs as its own task."""
 
-    def __init__(self, sender: Dispatcher, sessions: SessionPool, metrics: Metrics) -> None:
-        self._sender = sender
+    def __init__(self, dispatcher: Dispatcher, sessions: SessionPool, metrics: Metrics) -> None:
+        self._dispatcher = dispatcher
         self._sessions = sessions
         self._metrics = metrics
-        self._running: set[asyncio.Task[Any]] = set()
-        self._abandoned: dict[UpstreamCall, asyncio.Task[Any]] = {}
+        self._tasks = TaskRegistry()
+        self._abandoned: dict[UpstreamCall, asyncio.Task[Any]] = {}  # callouts whose clients disconnected
 
-    async def before(self, leg: UpstreamCall, take: Callable[[FetchedResponse], Awaitable[None]]) -> bool:
-        """Make the calls ahead of an answer; whether `take` has got the answer itself by them.
+    async def run_before(self, call: UpstreamCall, deliver: Deliver) -> bool:
+        """Run the callouts before the response. Return whether they brought the response themselves.
 
-        Raises UpstreamError.
+        `deliver` receives the responses that were polled. Raise UpstreamError.
         """
-        assert leg.callouts is not None
-        steps = leg.callouts.before()
+        assert call.callouts is not None
+        commands = call.callouts.before()
         try:
-            step = next(steps)
+            command = next(commands)
             while True:
                 try:
-                    came = await self._perform(leg, steps, step, take)
+                    result = await self._execute(call, commands, command, deliver)
                 except UpstreamError as error:
-                    step = steps.throw(error)
+                    command = commands.throw(error)
                 else:
-                    step = steps.send(came)
+                    command = commands.send(result)
         except StopIteration as stop:
             return bool(stop.value)
 
-    async def keep(self, leg: UpstreamCall) -> None:
-        """Keep the session of an answer that ended well, ahead of its end: the next turn may come at once."""
-        if leg.keeps_session and leg.succeeded:
-            await asyncio.shield(self._start(self._run_cleanup(leg)))
+    async def store_session(self, call: UpstreamCall) -> None:
+        """Store the session of a call that succeeded, before the client can see the end of the response."""
+        if call.keeps_session and call.succeeded:
+            await asyncio.shield(self._tasks.start(self._run_after(call)))
 
-    def after(self, leg: UpstreamCall) -> None:
-        """Make those that follow an answer, on every way out."""
-        if leg not in self._abandoned:
-            self._start(self._run_cleanup(leg))
+    def start_after(self, call: UpstreamCall) -> None:
+        """Start the callouts after the response, however the request ended."""
+        if call not in self._abandoned:
+            self._tasks.start(self._run_after(call))
 
-    async def finish(self) -> None:
-        """Wait for the calls that are still to be made; a server that does not answer is not waited for."""
-        await self._wait_for_tasks(_SHUTDOWN_TIMEOUT)
-        for call in self._abandoned.values():
-            call.cancel()
-        await self._wait_for_tasks(_CLEANUP_TIMEOUT)
-        for task in self._running:
-            task.cancel()
+    async def close(self) -> None:
+        """Wait for the callouts that are still due. Cancel those of an upstream that does not respond."""
+        await self._tasks.wait(_SHUTDOWN_TIMEOUT)
+        for callout in self._abandoned.values():
+            callout.cancel()
+        await self._tasks.wait(_CLEANUP_TIMEOUT)
+        self._tasks.cancel()
 
-    async def _wait_for_tasks(self, patience: float) -> None:
-        deadline = asyncio.get_running_loop().time() + patience
-        while self._running and (left := deadline - asyncio.get_running_loop().time()) > 0:
-            await asyncio.wait(self._running, timeout=left)
-
-    async def _perform(
-        self,
-        leg: UpstreamCall,
-        steps: Generator[Command, Any, bool],
-        step: Command,
-        take: Callable[[FetchedResponse], Awaitable[None]],
+    async def _execute(
+        self, call: UpstreamCall, commands: Commands, command: Command, deliver: Deliver
     ) -> FetchedResponse | StoredSession | None:
-        """Do one step; what came of it."""
-        match step:
+        """Carry out one command and return its result."""
+        match command:
             case SendRequest(begins=False):
-                return await self._sender.fetch(leg, step)
+                return await self._dispatcher.fetch(call, command)
             case SendRequest():
-                return await self._run_shielded(leg, steps, self._sender.fetch(leg, step))
+                return await self._run_shielded(call, commands, self._dispatcher.fetch(call, command))
             case AcquireSession(key):
-                return await self._run_shielded(leg, steps, self._sessions.acquire(leg.asking.route, key))
+                return await self._run_shielded(
+                    call, commands, self._sessions.acquire(call.asking.route, key)
+                )
             case Sleep(seconds):
                 await asyncio.sleep(seconds)
-            case DeliverResponse(heard):
-                await take(heard)
+            case DeliverResponse(response):
+                await deliver(response)
             case _:
-                assert_never(step)
+                assert_never(command)
         return None
 
     async def _run_shielded(
-        self, leg: UpstreamCall, steps: Generator[Command, Any, bool], call: Coroutine[Any, Any, T]
+        self, call: UpstreamCall, commands: Commands, callout: Coroutine[Any, Any, T]
     ) -> T:
-        """What comes of a call that may open something."""
-        task = self._start(call)
+        """Run a callout that may open something. A disconnect of the client does not end the callout."""
+        task = self._tasks.start(callout)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            self._abandoned[leg] = task
-            self._start(self._finish_abandoned(leg, steps, task))
+            self._abandoned[call] = task
+            self._tasks.start(self._finish_abandoned(call, commands, task))
             raise
 
     async def _finish_abandoned(
-        self, leg: UpstreamCall, steps: Generator[Command, Any, bool], call: asyncio.Task[Any]
+        self, call: UpstreamCall, commands: Commands, callout: asyncio.Task[Any]
     ) -> None:
-        """Nobody waits for this answer any more: what it says was opened is closed."""
+        """Await a callout whose client disconnected, and close what the callout opened."""
         try:
-            await asyncio.wait([call])
-            if not call.cancelled() and call.exception() is None:
+            await asyncio.wait([callout])
+            if not callout.cancelled() and callout.exception() is None:
                 with suppress(StopIteration, BridgeError):
-                    steps.send(call.result())
-            await self._run_cleanup(leg)
+                    commands.send(callout.result())
+            await self._run_after(call)
         finally:
-            del self._abandoned[leg]
+            del self._abandoned[call]
 
-    async def _run_cleanup(self, leg: UpstreamCall) -> None:
-        """A call that fails is told of; those behind it are made all the same."""
-        route, around = leg.asking.route, leg.callouts
-        assert around is not None
+    async def _run_after(self, call: UpstreamCall) -> None:
+        """Run the callouts after the response. A callout that fails is logged and the next ones still run."""
+        route, callouts = call.asking.route, call.callouts
+        assert callouts is not None
         try:
-            for step in around.after():
-                match step:
+            for command in callouts.after():
+                match command:
                     case SendRequest():
-                        await self._send_cleanup(leg, step)
+                        await self._send_after(call, command)
                     case ReleaseSession(key, session):
                         await self._sessions.release(route, key, session)
         except BridgeError as error:
-            log("call not made", 30, route=route.name, error=error.message)
+            log("callout not sent", logging.WARNING, route=route.name, error=error.message)
 
-    async def _send_cleanup(self, leg: UpstreamCall, send: SendRequest) -> None:
-        route = leg.asking.route
+    async def _send_after(self, call: UpstreamCall, send: SendRequest) -> None:
+        route = call.asking.route
         try:
-            heard = await self._sender.fetch(leg, send)
+            response = await self._dispatcher.fetch(call, send)
         except UpstreamError as error:
             self._metrics.failed(route.name, error.kind)
-            log("call failed", 30, route=route.name, error=error.message)
+            log("callout failed", logging.WARNING, route=route.name, error=error.message)
         else:
-            if heard.status >= 300:
-                log("call refused", 30, route=route.name, status=heard.status)
-
-    def _start(self, call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.ensure_future(call)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return task
+            if response.status >= 300:
+                log("callout rejected", logging.WARNING, route=route.name, status=response.status)

@@ -1,9 +1,8 @@
-"""How many requests of a route are carried at once, and how many may wait."""
+"""The limit on requests of one route that run at the same time (`limits.concurrency`, `limits.queue`)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING
 
 from bridge.core.errors import RequestError
@@ -15,47 +14,30 @@ __all__ = ["ConcurrencyLimiter"]
 
 
 class ConcurrencyLimiter:
-    """Lets so many requests of a route through at once, and so many wait, in the order of their coming."""
+    """A semaphore with a bounded queue, as an async context manager. Waiting requests are served in order."""
 
-    __slots__ = ("_free", "_waiting", "limits")
+    __slots__ = ("_semaphore", "_waiting", "limits")
 
     def __init__(self, limits: LimitsSpec) -> None:
         self.limits = limits
-        self._free = limits.concurrency
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._semaphore = asyncio.Semaphore(limits.concurrency)
+        self._waiting = 0  # requests
 
-    def try_acquire(self) -> bool:
-        """Take a place among those let through, if one is free."""
-        if not self._free:  # while some wait none is: it is handed on
-            return False
-        self._free -= 1
-        return True
-
-    async def acquire(self) -> None:
-        """Wait for a place. Raises RequestError (429) when too many wait already."""
-        if len(self._waiting) >= self.limits.queue:
+    async def __aenter__(self) -> None:
+        """Wait for a slot. Raise RequestError (429) when the queue is full."""
+        if self._semaphore.locked() and self._waiting >= self.limits.queue:
             raise RequestError(
                 429,
-                "too many requests are waiting for this model",
+                "too many requests are waiting for this model: try again later",
                 code="rate_limit_exceeded",
                 retry_after="1",
             )
-        place = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        self._waiting += 1
         try:
-            await place
-        except asyncio.CancelledError:
-            if not place.cancelled():
-                self.release()  # it was given, and is not wanted any more
-            elif place in self._waiting:
-                self._waiting.remove(place)
-            raise
+            await self._semaphore.acquire()
+        finally:
+            self._waiting -= 1
 
-    def release(self) -> None:
-        """Give the place back, to whoever has waited for one longest."""
-        while self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(None)
-                return
-        self._free += 1
+    async def __aexit__(self, *_: object) -> None:
+        """Free the slot."""
+        self._semaphore.release()

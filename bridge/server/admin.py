@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.core.errors import RequestError
-from bridge.proxy.forwarder import log_internal_error
+from bridge.proxy.outcomes import log_internal_error
 from bridge.server.request_ids import RequestIds
 from bridge.server.response import DateHeader, Response
 

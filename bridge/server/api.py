@@ -19,7 +19,8 @@ from bridge.core.errors import BridgeError, RequestError
 from bridge.exchange.request_context import RequestContext
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.openai.request_validation import parse_request
-from bridge.proxy.forwarder import Forwarder, log_internal_error
+from bridge.proxy.forwarder import Forwarder
+from bridge.proxy.outcomes import log_internal_error
 from bridge.server.request_ids import RequestIds
 from bridge.server.response import DateHeader, Response
 from bridge.telemetry.logging import log

@@ -9,7 +9,7 @@ that cannot be reached costs a fresh session, never an answer: that is logged an
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bridge.core import json
 from bridge.core.errors import BridgeError, UpstreamError
@@ -17,10 +17,11 @@ from bridge.exchange.callouts import close_request
 from bridge.exchange.commands import StoredSession
 from bridge.sessions.memory import MemoryStore
 from bridge.sessions.store import StoreUnavailable
+from bridge.tasks import TaskRegistry
 from bridge.telemetry.logging import log
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Iterable
 
     from bridge.routes.rules.route import Route
     from bridge.sessions.store import SessionStore
@@ -44,7 +45,7 @@ class SessionPool:
         self._stores: dict[str, SessionStore] = {}
         self._routes: dict[str, Route] = {}
         self._sweeping: asyncio.Task[None] | None = None
-        self._closing: set[asyncio.Task[None]] = set()
+        self._tasks = TaskRegistry()
         self._close_slots = asyncio.Semaphore(_AT_ONCE)
 
     async def acquire(self, route: Route, key: str) -> StoredSession | None:
@@ -64,7 +65,7 @@ class SessionPool:
             out = await self._store(route).put(route.name, key, value, ttl=kept.ttl, most=kept.most)
         except StoreUnavailable as error:
             self._store_unavailable(route, error)
-            self._start(self._close(route, session))
+            self._tasks.start(self._close(route, session))
         else:
             self._close_all(route, out)
 
@@ -72,18 +73,12 @@ class SessionPool:
         """Close all sessions that nobody else could find again."""
         if self._sweeping is not None:
             self._sweeping.cancel()
-        await self._rest()
+        await self._tasks.wait(_PATIENCE)
         for store in self._stores.values():
             for name, values in (await store.close()).items():
                 self._close_all(self._routes[name], values)
-        await self._rest()
-        for task in self._closing:
-            task.cancel()
-
-    async def _rest(self) -> None:
-        deadline = asyncio.get_running_loop().time() + _PATIENCE
-        while self._closing and (left := deadline - asyncio.get_running_loop().time()) > 0:
-            await asyncio.wait(self._closing, timeout=left)
+        await self._tasks.wait(_PATIENCE)
+        self._tasks.cancel()
 
     def _store(self, route: Route) -> SessionStore:
         session = route.callouts.session
@@ -106,7 +101,7 @@ class SessionPool:
             await asyncio.sleep(min([_SWEEP, *(session.ttl / 2 for _, session in kept)]))
             for route, session in kept:
                 # Not to be cut short at shutdown: what is taken out of a store has to be closed.
-                await asyncio.shield(self._start(self._expire(route, self._stores[session.store])))
+                await asyncio.shield(self._tasks.start(self._expire(route, self._stores[session.store])))
 
     async def _expire(self, route: Route, store: SessionStore) -> None:
         try:
@@ -118,7 +113,7 @@ class SessionPool:
     def _close_all(self, route: Route, values: Iterable[bytes]) -> None:
         for value in values:
             if (session := _read(value)) is not None:
-                self._start(self._close(route, session))
+                self._tasks.start(self._close(route, session))
 
     async def _close(self, route: Route, session: StoredSession) -> None:
         try:
@@ -137,12 +132,6 @@ class SessionPool:
             if isinstance(error, UpstreamError):
                 self._metrics.failed(route.name, error.kind)
             log("session not closed", 30, route=route.name, error=error.message)
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(work)
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-        return task
 
     def _store_unavailable(self, route: Route, error: StoreUnavailable) -> None:
         self._metrics.store_failed(route.name)

@@ -11,21 +11,22 @@ Every wait has a limit of our own: see `patience`.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bridge.upstream.auth import RequestAuthenticator
-from bridge.upstream.connection_pool import ConnectionPool, UpstreamResponse
+from bridge.upstream.connection_pool import ConnectionPool
 from bridge.upstream.tls import SSLContextCache
-from bridge.upstream.websocket import WebSocketClient, WebSocketResponse
+from bridge.upstream.websocket import WebSocketClient
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Mapping
 
     from bridge.routes.rules.auth_rules import DynamicAuth
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.settings import TransportSpec
+    from bridge.upstream.response import UpstreamResponse
 
-__all__ = ["UpstreamClient", "UpstreamResponse"]
+__all__ = ["UpstreamClient"]
 
 
 class UpstreamClient:
@@ -44,21 +45,21 @@ class UpstreamClient:
         await self._sockets.close()
         await self._connections.close()
 
-    def send(
+    async def send(
         self, request: UpstreamRequest, transport: TransportSpec, *, replica: int = 0
-    ) -> Coroutine[Any, Any, UpstreamResponse | WebSocketResponse]:
+    ) -> UpstreamResponse:
         """Send a request and give its answer, which is to be closed.
 
         Raises UpstreamError: no connection, no head in time, no HTTP.
         """
         url = request.urls[replica % len(request.urls)]
         if request.auth is None:
-            return self._send(request, url, transport, self._loop.time())
-        return self._send_signed(request, url, transport, request.auth)
+            return await self._send(request, url, transport, self._loop.time())
+        return await self._send_signed(request, url, transport, request.auth)
 
     async def _send_signed(
         self, request: UpstreamRequest, url: str, transport: TransportSpec, auth: DynamicAuth
-    ) -> UpstreamResponse | WebSocketResponse:
+    ) -> UpstreamResponse:
         """The same with a credential that is made for it, anew where the server refuses that."""
         begun = self._loop.time()
         signed = await self._credentials.sign(request, url)
@@ -79,10 +80,10 @@ class UpstreamClient:
         finally:
             await response.close()
 
-    def _send(
+    async def _send(
         self, request: UpstreamRequest, url: str, transport: TransportSpec, begun: float
-    ) -> Coroutine[Any, Any, UpstreamResponse | WebSocketResponse]:
+    ) -> UpstreamResponse:
         """The answer of one URL, whose head has come. Raises UpstreamError."""
         if request.websocket is not None:
-            return self._sockets.open(request, url, transport, begun)
-        return self._connections.request(request, url, transport, begun)
+            return await self._sockets.open(request, url, transport, begun)
+        return await self._connections.request(request, url, transport, begun)

@@ -19,16 +19,17 @@ from yarl import URL
 from bridge.core.errors import UpstreamError
 from bridge.upstream.errors import to_upstream_error
 from bridge.upstream.http_connection import HTTPConnection
-from bridge.upstream.response import read_all
+from bridge.upstream.response import UpstreamResponse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.settings import TransportSpec
+    from bridge.upstream.response import ByteSink
     from bridge.upstream.tls import SSLContextCache
 
-__all__ = ["ConnectionPool", "UpstreamResponse"]
+__all__ = ["ConnectionPool"]
 
 _MAX_TARGETS = 1000  # known at most; more are URLs that requests fill in, and are looked at anew
 _MAX_CACHED_HEADS = 16  # kept of each: those of routes whose headers do not differ from request to request
@@ -113,7 +114,7 @@ class ConnectionPool:
 
     async def request(
         self, request: UpstreamRequest, url: str, transport: TransportSpec, begun: float
-    ) -> UpstreamResponse:
+    ) -> HTTPResponse:
         """Send a request; its answer, whose head has come. Raises UpstreamError."""
         wire: HTTPConnection | None = None
         try:
@@ -127,7 +128,7 @@ class ConnectionPool:
                 wire.send(place.head(request), request.body or b"", url, transport.timeouts, begun)
                 await wire.wait_headers()
                 if wire.status:
-                    return UpstreamResponse(wire, self)
+                    return HTTPResponse(wire, self)
                 assert wire.error is not None
                 if (
                     wire.never_used
@@ -224,35 +225,44 @@ class ConnectionPool:
         )
 
 
-class UpstreamResponse:
-    """An answer that is arriving. `pump` is its connection's: see there."""
+class HTTPResponse(UpstreamResponse):
+    """A response whose body is arriving on a connection."""
 
-    __slots__ = ("_connections", "_wire", "headers", "pump", "status")
+    __slots__ = ("_connection", "_pool")
 
-    def __init__(self, wire: HTTPConnection, connections: ConnectionPool) -> None:
-        self._wire = wire
-        self._connections = connections
-        self.status = wire.status
-        self.headers = wire.headers
-        self.pump = wire.read_into
+    def __init__(self, connection: HTTPConnection, pool: ConnectionPool) -> None:
+        self._connection = connection
+        self._pool = pool
+        self.status = connection.status
+        self.headers = connection.headers
 
-    async def read(self, limit: int) -> bytes:
-        """The whole body, of at most so many bytes. Raises UpstreamError."""
-        return await read_all(self, limit)
+    @property
+    def complete(self) -> bool:
+        return self._connection.response_complete
 
-    async def drain(self, seconds: float) -> None:
-        """Read what little may be left, so that the connection can be used again."""
-        if self._wire.response_complete:
+    async def read_into(self, sink: ByteSink) -> None:
+        await self._connection.read_into(sink)
+
+    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109
+        if self.complete:
             return
         try:
-            async with asyncio.timeout(seconds):
-                await self.pump(_discard)
+            async with asyncio.timeout(timeout):
+                await self.read_into(_Discard())
         except (UpstreamError, TimeoutError):
             return
 
     async def close(self) -> None:
-        """The connection is used again if the answer was read to its end, and the request sent."""
-        self._connections.release(self._wire)
+        self._pool.release(self._connection)
+
+
+class _Discard:
+    """A sink that drops what it receives."""
+
+    __slots__ = ()
+
+    def feed(self, data: bytes) -> bool:
+        return True
 
 
 def _origin_length(url: str) -> int:
@@ -260,7 +270,3 @@ def _origin_length(url: str) -> int:
     begin = url.index("://") + 3
     ends = [at for mark in "/?#" if (at := url.find(mark, begin)) >= 0]
     return min(ends, default=len(url))
-
-
-def _discard(data: bytes) -> bool:
-    return True

@@ -21,14 +21,13 @@ from bridge.upstream.errors import ProtocolError, to_upstream_error
 from bridge.upstream.timeouts import ResponseTimeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from aiohttp.connector import Connection
 
     from bridge.routes.rules.settings import TimeoutsSpec
     from bridge.upstream.content_encoding import ContentDecoder
-
-    ByteSink = Callable[[bytes], bool]
+    from bridge.upstream.response import ByteSink
 
 __all__ = ["HTTPConnection"]
 
@@ -56,7 +55,7 @@ class HTTPConnection(asyncio.Protocol):
         "_parser",
         "_patience",
         "_paused",
-        "_take",
+        "_sink",
         "_transport",
         "_unfinished",
         "_url",
@@ -85,7 +84,7 @@ class HTTPConnection(asyncio.Protocol):
         )
         self._buffer: list[bytes] = []
         self._waiter: asyncio.Future[bool] | None = None
-        self._take: ByteSink | None = None
+        self._sink: ByteSink | None = None
         self._decoder: ContentDecoder | None = None
         self._paused = False
         self._body_until_close = False
@@ -140,31 +139,31 @@ class HTTPConnection(asyncio.Protocol):
             waiter.set_result(True)
         return waiter
 
-    async def read_into(self, take: ByteSink) -> bool:
-        """Hand over what arrives until `take` wants no more for now, or, True, to the end.
+    async def read_into(self, sink: ByteSink) -> None:
+        """Feed the body to a sink, until the end or until the sink wants no more for now.
 
-        Raises UpstreamError where it stalls or breaks, and what `take` does.
+        Raise UpstreamError where the body stalls or breaks off, and any exception of the sink.
         """
         while True:
-            if self._buffer and not take(self._take_buffer()):
-                return False
+            if self._buffer and not sink.feed(self._take_buffer()):
+                return
             if self.error is not None:
                 if isinstance(self.error, UpstreamError):
                     raise self.error
                 raise to_upstream_error(self.error, self._url, self._patience.timeouts) from self.error
             if self.response_complete:
-                return True
+                return
             if self._paused:
                 self._resume()
             self._patience.expect_data()
-            if not await self._new_waiter(take):
-                return False
+            if not await self._new_waiter(sink):
+                return
 
     def release(self) -> bool:
         """The answer is not wanted any more; whether the connection can be used for another one."""
         self.active = False
         self.never_used = False
-        self._waiter = self._take = None
+        self._waiter = self._sink = None
         good = (
             self.response_complete
             and self.error is None
@@ -192,9 +191,9 @@ class HTTPConnection(asyncio.Protocol):
             self._keeps = False
             self._wake()
 
-    def _new_waiter(self, take: ByteSink | None) -> asyncio.Future[bool]:
+    def _new_waiter(self, sink: ByteSink | None) -> asyncio.Future[bool]:
         """What comes next; whether that was not refused by `take`."""
-        self._take = take
+        self._sink = sink
         waiter = self._waiter = self._loop.create_future()
         return waiter
 
@@ -230,18 +229,18 @@ class HTTPConnection(asyncio.Protocol):
 
     def _deliver(self) -> None:
         """Give what has come to whoever waits for it."""
-        waiter, take = self._waiter, self._take
+        waiter, sink = self._waiter, self._sink
         if waiter is None or waiter.done():
             if not self._paused and self._buffer and sum(map(len, self._buffer)) > _HIGH_WATER:
                 self._paused = True
                 self._transport.pause_reading()
-        elif take is None:
+        elif sink is None:
             if self.status:
                 waiter.set_result(True)
         else:
             parts = self._buffer
             try:
-                more: bool = not parts or take(parts.pop() if len(parts) == 1 else self._take_buffer())
+                more: bool = not parts or sink.feed(parts.pop() if len(parts) == 1 else self._take_buffer())
             except Exception as error:
                 waiter.set_exception(error)
             else:

@@ -20,15 +20,16 @@ from aiohttp import WSMsgType
 
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.framing.length_delimited import encode_message
-from bridge.upstream.response import read_all
+from bridge.upstream.response import UpstreamResponse
 from bridge.upstream.timeouts import Deadline
 from bridge.upstream.websocket_connect import HandshakeRejected, WebSocketConnector
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.settings import TransportSpec
+    from bridge.upstream.response import ByteSink
     from bridge.upstream.tls import SSLContextCache
     from bridge.upstream.websocket_connect import WebSocket
 
@@ -63,10 +64,10 @@ class WebSocketClient:
             raise
 
 
-class WebSocketResponse:
+class WebSocketResponse(UpstreamResponse):
     """The answer that a websocket brings, or, where there is none, what the server said instead."""
 
-    __slots__ = ("_first", "_messages", "_refusal", "_waiting", "_websocket", "headers", "status")
+    __slots__ = ("_complete", "_first", "_messages", "_refusal", "_waiting", "_websocket")
 
     def __init__(
         self,
@@ -84,16 +85,17 @@ class WebSocketResponse:
         headers = refusal.headers if refusal else {}
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in headers.items()}
         self._messages = self._messages_iter()
+        self._complete = False
 
-    async def pump(self, take: Callable[[bytes], bool]) -> bool:
-        """Hand messages over until `take` wants no more for now, or, True, to the end.
+    @property
+    def complete(self) -> bool:
+        return self._complete
 
-        Raises UpstreamError where they stall or break off.
-        """
+    async def read_into(self, sink: ByteSink) -> None:
         async for data in self._messages:
-            if not take(data):
-                return False
-        return True
+            if not sink.feed(data):
+                return
+        self._complete = True
 
     async def _messages_iter(self) -> AsyncGenerator[bytes, None]:
         if self._websocket is None:
@@ -116,11 +118,7 @@ class WebSocketResponse:
                 idle, _received(self._websocket), f"nothing arrived for {idle:g} s"
             )
 
-    async def read(self, limit: int) -> bytes:
-        """All of it, of at most so many bytes. Raises UpstreamError."""
-        return await read_all(self, limit)
-
-    async def drain(self, seconds: float) -> None:
+    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109
         """Nothing is left behind the answer's last message that were worth waiting for."""
 
     async def close(self) -> None:

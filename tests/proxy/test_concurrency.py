@@ -1,4 +1,4 @@
-"""The gate of a route: how many at once, who waits, and that no place is ever lost."""
+"""The limiter of a route: how many requests run, which ones wait, and that no slot is ever lost."""
 
 from __future__ import annotations
 
@@ -11,70 +11,103 @@ from bridge.proxy.concurrency import ConcurrencyLimiter
 from bridge.routes.rules.settings import LimitsSpec
 
 
-def gate(concurrency: int, queue: int) -> ConcurrencyLimiter:
+class Request:
+    """A request that waits for its slot, then holds the slot until `finish`."""
+
+    def __init__(self, limiter: ConcurrencyLimiter) -> None:
+        self.admitted = False
+        self._finished = asyncio.Event()
+        self.task = asyncio.ensure_future(self._run(limiter))
+
+    async def _run(self, limiter: ConcurrencyLimiter) -> None:
+        async with limiter:
+            self.admitted = True
+            await self._finished.wait()
+
+    def finish(self) -> None:
+        self._finished.set()
+
+
+def limiter(concurrency: int, queue: int) -> ConcurrencyLimiter:
     return ConcurrencyLimiter(LimitsSpec(concurrency=concurrency, queue=queue))
 
 
-async def waiting(gate: ConcurrencyLimiter, number: int) -> list[asyncio.Task[None]]:
-    """So many that wait, in their order."""
-    tasks = [asyncio.ensure_future(gate.acquire()) for _ in range(number)]
-    await asyncio.sleep(0)
-    return tasks
+async def start(limiter: ConcurrencyLimiter, number: int) -> list[Request]:
+    """Start requests, in their order."""
+    requests = [Request(limiter) for _ in range(number)]
+    await settle()
+    return requests
 
 
-async def let_in(tasks: list[asyncio.Task[None]]) -> list[int]:
-    """Which of them have a place by now."""
-    for _ in range(3):
+async def settle() -> None:
+    """Let every task run until it waits."""
+    for _ in range(5):
         await asyncio.sleep(0)
-    return [number for number, task in enumerate(tasks) if task.done() and not task.cancelled()]
 
 
-async def test_so_many_are_let_through_and_so_many_wait() -> None:
-    narrow = gate(2, 1)
-    assert [narrow.try_acquire() for _ in range(3)] == [True, True, False]
-    tasks = await waiting(narrow, 1)
-    with pytest.raises(RequestError) as refused:
-        await narrow.acquire()
-    assert (refused.value.status, refused.value.retry_after) == (429, "1")
-    narrow.release()
-    assert await let_in(tasks) == [0]
+def admitted(requests: list[Request]) -> list[int]:
+    return [number for number, request in enumerate(requests) if request.admitted]
 
 
-async def test_places_are_handed_on_in_the_order_of_coming() -> None:
-    narrow = gate(1, 10)
-    assert narrow.try_acquire()
-    tasks = await waiting(narrow, 3)
-    for expected in ([0], [0, 1], [0, 1, 2]):
-        narrow.release()
-        assert not narrow.try_acquire()  # whoever comes now does not pass those who wait
-        assert await let_in(tasks) == expected
-    narrow.release()
-    assert narrow.try_acquire()
+async def rejected(limiter: ConcurrencyLimiter) -> RequestError:
+    """The error of a request that finds the queue full."""
+    with pytest.raises(RequestError) as caught:
+        async with limiter:
+            pass
+    return caught.value
 
 
-async def test_who_leaves_the_queue_is_passed_over() -> None:
-    narrow = gate(1, 2)
-    assert narrow.try_acquire()
-    tasks = await waiting(narrow, 2)
-    tasks[0].cancel()
-    narrow.release()  # before it has noticed
-    assert await let_in(tasks) == [1]
-    tasks += await waiting(narrow, 2)  # there is room for two again
-    tasks[2].cancel()
-    await asyncio.sleep(0)
-    narrow.release()
-    assert await let_in(tasks) == [1, 3]
-    narrow.release()
-    assert narrow.try_acquire()
+async def test_requests_run_then_wait_then_are_rejected() -> None:
+    narrow = limiter(2, 1)
+    requests = await start(narrow, 3)
+    assert admitted(requests) == [0, 1]
+    error = await rejected(narrow)
+    assert (error.status, error.retry_after) == (429, "1")
+    requests[0].finish()
+    await settle()
+    assert admitted(requests) == [0, 1, 2]
 
 
-async def test_a_place_that_was_given_too_late_goes_on() -> None:
-    narrow = gate(1, 2)
-    assert narrow.try_acquire()
-    tasks = await waiting(narrow, 2)
-    narrow.release()
-    tasks[0].cancel()  # it has its place, and does not know
-    assert await let_in(tasks) == [1]
-    narrow.release()
-    assert narrow.try_acquire()
-    assert not narrow.try_acquire()
+async def test_slots_are_handed_on_in_the_order_of_arrival() -> None:
+    narrow = limiter(1, 10)
+    requests = await start(narrow, 4)
+    for number in range(3):
+        assert admitted(requests) == list(range(number + 1))
+        requests[number].finish()
+        requests.append(Request(narrow))  # a request that arrives now does not overtake those that wait
+        await settle()
+    assert admitted(requests) == [0, 1, 2, 3]
+    for request in requests:
+        request.finish()
+    await settle()
+    assert admitted(requests) == list(range(7))
+
+
+async def test_a_request_that_leaves_the_queue_is_passed_over() -> None:
+    narrow = limiter(1, 2)
+    requests = await start(narrow, 3)
+    requests[1].task.cancel()
+    requests[0].finish()
+    await settle()
+    assert admitted(requests) == [0, 2]
+    requests += await start(narrow, 2)  # the queue has room for two again
+    await rejected(narrow)
+    requests[3].task.cancel()
+    await settle()
+    requests[2].finish()
+    await settle()
+    assert admitted(requests) == [0, 2, 4]
+
+
+async def test_a_slot_that_was_handed_to_a_cancelled_request_goes_on() -> None:
+    narrow = limiter(1, 2)
+    requests = await start(narrow, 3)
+    requests[0].finish()
+    await asyncio.sleep(0)  # the first request has freed the slot, and the second has not run since
+    assert not requests[1].admitted
+    requests[1].task.cancel()
+    await settle()
+    assert admitted(requests) == [0, 2]
+    requests[2].finish()
+    await settle()
+    assert admitted(await start(narrow, 2)) == [0]

@@ -14,11 +14,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bridge.routes.rules.auth_rules import AWS, HMAC, JWT, OAuth2
+from bridge.tasks import TaskRegistry
 from bridge.upstream.auth.aws_sigv4 import SigV4Signer
 from bridge.upstream.auth.hmac_signature import HMACSigning
 from bridge.upstream.auth.oauth2 import OAuth2Signing
 from bridge.upstream.auth.signed_jwt import JWTSigning
-from bridge.upstream.auth.signing import SignerContext, TaskRegistry
+from bridge.upstream.auth.signing import SignerContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from bridge.upstream.auth.signing import Fetch
 
 __all__ = ["RequestAuthenticator", "RequestSigner"]
+
+_CANCEL_TIMEOUT = 1.0  # seconds until cancelled token calls are over
 
 
 class RequestSigner(Protocol):
@@ -48,8 +51,8 @@ class RequestAuthenticator:
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._running = TaskRegistry()
-        tools = SignerContext(fetch, self._running, monotonic, now)
+        self._tasks = TaskRegistry()
+        tools = SignerContext(fetch, self._tasks, monotonic, now)
         self._kinds: dict[type, RequestSigner] = {of: kind(tools) for of, kind in SIGNERS.items()}
 
     async def sign(
@@ -64,8 +67,9 @@ class RequestAuthenticator:
         return alone if auth is None else await self._kinds[type(auth)].sign(auth, alone, refused)
 
     async def close(self) -> None:
-        """End what is still being fetched."""
-        await self._running.close()
+        """Cancel the token calls that are still running."""
+        self._tasks.cancel()
+        await self._tasks.wait(_CANCEL_TIMEOUT)
 
 
 SIGNERS: dict[type, Callable[[SignerContext], RequestSigner]] = {

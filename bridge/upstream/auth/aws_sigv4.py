@@ -54,7 +54,7 @@ class SigV4Signer:
     async def _look(self, auth: AWS, source: _CredentialSource) -> None:
         """Find keys, or renew them: once for all who wait."""
         if source.looking is None or source.looking.done():
-            source.looking = self._tools.running.start(_looked_up(auth, source))
+            source.looking = self._tools.tasks.start(_looked_up(auth, source))
         try:
             async with asyncio.timeout(_PATIENCE):
                 failure = await asyncio.shield(source.looking)

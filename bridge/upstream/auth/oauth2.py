@@ -85,7 +85,7 @@ class OAuth2Signing:
         if token is not None and now < token.renewed:
             return token.text
         if state.call is None or state.call.done():
-            state.call = self._tools.running.start(self._call(auth, state))
+            state.call = self._tools.tasks.start(self._call(auth, state))
         if token is not None and now < token.ends:
             return token.text
         given = await asyncio.shield(state.call)

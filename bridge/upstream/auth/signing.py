@@ -7,51 +7,28 @@ waiter ───────────╯
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.core.urls import append_query, encode_query
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.settings import TransportSpec
+    from bridge.tasks import TaskRegistry
 
     Fetch = Callable[[UpstreamRequest, TransportSpec, int], Awaitable[tuple[int, Mapping[str, str], bytes]]]
 
-__all__ = ["SignerContext", "TaskRegistry", "wire_method_and_body", "with_headers", "with_query"]
-
-T = TypeVar("T")
-
-
-class TaskRegistry:
-    """Tasks that outlive whoever began them, until the bridge ends."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
-
-    def start(self, work: Coroutine[None, None, T]) -> asyncio.Task[T]:
-        """Begin something that several may wait for, each by `asyncio.shield`."""
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def close(self) -> None:
-        """End what is left."""
-        left = list(self._tasks)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+__all__ = ["SignerContext", "wire_method_and_body", "with_headers", "with_query"]
 
 
 class SignerContext(NamedTuple):
     """`monotonic` for what runs out, since the time of day may jump; `now` is told to others."""
 
     fetch: Fetch
-    running: TaskRegistry
+    tasks: TaskRegistry
     monotonic: Callable[[], float]
     now: Callable[[], float]
 

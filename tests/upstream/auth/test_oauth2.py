@@ -150,10 +150,10 @@ async def test_a_renewal_that_fails_costs_nothing_while_the_token_is_good() -> N
         await sending.sign()
         sending.clock.now += 3541
         assert bearer_of(await sending.sign()) == "t1"
-        call = next(iter(sending.credentials._running._tasks))
+        call = next(iter(sending.credentials._tasks._tasks))
         await asyncio.wait([call])
         assert bearer_of(await sending.sign()) == "t1"
-        assert not sending.credentials._running._tasks  # it is not tried again at once
+        assert not sending.credentials._tasks._tasks  # it is not tried again at once
         assert len(there.requests) == 2
         sending.clock.now += 60
         assert bearer_of(await sending.sign()) == "t2"
@@ -254,7 +254,7 @@ async def test_what_nobody_waits_for_ends_with_the_bridge() -> None:
             leaving = asyncio.ensure_future(sending.sign())
             await there.until(lambda server: bool(server.requests))
             leaving.cancel()
-            [call] = sending.credentials._running._tasks
+            [call] = sending.credentials._tasks._tasks
             assert not call.done()
         assert call.cancelled()
         await there.until(lambda server: server.closed == 1)
