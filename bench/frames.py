@@ -2,9 +2,9 @@
 
 python -m bench.frames        a table, in microseconds: the medians of many streams, frames one by one
 
-`alike`: frames differ in nothing but their texts, so that these are cast over. `read`: each has a counter
-too, so that every frame is read. `floor`: what reading the frame's JSON and writing a chunk's takes the
-library alone.
+`alike`: frames differ in nothing but their texts, so that they match a template (`exchange/decode`). `read`:
+each has a counter too, so that every frame is read. `floor`: the time that the JSON library alone takes to
+read the frame and to write a chunk.
 """
 
 from __future__ import annotations

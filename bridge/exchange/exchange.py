@@ -22,7 +22,6 @@ from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.exchange.decode.passthrough import ChunkPassthrough, PassthroughEncoder, PassthroughStreamEncoder
 from bridge.exchange.endpoints import ENDPOINTS, EndpointPassthrough
 from bridge.exchange.fast_path.completion import CompletionFastPath, PassthroughFastPath
-from bridge.exchange.fast_path.stream import StreamFastPath
 from bridge.exchange.split_calls import split_calls
 from bridge.exchange.upstream_call import UpstreamCall
 from bridge.openai.encoders import CompletionInfo
@@ -46,7 +45,6 @@ class Exchange:
         "_completion_fast_path",
         "_head",
         "_reply",
-        "_stream_fast_path",
         "_unsettled",
         "dropped",
         "endpoint",
@@ -71,15 +69,12 @@ class Exchange:
         self._head = CompletionInfo(
             endpoint, named, int(context.now), body["model"], "assistant", counts, body
         )
-        self._stream_fast_path: StreamFastPath | None = None
         self._completion_fast_path: CompletionFastPath | None = None
         if len(askings) == 1:  # what goes among other answers is read delta by delta
             (leg,) = self.legs
             if course.passthrough and not (leg.local_stop_strings or leg.keeps_session):
                 leg.passing = self._passing
-            if course.client_streams and not (leg.local_stop_strings or leg.keeps_session):
-                self._stream_fast_path = StreamFastPath.for_call(course, leg.answering)
-            elif course.fast_rule is not None and not leg.local_stop_strings:
+            if course.fast_rule is not None and not leg.local_stop_strings:
                 self._completion_fast_path = (
                     PassthroughFastPath if course.passthrough else CompletionFastPath
                 )(course, course.fast_rule)
@@ -115,21 +110,8 @@ class Exchange:
                 if self._completion_fast_path.feed(data)
                 else self._fall_back(leg, self._completion_fast_path)
             )
-        casting, answering = self._stream_fast_path, leg.answering
-        if casting is None:
-            deltas = answering.feed(data)
-            return self._emit(leg, deltas) if deltas or answering.finished else b""
-        if casting.is_exhausted:
-            self._stream_fast_path = None
-        out, data = casting.feed(data)
-        while data:
-            some, data = casting.split_next_frame(data)
-            out += self._emit(leg, answering.feed(some))
-            casting.update_template(some, self._reply)
-            if data:
-                cast, data = casting.feed(data)
-                out += cast
-        return out
+        deltas = leg.answering.feed(data)
+        return self._emit(leg, deltas) if deltas or leg.answering.finished else b""
 
     def close(self, leg: UpstreamCall) -> bytes:
         """An answer's body is over."""

@@ -23,11 +23,6 @@ class LineFramer:
         self._separator = separator
         self._buffer = FrameBuffer(limit)
 
-    @property
-    def idle(self) -> bool:
-        """Return whether the next byte begins a frame."""
-        return not self._buffer.size
-
     def feed(self, data: bytes) -> Iterator[Frame]:
         if self._separator != b"\n":
             data = data.replace(self._separator, b"\n")

@@ -37,11 +37,6 @@ class SSEFramer:
         self._after_cr = False  # the data ended with CR, whose LF may follow
         self._bare = False  # the body is JSON, not a stream
 
-    @property
-    def idle(self) -> bool:
-        """Return whether the next byte begins an event."""
-        return self._started and not (self._buffer.size or self._after_cr or self._bare)
-
     def feed(self, data: bytes) -> Iterator[Frame]:
         if not self._started:
             data = self._start(data)
@@ -54,7 +49,11 @@ class SSEFramer:
             return
         *blocks, rest = self._buffer.take(data).split(b"\n\n")
         for block in blocks:
-            yield from self._event(block)
+            # Nearly all events are so: they are not worth a generator of their own.
+            if block.startswith(b"data: ") and b"\n" not in block and len(block) <= self._limit:
+                yield Frame(block[6:])
+            else:
+                yield from self._event(block)
         if rest:
             self._buffer.append(rest)
 
@@ -89,9 +88,7 @@ class SSEFramer:
         block = block.lstrip(b"\n")
         if len(block) > self._limit:
             raise too_large(self._limit)
-        if block.startswith(b"data: ") and b"\n" not in block:
-            yield Frame(block[6:])
-        elif frame := _parse(block):
+        if frame := _parse(block):
             yield frame
 
 

@@ -100,10 +100,6 @@ class ChunkEncoder:
                 self._finish[delta.choice] = delta.finish_reason
         return b"".join(out)
 
-    def text_template(self, choice: int) -> tuple[bytes, bytes] | None:
-        """What stands around the literal of a text, once the choice has begun."""
-        return self._around.get(choice)
-
     def close(self, usage: Usage | None, choices: int) -> bytes:
         """The end of a stream of at least so many choices."""
         out: list[bytes] = []

@@ -56,16 +56,6 @@ class ChoiceState:
         if self.stop:
             self.stages.append(self.stop)
 
-    @property
-    def open(self) -> bool:
-        """Whether text goes through as it is, and none is held back."""
-        (first, *others) = self.stages
-        return (
-            not (self.ended or others)
-            and isinstance(first, SurrogateJoiner | CumulativeToDelta)
-            and first.has_no_pending
-        )
-
     def feed(self, text: str) -> str:
         """What of a piece of text may go on by now."""
         for stage in self.stages:

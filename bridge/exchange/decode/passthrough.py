@@ -72,16 +72,24 @@ class ChunkPassthrough(ResponseReader):
         """Whether a choice has had its finish."""
         return bool(self.mender.finished)
 
-    @property
-    def is_transparent(self) -> bool:
-        """Whether a chunk that only speaks would go on as it is."""
-        mender = self.mender
-        held = self._held or mender.finished_with_text or 0 in mender.finished
-        return mender.has_content and not held and self._tally is None
+    def has_only_text(self, scope: Scope, data: bytes, deltas: list[Any]) -> bool:
+        """Return whether a chunk passed unchanged, and holds a text of the first choice and nothing else."""
+        match scope.doc:
+            case {"choices": [{"index": 0, "delta": {"content": str(), **more}, **choice}], **rest}:
+                others = more or choice.get("finish_reason") or choice.get("usage") or rest.get("usage")
+                return not others and deltas == [_event({}, data)]
+        return False
 
-    def is_text(self, deltas: list[Any], data: bytes | None) -> bool:
-        """Whether a chunk went on as it was; what it holds is for others to see."""
-        return data is not None and deltas == [_event({}, data)]
+    def read_text(self, text: str, data: bytes | str | None) -> list[Any] | None:
+        """Return the event of a chunk that holds this text of the first choice and nothing else.
+
+        None: the chunk has to be read.
+        """
+        if self._held or self._ending is not None or 0 in self.mender.finished:
+            return None
+        if self._tally is not None:
+            super().read_text(text, data)
+        return [_event({}, data)]
 
     def read(self, scope: Scope, data: bytes | str | None = None) -> list[Any]:
         """The event of one chunk; nothing for what must not go on."""

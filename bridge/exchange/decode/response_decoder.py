@@ -20,11 +20,10 @@ from bridge.exchange.decode.frame_document import (
     is_done_literal,
     parse_json,
 )
+from bridge.exchange.decode.frame_template import FrameTemplate, make_template
 from bridge.exchange.decode.response_reader import ResponseReader
 from bridge.expressions.scope import Scope
 from bridge.framing import SSE, make_framer
-from bridge.framing.delimited import LineFramer
-from bridge.framing.sse import SSEFramer
 from bridge.openai.error_bodies import excerpt, has_error
 
 if TYPE_CHECKING:
@@ -45,14 +44,12 @@ class _State(Enum):
 
 
 class ResponseDecoder:
-    """Reads one answer. `finished`: nothing more need be read from the upstream.
-
-    `newest`: the latest frame, if it was read to a text and nothing else.
-    """
+    """Reads one answer. `finished`: nothing more need be read from the upstream."""
 
     __slots__ = (
-        "_body", "_course", "_framer", "_frames", "_headers", "_latest", "_manner", "_size", "_state",
-        "_status", "error", "finished", "last_text_frame", "reading", "session",
+        "_body", "_course", "_framer", "_frames", "_headers", "_latest", "_limit", "_manner", "_size",
+        "_state", "_status", "_template", "_templates_left", "_text_path", "error", "finished", "reading",
+        "session",
     )  # fmt: skip
 
     def __init__(self, course: EndpointPlan, manner: ReadOptions, reading: ResponseReader) -> None:
@@ -63,6 +60,7 @@ class ResponseDecoder:
         self._headers: Mapping[str, str] = {}
         self._body: list[bytes] = []
         self._size = 0
+        self._limit = course.route.limits.answer
         self._framer: Framer | None = None
         self._frames = 0
         self._latest: Any = MISSING
@@ -70,7 +68,9 @@ class ResponseDecoder:
         self.session: Any = MISSING
         self.error: UpstreamError | None = None
         self.finished = False
-        self.last_text_frame: bytes | None = None
+        self._text_path = course.route.response.fast_text_path  # None: frames are read one by one
+        self._template: FrameTemplate | None = None
+        self._templates_left = _MAX_TEMPLATES
 
     @property
     def started(self) -> bool:
@@ -83,42 +83,26 @@ class ResponseDecoder:
         self._headers = headers
         if not 200 <= status < 300:
             self._state = _State.FAILURE
+            self._limit = _MOST_OF_A_FAILURE
         elif (rule := self._course.stream_rule) is not None:
             self._state = _State.STREAM
             self._framer = make_framer(rule.framing, rule.inner, self._course.route.limits.frame)
-
-    @property
-    def skippable_bytes(self) -> int:
-        """How many bytes of frames need not be read, if they hold a text and nothing else."""
-        framer = self._framer
-        if self.finished or not isinstance(framer, SSEFramer | LineFramer):
-            return 0
-        return (
-            self._course.route.limits.answer - self._size
-            if framer.idle and self.reading.is_transparent
-            else 0
-        )
-
-    def skip(self, size: int, text: str) -> None:
-        """They were read elsewhere; `text` is all that was said, where each repeats it."""
-        self._size += size
-        self.reading.skip(text)
 
     def feed(self, data: bytes) -> list[Delta]:
         """Some of the body has come."""
         if self.finished:
             return []
-        failed = self._state is _State.FAILURE
-        limit = _MOST_OF_A_FAILURE if failed else self._course.route.limits.answer
-        # What is within the limit counts, so that it does not matter how much came at once.
-        within = data[: max(limit - self._size, 0)]
-        self._size += len(data)
+        size, limit = self._size + len(data), self._limit
+        if size > limit:
+            # What is within the limit counts, so that it does not matter how much came at once.
+            data = data[: max(limit - self._size, 0)]
+        self._size = size
         deltas: list[Delta] = []
         if self._framer is not None:
-            deltas = self._collect(map(self._read, self._framer.feed(within)))
+            deltas = self._collect(map(self._read, self._framer.feed(data)))
         else:
-            self._body.append(within)
-        if self._size > limit and not failed and not self.finished:
+            self._body.append(data)
+        if size > limit and self._state is not _State.FAILURE and not self.finished:
             message = f"the upstream's answer is over {limit} bytes (limits.answer)"
             self._fail(UpstreamError(UpstreamFailure.LIMIT, message))
         return deltas
@@ -175,6 +159,11 @@ class ResponseDecoder:
         assert rule is not None
         if frame.bare:
             return self._read_unframed_json(frame)
+        template = self._template
+        if template is not None and (text := template.match(frame)) is not None:
+            texts = self.reading.read_text(text, frame.data)
+            if texts is not None:
+                return texts + self._end(done=True) if self.reading.ended else texts
         if is_done_literal(frame, rule.done_literal):
             return self._end(done=True)
         doc, data = document(frame, as_text=rule.text_data)
@@ -194,7 +183,11 @@ class ResponseDecoder:
         self._frames += doc is not MISSING
         self._latest = doc
         deltas = self.reading.read(scope, data)
-        self.last_text_frame = data if not frame.fields and self.reading.is_text(deltas, data) else None
+        path = self._text_path
+        if path is not None and data is not None and self.reading.has_only_text(scope, data, deltas):
+            self._template = make_template(frame, doc, path) or self._template
+            self._templates_left -= 1
+            self._text_path = path if self._templates_left else None
         if rule.replace is not None and isinstance(instead := rule.replace.read(scope), str):
             self.finished = True  # what is held back is superseded too
             return [*deltas, self.reading.replace(instead)]
@@ -308,3 +301,4 @@ class ResponseDecoder:
 
 _UNDER_200 = 200
 _MOST_OF_A_FAILURE = 2**20
+_MAX_TEMPLATES = 4  # of one stream: where frames differ in more than their text, none ever matches

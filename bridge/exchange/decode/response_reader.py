@@ -12,7 +12,6 @@ from bridge.core import json
 from bridge.core.deltas import MISSING, Delta, Usage
 from bridge.core.messages import choice_index
 from bridge.exchange.decode.choice_state import ChoiceState
-from bridge.exchange.decode.text_filters import CumulativeToDelta
 from bridge.expressions.paths import find_text_paths
 from bridge.expressions.transforms import convert
 from bridge.openai.token_estimate import TokenEstimator
@@ -83,21 +82,33 @@ class ResponseReader:
         """Whether a reason for the end was read."""
         return self._finish_seen
 
-    @property
-    def is_transparent(self) -> bool:
-        """Whether a text that comes now would go on as it is."""
-        choice = self._choices.get(0)
-        return choice is not None and choice.open and self._tally is None
+    def has_only_text(self, scope: Scope, data: bytes, deltas: list[Any]) -> bool:
+        """Return whether a frame, read to `deltas`, holds a text of the first choice and nothing else."""
+        if len(deltas) != 1 or deltas[0] != Delta(deltas[0].text):
+            return False
+        rule = self._rule
+        if rule.choices is not None:
+            items = as_list(rule.choices.find(scope))
+            if len(items) != 1:
+                return False
+            scope = scope.with_item(items[0])
+        # What these slots find may have effects that no delta shows: counts, half a character.
+        slots = [
+            rule.reasoning and rule.reasoning.slot,
+            rule.tool_calls,
+            *(part.slot for _, part in rule.usage),
+        ]
+        return all(slot is None or slot.read(scope) is MISSING for slot in slots)
 
-    def skip(self, text: str) -> None:
-        """What came was passed on elsewhere: see `Cumulative.skip`."""
-        for stage in self._choices[0].stages if text else ():
-            if isinstance(stage, CumulativeToDelta):
-                stage.skip(text)
+    def read_text(self, text: str, data: bytes | str | None) -> list[Any] | None:
+        """Return what a frame adds that holds this text of the first choice and nothing else.
 
-    def is_text(self, deltas: list[Any], data: bytes | None) -> bool:
-        """Whether a frame was read to a text and nothing else."""
-        return len(deltas) == 1 and deltas[0] == Delta(deltas[0].text)
+        None: the frame has to be read.
+        """
+        deltas = self._deltas(self._choices[0], 0, text)
+        if self._tally is not None:
+            self._add_up(deltas)
+        return deltas
 
     def read(self, scope: Scope, data: bytes | str | None = None) -> list[Delta]:
         """What one frame adds; `data` are its own bytes."""
@@ -188,17 +199,31 @@ class ResponseReader:
         if text is MISSING and reasoning is MISSING and calls is MISSING and not finish:
             return []
         choice = self._choices.get(number) or self._open(number)
+        thought = choice.feed_reasoning(reasoning) if reasoning and not choice.ended else ""
+        called = None if calls is MISSING or choice.ended else self._calls(choice, calls)
+        return self._deltas(choice, number, text or "", finish, thought, called, logprobs)
+
+    def _deltas(
+        self,
+        choice: ChoiceState,
+        number: int,
+        text: str,
+        finish: str | None = None,
+        reasoning: str = "",
+        calls: list[dict[str, Any]] | None = None,
+        logprobs: Any = None,
+    ) -> list[Delta]:
+        """Return the delta of one choice, if the frame adds anything to the choice."""
         if choice.ended:
             return []
-        said = choice.feed(text) if text else ""
-        if choice.stop and choice.stop.hit:
-            choice.ended = True
-            self._cut += 1
-            finish = "stop"
-        thought = choice.feed_reasoning(reasoning) if reasoning else ""
-        called = None if calls is MISSING else self._calls(choice, calls)
-        if said or finish or thought or called or logprobs:
-            return [Delta(said, number, finish, thought, called, logprobs)]
+        if text:
+            text = choice.feed(text)
+            if choice.stop is not None and choice.stop.hit:
+                choice.ended = True
+                self._cut += 1
+                finish = "stop"
+        if text or finish or reasoning or calls or logprobs:
+            return [Delta(text, number, finish, reasoning, calls, logprobs)]
         return []
 
     def _open(self, number: int) -> ChoiceState:

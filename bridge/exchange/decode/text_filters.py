@@ -40,11 +40,6 @@ class SurrogateJoiner:
     def __init__(self) -> None:
         self._half = ""
 
-    @property
-    def has_no_pending(self) -> bool:
-        """Whether no half waits for its other one."""
-        return not self._half
-
     def feed(self, text: str) -> str:
         if not self._half and _is_whole(text):
             return text
@@ -71,16 +66,6 @@ class CumulativeToDelta:
         self._prompt = prompt
         self._said = 0
         self._latest = ""
-
-    @property
-    def has_no_pending(self) -> bool:
-        """Whether all that has come has gone on."""
-        return self._said == len(self._latest)
-
-    def skip(self, text: str) -> None:
-        """This is what was said by now, and it was passed on elsewhere."""
-        self._latest = text
-        self._said = len(text)
 
     def feed(self, text: str) -> str:
         if not _is_whole(text):

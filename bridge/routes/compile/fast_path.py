@@ -63,6 +63,8 @@ def _text_path(rule: StreamRule) -> Path | None:
     text = rule.answer.text
     if rule.text_data or rule.replace is not None or rule.answer.choices is not None:
         return None
+    if '"' in rule.done_literal:
+        return None  # a frame with a text could be the literal
     if text is None or not text.slot.plain or text.parse or text.trim or text.strip_prompt:
         return None
     (path,) = text.slot.sources

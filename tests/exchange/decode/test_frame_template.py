@@ -1,4 +1,4 @@
-"""The fast lane: whatever a stream holds, frames that are not read one by one come to the same."""
+"""Frame templates: frames that match a template come to the same as if the rules had read them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.exchange.decode.response_decoder import ResponseDecoder
+from bridge.exchange.decode import response_decoder
+from bridge.exchange.decode.passthrough import ChunkPassthrough
+from bridge.exchange.decode.response_reader import ResponseReader
+from bridge.framing.length_delimited import encode_message
 from tests.exchange.single_exchange import ask, request
 
 MAPPED = """
@@ -27,14 +30,14 @@ ENDS = {"sse": b"\n\n", "ndjson": b"\n", "nul": b"\0"}
 
 
 def raw(framing: str, data: bytes) -> bytes:
-    return (b"data: " if framing == "sse" else b"") + data + ENDS[framing]
+    return (b"data: " if framing == "sse" else b"") + data + ENDS.get(framing, b"")
 
 
 def outcome(rules: str, pieces: list[bytes], *, fast: bool, **members: Any) -> tuple[bytes, str, list[Any]]:
     """What the client gets: bytes, failure, counts."""
     exchange = ask(rules, request(stream=True, **members))
     if not fast:
-        exchange._stream_fast_path = None
+        exchange.legs[0].answering._text_path = None
     [leg] = exchange.legs
     exchange.start(leg, 200, {})
     out = b"".join(exchange.feed(leg, piece) for piece in pieces if not exchange.finished(leg))
@@ -42,18 +45,22 @@ def outcome(rules: str, pieces: list[bytes], *, fast: bool, **members: Any) -> t
     return out, str(exchange.error), [exchange.usage]
 
 
-def cast(rules: str, pieces: list[bytes]) -> int:
-    """How many bytes went over without being read."""
-    exchange = ask(rules, request(stream=True))
-    [leg] = exchange.legs
-    exchange.start(leg, 200, {})
-    taken = 0
-    for piece in pieces:
-        casting = exchange._stream_fast_path
-        assert casting is not None
-        taken += len(piece) - len(casting.feed(piece)[1])
-        exchange.feed(leg, piece)
-    return taken
+def frames_read(rules: str, pieces: list[bytes], **members: Any) -> int:
+    """Return how many frames of a stream were read by the rules."""
+    count = 0
+    with pytest.MonkeyPatch.context() as patch:
+        for reader in (ResponseReader, ChunkPassthrough):
+
+            def read(
+                self: Any, scope: Any, data: Any = None, real: Any = reader.read, cls: Any = reader
+            ) -> Any:
+                nonlocal count
+                count += type(self) is cls
+                return real(self, scope, data)
+
+            patch.setattr(reader, "read", read)
+        outcome(rules, pieces, fast=True, **members)
+    return count
 
 
 texts = st.text(alphabet=st.characters(codec="utf-8"), max_size=6) | st.sampled_from(
@@ -155,10 +162,10 @@ def test_any_stream_comes_to_the_same(
 
 
 @pytest.mark.parametrize("framing", ENDS)
-def test_growing_frames_are_not_read_either(framing: str) -> None:
+def test_cumulative_frames_match_too(framing: str) -> None:
     said = [" ".join(f"word {n}" for n in range(count + 1)) for count in range(50)]
     pieces = [raw(framing, json.dumps({"t": text, "id": 7}).encode()) for text in said]
-    assert cast(GROWING.format(framing=framing), pieces) >= sum(map(len, pieces[2:]))
+    assert frames_read(GROWING.format(framing=framing), pieces) == 1
 
 
 @pytest.mark.parametrize(
@@ -267,31 +274,39 @@ def test_a_chunk_that_does_more_is_read(more: dict[str, Any]) -> None:
     assert outcome("", pieces, fast=True) == outcome("", pieces, fast=False)
 
 
-@pytest.mark.parametrize("framing", ENDS)
-def test_frames_that_differ_in_their_text_alone_are_not_read(framing: str) -> None:
-    pieces = [raw(framing, json.dumps({"t": f"word {n}", "id": 7}).encode()) for n in range(50)]
-    assert cast(MAPPED.format(framing=framing), pieces) >= sum(map(len, pieces[2:]))
+@pytest.mark.parametrize("framing", [*ENDS, "json", "websocket"])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_frames_that_differ_in_their_text_alone_are_read_once(framing: str, at_once: bool) -> None:
+    frames = [json.dumps({"t": f"word {n}", "id": 7}).encode() for n in range(50)]
+    pieces = [encode_message(frame) if framing == "websocket" else raw(framing, frame) for frame in frames]
+    assert frames_read(MAPPED.format(framing=framing), [b"".join(pieces)] if at_once else pieces) == 1
 
 
-@pytest.mark.parametrize("framing", ENDS)
-def test_nor_if_they_come_all_at_once(framing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[Any] = []
-    real = ResponseDecoder._read
-
-    def noted(answering: ResponseDecoder, frame: Any) -> Any:
-        read.append(frame)
-        return real(answering, frame)
-
-    monkeypatch.setattr(ResponseDecoder, "_read", noted)
-    pieces = [raw(framing, json.dumps({"t": f"word {n}", "id": 7}).encode()) for n in range(50)]
-    odd = raw(framing, b'{"t":"\\u0041","id":7}')
-    outcome(MAPPED.format(framing=framing), [b"".join([*pieces, odd, *pieces])], fast=True)
-    assert len(read) < 6
+def test_so_are_chunks_of_openai() -> None:
+    assert frames_read("", [chunk(f"word {n}") for n in range(50)]) == 2  # the role goes once
 
 
-def test_nor_are_chunks_of_openai() -> None:
-    pieces = [chunk(f"word {n}") for n in range(50)]
-    assert cast("", pieces) >= sum(map(len, pieces[4:]))
+def test_so_are_events_with_equal_fields() -> None:
+    events = [b'event: more\ndata: {"t":"word %d"}\n\n' % number for number in range(50)]
+    rules = MAPPED.format(framing="sse")
+    assert frames_read(rules, events) == 1
+    assert frames_read(rules, [b"id: %d\n" % number + event for number, event in enumerate(events)]) == 50
+
+
+def test_texts_that_are_cut_at_a_stop_string_match_too() -> None:
+    pieces = [raw("ndjson", json.dumps({"t": f"w{n} "}).encode()) for n in range(50)]
+    rules = "stream: {framing: ndjson, text: $.t}\nresponse: $.t\nrequest: {body: {p: $.prompt}}"
+    cut = outcome(rules, pieces, fast=True, stop=["8 w"])
+    assert cut == outcome(rules, pieces, fast=False, stop=["8 w"])
+    assert cut == outcome(rules, pieces[:20], fast=True, stop=["8 w"])
+    assert frames_read(rules, pieces, stop=["x"]) == 1
+
+
+def test_a_stream_whose_frames_never_match_is_not_tried_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr(response_decoder, "make_template", lambda *frame: made.append(frame))
+    frames_read(MAPPED.format(framing="ndjson"), [raw("ndjson", b'{"t":"a","at":%d}' % n) for n in range(50)])
+    assert len(made) == 4
 
 
 @pytest.mark.parametrize(
@@ -305,7 +320,7 @@ def test_nor_are_chunks_of_openai() -> None:
 def test_there_is_no_fast_lane_where_more_may_depend_on_the_text(rule: str) -> None:
     text = "" if rule.startswith("text:") else "text: $.t, "
     exchange = ask(f"stream: {{framing: ndjson, {text}{rule}}}\nresponse: $.t", request(stream=True))
-    assert exchange._stream_fast_path is None or exchange.route.response.fast_text_path is None
+    assert exchange.route.response.fast_text_path is None
 
 
 @pytest.mark.parametrize(
@@ -315,7 +330,7 @@ def test_nor_where_the_text_may_be_an_error(error: str) -> None:
     exchange = ask(
         f"stream: {{framing: ndjson, text: $.t}}\nresponse: $.t\nerror: {error}", request(stream=True)
     )
-    assert exchange._stream_fast_path is None
+    assert exchange.route.response.fast_text_path is None
 
 
 def test_a_frame_over_the_limit_is_an_error_there_too() -> None:
