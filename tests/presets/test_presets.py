@@ -188,7 +188,7 @@ def test_the_command_prints_one(run: Run) -> None:
     ],
 )
 def test_the_command_names_the_nearest(name: str, said: str, run: Run) -> None:
-    assert run("presets", name, text=None) == (1, "", f"bridge: {said}\n")
+    assert run("presets", name, text=None) == (1, "", f"format-bridge: {said}\n")
 
 
 def bare(name: str) -> Route:
