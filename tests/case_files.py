@@ -32,8 +32,19 @@ if TYPE_CHECKING:
     from bridge.routes.table import RouteTable
 
 __all__ = [
-    "CASES", "EMBEDDED", "ID", "NAMES", "NOW", "Call", "Conversation", "Embedded", "Failure", "Sends",
-    "Success", "read", "table",
+    "CASES",
+    "EMBEDDING_NAMES",
+    "ID",
+    "NAMES",
+    "NOW",
+    "Call",
+    "Case",
+    "Embeddings",
+    "ExpectedRequest",
+    "Failure",
+    "Success",
+    "case_table",
+    "read_case",
 ]  # fmt: skip
 
 Body = dict[str, Any]
@@ -44,7 +55,7 @@ NOW = 1_763_600_000.0
 
 
 @dataclass(frozen=True)
-class Sends:
+class ExpectedRequest:
     """The request that must reach the server; of `headers` at least these, and null: not that one."""
 
     url: str
@@ -57,7 +68,7 @@ class Sends:
 class Call:
     """A request ahead of the last one, and its answer."""
 
-    sends: Sends
+    sends: ExpectedRequest
     receives: Any
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -90,7 +101,7 @@ class Success:
 
 
 @dataclass(frozen=True)
-class Embedded:
+class Embeddings:
     """The vectors of an answer, in whichever format, and the counts to hold, null: there are none."""
 
     vectors: list[list[float]]
@@ -113,22 +124,22 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Conversation:
+class Case:
     """One request and its answer."""
 
     case: str
     name: str
     data: bytes
     request: Body
-    sends: Sends
-    answers: Success | Failure | Embedded
+    sends: ExpectedRequest
+    answers: Success | Failure | Embeddings
     endpoint: str = "chat"
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     calls: tuple[Call, ...] = ()
 
     @property
-    def streams(self) -> bool:
+    def is_stream(self) -> bool:
         """Whether the client wants a stream."""
         return self.request.get("stream") is True
 
@@ -153,38 +164,38 @@ class Conversation:
         endpoint = ENDPOINTS[self.endpoint]
         data = json.dumps(self.request, ensure_ascii=False).encode()
         body = parse_request(endpoint, data)
-        [route] = table(self.case).routes
+        [route] = case_table(self.case).routes
         assert body["model"] in route.models
         return endpoint, data, body, route
 
 
 @cache
-def table(case: str) -> RouteTable:
+def case_table(case: str) -> RouteTable:
     """The routes of a case, over the shipped presets. They have no environment and no files."""
     path = CASES / case / "route.yaml"
     return load(path.read_text(encoding="utf-8"), path.name, LoadEnvironment({}, _no_file, read_presets()))
 
 
 @cache
-def read(case: str, name: str) -> Conversation:
+def read_case(case: str, name: str) -> Case:
     """Read one conversation. A member that is not known is a mistake of the file."""
     path = CASES / case / f"{name}.json"
     told = json.loads(path.read_text(encoding="utf-8"))
     answers = told.pop("answers")
-    kind = Failure if "error" in answers else Embedded if "vectors" in answers else Success
-    return Conversation(
+    kind = Failure if "error" in answers else Embeddings if "vectors" in answers else Success
+    return Case(
         case=case,
         name=name,
         data=path.with_suffix(".bin").read_bytes(),
-        sends=_made(Sends, told.pop("sends"), path),
+        sends=_made(ExpectedRequest, told.pop("sends"), path),
         calls=tuple(_call(call, path) for call in told.pop("calls", [])),
         answers=_made(kind, answers, path),
-        **_known(Conversation, told, path),
+        **_known(Case, told, path),
     )
 
 
 def _call(told: Body, path: Path) -> Call:
-    made: Call = _made(Call, {**told, "sends": _made(Sends, told["sends"], path)}, path)
+    made: Call = _made(Call, {**told, "sends": _made(ExpectedRequest, told["sends"], path)}, path)
     return made
 
 
@@ -204,10 +215,10 @@ def _no_file(name: str) -> str:
 
 def _named(*endpoints: str) -> list[tuple[str, str]]:
     found = [(path.parent.name, path.stem) for path in sorted(CASES.glob("*/*.json"))]
-    return [name for name in found if read(*name).endpoint in endpoints]
+    return [name for name in found if read_case(*name).endpoint in endpoints]
 
 
 NAMES = _named("chat", "completions")
 """The conversations in which something is said."""
 
-EMBEDDED = _named("embeddings")
+EMBEDDING_NAMES = _named("embeddings")

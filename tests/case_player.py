@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from bridge.exchange.exchange import Exchange
     from bridge.exchange.upstream_call import UpstreamCall
     from bridge.routes.rules.request_template import UpstreamRequest
-    from tests.case_files import Conversation
+    from tests.case_files import Case
 
-__all__ = ["Outcome", "carry_out", "requests"]
+__all__ = ["Outcome", "play", "sent_requests"]
 
 
 class Outcome(NamedTuple):
@@ -34,46 +34,46 @@ class Outcome(NamedTuple):
     retry_after: str | None
 
 
-def carry_out(exchange: Exchange, conversation: Conversation, pieces: Iterable[bytes]) -> Outcome:
+def play(exchange: Exchange, conversation: Case, pieces: Iterable[bytes]) -> Outcome:
     """The exchange on the recorded answers, the bytes of the last one cut into these pieces."""
-    out = b"".join(_Playing(exchange, leg, conversation, list(pieces)).run() for leg in exchange.legs)
+    out = b"".join(_CallPlayer(exchange, leg, conversation, list(pieces)).run() for leg in exchange.legs)
     error = exchange.error
     status = error.status if error is not None and not exchange.started else 200
     envelope = json.dumps(error.envelope) if error is not None else ""
     return Outcome(out, status, envelope, error.retry_after if error is not None else None)
 
 
-def requests(conversation: Conversation) -> list[UpstreamRequest]:
+def sent_requests(conversation: Case) -> list[UpstreamRequest]:
     """What reaches the server, each call of an exchange with those ahead of it and behind it."""
     exchange, sent = conversation.exchange(), []
     for leg in exchange.legs:
-        playing = _Playing(exchange, leg, conversation, [conversation.data])
+        playing = _CallPlayer(exchange, leg, conversation, [conversation.data])
         playing.run()
         sent += playing.sent
     return sent
 
 
-class _Answer(NamedTuple):
+class _Response(NamedTuple):
     status: int
     headers: Mapping[str, str]
     pieces: list[bytes]
 
 
-class _Playing:
+class _CallPlayer:
     """One call of an exchange; `sent` are its requests and those around it."""
 
     def __init__(
-        self, exchange: Exchange, leg: UpstreamCall, conversation: Conversation, pieces: list[bytes]
+        self, exchange: Exchange, leg: UpstreamCall, conversation: Case, pieces: list[bytes]
     ) -> None:
         self.sent: list[UpstreamRequest] = []
         self._exchange = exchange
         self._leg = leg
         self._now = 0.0
-        self._left: Iterator[_Answer] = iter([
-            *(_Answer(call.status, call.lower_headers, [call.data]) for call in conversation.calls),
-            _Answer(conversation.status, conversation.lower_headers, pieces),
+        self._left: Iterator[_Response] = iter([
+            *(_Response(call.status, call.lower_headers, [call.data]) for call in conversation.calls),
+            _Response(conversation.status, conversation.lower_headers, pieces),
         ])  # fmt: skip
-        self._latest = _Answer(0, {}, [])
+        self._latest = _Response(0, {}, [])
         self._out = b""
 
     def run(self) -> bytes:

@@ -1,8 +1,8 @@
 """A client on a bare socket, and the bridge it talks to, in this process.
 
-    async with bridge(ROUTES, {"UPSTREAM": server.url}) as running:
+    async with bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         answer = await running.ask({"model": "m", …})         status, headers, body, complete
-        async with running.connect() as client: …             byte by byte
+        async with bridge.connect() as client: …             byte by byte
         await running.metrics()                               {name: {labels: value}}
 
 Nothing here may hang: the block as a whole has an end.
@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import RouteTable, load
 from bridge.server.app import ServerSettings, bind, run_server
-from tests.strict_client import Completed, Streamed, read_completion, read_stream
+from tests.strict_client import Completion, CompletionStream, read_completion, read_stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -31,14 +31,24 @@ if TYPE_CHECKING:
 
     from bridge.file_stamp import FileStamp
 
-__all__ = ["CHAT", "HELLO", "Answer", "Client", "Running", "bridge", "counted", "table_of", "until"]
+__all__ = [
+    "CHAT",
+    "HELLO",
+    "Client",
+    "Response",
+    "RunningBridge",
+    "load_table",
+    "run_bridge",
+    "sum_samples",
+    "wait_until",
+]
 
 CHAT = "/v1/chat/completions"
 HELLO: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
 _PATIENCE = 30.0  # seconds, far more than any test needs
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """An answer as it came. `complete`: its body has the end that its head promised."""
 
     status: int
@@ -51,13 +61,13 @@ class Answer(NamedTuple):
         """The body."""
         return json.loads(self.body)
 
-    def completion(self) -> Completed:
+    def completion(self) -> Completion:
         """The whole answer that this must be."""
         assert (self.status, self.complete) == (200, True), self
         assert self.headers["content-type"] == "application/json"
         return read_completion(self.body)
 
-    def stream(self) -> Streamed:
+    def stream(self) -> CompletionStream:
         """The stream that this must be, with its honest end."""
         assert (self.status, self.complete) == (200, True), self
         assert self.headers["content-type"].startswith("text/event-stream")
@@ -112,17 +122,17 @@ class Client:
         parts = (line.partition(":") for line in lines if line)
         return int(first.split(" ")[1]), {name.lower(): value.strip() for name, _, value in parts}
 
-    async def piece(self) -> bytes:
+    async def chunk(self) -> bytes:
         """The next chunk of a chunked body; b"" is its end."""
         size = int(await self.reader.readuntil(b"\r\n"), 16)
         return (await self.reader.readexactly(size + 2))[:-2]
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncIterator[bytes]:
         """The chunks that are left of a chunked body."""
-        while piece := await self.piece():
+        while piece := await self.chunk():
             yield piece
 
-    async def answer(self, *, bodiless: bool = False) -> Answer:
+    async def response(self, *, bodiless: bool = False) -> Response:
         """The next answer."""
         status, headers = await self.head()
         body, complete = b"", False
@@ -130,7 +140,7 @@ class Client:
             if bodiless or status in (204, 304):
                 pass
             elif headers.get("transfer-encoding") == "chunked":
-                async for piece in self.pieces():
+                async for piece in self.chunks():
                     body += piece
             elif "content-length" in headers:
                 body = await self.reader.readexactly(int(headers["content-length"]))
@@ -139,15 +149,15 @@ class Client:
             complete = True
         except asyncio.IncompleteReadError as error:
             body += error.partial
-        return Answer(status, headers, body, complete)
+        return Response(status, headers, body, complete)
 
-    async def ended(self) -> bool:
+    async def at_end(self) -> bool:
         """Whether the bridge closes this connection, and says nothing more."""
         return await self.reader.read() == b""
 
 
 @dataclass
-class Running:
+class RunningBridge:
     """A bridge that runs, and its ports."""
 
     front: tuple[str, int]
@@ -168,56 +178,56 @@ class Running:
         finally:
             writer.close()
 
-    async def ask(self, body: bytes | Mapping[str, Any] | None = None, **how: Any) -> Answer:
+    async def request(self, body: bytes | Mapping[str, Any] | None = None, **how: Any) -> Response:
         """One request on a connection of its own, to its end."""
         async with self.connect() as client:
             await client.send(body, **how)
-            return await client.answer(bodiless=how.get("method") == "HEAD")
+            return await client.response(bodiless=how.get("method") == "HEAD")
 
-    async def see(self, path: str) -> Answer:
+    async def get_admin(self, path: str) -> Response:
         """What the admin port says."""
         reader, writer = await asyncio.open_connection(*self.admin)
         client = Client(reader, writer)
         try:
             await client.send(method="GET", path=path)
-            return await client.answer()
+            return await client.response()
         finally:
             writer.close()
 
     async def samples(self) -> list[Sample]:
         """Every sample of /metrics, as Prometheus reads them."""
-        answer = await self.see("/metrics")
+        answer = await self.get_admin("/metrics")
         assert answer.status == 200
         families = text_string_to_metric_families(answer.body.decode())
         return [sample for family in families for sample in family.samples]
 
     async def count(self, name: str, **labels: str) -> float:
         """The sum of all samples of a name whose labels are these, among others."""
-        return counted(await self.samples(), name, **labels)
+        return sum_samples(await self.samples(), name, **labels)
 
-    async def until_counted(self, number: float, name: str, **labels: str) -> None:
+    async def wait_for_count(self, number: float, name: str, **labels: str) -> None:
         """Wait for a count: what is told of a request comes behind its last byte."""
 
         async def reached() -> bool:
             return await self.count(name, **labels) == number
 
-        await until(reached)
+        await wait_until(reached)
 
 
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+async def wait_until(holds: Callable[[], Awaitable[bool]]) -> None:
     """Ask until it holds: of what happens elsewhere no event tells."""
     while not await holds():  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 
 
-def counted(samples: list[Sample], name: str, **labels: str) -> float:
+def sum_samples(samples: list[Sample], name: str, **labels: str) -> float:
     """The sum of all samples of a name whose labels are these, among others."""
     return sum(
         sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items()
     )
 
 
-def table_of(text: str, variables: Mapping[str, str]) -> RouteTable:
+def load_table(text: str, variables: Mapping[str, str]) -> RouteTable:
     """The table of a file that reads nothing but these variables."""
 
     def no_file(name: str) -> str:
@@ -227,16 +237,16 @@ def table_of(text: str, variables: Mapping[str, str]) -> RouteTable:
 
 
 @asynccontextmanager
-async def bridge(
+async def run_bridge(
     text: str, variables: Mapping[str, str], *, file: str = "", seen: FileStamp | None = None
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[RunningBridge]:
     """Run the bridge by a file's text. With `file`, that one is watched in its place from then on.
 
     `seen`: its stamp when the text was read, if that was before.
     """
     front, admin = bind("127.0.0.1:0"), bind("127.0.0.1:0")
     ports = front.getsockname(), admin.getsockname()
-    table = table_of(text, variables)
+    table = load_table(text, variables)
     settings = ServerSettings(file, table, front, admin, variables, watch=bool(file), seen=seen)
     async with asyncio.timeout(_PATIENCE), run_server(settings) as reload:
-        yield Running(*ports, reload)
+        yield RunningBridge(*ports, reload)

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from ssl import SSLContext
 
-__all__ = ["Behaviour", "Peer", "Request", "Server", "answering", "chunk", "head", "upstream", "whole"]
+__all__ = [
+    "Behaviour",
+    "Connection",
+    "Request",
+    "UpstreamServer",
+    "chunk",
+    "head",
+    "responder",
+    "response",
+    "run_upstream",
+]
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,7 @@ class Request:
 
 
 @dataclass
-class Server:
+class UpstreamServer:
     """A server that runs. `closed` counts the connections that the client closed while `stay` waited."""
 
     url: str = ""
@@ -50,17 +60,19 @@ class Server:
     closed: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def until(self, holds: Callable[[Server], bool]) -> None:
+    async def wait_until(self, holds: Callable[[UpstreamServer], bool]) -> None:
         """Wait for something to hold of this server."""
         while not holds(self):
             self.changed.clear()
             await self.changed.wait()
 
 
-class Peer:
+class Connection:
     """One connection. `number` counts from 1."""
 
-    def __init__(self, server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, server: UpstreamServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         server.connections += 1
         self.number = server.connections
         self._server = server
@@ -100,7 +112,7 @@ class Peer:
         self._writer.write(data)
         await self._writer.drain()
 
-    async def stay(self) -> None:
+    async def wait_closed(self) -> None:
         """Keep the connection open until the client closes it."""
         while await self._reader.read(65536):
             pass
@@ -116,11 +128,11 @@ Behaviour = "Callable[[Peer], Awaitable[None]]"
 
 
 @asynccontextmanager
-async def upstream(
-    behave: Callable[[Peer], Awaitable[None]], *, tls: SSLContext | None = None
-) -> AsyncIterator[Server]:
+async def run_upstream(
+    behave: Callable[[Connection], Awaitable[None]], *, tls: SSLContext | None = None
+) -> AsyncIterator[UpstreamServer]:
     """Run a server on a free port. Its URL is of http in any case."""
-    server = Server()
+    server = UpstreamServer()
     running: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -129,7 +141,7 @@ async def upstream(
         running.add(task)
         try:
             with suppress(ConnectionError):
-                await behave(Peer(server, reader, writer))
+                await behave(Connection(server, reader, writer))
         except asyncio.CancelledError:
             pass  # the test is over
         finally:
@@ -158,7 +170,7 @@ def head(status: int = 200, /, **headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def whole(body: bytes | dict[str, Any], status: int = 200, /, **headers: str) -> bytes:
+def response(body: bytes | dict[str, Any], status: int = 200, /, **headers: str) -> bytes:
     """A whole answer, of the length that its head tells."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     said = {"content_type": "application/json", "content_length": str(len(data)), **headers}
@@ -170,11 +182,11 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def answering(*answers: bytes) -> Callable[[Peer], Awaitable[None]]:
+def responder(*answers: bytes) -> Callable[[Connection], Awaitable[None]]:
     """Answers the requests in turn, whatever connection they come on; the last one again and again."""
     left = list(answers)
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         while await peer.request():
             await peer.send(left.pop(0) if len(left) > 1 else left[0])
 

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Completed", "Said", "Streamed", "read_completion", "read_stream"]
+__all__ = ["Choice", "Completion", "CompletionStream", "read_completion", "read_stream"]
 
 Body = dict[str, Any]
 
@@ -23,7 +23,7 @@ FINISH_REASONS = {"stop", "length", "tool_calls", "content_filter", "function_ca
 
 
 @dataclass
-class Said:
+class Choice:
     """One choice. `chunks`: its text as it came, without the empty ones, such as that of the role."""
 
     role: str = ""
@@ -38,44 +38,44 @@ class Said:
 
 
 @dataclass
-class Streamed:
+class CompletionStream:
     """A stream that was read to its end: to [DONE], or to the `error` that took its place."""
 
     id: str = ""
     object: str = ""
     created: int = 0
     model: str = ""
-    choices: dict[int, Said] = field(default_factory=dict)
+    choices: dict[int, Choice] = field(default_factory=dict)
     usage: Body | None = None
     error: Body | None = None
 
     @property
-    def said(self) -> Said:
+    def choice(self) -> Choice:
         """The first choice; an empty one where the stream failed before it began."""
-        return self.choices.get(0, Said())
+        return self.choices.get(0, Choice())
 
 
 @dataclass
-class Completed:
+class Completion:
     """A whole answer."""
 
     id: str
     object: str
     created: int
     model: str
-    choices: dict[int, Said]
+    choices: dict[int, Choice]
     usage: Body | None
 
     @property
-    def said(self) -> Said:
+    def choice(self) -> Choice:
         """The first choice."""
         return self.choices[0]
 
 
-def read_stream(data: bytes, *, include_usage: bool = True) -> Streamed:
+def read_stream(data: bytes, *, include_usage: bool = True) -> CompletionStream:
     """Read a whole stream. `include_usage`: the client asked for token counts, so they may come."""
     *events, last = _events(data)
-    streamed = Streamed()
+    streamed = CompletionStream()
     for event in events:
         chunk = _object(event)
         assert "error" not in chunk, f"something follows the error {chunk}"
@@ -89,7 +89,7 @@ def read_stream(data: bytes, *, include_usage: bool = True) -> Streamed:
     return streamed
 
 
-def read_completion(data: bytes) -> Completed:
+def read_completion(data: bytes) -> Completion:
     """Read a whole answer."""
     body = _object(data.decode())
     _has(body, id=str, object=str, created=int, model=str, choices=list)
@@ -97,7 +97,7 @@ def read_completion(data: bytes) -> Completed:
     assert body["model"]
     assert body["object"] in (CHAT_COMPLETION, TEXT_COMPLETION)
     assert "error" not in body
-    choices: dict[int, Said] = {}
+    choices: dict[int, Choice] = {}
     for choice in body["choices"]:
         _has(choice, index=int, finish_reason=str)
         assert choice["index"] not in choices, f"two choices {choice['index']}"
@@ -107,7 +107,7 @@ def read_completion(data: bytes) -> Completed:
     assert sorted(choices) == list(range(len(choices))), f"indexes {sorted(choices)}"
     assert choices
     usage = _usage(body["usage"]) if "usage" in body else None
-    return Completed(body["id"], body["object"], body["created"], body["model"], choices, usage)
+    return Completion(body["id"], body["object"], body["created"], body["model"], choices, usage)
 
 
 def _events(data: bytes) -> list[str]:
@@ -121,7 +121,7 @@ def _events(data: bytes) -> list[str]:
     return [block.removeprefix("data: ") for block in blocks]
 
 
-def _chunk(streamed: Streamed, chunk: Body, *, include_usage: bool) -> None:
+def _chunk(streamed: CompletionStream, chunk: Body, *, include_usage: bool) -> None:
     _has(chunk, id=str, object=str, created=int, model=str, choices=list)
     if not streamed.id:
         assert chunk["id"]
@@ -145,11 +145,11 @@ def _chunk(streamed: Streamed, chunk: Body, *, include_usage: bool) -> None:
         _choice(streamed, choice)
 
 
-def _choice(streamed: Streamed, choice: Body) -> None:
+def _choice(streamed: CompletionStream, choice: Body) -> None:
     _has(choice, index=int)
     assert "finish_reason" in choice, f"no finish_reason in {choice}"
     first = choice["index"] not in streamed.choices
-    said = streamed.choices.setdefault(choice["index"], Said())
+    said = streamed.choices.setdefault(choice["index"], Choice())
     assert said.finish_reason is None, f"a choice goes on behind its finish: {choice}"
     if streamed.object == CHAT_CHUNK:
         _has(choice, delta=dict)
@@ -161,7 +161,7 @@ def _choice(streamed: Streamed, choice: Body) -> None:
         said.finish_reason = _finish(choice)
 
 
-def _delta(said: Said, delta: Body, *, first: bool) -> None:
+def _delta(said: Choice, delta: Body, *, first: bool) -> None:
     assert ("role" in delta) is first, f"a role belongs into the first chunk alone: {delta}"
     if first:
         _has(delta, role=str)
@@ -184,12 +184,12 @@ def _delta(said: Said, delta: Body, *, first: bool) -> None:
         said.tool_calls[call["index"]]["arguments"] += call["function"].get("arguments") or ""
 
 
-def _message(choice: Body) -> Said:
+def _message(choice: Body) -> Choice:
     _has(choice, message=dict)
     message = choice["message"]
     _has(message, role=str)
     assert "content" in message, f"no content in {message}"
-    said = Said(role=message["role"], reasoning=message.get("reasoning_content") or "")
+    said = Choice(role=message["role"], reasoning=message.get("reasoning_content") or "")
     for call in message.get("tool_calls") or []:
         _has(call, id=str, type=str, function=dict)
         _has(call["function"], name=str, arguments=str)
@@ -200,9 +200,9 @@ def _message(choice: Body) -> Said:
     return said
 
 
-def _text(choice: Body) -> Said:
+def _text(choice: Body) -> Choice:
     _has(choice, text=str)
-    return Said(chunks=[choice["text"]])
+    return Choice(chunks=[choice["text"]])
 
 
 def _finish(choice: Body) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.case_files import CASES, NAMES, Conversation, Failure, Sends, Success, read
-from tests.case_player import Outcome, carry_out, requests
+from tests.case_files import CASES, NAMES, Case, ExpectedRequest, Failure, Success, read_case
+from tests.case_player import Outcome, play, sent_requests
 from tests.strict_client import read_completion, read_stream
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ every_conversation = pytest.mark.parametrize("of", [pytest.param(name, id="-".jo
 
 @every_conversation
 def test_the_server_gets_the_requests(of: tuple[str, str]) -> None:
-    conversation = read(*of)
-    sent = requests(conversation)
+    conversation = read_case(*of)
+    sent = sent_requests(conversation)
     wanted = [*(call.sends for call in conversation.calls), conversation.sends]
     assert len(sent) == len(wanted) * len(conversation.exchange().legs) > 0
     for request, sends in zip(sent, cycle(wanted), strict=False):
@@ -37,9 +37,9 @@ def test_the_server_gets_the_requests(of: tuple[str, str]) -> None:
 
 @every_conversation
 def test_the_client_gets_the_answer(of: tuple[str, str]) -> None:
-    conversation = read(*of)
+    conversation = read_case(*of)
     exchange = conversation.exchange()
-    outcome = carry_out(exchange, conversation, [conversation.data])
+    outcome = play(exchange, conversation, [conversation.data])
     if isinstance(conversation.answers, Failure):
         hold_failure(exchange, outcome, conversation, conversation.answers)
     else:
@@ -50,11 +50,11 @@ def test_the_client_gets_the_answer(of: tuple[str, str]) -> None:
 
 @every_conversation
 def test_cuts_change_nothing(of: tuple[str, str]) -> None:
-    conversation = read(*of)
+    conversation = read_case(*of)
     data = conversation.data
-    whole = carry_out(conversation.exchange(), conversation, [data])
+    whole = play(conversation.exchange(), conversation, [data])
     for pieces in cuts(data, conversation.name):
-        cut = carry_out(conversation.exchange(), conversation, pieces)
+        cut = play(conversation.exchange(), conversation, pieces)
         assert cut == whole, f"cut into {[len(piece) for piece in pieces]} bytes"
 
 
@@ -78,7 +78,7 @@ def cuts(data: bytes, seed: str) -> Iterable[list[bytes]]:
         yield [data[:one], data[one:two], data[two:]]
 
 
-def hold_request(request: UpstreamRequest, sends: Sends) -> None:
+def hold_request(request: UpstreamRequest, sends: ExpectedRequest) -> None:
     """Hold what is sent against what must reach the server."""
     assert request.urls == (sends.url,)
     assert (request.method if request.websocket is None else "GET") == sends.method
@@ -89,13 +89,13 @@ def hold_request(request: UpstreamRequest, sends: Sends) -> None:
         assert sent.get(name.lower()) == value, f"the header {name}"
 
 
-def hold_success(exchange: Exchange, outcome: Outcome, conversation: Conversation, wanted: Success) -> None:
+def hold_success(exchange: Exchange, outcome: Outcome, conversation: Case, wanted: Success) -> None:
     """Hold a good answer against what is wanted."""
-    if conversation.streams:
+    if conversation.is_stream:
         streamed = read_stream(outcome.out, include_usage=conversation.include_usage)
         assert streamed.error is None
         assert streamed.object == exchange.endpoint.chunk_object
-        said, usage = streamed.said, streamed.usage
+        said, usage = streamed.choice, streamed.usage
         # Raw text has no frames, so how it is cut into chunks is the bridge's own affair.
         rule = exchange.route.response.streaming
         if wanted.chunks is not None and (rule is None or rule.framing.name != "text"):
@@ -103,7 +103,7 @@ def hold_success(exchange: Exchange, outcome: Outcome, conversation: Conversatio
     else:
         completed = read_completion(outcome.out)
         assert completed.object == exchange.endpoint.object
-        said, usage = completed.said, completed.usage
+        said, usage = completed.choice, completed.usage
     assert said.text == wanted.text
     assert said.finish_reason == wanted.finish_reason
     assert said.reasoning == wanted.reasoning
@@ -113,17 +113,17 @@ def hold_success(exchange: Exchange, outcome: Outcome, conversation: Conversatio
     assert told == wanted.usage
 
 
-def hold_failure(exchange: Exchange, outcome: Outcome, conversation: Conversation, wanted: Failure) -> None:
+def hold_failure(exchange: Exchange, outcome: Outcome, conversation: Case, wanted: Failure) -> None:
     """Hold a failure against what is wanted: under its own status, or at the end of a stream."""
     error: BridgeError | None = exchange.error
     assert error is not None, outcome.out
     assert outcome.status == wanted.status, error
     envelope = error.envelope["error"]
     if wanted.status == 200:
-        assert conversation.streams
+        assert conversation.is_stream
         streamed = read_stream(outcome.out, include_usage=conversation.include_usage)
         assert streamed.error == envelope
-        assert streamed.said.text == wanted.text
+        assert streamed.choice.text == wanted.text
     else:
         assert outcome.out == b""
         assert wanted.text == ""

@@ -19,10 +19,10 @@ from bridge.openai.endpoints import CHAT
 from bridge.openai.request_validation import parse_request
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.request_log import RequestLog
-from tests.exchange.single_exchange import ID, NOW, ask, request, table
-from tests.raw_client import HELLO, bridge
-from tests.raw_upstream import Peer, answering, chunk, upstream, whole
-from tests.upstream.formats import DONE, event, streaming
+from tests.exchange.single_exchange import ID, NOW, new_exchange, request, table
+from tests.raw_client import HELLO, run_bridge
+from tests.raw_upstream import Connection, chunk, responder, response, run_upstream
+from tests.upstream.formats import DONE, event, stream_head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +94,7 @@ def test_a_whole_answer() -> None:
 
 def costs(frames: list[bytes]) -> list[int]:
     """What the frames of one stream cost, each."""
-    exchange = ask(CUSTOM, request(stream=True))
+    exchange = new_exchange(CUSTOM, request(stream=True))
     (leg,) = exchange.legs
     exchange.start(leg, 200, {})
     found = []
@@ -121,15 +121,15 @@ def test_a_frame_that_is_read() -> None:
 async def test_a_whole_answer_through_all_floors() -> None:
     text = "routes: [{models: m, upstream: '${UPSTREAM}', response: '$.data[0].output[0]', prompt: join}]"
     async with (
-        upstream(answering(whole(ANSWER))) as server,
-        bridge(text, {"UPSTREAM": server.url}) as running,
-        running.connect() as client,
+        run_upstream(responder(response(ANSWER))) as server,
+        run_bridge(text, {"UPSTREAM": server.url}) as bridge,
+        bridge.connect() as client,
     ):
         found = []
         for _ in range(12):
             with counted() as count:
                 await client.send(HELLO)
-                assert (await client.answer()).status == 200
+                assert (await client.response()).status == 200
             found.append(count.instructions)
         # Some of them count what is told of several together, which has a bound of its own.
         assert 1000 < min(found) < 3300
@@ -162,18 +162,18 @@ def spoken(text: str) -> bytes:
 async def test_a_chunk_alone_through_all_floors() -> None:
     texts: asyncio.Queue[bytes] = asyncio.Queue()
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         await peer.request()
-        await peer.send(streaming())
+        await peer.send(stream_head())
         while data := await texts.get():
             await peer.send(chunk(data))
         await peer.send(chunk(DONE) + chunk(b""))
 
     text = "routes: [{models: m, upstream: '${UPSTREAM}'}]"
     async with (
-        upstream(behave) as server,
-        bridge(text, {"UPSTREAM": server.url}) as running,
-        running.connect() as client,
+        run_upstream(behave) as server,
+        run_bridge(text, {"UPSTREAM": server.url}) as bridge,
+        bridge.connect() as client,
     ):
         await client.send({**HELLO, "stream": True})
         texts.put_nowait(spoken("first"))
@@ -181,8 +181,8 @@ async def test_a_chunk_alone_through_all_floors() -> None:
         for number in range(12):
             with counted() as count:
                 texts.put_nowait(spoken(f"word {number}"))
-                await client.piece()
+                await client.chunk()
             if number > 5:
                 assert 300 < count.instructions < 650
         texts.put_nowait(b"")
-        assert [piece async for piece in client.pieces()]
+        assert [piece async for piece in client.chunks()]

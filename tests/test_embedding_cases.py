@@ -8,32 +8,32 @@ from base64 import b64decode
 
 import pytest
 
-from tests.case_files import EMBEDDED, Embedded, Failure, read
-from tests.case_player import carry_out, requests
+from tests.case_files import EMBEDDING_NAMES, Embeddings, Failure, read_case
+from tests.case_player import play, sent_requests
 from tests.test_cases import cuts, hold_failure, hold_request
 
-assert EMBEDDED
+assert EMBEDDING_NAMES
 every_conversation = pytest.mark.parametrize(
-    "of", [pytest.param(name, id="-".join(name)) for name in EMBEDDED]
+    "of", [pytest.param(name, id="-".join(name)) for name in EMBEDDING_NAMES]
 )
 
 
 @every_conversation
 def test_the_server_gets_the_requests(of: tuple[str, str]) -> None:
-    conversation = read(*of)
-    for request in requests(conversation):
+    conversation = read_case(*of)
+    for request in sent_requests(conversation):
         hold_request(request, conversation.sends)
 
 
 @every_conversation
 def test_the_client_gets_the_vectors(of: tuple[str, str]) -> None:
-    conversation = read(*of)
+    conversation = read_case(*of)
     exchange = conversation.exchange()
-    outcome = carry_out(exchange, conversation, [conversation.data])
+    outcome = play(exchange, conversation, [conversation.data])
     if isinstance(conversation.answers, Failure):
         hold_failure(exchange, outcome, conversation, conversation.answers)
         return
-    assert isinstance(conversation.answers, Embedded)
+    assert isinstance(conversation.answers, Embeddings)
     assert exchange.error is None, exchange.error
     told = json.loads(outcome.out)
     assert (told["object"], told["model"]) == ("list", conversation.request["model"])
@@ -48,7 +48,7 @@ def test_the_client_gets_the_vectors(of: tuple[str, str]) -> None:
 
 @every_conversation
 def test_cuts_change_nothing(of: tuple[str, str]) -> None:
-    conversation = read(*of)
-    whole = carry_out(conversation.exchange(), conversation, [conversation.data])
+    conversation = read_case(*of)
+    whole = play(conversation.exchange(), conversation, [conversation.data])
     for pieces in cuts(conversation.data, conversation.name):
-        assert carry_out(conversation.exchange(), conversation, pieces) == whole
+        assert play(conversation.exchange(), conversation, pieces) == whole

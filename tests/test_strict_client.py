@@ -87,17 +87,17 @@ WRONG_COMPLETIONS: dict[str, Body] = {
 
 def test_a_good_stream_is_read() -> None:
     streamed = read_stream(ROLE + TEXT + chunk({"content": " blue"}) + END + USAGE + DONE)
-    assert streamed.said.chunks == ["Teal", " blue"]
-    assert streamed.said.text == "Teal blue"
-    assert streamed.said.role == "assistant"
-    assert streamed.said.finish_reason == "stop"
+    assert streamed.choice.chunks == ["Teal", " blue"]
+    assert streamed.choice.text == "Teal blue"
+    assert streamed.choice.role == "assistant"
+    assert streamed.choice.finish_reason == "stop"
     assert streamed.usage == COUNTS
     assert streamed.error is None
 
 
 def test_an_honest_end_is_read() -> None:
     streamed = read_stream(ROLE + TEXT + ERROR)
-    assert streamed.said.text == "Teal"
+    assert streamed.choice.text == "Teal"
     assert streamed.error is not None
     assert streamed.error["message"] == "no"
 
@@ -115,7 +115,7 @@ def test_a_wrong_stream_is_refused(data: bytes) -> None:
 
 def test_a_good_completion_is_read() -> None:
     completed = read_completion(json.dumps(COMPLETION).encode())
-    assert completed.said.text == "Teal"
+    assert completed.choice.text == "Teal"
     assert completed.usage == COUNTS
 
 

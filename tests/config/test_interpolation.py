@@ -10,7 +10,7 @@ from bridge.core.errors import ConfigError
 from bridge.expressions.scope import Scope
 from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import load
-from tests.config.yaml_reader import filled
+from tests.config.yaml_reader import interpolated
 
 if TYPE_CHECKING:
     from bridge.routes.rules.route import Route
@@ -55,17 +55,17 @@ EVIL = [
     ],
 )
 def test_a_string_with_holes(text: str, value: str) -> None:
-    found = filled(f"key: '{text}'", {"A": "alpha", "B": "beta", "EMPTY": ""}, {"/key": "s3cret\n"})
+    found = interpolated(f"key: '{text}'", {"A": "alpha", "B": "beta", "EMPTY": ""}, {"/key": "s3cret\n"})
     assert found == ({"key": value}, [])
 
 
 def test_only_the_last_line_ends_of_a_file_are_cut() -> None:
-    assert filled("'${file:f}'", files={"f": " a\nb \r\n\n"})[0] == " a\nb "
+    assert interpolated("'${file:f}'", files={"f": " a\nb \r\n\n"})[0] == " a\nb "
 
 
 @pytest.mark.parametrize("evil", EVIL)
 def test_what_a_variable_holds_is_not_read_again(evil: str) -> None:
-    assert filled("['${A}', 'x${A}', '${A}${A}']", {"A": evil})[0] == [evil, "x" + evil, evil + evil]
+    assert interpolated("['${A}', 'x${A}', '${A}${A}']", {"A": evil})[0] == [evil, "x" + evil, evil + evil]
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def test_what_a_variable_holds_is_not_read_again(evil: str) -> None:
     ],
 )
 def test_a_hole_that_cannot_be_filled_is_told(text: str, message: str) -> None:
-    assert message in filled(f"'{text}'", {"A": "a"})[1]
+    assert message in interpolated(f"'{text}'", {"A": "a"})[1]
 
 
 def test_every_string_is_filled_aliases_too() -> None:
-    assert filled("a: &a {b: ['${A}']}\nc: *a\nd: {<<: *a}", {"A": "x"})[0] == {
+    assert interpolated("a: &a {b: ['${A}']}\nc: *a\nd: {<<: *a}", {"A": "x"})[0] == {
         "a": {"b": ["x"]},
         "c": {"b": ["x"]},
         "d": {"b": ["x"]},

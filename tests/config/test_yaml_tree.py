@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bridge.config.problems import Problems
 from bridge.config.yaml_tree import parse
-from tests.config.yaml_reader import faults, read, tree
+from tests.config.yaml_reader import problems_of, read, tree
 
 # YAML 1.2.2, 10.3.2 (core schema); what only YAML 1.1 knows stays text.
 SCALARS: list[tuple[str, Any]] = [
@@ -50,13 +50,13 @@ def test_keys_are_typed_as_values_are() -> None:
     "keys", ["a: 1, a: 2", "1: 1, 1: 2", "'1': 1, '1': 2", "true: 1, True: 2", "0x1: 1, 1: 2"]
 )
 def test_a_duplicate_key_is_a_fault(keys: str) -> None:
-    (fault,) = faults("{" + keys + "}")
+    (fault,) = problems_of("{" + keys + "}")
     assert "is there twice" in fault
     assert fault.startswith(f"1:{keys.index(',') + 4}:")
 
 
 def test_keys_that_cannot_be_told_apart_later_are_no_silent_loss() -> None:
-    assert faults("{1: a, true: b}") == ["1:8: the key `true` is there twice"]
+    assert problems_of("{1: a, true: b}") == ["1:8: the key `true` is there twice"]
 
 
 def test_anchors_and_aliases_give_the_same_value_at_each_place() -> None:
@@ -124,12 +124,12 @@ def test_a_merge_of_a_merge() -> None:
     ],
 )
 def test_what_is_broken_is_told_not_raised(text: str) -> None:
-    assert faults(text)
+    assert problems_of(text)
 
 
 @pytest.mark.parametrize("levels", [150, 340, 450])
 def test_what_is_nested_beyond_reason_is_told(levels: int) -> None:
-    (fault,) = faults("[" * levels + "]" * levels)
+    (fault,) = problems_of("[" * levels + "]" * levels)
     assert "levels" in fault or "nested too deeply" in fault
     assert read("[" * 90 + "]" * 90)
 
@@ -137,7 +137,7 @@ def test_what_is_nested_beyond_reason_is_told(levels: int) -> None:
 def test_an_alias_of_aliases_does_not_grow_without_bound() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
-    assert any("too many values" in fault for fault in faults("\n".join(lines)))
+    assert any("too many values" in fault for fault in problems_of("\n".join(lines)))
 
 
 @given(st.text(alphabet=st.sampled_from("ab:-?{}[]&*!|>'\"%@` \n\t#,$<~0.\r\x85\ufeff中")))
@@ -175,4 +175,4 @@ def test_the_way_to_what_is_not_there_ends_at_the_last_that_is() -> None:
 
 def test_a_byte_order_mark_is_no_part_of_the_file() -> None:
     assert read("\ufeffa: 1") == {"a": 1}
-    assert faults("\ufeffa: 1\na: 2") == ["2:1: the key `a` is there twice"]
+    assert problems_of("\ufeffa: 1\na: 2") == ["2:1: the key `a` is there twice"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from bridge.config.yaml_tree import Node
 
-__all__ = ["faults", "filled", "read", "tree"]
+__all__ = ["interpolated", "problems_of", "read", "tree"]
 
 
 def tree(text: str) -> Node:
@@ -32,14 +32,14 @@ def read(text: str) -> Any:
     return tree(text).plain()
 
 
-def faults(text: str) -> list[str]:
+def problems_of(text: str) -> list[str]:
     """The faults of a text, as `line:column: message`."""
     problems = Problems()
     parse(text, "file.yaml", problems)
     return [f"{problem.place.line}:{problem.place.column}: {problem.message}" for problem in problems]
 
 
-def filled(
+def interpolated(
     text: str, environment: Mapping[str, str] | None = None, files: Mapping[str, str] | None = None
 ) -> tuple[Any, list[str]]:
     """What a text says with its holes filled, and the faults of these."""

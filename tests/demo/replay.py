@@ -41,10 +41,10 @@ async def exchange(url: str, request: bytes) -> bytes:
         await writer.wait_closed()
 
 
-def hold(answer: Recorded, name: str) -> None:
+def assert_matches_recording(answer: Recorded, name: str) -> None:
     """Assert that an answer is the recorded one, in all that is not volatile."""
     recorded = read_response(name)
-    assert steady(answer.body) == steady(recorded.body)
+    assert without_volatile(answer.body) == without_volatile(recorded.body)
     assert answer.status == recorded.status
     assert {key: answer.headers.get(key) for key in HEADERS} == {
         key: recorded.headers.get(key) for key in HEADERS
@@ -52,7 +52,7 @@ def hold(answer: Recorded, name: str) -> None:
     assert answer.complete == recorded.complete
 
 
-def steady(body: bytes) -> bytes:
+def without_volatile(body: bytes) -> bytes:
     """A body, with names in place of what changes."""
     for volatile, name in VOLATILE:
         body = re.sub(volatile, name, body)

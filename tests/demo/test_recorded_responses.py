@@ -6,7 +6,7 @@ import pytest
 
 from bridge.core.json import loads
 from bridge.demo import LLMAPI, Article, AutoDev, serving
-from tests.demo.replay import hold, replay
+from tests.demo.replay import assert_matches_recording, replay
 from tests.recordings import NAMES
 
 AUTODEV = [f"autodev_chatglm_{name}" for name in ("1msg", "empty", "stream", "wrong_key")]
@@ -49,19 +49,19 @@ NOT_SERVED = {
 @pytest.mark.parametrize("name", AUTODEV)
 async def test_autodev(name: str) -> None:
     async with serving(AutoDev(pause=0).application()) as url:
-        hold(await replay(url, name), name)
+        assert_matches_recording(await replay(url, name), name)
 
 
 async def test_autodev_fills_silence_with_comments() -> None:
     # As in the record: the silence before each word is long enough for one comment.
     async with serving(AutoDev(pause=0.0015, ping=0.001).application()) as url:
-        hold(await replay(url, PINGED), PINGED)
+        assert_matches_recording(await replay(url, PINGED), PINGED)
 
 
 @pytest.mark.parametrize("name", ARTICLE)
 async def test_article(name: str) -> None:
     async with serving(Article(pause=0).application()) as url:
-        hold(await replay(url, name), name)
+        assert_matches_recording(await replay(url, name), name)
 
 
 @pytest.mark.parametrize("names", LLMAPI_SESSIONS.values(), ids=LLMAPI_SESSIONS)
@@ -70,7 +70,7 @@ async def test_llmapi(names: list[str]) -> None:
     async with serving(LLMAPI().application()) as url:
         for name in names:
             answer = await replay(url, name, session=session)
-            hold(answer, name)
+            assert_matches_recording(answer, name)
             session = loads(answer.body).get("session", session)
 
 

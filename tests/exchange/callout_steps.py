@@ -20,10 +20,20 @@ if TYPE_CHECKING:
     from bridge.exchange.exchange import Exchange
     from bridge.exchange.upstream_call import UpstreamCall
 
-__all__ = ["after", "answered", "before", "bodies", "body_of", "heard", "lost", "places", "take"]
+__all__ = [
+    "commands_after",
+    "commands_before",
+    "connection_lost",
+    "deliver",
+    "fetched",
+    "request_bodies",
+    "request_body",
+    "request_lines",
+    "respond",
+]
 
 
-def heard(
+def fetched(
     answer: Any = None, status: int = 200, *, at: float = 0.0, headers: Mapping[str, str] | None = None
 ) -> FetchedResponse:
     """The answer of a call: bytes as they are, anything else as JSON."""
@@ -31,12 +41,12 @@ def heard(
     return FetchedResponse(status, headers or {}, body, at)
 
 
-def lost(kind: UpstreamFailure = UpstreamFailure.DISCONNECT) -> UpstreamError:
+def connection_lost(kind: UpstreamFailure = UpstreamFailure.DISCONNECT) -> UpstreamError:
     """A call without an answer."""
     return UpstreamError(kind, "gone")
 
 
-def before(leg: UpstreamCall, *came: Any) -> list[Any]:
+def commands_before(leg: UpstreamCall, *came: Any) -> list[Any]:
     """The steps ahead of an answer, as far as what came of each leads. Raises what they raise."""
     assert leg.callouts is not None
     steps = leg.callouts.before()
@@ -52,13 +62,13 @@ def _walked(steps: Any, came: Iterator[Any]) -> Iterator[Command | bool]:
         yield stop.value
 
 
-def after(leg: UpstreamCall) -> list[SendRequest | ReleaseSession]:
+def commands_after(leg: UpstreamCall) -> list[SendRequest | ReleaseSession]:
     """What follows the answer."""
     assert leg.callouts is not None
     return list(leg.callouts.after())
 
 
-def answered(exchange: Exchange, answer: Any, *, status: int = 200) -> bytes:
+def respond(exchange: Exchange, answer: Any, *, status: int = 200) -> bytes:
     """What the client gets when the one leg's request is answered so."""
     [leg] = exchange.legs
     exchange.start(leg, status, {})
@@ -66,7 +76,7 @@ def answered(exchange: Exchange, answer: Any, *, status: int = 200) -> bytes:
     return out + exchange.close(leg)
 
 
-def take(exchange: Exchange, steps: list[Any]) -> bytes:
+def deliver(exchange: Exchange, steps: list[Any]) -> bytes:
     """What the client gets of the answers that these steps take."""
     [leg] = exchange.legs
     out = b""
@@ -78,17 +88,17 @@ def take(exchange: Exchange, steps: list[Any]) -> bytes:
     return out + (exchange.close(leg) if steps[-1:] == [True] else b"")
 
 
-def body_of(step: Any) -> Any:
+def request_body(step: Any) -> Any:
     """The JSON that a step sends; None for no body."""
     return None if step.request.body is None else json.loads(step.request.body)
 
 
-def bodies(steps: list[Any]) -> list[Any]:
+def request_bodies(steps: list[Any]) -> list[Any]:
     """The bodies of all that is sent."""
-    return [body_of(step) for step in steps if isinstance(step, SendRequest)]
+    return [request_body(step) for step in steps if isinstance(step, SendRequest)]
 
 
-def places(steps: list[Any]) -> list[str]:
+def request_lines(steps: list[Any]) -> list[str]:
     """Method and URL of all that is sent."""
     sent = [step.request for step in steps if isinstance(step, SendRequest)]
     return [f"{request.method} {request.urls[0]}" for request in sent]

@@ -10,13 +10,22 @@ from bridge.exchange.exchange import Exchange
 from bridge.exchange.request_context import RequestContext
 from bridge.openai.endpoints import CHAT
 from bridge.openai.request_validation import parse_request
-from tests.exchange.callout_steps import after, answered, before, heard
+from tests.exchange.callout_steps import commands_after, commands_before, fetched, respond
 from tests.exchange.single_exchange import ID, NOW, request, table
 
 if TYPE_CHECKING:
     from bridge.exchange.upstream_call import UpstreamCall
 
-__all__ = ["OPENED", "Message", "Store", "asked", "assistant", "found_by", "leg_of", "user"]
+__all__ = [
+    "OPENED",
+    "Message",
+    "SessionStore",
+    "assistant",
+    "conversation_call",
+    "conversation_exchange",
+    "conversation_key",
+    "user",
+]
 
 OPENED = """
     session:
@@ -38,7 +47,7 @@ def assistant(text: Any, **more: Any) -> Message:
     return {"role": "assistant", "content": text, **more}
 
 
-class Store:
+class SessionStore:
     """Conversations that are kept, as every store keeps them."""
 
     def __init__(self) -> None:
@@ -59,19 +68,19 @@ class Store:
                         came = self.kept.pop(key, None)
                     case SendRequest():
                         self.opened += 1
-                        came = heard({"session": self.opened})
+                        came = fetched({"session": self.opened})
                 step = steps.send(came)
         except StopIteration:
             pass
         sent = json.loads(leg.request().body or b"null")
-        out = answered(exchange, answer, status=200 if well else 500)
-        for last in after(leg):
+        out = respond(exchange, answer, status=200 if well else 500)
+        for last in commands_after(leg):
             if isinstance(last, ReleaseSession):
                 self.kept[last.key] = last.session
         return sent.get("session", sent.get("conversation")), sent, out
 
 
-def asked(
+def conversation_exchange(
     rules: str, messages: list[Message], *, key: str | None = None, named: str | None = None, **more: Any
 ) -> Exchange:
     data = json.dumps(request(messages=messages, **more)).encode()
@@ -84,12 +93,12 @@ def asked(
     )
 
 
-def leg_of(rules: str, messages: list[Message], **how: Any) -> UpstreamCall:
-    [leg] = asked(rules, messages, **how).legs
+def conversation_call(rules: str, messages: list[Message], **how: Any) -> UpstreamCall:
+    [leg] = conversation_exchange(rules, messages, **how).legs
     return leg
 
 
-def found_by(rules: str, messages: list[Message], **how: Any) -> str | None:
+def conversation_key(rules: str, messages: list[Message], **how: Any) -> str | None:
     """What a turn looks for."""
-    first = before(leg_of(rules, messages, **how))[0]
+    first = commands_before(conversation_call(rules, messages, **how))[0]
     return first.key if isinstance(first, AcquireSession) else None

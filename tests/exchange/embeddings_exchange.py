@@ -7,9 +7,20 @@ from typing import Any
 
 from bridge.core.errors import UpstreamError
 from bridge.exchange.dry_run import simulate
-from tests.exchange.single_exchange import ask, pieces_of
+from tests.exchange.single_exchange import new_exchange, pieces_of
 
-__all__ = ["BARE", "ONE", "OPENAI", "SERVES", "WHOLE", "Body", "body_of", "refusal", "reply", "vectors"]
+__all__ = [
+    "BARE",
+    "ONE",
+    "OPENAI",
+    "SERVES",
+    "WHOLE",
+    "Body",
+    "embeddings_error",
+    "embeddings_request",
+    "embeddings_response",
+    "vectors",
+]
 
 Body = dict[str, Any]
 
@@ -19,14 +30,14 @@ WHOLE = SERVES + "request: {body: {texts: $.inputs}}\nresponse: {embeddings: $}\
 ONE = SERVES + "request: {body: {text: $.prompt}}\nresponse: {embeddings: $.vector}\n"
 
 
-def body_of(**members: Any) -> Body:
+def embeddings_request(**members: Any) -> Body:
     """A client's body: the input `hi`, unless the members say otherwise."""
     return {"model": "m", "input": "hi", **members}
 
 
-def reply(rules: str, *answers: Any, **members: Any) -> Body:
+def embeddings_response(rules: str, *answers: Any, **members: Any) -> Body:
     """The client's answer; `answers` are those of the calls, the only one that of each."""
-    exchange = ask(rules, body_of(**members), endpoint="embeddings")
+    exchange = new_exchange(rules, embeddings_request(**members), endpoint="embeddings")
     legs = exchange.legs
     out = b""
     for leg, answer in zip(legs, answers * len(legs) if len(answers) == 1 else answers, strict=False):
@@ -38,15 +49,15 @@ def reply(rules: str, *answers: Any, **members: Any) -> Body:
 
 def vectors(rules: str, *answers: Any, **members: Any) -> list[Any]:
     """The embeddings alone, in the order of their indexes, which must be that of the list."""
-    data = reply(rules, *answers, **members)["data"]
+    data = embeddings_response(rules, *answers, **members)["data"]
     assert [item["index"] for item in data] == list(range(len(data)))
     assert {item["object"] for item in data} == {"embedding"}
     return [item["embedding"] for item in data]
 
 
-def refusal(rules: str, answer: Any, **members: Any) -> UpstreamError:
+def embeddings_error(rules: str, answer: Any, **members: Any) -> UpstreamError:
     """The failure of the answer."""
-    exchange = ask(rules, body_of(**members), endpoint="embeddings")
+    exchange = new_exchange(rules, embeddings_request(**members), endpoint="embeddings")
     assert simulate(exchange, pieces_of(answer)) == b""
     assert isinstance(exchange.error, UpstreamError)
     return exchange.error

@@ -29,11 +29,25 @@ if TYPE_CHECKING:
     from bridge.core.errors import BridgeError
     from bridge.routes.rules.route import Route
     from bridge.routes.table import RouteTable
-    from tests.strict_client import Completed, Streamed
+    from tests.strict_client import Completion, CompletionStream
 
 __all__ = [
-    "ID", "NOW", "ask", "completed", "failed", "lines", "made", "of_stream", "one_by_one", "pieces_of",
-    "request", "route", "sent", "sse", "streamed", "table",
+    "ID",
+    "NOW",
+    "bytewise",
+    "ndjson",
+    "new_exchange",
+    "pieces_of",
+    "request",
+    "request_bodies",
+    "request_body",
+    "route",
+    "run_completion",
+    "run_failure",
+    "run_ndjson_stream",
+    "run_stream",
+    "sse",
+    "table",
 ]  # fmt: skip
 
 Body = dict[str, Any]
@@ -64,7 +78,7 @@ def request(endpoint: str = "chat", **members: Any) -> Body:
     return {**(HI if endpoint == "chat" else PROMPT), **members}
 
 
-def ask(
+def new_exchange(
     rules: str,
     body: Body | None = None,
     *,
@@ -79,33 +93,33 @@ def ask(
     return Exchange(RequestContext(route(rules), called, read, data, id=ID, now=NOW, authorization=key))
 
 
-def made(exchange: Exchange) -> list[Any]:
+def request_bodies(exchange: Exchange) -> list[Any]:
     """The bodies of the requests, one a call."""
     return [json.loads(leg.request().body or b"null") for leg in exchange.legs]
 
 
-def sent(rules: str, body: Body | None = None, *, endpoint: str = "chat") -> Any:
+def request_body(rules: str, body: Body | None = None, *, endpoint: str = "chat") -> Any:
     """The body of the one request."""
-    [one] = made(ask(rules, body, endpoint=endpoint))
+    [one] = request_bodies(new_exchange(rules, body, endpoint=endpoint))
     return one
 
 
-def completed(
+def run_completion(
     rules: str, answer: Any, body: Body | None = None, *, endpoint: str = "chat", **options: Any
-) -> Completed:
+) -> Completion:
     """The client's whole answer, well ended."""
-    exchange = ask(rules, body, endpoint=endpoint)
+    exchange = new_exchange(rules, body, endpoint=endpoint)
     out = simulate(exchange, pieces_of(answer), **options)
     assert exchange.error is None, exchange.error
     assert not exchange.is_stream
     return read_completion(out)
 
 
-def streamed(
+def run_stream(
     rules: str, answer: Any, body: Body | None = None, *, endpoint: str = "chat", **options: Any
-) -> Streamed:
+) -> CompletionStream:
     """The client's stream, to its end, be it an error."""
-    exchange = ask(rules, {**request(endpoint), **(body or {}), "stream": True}, endpoint=endpoint)
+    exchange = new_exchange(rules, {**request(endpoint), **(body or {}), "stream": True}, endpoint=endpoint)
     out = simulate(exchange, pieces_of(answer), **options)
     assert exchange.error is None or exchange.started, exchange.error
     assert exchange.is_stream
@@ -113,11 +127,11 @@ def streamed(
     return read_stream(out, include_usage=bool(told.get("include_usage")))
 
 
-def failed(
+def run_failure(
     rules: str, answer: Any, body: Body | None = None, *, key: str | None = None, **options: Any
 ) -> BridgeError:
     """The failure of an exchange before any output."""
-    exchange = ask(rules, body, key=key)
+    exchange = new_exchange(rules, body, key=key)
     assert simulate(exchange, pieces_of(answer), **options) == b""
     assert exchange.error is not None
     assert not exchange.started
@@ -146,26 +160,26 @@ def sse(*events: Any) -> list[bytes]:
     ]
 
 
-def lines(*values: Any) -> list[bytes]:
+def ndjson(*values: Any) -> list[bytes]:
     """Newline-delimited JSON."""
     return [json.dumps(value).encode() + b"\n" for value in values]
 
 
-def one_by_one(pieces: Iterable[bytes]) -> list[bytes]:
+def bytewise(pieces: Iterable[bytes]) -> list[bytes]:
     """The same bytes, each alone."""
     data = b"".join(pieces)
     return [data[at : at + 1] for at in range(len(data))]
 
 
-def of_stream(slots: str, *frames: Any, **members: Any) -> Streamed:
+def run_ndjson_stream(slots: str, *frames: Any, **members: Any) -> CompletionStream:
     """What a stream of newline-delimited JSON becomes; the same when it is cut, and when it is gathered."""
     rules = f"request: {{body: {{p: $.prompt}}}}\nresponse: false\nstream: {{framing: ndjson, {slots}}}"
     asked = {**members, "stream_options": {"include_usage": True}}
-    whole = streamed(rules, lines(*frames), asked)
-    assert streamed(rules, one_by_one(lines(*frames)), asked) == whole
-    gathered = completed(rules, lines(*frames), {**request(), **members})
+    whole = run_stream(rules, ndjson(*frames), asked)
+    assert run_stream(rules, bytewise(ndjson(*frames)), asked) == whole
+    gathered = run_completion(rules, ndjson(*frames), {**request(), **members})
     # A stream cannot take back what it said.
-    assert whole.said.finish_reason == "content_filter" or gathered.said.text == whole.said.text
+    assert whole.choice.finish_reason == "content_filter" or gathered.choice.text == whole.choice.text
     return whole
 
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from bridge.core.errors import BridgeError
 from bridge.exchange.dry_run import simulate
-from tests.exchange.single_exchange import ask
+from tests.exchange.single_exchange import new_exchange
 from tests.strict_client import read_completion, read_stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ANSWERS", "ROUTES", "STATUSES", "bytes_of", "carried", "cuts", "json_values", "requests"]
+__all__ = ["ANSWERS", "ROUTES", "STATUSES", "bodies", "checked_outcome", "cuts", "json_values", "requests"]
 
 Body = dict[str, Any]
 
@@ -69,15 +69,15 @@ ODD = st.recursive(
 )
 
 
-def mostly(usual: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+def usually(usual: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """What is expected there, or else anything."""
     return st.integers(0, 9).flatmap(lambda chance: usual if chance else ODD)
 
 
 def some(**members: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """An object with some of these members, or else anything."""
-    return mostly(
-        st.fixed_dictionaries({}, optional={name: mostly(value) for name, value in members.items()})
+    return usually(
+        st.fixed_dictionaries({}, optional={name: usually(value) for name, value in members.items()})
     )
 
 
@@ -148,7 +148,7 @@ def _one_kind(draw: st.DrawFn) -> bytes:
     return "".join(f"{before}{json.dumps(frame)}{after}" for frame in frames).encode()
 
 
-def bytes_of() -> st.SearchStrategy[bytes]:
+def bodies() -> st.SearchStrategy[bytes]:
     """A body: of good frames, of bad ones, of anything."""
     return (
         _one_kind()
@@ -187,11 +187,11 @@ def json_values() -> st.SearchStrategy[Any]:
     )
 
 
-def carried(
+def checked_outcome(
     rules: str, endpoint: str, body: Body, pieces: Sequence[bytes], status: int, complete: bool = True
 ) -> tuple[bytes, Any]:
     """What comes of an answer, held against what must come of any: a good reply or a documented error."""
-    exchange = ask(rules, body, endpoint=endpoint)
+    exchange = new_exchange(rules, body, endpoint=endpoint)
     out = simulate(exchange, pieces, status=status, headers={"retry-after": "3"}, complete=complete)
     usage = bool(body.get("stream_options"))
     error = exchange.error

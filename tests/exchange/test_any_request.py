@@ -16,7 +16,7 @@ from bridge.exchange.request_context import RequestContext
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.openai.request_validation import parse_request
 from bridge.prompts import PROMPTS
-from tests.exchange.callout_steps import after, before, heard
+from tests.exchange.callout_steps import commands_after, commands_before, fetched
 from tests.exchange.single_exchange import ID, NOW, table
 from tests.exchange.strategies import json_values
 
@@ -179,6 +179,6 @@ def sent(routes: RouteTable, endpoint: str, data: bytes) -> list[UpstreamRequest
     exchange = Exchange(RequestContext(route, called, body, data, id=ID, now=NOW))
     made = []
     for leg in exchange.legs:
-        around = [*before(leg, heard({"id": "s"})), *after(leg)] if leg.callouts else []
+        around = [*commands_before(leg, fetched({"id": "s"})), *commands_after(leg)] if leg.callouts else []
         made += [leg.request(), *(step.request for step in around if isinstance(step, SendRequest))]
     return made

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.case_files import NAMES, read
-from tests.case_player import carry_out
-from tests.exchange.strategies import ROUTES, STATUSES, bytes_of, carried, cuts, requests
+from tests.case_files import NAMES, read_case
+from tests.case_player import play
+from tests.exchange.strategies import ROUTES, STATUSES, bodies, checked_outcome, cuts, requests
 from tests.strict_client import read_completion, read_stream
 
 
@@ -21,7 +21,7 @@ def pieces_of(data: bytes, at: list[int]) -> list[bytes]:
 @pytest.mark.parametrize("name", ROUTES)
 @given(
     asked=requests(),
-    data=bytes_of(),
+    data=bodies(),
     at=cuts(),
     status=STATUSES,
     complete=st.sampled_from([True, True, False]),
@@ -30,19 +30,19 @@ def test_any_bytes_are_a_reply_or_an_error_however_they_are_cut(
     name: str, asked: tuple[str, dict[str, Any]], data: bytes, at: list[int], status: int, complete: bool
 ) -> None:
     rules = ROUTES[name]
-    whole = carried(rules, *asked, [data], status, complete)
+    whole = checked_outcome(rules, *asked, [data], status, complete)
     for pieces in (pieces_of(data, at), [data[n : n + 1] for n in range(len(data))]):
-        assert carried(rules, *asked, pieces, status, complete) == whole
+        assert checked_outcome(rules, *asked, pieces, status, complete) == whole
 
 
-GOOD = [name for name in NAMES if read(*name).data]
+GOOD = [name for name in NAMES if read_case(*name).data]
 
 
 @st.composite
 def spoilt(draw: st.DrawFn) -> tuple[tuple[str, str], bytes]:
     """A recorded answer with something dropped, doubled, swapped or cut off."""
     name = draw(st.sampled_from(GOOD))
-    data = read(*name).data
+    data = read_case(*name).data
     for _ in range(draw(st.integers(1, 3))):
         one, two = sorted((draw(st.integers(0, len(data))), draw(st.integers(0, len(data)))))
         two = min(two, one + draw(st.sampled_from([1, 2, 8, 40])))
@@ -65,12 +65,12 @@ def test_spoilt_recordings_are_a_reply_or_an_error_however_they_are_cut(
     of: tuple[tuple[str, str], bytes], at: list[int]
 ) -> None:
     name, data = of
-    conversation = read(*name)
+    conversation = read_case(*name)
     exchange = conversation.exchange()
-    whole = carry_out(exchange, conversation, [data])
-    assert carry_out(conversation.exchange(), conversation, pieces_of(data, at)) == whole
+    whole = play(exchange, conversation, [data])
+    assert play(conversation.exchange(), conversation, pieces_of(data, at)) == whole
     if exchange.error is None:
-        if conversation.streams:
+        if conversation.is_stream:
             read_stream(whole.out, include_usage=conversation.include_usage)
         else:
             read_completion(whole.out)

@@ -12,8 +12,17 @@ from hypothesis import strategies as st
 from bridge.core.errors import ConfigError, UpstreamError, UpstreamFailure
 from bridge.exchange.commands import SendRequest, Sleep
 from bridge.routes.rules.request_template import origin
-from tests.exchange.callout_steps import after, answered, before, bodies, body_of, heard, lost, places
-from tests.exchange.single_exchange import ask, request, table
+from tests.exchange.callout_steps import (
+    commands_after,
+    commands_before,
+    connection_lost,
+    fetched,
+    request_bodies,
+    request_body,
+    request_lines,
+    respond,
+)
+from tests.exchange.single_exchange import new_exchange, request, table
 
 if TYPE_CHECKING:
     from bridge.exchange.upstream_call import UpstreamCall
@@ -48,7 +57,7 @@ AWAITED = """
 
 
 def leg_of(rules: str = RULES, **members: Any) -> UpstreamCall:
-    [leg] = ask(rules, request(**members)).legs
+    [leg] = new_exchange(rules, request(**members)).legs
     return leg
 
 
@@ -58,12 +67,12 @@ def body(leg: UpstreamCall) -> Any:
 
 def test_they_are_made_in_their_order_and_their_values_join_the_request() -> None:
     leg = leg_of()
-    steps = before(leg, heard({"id": "t 1"}), heard({"run": {"id": 7}, "urls": {"next": "n"}}))
-    assert places(steps) == [
+    steps = commands_before(leg, fetched({"id": "t 1"}), fetched({"run": {"id": 7}, "urls": {"next": "n"}}))
+    assert request_lines(steps) == [
         "POST http://server:8000/v1/threads",
         "POST http://server:8000/v1/threads/t%201/runs",
     ]
-    assert bodies(steps) == [{}, {"ask": "hi"}]
+    assert request_bodies(steps) == [{}, {"ask": "hi"}]
     assert all(step.begins for step in steps[:-1])
     assert steps[-1] is False
     assert body(leg) == {"thread": "t 1", "run": 7, "next": "n"}
@@ -71,7 +80,7 @@ def test_they_are_made_in_their_order_and_their_values_join_the_request() -> Non
 
 def test_a_default_is_a_value() -> None:
     leg = leg_of()
-    assert before(leg, heard({"id": "t"}), heard({"run": {"id": 7}}))[-1] is False
+    assert commands_before(leg, fetched({"id": "t"}), fetched({"run": {"id": 7}}))[-1] is False
     assert body(leg)["next"] == "none"
 
 
@@ -81,7 +90,7 @@ def test_a_value_that_finds_nothing_is_an_error(answer: Any) -> None:
     with pytest.raises(
         UpstreamError, match=r"found no `thread` in the answer of `.*calls\.thread`"
     ) as raised:
-        before(leg, heard(answer))
+        commands_before(leg, fetched(answer))
     assert raised.value.kind is UpstreamFailure.EMPTY
 
 
@@ -89,9 +98,9 @@ def test_a_value_that_finds_nothing_is_an_error(answer: Any) -> None:
 def test_a_call_that_is_refused_fails_the_answer(status: int) -> None:
     leg = leg_of()
     with pytest.raises(UpstreamError) as raised:
-        before(leg, heard({"id": "t"}, status))
+        commands_before(leg, fetched({"id": "t"}, status))
     assert raised.value.kind is UpstreamFailure.REFUSED
-    assert after(leg) == []
+    assert commands_after(leg) == []
 
 
 def test_clients_cannot_say_what_calls_find() -> None:
@@ -104,29 +113,29 @@ def test_clients_cannot_say_what_calls_find() -> None:
     """
     leg = leg_of(rules, job="http://evil/")
     with pytest.raises(UpstreamError, match="found no URL"):
-        before(leg)
-    assert after(leg) == []
+        commands_before(leg)
+    assert commands_after(leg) == []
 
 
 def test_a_call_whose_condition_does_not_hold_is_not_made() -> None:
     rules = RULES.replace("{path: /threads,", "{path: /threads, when: {$.user: {exists: true}},")
-    assert places(before(leg_of(rules))) == ["POST http://server:8000/v1/threads//runs"]
-    assert places(before(leg_of(rules, user="u")))[0] == "POST http://server:8000/v1/threads"
+    assert request_lines(commands_before(leg_of(rules))) == ["POST http://server:8000/v1/threads//runs"]
+    assert request_lines(commands_before(leg_of(rules, user="u")))[0] == "POST http://server:8000/v1/threads"
 
 
 def test_a_call_is_made_again_until_its_condition_holds() -> None:
     leg = leg_of(AWAITED)
     not_yet = {"status": "busy", "where": "nowhere"}
-    steps = before(
+    steps = commands_before(
         leg,
-        heard({"id": 5}),
-        heard(not_yet, at=100),
+        fetched({"id": 5}),
+        fetched(not_yet, at=100),
         None,
-        heard(not_yet, at=101),
+        fetched(not_yet, at=101),
         None,
-        heard({"status": "done", "where": "w"}, at=102),
+        fetched({"status": "done", "where": "w"}, at=102),
     )
-    assert places(steps) == ["POST http://server/api/made"] + 3 * ["GET http://server/api/made/5"]
+    assert request_lines(steps) == ["POST http://server/api/made"] + 3 * ["GET http://server/api/made/5"]
     assert [step.seconds for step in steps if isinstance(step, Sleep)] == [2.0, 3.0]
     assert steps[-1] is False
     assert body(leg) == {"where": "w"}
@@ -134,53 +143,53 @@ def test_a_call_is_made_again_until_its_condition_holds() -> None:
 
 def test_a_call_that_is_never_there_is_a_timeout() -> None:
     leg = leg_of(AWAITED)
-    late = heard({"status": "busy"}, at=120)
+    late = fetched({"status": "busy"}, at=120)
     with pytest.raises(UpstreamError, match=r"20 s .*calls\.there\.timeout") as raised:
-        before(leg, heard({"id": 5}), heard({"status": "busy"}, at=100), None, late)
+        commands_before(leg, fetched({"id": 5}), fetched({"status": "busy"}, at=100), None, late)
     assert (raised.value.status, raised.value.kind) == (504, UpstreamFailure.TIMEOUT)
 
 
 def test_what_was_begun_is_cancelled_once() -> None:
     leg = leg_of()
-    before(leg, heard({"id": "t"}), heard({"run": {"id": 7}}))
-    cancel = after(leg)
-    assert places(cancel) == ["POST http://server:8000/v1/threads/t/runs/7/cancel"]
-    assert body_of(cancel[0]) is None
-    assert after(leg) == []
+    commands_before(leg, fetched({"id": "t"}), fetched({"run": {"id": 7}}))
+    cancel = commands_after(leg)
+    assert request_lines(cancel) == ["POST http://server:8000/v1/threads/t/runs/7/cancel"]
+    assert request_body(cancel[0]) is None
+    assert commands_after(leg) == []
 
 
 def test_what_an_earlier_call_has_begun_is_cancelled_when_a_later_one_fails() -> None:
-    exchange = ask(AWAITED + "    cancel: {path: '/made/{{ id }}/cancel'}")
+    exchange = new_exchange(AWAITED + "    cancel: {path: '/made/{{ id }}/cancel'}")
     [leg] = exchange.legs
     with pytest.raises(UpstreamError) as raised:
-        before(leg, heard({"id": "7"}), heard({"error": "no"}, status=500))
+        commands_before(leg, fetched({"id": "7"}), fetched({"error": "no"}, status=500))
     exchange.connection_lost(leg, raised.value)
-    assert places(after(leg)) == ["POST http://server/api/made/7/cancel"]
+    assert request_lines(commands_after(leg)) == ["POST http://server/api/made/7/cancel"]
 
 
 def test_what_was_not_begun_is_not_cancelled() -> None:
     leg = leg_of()
-    assert after(leg) == []
+    assert commands_after(leg) == []
     with pytest.raises(UpstreamError):
-        before(leg, lost())
-    assert after(leg) == []
+        commands_before(leg, connection_lost())
+    assert commands_after(leg) == []
 
 
 @pytest.mark.parametrize(("status", "cancelled"), [(200, False), (500, False)])
 def test_an_answer_to_its_end_or_refused_is_not_cancelled(status: int, *, cancelled: bool) -> None:
-    exchange = ask(RULES)
+    exchange = new_exchange(RULES)
     [leg] = exchange.legs
-    before(leg, heard({"id": "t"}), heard({"run": {"id": 7}}))
-    answered(exchange, {"text": "ho"}, status=status)
-    assert bool(after(leg)) is cancelled
+    commands_before(leg, fetched({"id": "t"}), fetched({"run": {"id": 7}}))
+    respond(exchange, {"text": "ho"}, status=status)
+    assert bool(commands_after(leg)) is cancelled
 
 
 def test_an_answer_that_broke_is_cancelled() -> None:
-    exchange = ask(RULES)
+    exchange = new_exchange(RULES)
     [leg] = exchange.legs
-    before(leg, heard({"id": "t"}), heard({"run": {"id": 7}}))
-    exchange.connection_lost(leg, lost())
-    assert len(after(leg)) == 1
+    commands_before(leg, fetched({"id": "t"}), fetched({"run": {"id": 7}}))
+    exchange.connection_lost(leg, connection_lost())
+    assert len(commands_after(leg)) == 1
 
 
 BOTH = """
@@ -194,22 +203,25 @@ BOTH = """
 
 def test_what_was_begun_is_cancelled_before_its_session_is_closed() -> None:
     leg = leg_of(BOTH)
-    before(leg, heard({"id": 1}), heard({"url": "http://server/jobs/1"}))
-    assert places(after(leg)) == ["DELETE http://server/jobs/1/cancel", "POST http://server/api/close"]
+    commands_before(leg, fetched({"id": 1}), fetched({"url": "http://server/jobs/1"}))
+    assert request_lines(commands_after(leg)) == [
+        "DELETE http://server/jobs/1/cancel",
+        "POST http://server/api/close",
+    ]
 
 
 @pytest.mark.parametrize("url", ["nowhere", 7, {"a": 1}, "http://[::1/x", "http:///x", "ftp://server/x"])
 def test_a_lie_about_where_to_cancel_does_not_keep_the_session_open(url: Any) -> None:
     leg = leg_of(BOTH)
-    before(leg, heard({"id": 1}), heard({"url": url}))
-    assert places(after(leg)) == ["POST http://server/api/close"]
+    commands_before(leg, fetched({"id": 1}), fetched({"url": url}))
+    assert request_lines(commands_after(leg)) == ["POST http://server/api/close"]
 
 
 def test_opening_a_session_begins_nothing_that_is_cancelled() -> None:
     leg = leg_of(BOTH)
     with pytest.raises(UpstreamError):
-        before(leg, heard({"id": 1}), lost())
-    assert places(after(leg)) == ["POST http://server/api/close"]
+        commands_before(leg, fetched({"id": 1}), connection_lost())
+    assert request_lines(commands_after(leg)) == ["POST http://server/api/close"]
 
 
 NAMED = """
@@ -230,8 +242,8 @@ AUTHS = [
 
 def shown(auth: str, url: str) -> tuple[str, bool]:
     """Where the poll goes that an answer names, and whether it shows a key there."""
-    [leg] = ask(NAMED.format(auth=auth), key="Bearer k").legs
-    *_, made, poll = before(leg, heard({"url": url}))
+    [leg] = new_exchange(NAMED.format(auth=auth), key="Bearer k").legs
+    *_, made, poll = commands_before(leg, fetched({"url": url}))
     assert isinstance(made, SendRequest)
     assert isinstance(poll, SendRequest)
     assert _has_key(made)
@@ -275,8 +287,8 @@ def test_whatever_a_server_names_is_no_error_of_ours(text: str, front: str) -> N
 
 def test_a_call_with_a_url_of_the_file_shows_the_keys() -> None:
     rules = RULES.replace("{path: /threads, ", "{url: 'http://other/threads', ")
-    [thread, _] = before(leg_of(rules), heard({"id": "t"}))
-    assert places([thread]) == ["POST http://other/threads"]
+    [thread, _] = commands_before(leg_of(rules), fetched({"id": "t"}))
+    assert request_lines([thread]) == ["POST http://other/threads"]
     assert thread.request.headers["Authorization"] == "Bearer k"
 
 

@@ -8,7 +8,16 @@ import pytest
 
 from bridge.core.errors import RequestError
 from bridge.exchange.dry_run import simulate
-from tests.exchange.single_exchange import ask, completed, made, pieces_of, request, sent, sse, streamed
+from tests.exchange.single_exchange import (
+    new_exchange,
+    pieces_of,
+    request,
+    request_bodies,
+    request_body,
+    run_completion,
+    run_stream,
+    sse,
+)
 from tests.strict_client import read_completion, read_stream
 
 TALKS = "response: $.answer\nstream: {text: $.delta}"
@@ -20,7 +29,7 @@ def asked(prompt: Any = "hi", **members: Any) -> dict[str, Any]:
 
 
 def bodies(rules: str, body: dict[str, Any]) -> list[Any]:
-    return made(ask(rules, body, endpoint="completions"))
+    return request_bodies(new_exchange(rules, body, endpoint="completions"))
 
 
 def test_without_rules_the_body_goes_on_as_it_is() -> None:
@@ -30,7 +39,7 @@ def test_without_rules_the_body_goes_on_as_it_is() -> None:
 
 
 def test_without_rules_the_prompt_can_still_be_part_of_a_header() -> None:
-    [leg] = ask(
+    [leg] = new_exchange(
         "headers: {X-Said: '{{ last }}|{{ prompt }}'}", asked(messages=[5]), endpoint="completions"
     ).legs
     assert leg.request().headers["X-Said"] == "hi|hi"
@@ -46,7 +55,7 @@ def test_an_edited_body_goes_out_as_a_chat(rules: str) -> None:
 
 def test_a_body_made_anew_sees_the_prompt_both_ways() -> None:
     rules = "request: {body: {p: $.prompt, m: $.messages, l: $.last, r: $.raw.prompt}}\nprompt: chatml"
-    assert sent(rules, asked(" hi\n"), endpoint="completions") == {
+    assert request_body(rules, asked(" hi\n"), endpoint="completions") == {
         "p": " hi\n",  # the client's text, untouched
         "m": [{"role": "user", "content": " hi\n"}],
         "l": " hi\n",
@@ -55,7 +64,7 @@ def test_a_body_made_anew_sees_the_prompt_both_ways() -> None:
 
 
 def test_a_prompt_that_is_sent_as_it_is_brings_no_stop_strings() -> None:
-    assert "stop" not in sent(
+    assert "stop" not in request_body(
         "request: {body: {p: $.prompt, stop: $.stop}}\nprompt: chatml", asked(), endpoint="completions"
     )
 
@@ -68,11 +77,11 @@ def test_tokens_are_refused_where_text_is_needed(prompt: Any) -> None:
 
 
 def test_the_answer_is_a_completion() -> None:
-    whole = completed(TALKS, {"answer": "Teal."}, endpoint="completions")
-    assert (whole.object, whole.said.text) == ("text_completion", "Teal.")
+    whole = run_completion(TALKS, {"answer": "Teal."}, endpoint="completions")
+    assert (whole.object, whole.choice.text) == ("text_completion", "Teal.")
     assert whole.id.startswith("cmpl-")
-    stream = streamed(TALKS, sse({"delta": "Te"}, {"delta": "al."}), endpoint="completions")
-    assert (stream.object, stream.said.chunks) == ("text_completion", ["Te", "al."])
+    stream = run_stream(TALKS, sse({"delta": "Te"}, {"delta": "al."}), endpoint="completions")
+    assert (stream.object, stream.choice.chunks) == ("text_completion", ["Te", "al."])
 
 
 def test_a_list_of_prompts_is_that_many_calls() -> None:
@@ -80,7 +89,7 @@ def test_a_list_of_prompts_is_that_many_calls() -> None:
 
 
 def test_a_list_of_prompts_is_that_many_answers_by_index() -> None:
-    exchange = ask(TALKS, asked(["a", "b"]), endpoint="completions")
+    exchange = new_exchange(TALKS, asked(["a", "b"]), endpoint="completions")
     for leg in reversed(exchange.legs):  # whichever comes first
         exchange.start(leg, 200, {})
         prompt = leg.asking.text
@@ -91,7 +100,7 @@ def test_a_list_of_prompts_is_that_many_answers_by_index() -> None:
 
 
 def test_a_list_of_prompts_streams_by_index() -> None:
-    exchange = ask(TALKS, asked(["a", "b"], stream=True), endpoint="completions")
+    exchange = new_exchange(TALKS, asked(["a", "b"], stream=True), endpoint="completions")
     one, two = exchange.legs
     exchange.start(one, 200, {})
     exchange.start(two, 200, {})
@@ -100,11 +109,11 @@ def test_a_list_of_prompts_streams_by_index() -> None:
     out += exchange.feed(two, sse({"delta": "B"})[0]) + exchange.close(two)
     stream = read_stream(out)
     assert {index: said.text for index, said in stream.choices.items()} == {0: "A", 1: "BB"}
-    assert stream.said.finish_reason == "stop"
+    assert stream.choice.finish_reason == "stop"
 
 
 def test_several_prompts_with_several_answers_each_in_openais_order() -> None:
-    exchange = ask(TALKS, asked(["a", "b"], n=2), endpoint="completions")
+    exchange = new_exchange(TALKS, asked(["a", "b"], n=2), endpoint="completions")
     assert [leg.asking.text for leg in exchange.legs] == ["a", "a", "b", "b"]
     out = simulate(exchange, pieces_of({"answer": "x"}))
     assert sorted(read_completion(out).choices) == [0, 1, 2, 3]
@@ -113,8 +122,8 @@ def test_several_prompts_with_several_answers_each_in_openais_order() -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_servers_that_give_several_answers_a_call_share_the_indexes(stream: bool) -> None:
     rules = "response: {text: $item.t, choices: '$.all[*]'}\nstream: {framing: ndjson}"
-    exchange = ask(rules, asked(["a", "b"], n=2, stream=stream), endpoint="completions")
-    assert [body["n"] for body in made(exchange)] == [2, 2]
+    exchange = new_exchange(rules, asked(["a", "b"], n=2, stream=stream), endpoint="completions")
+    assert [body["n"] for body in request_bodies(exchange)] == [2, 2]
     out = b""
     for leg in exchange.legs:
         exchange.start(leg, 200, {})
@@ -128,12 +137,12 @@ def test_servers_that_give_several_answers_a_call_share_the_indexes(stream: bool
 def test_answers_nobody_asked_for_take_no_other_ones_place() -> None:
     rules = "response: {text: $item.t, choices: '$.all[*]'}"
     answer = {"all": [{"t": "one"}, {"t": "too many"}]}
-    whole = completed(rules, answer, asked(["a", "b"]), endpoint="completions")
+    whole = run_completion(rules, answer, asked(["a", "b"]), endpoint="completions")
     assert {index: said.text for index, said in whole.choices.items()} == {0: "one", 1: "one"}
 
 
 def test_a_failure_of_one_call_fails_them_all() -> None:
-    exchange = ask(TALKS, asked(["a", "b"]), endpoint="completions")
+    exchange = new_exchange(TALKS, asked(["a", "b"]), endpoint="completions")
     one, two = exchange.legs
     exchange.start(one, 200, {})
     exchange.start(two, 429, {"retry-after": "7"})
@@ -147,7 +156,7 @@ def test_a_failure_of_one_call_fails_them_all() -> None:
 
 def test_the_usage_of_several_calls_is_their_sum() -> None:
     rules = "response: {text: $.a, usage: {prompt_tokens: $.p, completion_tokens: $.c}}"
-    whole = completed(rules, {"a": "x", "p": 3, "c": 2}, asked(["a", "b"]), endpoint="completions")
+    whole = run_completion(rules, {"a": "x", "p": 3, "c": 2}, asked(["a", "b"]), endpoint="completions")
     assert whole.usage == {"prompt_tokens": 6, "completion_tokens": 4, "total_tokens": 10}
 
 
@@ -161,8 +170,12 @@ def test_a_chat_server_answers_completions() -> None:
         "object": "chat.completion",
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
     }
-    whole = completed(rules, answer, asked(), endpoint="completions")
-    assert (whole.object, whole.said.text, whole.said.finish_reason) == ("text_completion", "Teal.", "stop")
+    whole = run_completion(rules, answer, asked(), endpoint="completions")
+    assert (whole.object, whole.choice.text, whole.choice.finish_reason) == (
+        "text_completion",
+        "Teal.",
+        "stop",
+    )
     chunk = {**head, "object": "chat.completion.chunk"}
     deltas: list[tuple[dict[str, Any], str | None]] = [
         ({"role": "assistant", "content": ""}, None),
@@ -174,7 +187,7 @@ def test_a_chat_server_answers_completions() -> None:
         {**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
         for delta, finish in deltas
     ]
-    stream = streamed(rules, sse(*events, "data: [DONE]\n\n"), asked(), endpoint="completions")
-    assert (stream.object, stream.said.text, stream.said.finish_reason) == (
+    stream = run_stream(rules, sse(*events, "data: [DONE]\n\n"), asked(), endpoint="completions")
+    assert (stream.object, stream.choice.text, stream.choice.finish_reason) == (
         "text_completion", "Teal.", "length",
     )  # fmt: skip

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.exchange.commands import StoredSession
-from tests.exchange.conversation import OPENED, Message, Store, asked, assistant, found_by, user
+from tests.exchange.conversation import (
+    OPENED,
+    Message,
+    SessionStore,
+    assistant,
+    conversation_exchange,
+    conversation_key,
+    user,
+)
 from tests.strict_client import read_completion, read_stream
 
 CALL = {"id": "c", "type": "function", "function": {"name": "another one", "arguments": "{}"}}
@@ -34,7 +42,9 @@ CALL = {"id": "c", "type": "function", "function": {"name": "another one", "argu
     ],
 )
 def test_other_transcripts_are_others(other: list[Message]) -> None:
-    assert found_by(OPENED, other) != found_by(OPENED, [user("one"), assistant("uno"), user("two")])
+    assert conversation_key(OPENED, other) != conversation_key(
+        OPENED, [user("one"), assistant("uno"), user("two")]
+    )
 
 
 def test_two_ways_to_write_a_transcript_are_one() -> None:
@@ -43,7 +53,9 @@ def test_two_ways_to_write_a_transcript_are_one() -> None:
         assistant([{"type": "text", "text": " uno\n"}]),
         user("two"),
     ]
-    assert found_by(OPENED, parts) == found_by(OPENED, [user("one"), assistant("uno"), user("three")])
+    assert conversation_key(OPENED, parts) == conversation_key(
+        OPENED, [user("one"), assistant("uno"), user("three")]
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,11 +63,11 @@ def test_two_ways_to_write_a_transcript_are_one() -> None:
 )
 def test_calls_of_any_shape_are_looked_at(calls: Any) -> None:
     turn = [user("x"), assistant("", tool_calls=calls), {"role": "tool", "tool_call_id": [], "content": "y"}]
-    key = found_by(OPENED, turn)
+    key = conversation_key(OPENED, turn)
     assert key is not None
-    store = Store()
+    store = SessionStore()
     store.kept[key] = StoredSession("s", 0, {})
-    assert store.answer(asked(OPENED, turn), {"text": "x"})[0] == "s"
+    assert store.answer(conversation_exchange(OPENED, turn), {"text": "x"})[0] == "s"
 
 
 texts = st.text(max_size=12)
@@ -66,20 +78,20 @@ turns = st.lists(st.tuples(texts, texts), min_size=1, max_size=4)
 def test_a_conversation_of_any_texts_finds_its_session(
     said: list[tuple[str, str]], stream: bool, echo: str
 ) -> None:
-    store = Store()
+    store = SessionStore()
     messages: list[Message] = []
     for question, text in said:
         messages.append(user(question))
         answer = json.dumps({"text": text}).encode() + b"\n"
-        exchange = asked(OPENED, messages, key="Bearer a", stream=stream)
+        exchange = conversation_exchange(OPENED, messages, key="Bearer a", stream=stream)
         session, sent, out = store.answer(exchange, answer)
         assert session == 1
         assert len(sent["said"]) == 1
-        got = (read_stream(out, include_usage=False) if stream else read_completion(out)).said.text
+        got = (read_stream(out, include_usage=False) if stream else read_completion(out)).choice.text
         told: Any = got if echo == "as it is" else (got or "").strip()
         messages.append(assistant([{"type": "text", "text": told}] if echo == "in parts" else told))
     for how in ({"key": "Bearer b"}, {"key": None}, {"model": "n"}):
-        exchange = asked(OPENED, [*messages, user("more")], **how)
+        exchange = conversation_exchange(OPENED, [*messages, user("more")], **how)
         assert store.answer(exchange, {"text": "x"})[0] != 1
 
 
@@ -103,11 +115,11 @@ CALLING = """
 def test_calls_of_tools_are_part_of_what_was_said(
     calls: list[tuple[str, dict[str, Any]]], stream: bool
 ) -> None:
-    store = Store()
+    store = SessionStore()
     functions = [{"function": {"name": name, "arguments": arguments}} for name, arguments in calls]
     answer = json.dumps({"message": {"content": "", "tool_calls": functions}}).encode() + b"\n"
-    _, _, out = store.answer(asked(CALLING, [user("go")], stream=stream), answer)
-    said = (read_stream(out, include_usage=False) if stream else read_completion(out)).said
+    _, _, out = store.answer(conversation_exchange(CALLING, [user("go")], stream=stream), answer)
+    said = (read_stream(out, include_usage=False) if stream else read_completion(out)).choice
     echoed = [
         {"id": one["id"], "type": "function", "function": {name: one[name] for name in ("name", "arguments")}}
         for one in said.tool_calls
@@ -115,8 +127,10 @@ def test_calls_of_tools_are_part_of_what_was_said(
     results = [{"role": "tool", "tool_call_id": one["id"], "content": "ok"} for one in echoed]
     next_turn = [user("go"), assistant(None, tool_calls=echoed), *results]
     other = [user("go"), assistant(None, tool_calls=[{**CALL, "id": one["id"]} for one in echoed]), *results]
-    assert found_by(CALLING, other) not in store.kept
-    session, sent, _ = store.answer(asked(CALLING, next_turn), {"message": {"content": "done"}})
+    assert conversation_key(CALLING, other) not in store.kept
+    session, sent, _ = store.answer(
+        conversation_exchange(CALLING, next_turn), {"message": {"content": "done"}}
+    )
     assert session == 1
     assert [message["role"] for message in sent["messages"]] == ["tool"] * len(calls)
     assert [message["tool_name"] for message in sent["messages"]] == [name for name, _ in calls]

@@ -7,9 +7,24 @@ import json
 import pytest
 
 from bridge.exchange.commands import ReleaseSession, StoredSession
-from tests.exchange.callout_steps import after, answered, before, bodies, heard, lost, places
-from tests.exchange.conversation import OPENED, Store, asked, assistant, found_by, user
-from tests.exchange.single_exchange import ask
+from tests.exchange.callout_steps import (
+    commands_after,
+    commands_before,
+    connection_lost,
+    fetched,
+    request_bodies,
+    request_lines,
+    respond,
+)
+from tests.exchange.conversation import (
+    OPENED,
+    SessionStore,
+    assistant,
+    conversation_exchange,
+    conversation_key,
+    user,
+)
+from tests.exchange.single_exchange import new_exchange
 from tests.strict_client import read_completion
 
 NAMED = """
@@ -20,99 +35,111 @@ NAMED = """
 
 
 def test_the_next_turn_finds_it_and_sends_what_is_new() -> None:
-    store = Store()
+    store = SessionStore()
     first = [{"role": "system", "content": "Be brief."}, user("one")]
-    session, sent, out = store.answer(asked(OPENED, first), {"text": "uno"})
+    session, sent, out = store.answer(conversation_exchange(OPENED, first), {"text": "uno"})
     assert (session, sent["said"]) == (1, ["Be brief.", "one"])
-    said = read_completion(out).said.text
+    said = read_completion(out).choice.text
     second = [*first, assistant(said), user("two"), user("three")]
-    session, sent, _ = store.answer(asked(OPENED, second), {"text": "dos"})
+    session, sent, _ = store.answer(conversation_exchange(OPENED, second), {"text": "dos"})
     assert (session, sent["said"], sent["ask"]) == (1, ["two", "three"], "three")
     third = [*second, assistant("dos"), user("four")]
-    session, sent, _ = store.answer(asked(OPENED, third), {"text": "tres"})
+    session, sent, _ = store.answer(conversation_exchange(OPENED, third), {"text": "tres"})
     assert (session, sent["said"], store.opened) == (1, ["four"], 1)
 
 
 def test_what_was_lost_begins_again_with_all_that_was_said() -> None:
-    store = Store()
+    store = SessionStore()
     messages = [user("one"), assistant("uno"), user("two")]
-    session, sent, _ = store.answer(asked(OPENED, messages), {"text": "dos"})
+    session, sent, _ = store.answer(conversation_exchange(OPENED, messages), {"text": "dos"})
     assert (session, sent["said"]) == (1, ["one", "uno", "two"])
     session, sent, _ = store.answer(
-        asked(OPENED, [*messages, assistant("dos"), user("three")]), {"text": "t"}
+        conversation_exchange(OPENED, [*messages, assistant("dos"), user("three")]), {"text": "t"}
     )
     assert (session, sent["said"]) == (1, ["three"])
 
 
 def test_the_first_turn_looks_for_nothing() -> None:
-    assert found_by(OPENED, [user("one")]) is None
-    assert found_by(OPENED, [{"role": "system", "content": "x"}, user("one")]) is None
+    assert conversation_key(OPENED, [user("one")]) is None
+    assert conversation_key(OPENED, [{"role": "system", "content": "x"}, user("one")]) is None
 
 
 def test_a_turn_that_brings_nothing_new_begins_again() -> None:
     """There is nothing to send in a session that exists: the client wants the last answer continued."""
     for by in ("transcript", "user"):
         rules = OPENED.replace("keep: conversation", f"keep: conversation\n      by: {by}")
-        assert found_by(rules, [user("one"), assistant("uno")], user="u") is None
+        assert conversation_key(rules, [user("one"), assistant("uno")], user="u") is None
 
 
 def test_it_is_closed_after_an_answer_that_failed() -> None:
-    [leg] = (exchange := asked(OPENED, [user("one")], user="u")).legs
-    before(leg, heard({"session": 1}))
-    answered(exchange, {"text": "x"}, status=500)
-    assert places(last := after(leg)) == ["POST http://server/api/close"]
-    assert bodies(list(last)) == [{"session": 1, "who": "u"}]
+    [leg] = (exchange := conversation_exchange(OPENED, [user("one")], user="u")).legs
+    commands_before(leg, fetched({"session": 1}))
+    respond(exchange, {"text": "x"}, status=500)
+    assert request_lines(last := commands_after(leg)) == ["POST http://server/api/close"]
+    assert request_bodies(list(last)) == [{"session": 1, "who": "u"}]
 
 
 @pytest.mark.parametrize("way", ["left", "broken", "cut"])
 def test_it_is_closed_after_an_answer_that_nobody_read_to_its_end(way: str) -> None:
-    exchange = asked(OPENED, [user("one")], stop=["<end>"], stream=True)
+    exchange = conversation_exchange(OPENED, [user("one")], stop=["<end>"], stream=True)
     [leg] = exchange.legs
-    before(leg, heard({"session": 1}))
+    commands_before(leg, fetched({"session": 1}))
     exchange.start(leg, 200, {})
     exchange.feed(leg, b'{"text": "uno"}\n')
     if way == "broken":
-        exchange.connection_lost(leg, lost())
+        exchange.connection_lost(leg, connection_lost())
     elif way == "cut":
         exchange.feed(leg, b'{"text": "<end>"}\n')
-    assert places(after(leg)) == ["POST http://server/api/close"]
+    assert request_lines(commands_after(leg)) == ["POST http://server/api/close"]
 
 
 def test_an_answer_that_names_a_new_session_is_continued_in_that() -> None:
-    store = Store()
+    store = SessionStore()
     first = [user("one")]
-    session, sent, _ = store.answer(asked(NAMED, first), {"text": "uno", "conversation": "c1"})
+    session, sent, _ = store.answer(
+        conversation_exchange(NAMED, first), {"text": "uno", "conversation": "c1"}
+    )
     assert (session, sent) == (None, {"ask": "one"})
     second = [*first, assistant("uno"), user("two")]
-    session, sent, _ = store.answer(asked(NAMED, second), {"text": "dos", "conversation": "c2"})
+    session, sent, _ = store.answer(
+        conversation_exchange(NAMED, second), {"text": "dos", "conversation": "c2"}
+    )
     assert (session, sent["ask"]) == ("c1", "two")
     third = [*second, assistant("dos"), user("three")]
-    assert store.answer(asked(NAMED, third), {"text": "tres"})[0] == "c2"
+    assert store.answer(conversation_exchange(NAMED, third), {"text": "tres"})[0] == "c2"
     fourth = [*third, assistant("tres"), user("four")]
-    assert store.answer(asked(NAMED, fourth), {"text": "x"})[0] == "c2"  # it named none, so it is the same
+    assert (
+        store.answer(conversation_exchange(NAMED, fourth), {"text": "x"})[0] == "c2"
+    )  # it named none, so it is the same
 
 
 def test_regenerating_and_forking_never_share_a_session() -> None:
-    store = Store()
+    store = SessionStore()
     begun = [user("one")]
-    used = [store.answer(asked(OPENED, begun), {"text": "uno"})[0] for _ in range(2)]
+    used = [store.answer(conversation_exchange(OPENED, begun), {"text": "uno"})[0] for _ in range(2)]
     second = [*begun, assistant("uno")]
-    used += [store.answer(asked(OPENED, [*second, user("two")]), {"text": f"dos {n}"})[0] for n in range(3)]
-    used += [store.answer(asked(OPENED, [*second, user("other")]), {"text": "otro"})[0] for _ in range(2)]
+    used += [
+        store.answer(conversation_exchange(OPENED, [*second, user("two")]), {"text": f"dos {n}"})[0]
+        for n in range(3)
+    ]
+    used += [
+        store.answer(conversation_exchange(OPENED, [*second, user("other")]), {"text": "otro"})[0]
+        for _ in range(2)
+    ]
     # Of the two first, one was displaced by the other. Who takes what is kept is alone with it.
     assert len(set(used[2:])) == len(used[2:])
     regenerated = [*second, user("two"), assistant("dos 1"), user("three")]
-    assert store.answer(asked(OPENED, regenerated), {"text": "x"})[0] == used[3]
+    assert store.answer(conversation_exchange(OPENED, regenerated), {"text": "x"})[0] == used[3]
 
 
 def test_it_is_of_one_client_model_and_route() -> None:
     messages = [user("one"), assistant("uno"), user("two")]
     keys = {
-        found_by(OPENED, messages),
-        found_by(OPENED, messages, key="Bearer a"),
-        found_by(OPENED, messages, key="Bearer b"),
-        found_by(OPENED, messages, model="other"),
-        found_by("    name: other" + OPENED, messages),
+        conversation_key(OPENED, messages),
+        conversation_key(OPENED, messages, key="Bearer a"),
+        conversation_key(OPENED, messages, key="Bearer b"),
+        conversation_key(OPENED, messages, model="other"),
+        conversation_key("    name: other" + OPENED, messages),
     }
     assert None not in keys
     assert len(keys) == 5
@@ -124,24 +151,29 @@ BY_HEADER = OPENED.replace("keep: conversation", "keep: conversation\n      by: 
 
 @pytest.mark.parametrize(("rules", "word"), [(BY_USER, "user"), (BY_HEADER, "named")])
 def test_by_a_name_every_turn_finds_it(rules: str, word: str) -> None:
-    store = Store()
+    store = SessionStore()
     one, other = {word: "u1"}, {word: "u2"}
-    assert store.answer(asked(rules, [user("one")], **one), {"text": "uno"})[0] == 1
-    assert store.answer(asked(rules, [user("one")], **other), {"text": "uno"})[0] == 2
-    session, sent, _ = store.answer(asked(rules, [assistant("else"), user("two")], **one), {"text": "dos"})
+    assert store.answer(conversation_exchange(rules, [user("one")], **one), {"text": "uno"})[0] == 1
+    assert store.answer(conversation_exchange(rules, [user("one")], **other), {"text": "uno"})[0] == 2
+    session, sent, _ = store.answer(
+        conversation_exchange(rules, [assistant("else"), user("two")], **one), {"text": "dos"}
+    )
     assert (session, sent["said"]) == (1, ["two"])
-    assert store.answer(asked(rules, [user("one")], **one, key="Bearer b"), {"text": "uno"})[0] == 3
+    assert (
+        store.answer(conversation_exchange(rules, [user("one")], **one, key="Bearer b"), {"text": "uno"})[0]
+        == 3
+    )
     # Who names none has a session of an answer's own.
     for turn in (4, 5):
-        assert store.answer(asked(rules, [user("one")]), {"text": "uno"})[0] == turn
+        assert store.answer(conversation_exchange(rules, [user("one")]), {"text": "uno"})[0] == turn
     assert len(store.kept) == 3
 
 
 def test_what_is_kept_has_what_its_end_reads_and_no_more() -> None:
-    [leg] = (exchange := asked(OPENED, [user("a secret")], user="u")).legs
-    before(leg, heard({"session": 1}))
-    answered(exchange, {"text": "another"})
-    [keep] = after(leg)
+    [leg] = (exchange := conversation_exchange(OPENED, [user("a secret")], user="u")).legs
+    commands_before(leg, fetched({"session": 1}))
+    respond(exchange, {"text": "another"})
+    [keep] = commands_after(leg)
     assert isinstance(keep, ReleaseSession)
     assert keep.session == StoredSession(1, 0, {"session": 1, "user": "u"})
     assert len(keep.key) == 64  # a digest: stores need not know what was said
@@ -149,25 +181,27 @@ def test_what_is_kept_has_what_its_end_reads_and_no_more() -> None:
 
 def test_of_several_answers_in_one_none_is_continued() -> None:
     rules = OPENED.replace("response: $.text", "response: {choices: '$.all[*]', text: $item.text}")
-    exchange = asked(rules, [user("one")], n=2)
+    exchange = conversation_exchange(rules, [user("one")], n=2)
     [leg] = exchange.legs
-    before(leg, heard({"session": 1}))
-    answered(exchange, {"all": [{"text": "uno"}, {"text": "dos"}]})
-    assert places(after(leg)) == ["POST http://server/api/close"]
+    commands_before(leg, fetched({"session": 1}))
+    respond(exchange, {"all": [{"text": "uno"}, {"text": "dos"}]})
+    assert request_lines(commands_after(leg)) == ["POST http://server/api/close"]
 
 
 def test_answers_of_several_calls_are_continued_each() -> None:
-    exchange = asked(OPENED, [user("one")], n=2)
+    exchange = conversation_exchange(OPENED, [user("one")], n=2)
     keys = []
     for number, leg in enumerate(exchange.legs):
-        before(leg, heard({"session": number}))
+        commands_before(leg, fetched({"session": number}))
         exchange.start(leg, 200, {})
         exchange.feed(leg, json.dumps({"text": f"uno {number}"}).encode())
         exchange.close(leg)
-        [keep] = after(leg)
+        [keep] = commands_after(leg)
         assert isinstance(keep, ReleaseSession)
         keys.append(keep.key)
-    assert keys == [found_by(OPENED, [user("one"), assistant(f"uno {n}"), user("x")]) for n in range(2)]
+    assert keys == [
+        conversation_key(OPENED, [user("one"), assistant(f"uno {n}"), user("x")]) for n in range(2)
+    ]
 
 
 def test_embeddings_are_no_conversation() -> None:
@@ -176,6 +210,6 @@ def test_embeddings_are_no_conversation() -> None:
     {BY_USER.strip()}
 """
     rules = rules.replace("response: $.text", "response: {text: $.text, embeddings: $.vector}")
-    [leg] = ask(rules, {"model": "m", "input": "hi", "user": "u"}, endpoint="embeddings").legs
-    [opening, _] = before(leg, heard({"session": 1}))
-    assert places([opening]) == ["POST http://server/api/open"]
+    [leg] = new_exchange(rules, {"model": "m", "input": "hi", "user": "u"}, endpoint="embeddings").legs
+    [opening, _] = commands_before(leg, fetched({"session": 1}))
+    assert request_lines([opening]) == ["POST http://server/api/open"]

@@ -16,20 +16,20 @@ from tests.exchange.embeddings_exchange import (
     OPENAI,
     SERVES,
     Body,
-    body_of,
-    refusal,
-    reply,
+    embeddings_error,
+    embeddings_request,
+    embeddings_response,
     vectors,
 )
-from tests.exchange.single_exchange import ask, made, route
+from tests.exchange.single_exchange import new_exchange, request_bodies, route
 
 
 def test_the_document_has_the_inputs() -> None:
     rules = SERVES + "request: {body: {i: $.input, l: $.inputs, p: $.prompt, m: $.messages, t: $.last}}\n"
-    [one] = made(ask(rules, body_of(), endpoint="embeddings"))
+    [one] = request_bodies(new_exchange(rules, embeddings_request(), endpoint="embeddings"))
     told = [{"role": "user", "content": "hi"}]
     assert one == {"i": "hi", "l": ["hi"], "p": "hi", "m": told, "t": "hi"}
-    [two] = made(ask(rules, body_of(input=["hi", "ho"]), endpoint="embeddings"))
+    [two] = request_bodies(new_exchange(rules, embeddings_request(input=["hi", "ho"]), endpoint="embeddings"))
     assert two == {"i": ["hi", "ho"], "l": ["hi", "ho"], "m": []}
 
 
@@ -39,10 +39,12 @@ def test_the_document_has_the_inputs() -> None:
 )
 @pytest.mark.parametrize("rules", [SERVES, SERVES + "request: {body: {input: $.input}}\n"])
 def test_inputs_are_split_in_order(batch: int, sent: list[Any], rules: str) -> None:
-    exchange = ask(
-        f"{rules}emulate: {{batch: {batch}}}", body_of(input=["a", "b", "c"]), endpoint="embeddings"
+    exchange = new_exchange(
+        f"{rules}emulate: {{batch: {batch}}}",
+        embeddings_request(input=["a", "b", "c"]),
+        endpoint="embeddings",
     )
-    assert [body["input"] for body in made(exchange)] == sent
+    assert [body["input"] for body in request_bodies(exchange)] == sent
 
 
 def test_the_answers_of_several_calls_are_joined_and_their_counts_added() -> None:
@@ -50,11 +52,16 @@ def test_the_answers_of_several_calls_are_joined_and_their_counts_added() -> Non
     both = {**OPENAI, "data": [{"embedding": [1]}, {"embedding": [2]}]}
     last = {**OPENAI, "data": [{"embedding": [3]}]}
     assert vectors(rules, both, last, input=["a", "b", "c"]) == [[1], [2], [3]]
-    assert reply(rules, both, last, input=["a", "b", "c"])["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
+    assert embeddings_response(rules, both, last, input=["a", "b", "c"])["usage"] == {
+        "prompt_tokens": 4,
+        "total_tokens": 4,
+    }
 
 
 def test_calls_may_end_in_any_order() -> None:
-    exchange = ask(ONE + "emulate: {batch: 1}", body_of(input=["a", "b", "c"]), endpoint="embeddings")
+    exchange = new_exchange(
+        ONE + "emulate: {batch: 1}", embeddings_request(input=["a", "b", "c"]), endpoint="embeddings"
+    )
     out = b""
     for leg in reversed(exchange.legs):
         exchange.start(leg, 200, {})
@@ -64,7 +71,7 @@ def test_calls_may_end_in_any_order() -> None:
 
 
 def test_one_failure_fails_all() -> None:
-    exchange = ask(ONE, body_of(input=["a", "b"]), endpoint="embeddings")
+    exchange = new_exchange(ONE, embeddings_request(input=["a", "b"]), endpoint="embeddings")
     one, two = exchange.legs
     for leg, status, answer in ((one, 200, b'{"vector": [1]}'), (two, 429, b'{"error": "busy"}')):
         exchange.start(leg, status, {})
@@ -74,7 +81,7 @@ def test_one_failure_fails_all() -> None:
 
 
 def test_vectors_of_several_calls_must_be_alike() -> None:
-    exchange = ask(ONE, body_of(input=["a", "b"]), endpoint="embeddings")
+    exchange = new_exchange(ONE, embeddings_request(input=["a", "b"]), endpoint="embeddings")
     for leg, answer in zip(exchange.legs, (b'{"vector": [1]}', b'{"vector": [1, 2]}'), strict=True):
         exchange.start(leg, 200, {})
         assert exchange.feed(leg, answer) + exchange.close(leg) == b""
@@ -83,25 +90,32 @@ def test_vectors_of_several_calls_must_be_alike() -> None:
 
 
 def test_a_body_with_a_place_for_one_text_gets_one_a_call() -> None:
-    assert made(ask(ONE, body_of(input=["a", "b"]), endpoint="embeddings")) == [{"text": "a"}, {"text": "b"}]
+    assert request_bodies(new_exchange(ONE, embeddings_request(input=["a", "b"]), endpoint="embeddings")) == [
+        {"text": "a"},
+        {"text": "b"},
+    ]
 
 
 def test_dimensions_are_never_dropped_in_silence() -> None:
     with pytest.raises(RequestError, match="dimensions") as refused:
-        ask(BARE, body_of(dimensions=2), endpoint="embeddings")
+        new_exchange(BARE, embeddings_request(dimensions=2), endpoint="embeddings")
     assert (refused.value.status, refused.value.param) == (400, "dimensions")
     rules = BARE.replace("$.inputs", "$.inputs, d: $.dimensions")
-    assert made(ask(rules, body_of(dimensions=2), endpoint="embeddings")) == [{"texts": ["hi"], "d": 2}]
+    assert request_bodies(new_exchange(rules, embeddings_request(dimensions=2), endpoint="embeddings")) == [
+        {"texts": ["hi"], "d": 2}
+    ]
     assert vectors(rules, {"vectors": [[1, 2]]}, dimensions=2) == [[1, 2]]
-    assert "`dimensions`" in refusal(rules, {"vectors": [[1, 2, 3]]}, dimensions=2).message
-    assert "`dimensions`" in refusal(SERVES, OPENAI, dimensions=3).message
+    assert "`dimensions`" in embeddings_error(rules, {"vectors": [[1, 2, 3]]}, dimensions=2).message
+    assert "`dimensions`" in embeddings_error(SERVES, OPENAI, dimensions=3).message
 
 
 def test_only_those_who_know_it_hear_of_the_format() -> None:
     def sent(rules: str) -> Body:
-        exchange = ask(SERVES + rules, body_of(encoding_format="base64"), endpoint="embeddings")
+        exchange = new_exchange(
+            SERVES + rules, embeddings_request(encoding_format="base64"), endpoint="embeddings"
+        )
         assert exchange.dropped == ()
-        [body] = made(exchange)
+        [body] = request_bodies(exchange)
         return dict(body)
 
     assert "encoding_format" in sent("")
@@ -115,13 +129,15 @@ def test_only_those_who_know_it_hear_of_the_format() -> None:
 
 def test_tokens_go_only_where_the_body_is_the_clients() -> None:
     for tokens in ([1, 2], [[1, 2], [3]]):
-        [body] = made(ask(SERVES, body_of(input=tokens), endpoint="embeddings"))
+        [body] = request_bodies(new_exchange(SERVES, embeddings_request(input=tokens), endpoint="embeddings"))
         assert body["input"] == tokens
         with pytest.raises(RequestError, match="texts, not tokens") as refused:
-            ask(BARE, body_of(input=tokens), endpoint="embeddings")
+            new_exchange(BARE, embeddings_request(input=tokens), endpoint="embeddings")
         assert refused.value.param == "input"
-    split = ask(SERVES + "emulate: {batch: 1}", body_of(input=[[1, 2], [3]]), endpoint="embeddings")
-    assert [body["input"] for body in made(split)] == [[1, 2], [3]]
+    split = new_exchange(
+        SERVES + "emulate: {batch: 1}", embeddings_request(input=[[1, 2], [3]]), endpoint="embeddings"
+    )
+    assert [body["input"] for body in request_bodies(split)] == [[1, 2], [3]]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +151,7 @@ def test_tokens_go_only_where_the_body_is_the_clients() -> None:
 )  # fmt: skip
 def test_a_wrong_request_is_refused_by_name(members: Body) -> None:
     with pytest.raises(RequestError) as refused:
-        ask(SERVES, body_of(**members), endpoint="embeddings")
+        new_exchange(SERVES, embeddings_request(**members), endpoint="embeddings")
     assert (refused.value.status, refused.value.param) == (400, next(iter(members)))
 
 
@@ -163,8 +179,8 @@ def test_any_json_is_refused_or_sent(rules: str, endpoint: str, body: Body, said
         data = json.dumps({"model": "m", **asked}).encode()
         refused = None
         try:
-            exchange = ask(f"serves: [embeddings, images]\n{rules}", endpoint=endpoint, data=data)
-            assert made(exchange)
+            exchange = new_exchange(f"serves: [embeddings, images]\n{rules}", endpoint=endpoint, data=data)
+            assert request_bodies(exchange)
             assert not exchange.is_stream
         except RequestError as error:
             refused = error.status

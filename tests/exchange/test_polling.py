@@ -8,8 +8,16 @@ import pytest
 
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.exchange.commands import DeliverResponse, SendRequest, Sleep
-from tests.exchange.callout_steps import after, before, bodies, heard, lost, places, take
-from tests.exchange.single_exchange import ask, request
+from tests.exchange.callout_steps import (
+    commands_after,
+    commands_before,
+    connection_lost,
+    deliver,
+    fetched,
+    request_bodies,
+    request_lines,
+)
+from tests.exchange.single_exchange import new_exchange, request
 from tests.strict_client import read_completion, read_stream
 
 if TYPE_CHECKING:
@@ -35,205 +43,226 @@ def prediction(status: str, output: Any = None, **members: Any) -> dict[str, Any
 
 def polled(rules: str, *came: Any, stream: bool = False) -> tuple[Exchange, list[Any], bytes]:
     """The exchange, its steps, and what the client gets."""
-    exchange = ask(rules, request(stream=stream))
-    steps = before(exchange.legs[0], *came)
-    return exchange, steps, take(exchange, steps)
+    exchange = new_exchange(rules, request(stream=stream))
+    steps = commands_before(exchange.legs[0], *came)
+    return exchange, steps, deliver(exchange, steps)
 
 
 def test_the_request_is_sent_and_its_answer_asked_for_until_it_is_there() -> None:
     exchange, steps, out = polled(
         PREDICTION,
-        heard(prediction("starting"), 201),
+        fetched(prediction("starting"), 201),
         None,
-        heard(prediction("processing", "hel")),
+        fetched(prediction("processing", "hel")),
         None,
-        heard(prediction("succeeded", ["hel", "lo"])),
+        fetched(prediction("succeeded", ["hel", "lo"])),
         None,
     )
-    assert places(steps) == ["POST http://server/api/predictions", GET, GET]
-    assert bodies(steps) == [{"input": {"prompt": "hi"}}, None, None]
+    assert request_lines(steps) == ["POST http://server/api/predictions", GET, GET]
+    assert request_bodies(steps) == [{"input": {"prompt": "hi"}}, None, None]
     assert [step.begins for step in steps if isinstance(step, SendRequest)] == [True, False, False]
     assert steps[-1] is True
-    said = read_completion(out).said
+    said = read_completion(out).choice
     assert (said.text, said.finish_reason) == ("hello", "stop")
-    assert after(exchange.legs[0]) == []
+    assert commands_after(exchange.legs[0]) == []
 
 
 def test_an_answer_that_is_there_at_once_is_not_asked_for() -> None:
-    _, steps, out = polled(PREDICTION, heard(prediction("succeeded", "hello"), 201), None)
+    _, steps, out = polled(PREDICTION, fetched(prediction("succeeded", "hello"), 201), None)
     assert [type(step) for step in steps] == [SendRequest, DeliverResponse, bool]
-    assert read_completion(out).said.text == "hello"
+    assert read_completion(out).choice.text == "hello"
 
 
 def test_pieces_of_a_stream_leave_as_they_come() -> None:
     came = [prediction("starting"), prediction("processing", "hel"), prediction("succeeded", "hello")]
-    exchange = ask(STREAMED, request(stream=True))
+    exchange = new_exchange(STREAMED, request(stream=True))
     [leg] = exchange.legs
     # Of each answer comes: its reading; a pause.
-    steps = before(leg, heard(came[0]), None, None, heard(came[1]), None, None, heard(came[2]), None)
+    steps = commands_before(
+        leg, fetched(came[0]), None, None, fetched(came[1]), None, None, fetched(came[2]), None
+    )
     assert [step.heard.body for step in steps if isinstance(step, DeliverResponse)] == [
-        heard(one).body for one in came
+        fetched(one).body for one in came
     ]
-    first = take(exchange, steps[:5])
+    first = deliver(exchange, steps[:5])
     assert b"hel" in first
     assert b"[DONE]" not in first
-    exchange = ask(STREAMED, request(stream=True))
-    whole = read_stream(take(exchange, steps))
-    assert whole.said.text == "hello"
+    exchange = new_exchange(STREAMED, request(stream=True))
+    whole = read_stream(deliver(exchange, steps))
+    assert whole.choice.text == "hello"
 
 
 def test_a_client_that_wants_no_stream_gets_the_last_answer_of_it() -> None:
     _, steps, out = polled(
         STREAMED + "    emulate: {n: true}\n",
-        heard(prediction("processing", "hel")),
+        fetched(prediction("processing", "hel")),
         None,
-        heard(prediction("succeeded", "hello")),
+        fetched(prediction("succeeded", "hello")),
         None,
     )
     assert len([step for step in steps if isinstance(step, DeliverResponse)]) == 1
-    assert read_completion(out).said.text == "hello"
+    assert read_completion(out).choice.text == "hello"
 
 
 def test_a_job_that_fails_is_a_failure() -> None:
-    exchange = ask(PREDICTION)
+    exchange = new_exchange(PREDICTION)
     with pytest.raises(UpstreamError, match="no memory") as raised:
-        before(
+        commands_before(
             exchange.legs[0],
-            heard(prediction("starting")),
+            fetched(prediction("starting")),
             None,
-            heard(prediction("failed", error="no memory")),
+            fetched(prediction("failed", error="no memory")),
         )
     assert raised.value.kind is UpstreamFailure.REFUSED
     exchange.connection_lost(exchange.legs[0], raised.value)
-    assert after(exchange.legs[0]) == []
+    assert commands_after(exchange.legs[0]) == []
 
 
 def test_a_job_that_ends_without_a_text_is_no_empty_success() -> None:
-    exchange, _, out = polled(PREDICTION, heard(prediction("succeeded")), None)
+    exchange, _, out = polled(PREDICTION, fetched(prediction("succeeded")), None)
     assert out == b""
     assert isinstance(exchange.error, UpstreamError)
     assert exchange.error.kind is UpstreamFailure.EMPTY
 
 
 def test_pauses_grow_to_ten_times_the_first() -> None:
-    again = [one for _ in range(12) for one in (heard(prediction("processing")), None)]
-    [leg] = ask(PREDICTION).legs
-    pauses = [step.seconds for step in before(leg, *again) if isinstance(step, Sleep)]
+    again = [one for _ in range(12) for one in (fetched(prediction("processing")), None)]
+    [leg] = new_exchange(PREDICTION).legs
+    pauses = [step.seconds for step in commands_before(leg, *again) if isinstance(step, Sleep)]
     assert pauses[:4] == [1.0, 1.5, 2.25, 3.375]
     assert pauses[-4:] == [10.0] * 4
 
 
 def test_the_last_pause_ends_when_the_time_does() -> None:
-    exchange = ask(PREDICTION)
+    exchange = new_exchange(PREDICTION)
     [leg] = exchange.legs
-    first, late, over = (heard(prediction("processing"), at=at) for at in (1000.0, 1059.75, 1060.0))
-    assert before(leg, first, None, late)[-1] == Sleep(0.25)
-    exchange = ask(PREDICTION)
+    first, late, over = (fetched(prediction("processing"), at=at) for at in (1000.0, 1059.75, 1060.0))
+    assert commands_before(leg, first, None, late)[-1] == Sleep(0.25)
+    exchange = new_exchange(PREDICTION)
     [leg] = exchange.legs
     with pytest.raises(UpstreamError, match=r"60 s .*poll\.timeout") as raised:
-        before(leg, first, None, late, None, over)
+        commands_before(leg, first, None, late, None, over)
     assert (raised.value.status, raised.value.kind) == (504, UpstreamFailure.TIMEOUT)
     exchange.connection_lost(leg, raised.value)
-    assert places(after(leg)) == [CANCEL]
+    assert request_lines(commands_after(leg)) == [CANCEL]
 
 
-BUSY = [heard({"error": "busy"}, status) for status in (429, 502, 503, 504)]
+BUSY = [fetched({"error": "busy"}, status) for status in (429, 502, 503, 504)]
 
 
 @pytest.mark.parametrize(
-    "busy", [*BUSY, lost(), lost(UpstreamFailure.CONNECT), lost(UpstreamFailure.TIMEOUT)], ids=str
+    "busy",
+    [
+        *BUSY,
+        connection_lost(),
+        connection_lost(UpstreamFailure.CONNECT),
+        connection_lost(UpstreamFailure.TIMEOUT),
+    ],
+    ids=str,
 )
 def test_a_busy_moment_is_waited_for(busy: Any) -> None:
     fine = [prediction("processing"), prediction("succeeded", "hello")]
     _, steps, out = polled(
         PREDICTION,
-        heard(fine[0]),
+        fetched(fine[0]),
         None,
         *[busy, None] * 3,
-        heard(fine[0]),
+        fetched(fine[0]),
         None,
         *[busy, None] * 3,
-        heard(fine[1]),
+        fetched(fine[1]),
         None,
     )
     assert steps[-1] is True
-    assert read_completion(out).said.text == "hello"
+    assert read_completion(out).choice.text == "hello"
 
 
 @pytest.mark.parametrize(
-    "busy", [*BUSY, lost(), lost(UpstreamFailure.CONNECT), lost(UpstreamFailure.TIMEOUT)], ids=str
+    "busy",
+    [
+        *BUSY,
+        connection_lost(),
+        connection_lost(UpstreamFailure.CONNECT),
+        connection_lost(UpstreamFailure.TIMEOUT),
+    ],
+    ids=str,
 )
 def test_four_in_a_row_are_too_many(busy: Any) -> None:
-    [leg] = ask(PREDICTION).legs
+    [leg] = new_exchange(PREDICTION).legs
     with pytest.raises(UpstreamError):
-        before(leg, heard(prediction("processing")), None, *[busy, None] * 3, busy)
+        commands_before(leg, fetched(prediction("processing")), None, *[busy, None] * 3, busy)
 
 
-@pytest.mark.parametrize("came", [*BUSY, lost(), heard(b"", 500), heard({}, 404)], ids=str)
+@pytest.mark.parametrize("came", [*BUSY, connection_lost(), fetched(b"", 500), fetched({}, 404)], ids=str)
 def test_the_request_itself_is_sent_once(came: Any) -> None:
-    [leg] = ask(PREDICTION).legs
+    [leg] = new_exchange(PREDICTION).legs
     with pytest.raises(UpstreamError):
-        before(leg, came)
+        commands_before(leg, came)
 
 
 @pytest.mark.parametrize(
     "came",
-    [heard(b"", 500), heard({}, 404), lost(UpstreamFailure.MALFORMED), lost(UpstreamFailure.LIMIT)],
+    [
+        fetched(b"", 500),
+        fetched({}, 404),
+        connection_lost(UpstreamFailure.MALFORMED),
+        connection_lost(UpstreamFailure.LIMIT),
+    ],
     ids=str,
 )
 def test_other_failures_are_not_waited_for(came: Any) -> None:
-    [leg] = ask(PREDICTION).legs
+    [leg] = new_exchange(PREDICTION).legs
     with pytest.raises(UpstreamError):
-        before(leg, heard(prediction("processing")), None, came)
+        commands_before(leg, fetched(prediction("processing")), None, came)
 
 
 @pytest.mark.parametrize(
     "urls", [None, {}, {"get": None}, {"get": 7}, {"get": "/p/1"}, {"get": "http://a b/"}]
 )
 def test_a_server_that_names_no_url_fails(urls: Any) -> None:
-    [leg] = ask(PREDICTION).legs
+    [leg] = new_exchange(PREDICTION).legs
     with pytest.raises(UpstreamError, match=r"poll\.url` found no URL") as raised:
-        before(leg, heard({"status": "starting", "urls": urls}), None)
+        commands_before(leg, fetched({"status": "starting", "urls": urls}), None)
     assert raised.value.kind is UpstreamFailure.MALFORMED
-    assert after(leg) == []  # nor does it say where to cancel
+    assert commands_after(leg) == []  # nor does it say where to cancel
 
 
 def test_the_newest_answer_says_where_to_ask() -> None:
     moved = prediction("processing") | {"urls": {"get": "http://server/p/2", "cancel": "http://server/c/2"}}
-    [leg] = ask(PREDICTION).legs
-    steps = before(leg, heard(prediction("starting")), None, heard(moved), None)
-    assert places(steps)[1:] == [GET, "GET http://server/p/2"]
-    assert places(after(leg)) == ["POST http://server/c/2"]
+    [leg] = new_exchange(PREDICTION).legs
+    steps = commands_before(leg, fetched(prediction("starting")), None, fetched(moved), None)
+    assert request_lines(steps)[1:] == [GET, "GET http://server/p/2"]
+    assert request_lines(commands_after(leg)) == ["POST http://server/c/2"]
 
 
 @pytest.mark.parametrize("answer", [b"", b"<html>wait</html>", b"[]", b"null", b"\xff"])
 def test_what_is_no_answer_is_asked_for_again(answer: bytes) -> None:
     rules = PREDICTION.replace("url: $.urls.get", "path: /job")
-    _, steps, out = polled(rules, heard(answer), None, heard(prediction("succeeded", "hello")), None)
-    assert places(steps)[1:] == ["GET http://server/api/job"]
-    assert read_completion(out).said.text == "hello"
+    _, steps, out = polled(rules, fetched(answer), None, fetched(prediction("succeeded", "hello")), None)
+    assert request_lines(steps)[1:] == ["GET http://server/api/job"]
+    assert read_completion(out).choice.text == "hello"
 
 
 def test_what_nobody_waits_for_is_cancelled() -> None:
-    [leg] = ask(PREDICTION).legs
-    before(leg, heard(prediction("starting")), None)
-    assert places(after(leg)) == [CANCEL]
-    assert after(leg) == []
+    [leg] = new_exchange(PREDICTION).legs
+    commands_before(leg, fetched(prediction("starting")), None)
+    assert request_lines(commands_after(leg)) == [CANCEL]
+    assert commands_after(leg) == []
 
 
 def test_an_answer_that_was_there_when_the_client_left_is_not_cancelled() -> None:
-    [leg] = ask(PREDICTION).legs
-    before(leg, heard(prediction("succeeded", "hello")))
-    assert after(leg) == []
+    [leg] = new_exchange(PREDICTION).legs
+    commands_before(leg, fetched(prediction("succeeded", "hello")))
+    assert commands_after(leg) == []
 
 
 def test_what_is_cut_at_a_stop_string_is_cancelled() -> None:
-    exchange = ask(STREAMED, request(stream=True, stop=["<end>"]))
+    exchange = new_exchange(STREAMED, request(stream=True, stop=["<end>"]))
     [leg] = exchange.legs
-    out = take(exchange, before(leg, heard(prediction("processing", "hello<end> and more"))))
+    out = deliver(exchange, commands_before(leg, fetched(prediction("processing", "hello<end> and more"))))
     assert b"[DONE]" in out
     assert leg.answering.finished
-    assert places(after(leg)) == [CANCEL]
+    assert request_lines(commands_after(leg)) == [CANCEL]
 
 
 MADE = """
@@ -253,9 +282,9 @@ MADE = """
     ],
 )
 def test_calls_that_made_it_leave_only_the_asking(rules: str, expected: str) -> None:
-    _, steps, out = polled(rules, heard({"id": 7}), heard({"done": True, "text": "hello"}), None)
-    assert places(steps) == ["POST http://server/v1/jobs", expected]
-    assert read_completion(out).said.text == "hello"
+    _, steps, out = polled(rules, fetched({"id": 7}), fetched({"done": True, "text": "hello"}), None)
+    assert request_lines(steps) == ["POST http://server/v1/jobs", expected]
+    assert read_completion(out).choice.text == "hello"
 
 
 @pytest.mark.parametrize("more", ["path: /answer", "request: {body: {job: $.id}}"])
@@ -267,11 +296,13 @@ def test_calls_that_only_prepared_it_leave_the_request(more: str) -> None:
     poll: {{path: "/jobs/{{{{ id }}}}", until: {{$.done: true}}}}
     response: $.text
 """
-    _, steps, _ = polled(rules, heard({"id": 7}), heard({}), None, heard({"done": True, "text": "ho"}), None)
+    _, steps, _ = polled(
+        rules, fetched({"id": 7}), fetched({}), None, fetched({"done": True, "text": "ho"}), None
+    )
     posted = "POST http://server/answer" if "path" in more else "POST http://server"
-    assert places(steps) == ["POST http://server/jobs", posted, "GET http://server/jobs/7"]
+    assert request_lines(steps) == ["POST http://server/jobs", posted, "GET http://server/jobs/7"]
 
 
 def test_a_poll_whose_condition_does_not_hold_leaves_an_answer_as_it_is() -> None:
     rules = PREDICTION.replace("{url: $.urls.get,", "{url: $.urls.get, when: {$.stream: true},")
-    assert before(ask(rules).legs[0]) == [False]
+    assert commands_before(new_exchange(rules).legs[0]) == [False]

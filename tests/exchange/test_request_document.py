@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.core.errors import RequestError
-from tests.exchange.single_exchange import NOW, ask, request, sent
+from tests.exchange.single_exchange import NOW, new_exchange, request, request_body
 
 TALK = [
     {"role": "system", "content": "Be brief."},
@@ -21,7 +21,9 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}
 
 def found(path: str, rules: str = "", **members: Any) -> Any:
     """What a path finds in the document of a request."""
-    body: dict[str, Any] = sent(f"request: {{body: {{found: '{path}'}}}}\n{rules}", request(**members))
+    body: dict[str, Any] = request_body(
+        f"request: {{body: {{found: '{path}'}}}}\n{rules}", request(**members)
+    )
     return body.get("found", "nothing")
 
 
@@ -62,8 +64,8 @@ def test_stop_is_a_list(stop: Any, listed: Any) -> None:
 
 def test_stop_has_the_marks_of_a_prompt_that_is_sent() -> None:
     rules = "request: {body: {prompt: $.prompt, stop: $.stop}}\nprompt: chatml"
-    assert sent(rules, request(stop="END"))["stop"] == ["END", "<|im_end|>"]
-    assert sent(rules, request())["stop"] == ["<|im_end|>"]
+    assert request_body(rules, request(stop="END"))["stop"] == ["END", "<|im_end|>"]
+    assert request_body(rules, request())["stop"] == ["<|im_end|>"]
     assert found("$.stop", "prompt: chatml", stop="END") == ["END"]
 
 
@@ -97,8 +99,8 @@ def test_images_are_refused_where_text_is_needed(name: str) -> None:
 
 def test_endpoint_is_what_the_client_called() -> None:
     rules = "request: {body: {found: $.endpoint}}"
-    assert sent(rules) == {"found": "chat/completions"}
-    assert sent(rules, endpoint="completions") == {"found": "completions"}
+    assert request_body(rules) == {"found": "chat/completions"}
+    assert request_body(rules, endpoint="completions") == {"found": "completions"}
 
 
 def test_prompt_is_made_as_the_route_says() -> None:
@@ -143,13 +145,13 @@ def test_turns_are_the_messages_without_system_ones() -> None:
 
 def test_raw_is_the_body_untouched() -> None:
     body = request(stop="END", max_completion_tokens=7, temperature=None, x={"y": [None]})
-    assert sent("request: {body: $.raw}", body) == body
+    assert request_body("request: {body: $.raw}", body) == body
 
 
 def test_the_same_members_are_variables_in_jinja() -> None:
     text = "{{ model }} {{ last }} {{ system }} {{ max_tokens }} {{ turns | length }} {{ stream }}"
     body = request(messages=TALK, max_completion_tokens=7)
-    assert sent(f"request: {{body: {{found: '{text}'}}}}", body) == {
+    assert request_body(f"request: {{body: {{found: '{text}'}}}}", body) == {
         "found": "m Which colour? Be brief.\n\nBe kind. 7 3 False"
     }
 
@@ -161,7 +163,7 @@ def test_members_can_be_part_of_url_headers_and_query() -> None:
         headers: {X-Last: "{{ last }}", X-Number: 5, X-Flag: true}
         query: {q: "{{ last }}&", v: 2}
     """
-    [leg] = ask(rules, request(messages=TALK)).legs
+    [leg] = new_exchange(rules, request(messages=TALK)).legs
     made = leg.request()
     assert made.urls == ("http://server/a%20b%2Fm/a%20b/m?q=Which%20colour%3F%26&v=2",)
     assert (made.headers["X-Last"], made.headers["X-Number"], made.headers["X-Flag"]) == (
@@ -185,7 +187,7 @@ def test_now_is_the_clock_it_was_given() -> None:
 @pytest.mark.parametrize("text", ["a\r\nX-Evil: 1", "a\0b", "a\nb"])
 def test_no_value_breaks_out_of_a_header(text: str) -> None:
     with pytest.raises(RequestError) as raised:
-        ask("headers: {X-User: '{{ user }}'}", request(user=text)).legs[0].request()
+        new_exchange("headers: {X-User: '{{ user }}'}", request(user=text)).legs[0].request()
     assert raised.value.status == 400
 
 
@@ -193,18 +195,18 @@ def test_no_value_breaks_out_of_a_header(text: str) -> None:
 def test_no_model_breaks_out_of_its_part_of_a_url(model: str) -> None:
     rules = "upstream: 'http://server/{{ user | path }}/x'"
     with pytest.raises(RequestError) as raised:
-        ask(rules, request(user=model)).legs[0].request()
+        new_exchange(rules, request(user=model)).legs[0].request()
     assert raised.value.status == 400
 
 
 def test_half_a_surrogate_pair_in_a_url_is_no_accident() -> None:
     rules = "query: {u: '{{ user }}'}"
     body = request(user="\ud800")
-    [leg] = ask(rules, body).legs
+    [leg] = new_exchange(rules, body).legs
     assert leg.request().urls[0].startswith("http://server/api?u=")
 
 
 def test_half_a_surrogate_pair_in_a_header_is_refused() -> None:
     with pytest.raises(RequestError) as raised:
-        ask("headers: {X-User: '{{ user }}'}", request(user="\ud800")).legs[0].request()
+        new_exchange("headers: {X-User: '{{ user }}'}", request(user="\ud800")).legs[0].request()
     assert raised.value.status == 400

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from tests.exchange.single_exchange import completed, failed, request, sse, streamed
+from tests.exchange.single_exchange import request, run_completion, run_failure, run_stream, sse
 
 
 def test_a_stop_that_the_route_replaces_is_cut_here() -> None:
     rules = "request: {fields: {stop: [END]}}\nresponse: $.t"
-    assert completed(rules, {"t": "one X two"}, request(stop="X")).said.text == "one "
+    assert run_completion(rules, {"t": "one X two"}, request(stop="X")).choice.text == "one "
 
 
 def test_a_stop_that_is_passed_on_is_not() -> None:
     rules = "request: {fields: {user: u}}\nresponse: $.t"
-    assert completed(rules, {"t": "one X two"}, request(stop="X")).said.text == "one X two"
+    assert run_completion(rules, {"t": "one X two"}, request(stop="X")).choice.text == "one X two"
 
 
 def test_a_frame_that_is_passed_over_may_still_be_the_last() -> None:
@@ -22,22 +22,22 @@ def test_a_frame_that_is_passed_over_may_still_be_the_last() -> None:
         b"event: end\ndata: bye\n\n",
         b'event: add\ndata: {"t": "!"}\n\n',
     ]
-    assert streamed(rules, events).said.text == "hi"
+    assert run_stream(rules, events).choice.text == "hi"
 
 
 def test_a_text_in_parts_is_joined() -> None:
     parts = [{"type": "thinking"}, {"type": "text", "text": "hel"}, {"type": "text", "text": "lo"}]
     rules = "response: $.parts[1:]"
-    assert completed(rules, {"parts": parts}).said.text == "hello"
-    assert failed("response: $.parts", {"parts": parts}).status == 502
+    assert run_completion(rules, {"parts": parts}).choice.text == "hello"
+    assert run_failure("response: $.parts", {"parts": parts}).status == 502
 
 
 def test_an_error_event_without_a_word_is_told_in_ours() -> None:
-    error = failed("response: false\nstream: $.t", [b"event: error\n\n"], request(stream=True))
+    error = run_failure("response: false\nstream: $.t", [b"event: error\n\n"], request(stream=True))
     assert error.status == 502
     assert "reported a failure" in error.message
 
 
 def test_a_stream_takes_choices_from_the_response_only_with_their_slots() -> None:
     rules = "response: {choices: '$.all[*]', text: $item.t}\nstream: $.t"
-    assert streamed(rules, sse({"t": "one"}, {"t": " two"})).said.text == "one two"
+    assert run_stream(rules, sse({"t": "one"}, {"t": " two"})).choice.text == "one two"

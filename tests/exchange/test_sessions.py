@@ -9,8 +9,16 @@ import pytest
 
 from bridge.core.errors import RequestError, UpstreamError, UpstreamFailure
 from bridge.exchange.commands import SendRequest
-from tests.exchange.callout_steps import after, answered, before, body_of, heard, lost, places
-from tests.exchange.single_exchange import ask, request
+from tests.exchange.callout_steps import (
+    commands_after,
+    commands_before,
+    connection_lost,
+    fetched,
+    request_body,
+    request_lines,
+    respond,
+)
+from tests.exchange.single_exchange import new_exchange, request
 
 if TYPE_CHECKING:
     from bridge.exchange.upstream_call import UpstreamCall
@@ -34,7 +42,7 @@ RULES = """
 
 
 def leg_of(rules: str = RULES, **members: Any) -> UpstreamCall:
-    [leg] = ask(rules, request(**members)).legs
+    [leg] = new_exchange(rules, request(**members)).legs
     return leg
 
 
@@ -48,16 +56,16 @@ def test_a_route_without_one_makes_no_calls() -> None:
 
 def test_the_call_that_opens_it_reads_the_request() -> None:
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
-    [opening] = before(leg_of(messages=messages))
-    assert places([opening]) == ["POST http://server/v1/chat/start"]
-    assert body_of(opening) == {"bot_type": "m", "settings": {"system": "Be brief."}}
+    [opening] = commands_before(leg_of(messages=messages))
+    assert request_lines([opening]) == ["POST http://server/v1/chat/start"]
+    assert request_body(opening) == {"bot_type": "m", "settings": {"system": "Be brief."}}
     assert opening.begins
 
 
 def test_calls_carry_the_keys_and_headers_of_the_route() -> None:
     leg = leg_of()
-    [opening, _] = before(leg, heard({"session": "s"}))
-    [closing] = after(leg)
+    [opening, _] = commands_before(leg, fetched({"session": "s"}))
+    [closing] = commands_after(leg)
     assert isinstance(closing, SendRequest)
     for one in (opening.request, leg.request(), closing.request):
         assert (one.headers["Authorization"], one.headers["X-Team"]) == ("Bearer k", "a")
@@ -66,19 +74,19 @@ def test_calls_carry_the_keys_and_headers_of_the_route() -> None:
 
 def test_its_id_is_a_member_of_the_request() -> None:
     leg = leg_of()
-    [_, taken] = before(leg, heard({"code": 0, "session": {"a": 7}}))
+    [_, taken] = commands_before(leg, fetched({"code": 0, "session": {"a": 7}}))
     assert taken is False
     assert body(leg) == {"session": {"a": 7}, "ask": "hi"}
 
 
 def test_it_is_closed_once() -> None:
     leg = leg_of()
-    assert after(leg) == []  # nothing is open yet
-    before(leg, heard({"session": "s/1"}))
-    closing = after(leg)
-    assert places(closing) == ["POST http://server/v1/chat/end/s%2F1?s=s%2F1"]
-    assert body_of(closing[0]) == {"session": "s/1"}
-    assert after(leg) == []
+    assert commands_after(leg) == []  # nothing is open yet
+    commands_before(leg, fetched({"session": "s/1"}))
+    closing = commands_after(leg)
+    assert request_lines(closing) == ["POST http://server/v1/chat/end/s%2F1?s=s%2F1"]
+    assert request_body(closing[0]) == {"session": "s/1"}
+    assert commands_after(leg) == []
 
 
 def test_a_call_without_a_body_is_a_get() -> None:
@@ -89,19 +97,19 @@ def test_a_call_without_a_body_is_a_get() -> None:
         response: $.a
     """
     leg = leg_of(rules)
-    [opening, _] = before(leg, heard({}, headers={"x-session": "h"}))
+    [opening, _] = commands_before(leg, fetched({}, headers={"x-session": "h"}))
     assert (opening.request.method, opening.request.body) == ("GET", None)
     assert opening.request.urls == ("http://other/start",)
-    [closing] = after(leg)
-    assert (places([closing]), body_of(closing)) == (["DELETE http://other/end"], None)
+    [closing] = commands_after(leg)
+    assert (request_lines([closing]), request_body(closing)) == (["DELETE http://other/end"], None)
 
 
 def test_a_session_of_each_call() -> None:
-    exchange = ask(RULES, request(n=2))
+    exchange = new_exchange(RULES, request(n=2))
     for number, leg in enumerate(exchange.legs):
-        before(leg, heard({"session": number}))
+        commands_before(leg, fetched({"session": number}))
     assert [body(leg)["session"] for leg in exchange.legs] == [0, 1]
-    assert [body_of(after(leg)[0])["session"] for leg in exchange.legs] == [0, 1]
+    assert [request_body(commands_after(leg)[0])["session"] for leg in exchange.legs] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -125,17 +133,17 @@ def test_failures_of_the_opening_are_failures(
 ) -> None:
     leg = leg_of()
     with pytest.raises(UpstreamError) as raised:
-        before(leg, heard(answer, status))
+        commands_before(leg, fetched(answer, status))
     assert (raised.value.status, raised.value.kind) == expected[:2]
     assert expected[2] in (None, raised.value.message)
-    assert after(leg) == []
+    assert commands_after(leg) == []
 
 
 def test_a_connection_that_fails_when_it_is_opened_is_a_failure() -> None:
     leg = leg_of()
     with pytest.raises(UpstreamError):
-        before(leg, lost(UpstreamFailure.CONNECT))
-    assert after(leg) == []
+        commands_before(leg, connection_lost(UpstreamFailure.CONNECT))
+    assert commands_after(leg) == []
 
 
 def test_images_are_refused_before_anything_is_opened() -> None:
@@ -146,27 +154,27 @@ def test_images_are_refused_before_anything_is_opened() -> None:
 
 @pytest.mark.parametrize("status", [200, 500])
 def test_it_is_closed_after_any_answer(status: int) -> None:
-    exchange = ask(RULES)
+    exchange = new_exchange(RULES)
     [leg] = exchange.legs
-    before(leg, heard({"session": "s"}))
-    answered(exchange, {"code": 0, "answer": "ho"}, status=status)
+    commands_before(leg, fetched({"session": "s"}))
+    respond(exchange, {"code": 0, "answer": "ho"}, status=status)
     assert (exchange.error is None) is (status == 200)
-    assert places(after(leg)) == ["POST http://server/v1/chat/end/s?s=s"]
+    assert request_lines(commands_after(leg)) == ["POST http://server/v1/chat/end/s?s=s"]
 
 
 def test_a_clients_own_member_is_no_session() -> None:
     leg = leg_of(session="stolen")
-    [opening] = before(leg)
+    [opening] = commands_before(leg)
     assert body(leg) == {"ask": "hi"}
-    assert after(leg) == []
-    assert body_of(opening) == {"bot_type": "m", "settings": {}}
+    assert commands_after(leg) == []
+    assert request_body(opening) == {"bot_type": "m", "settings": {}}
 
 
 def test_requests_for_which_it_is_not_opened() -> None:
     rules = RULES.replace("path: /chat/start", "path: /chat/start\n        when: {$.user: {exists: false}}")
     leg = leg_of(rules, user="u")
-    assert before(leg) == [False]
-    assert after(leg) == []
+    assert commands_before(leg) == [False]
+    assert commands_after(leg) == []
 
 
 def test_what_a_session_alone_reads_is_not_dropped() -> None:
@@ -177,4 +185,4 @@ def test_what_a_session_alone_reads_is_not_dropped() -> None:
         request: {body: {ask: $.last}}
         response: $.a
     """
-    assert ask(rules, request(temperature=0.5, user="u", top_p=1)).dropped == ("top_p",)
+    assert new_exchange(rules, request(temperature=0.5, user="u", top_p=1)).dropped == ("top_p",)

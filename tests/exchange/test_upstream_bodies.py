@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.core.errors import RequestError
-from tests.exchange.single_exchange import ask, made, request, sent
+from tests.exchange.single_exchange import new_exchange, request, request_bodies, request_body
 
 PARTS = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
 IMAGE = {"type": "image_url", "image_url": {"url": "https://images/1"}}
@@ -15,16 +15,16 @@ IMAGE = {"type": "image_url", "image_url": {"url": "https://images/1"}}
 
 def edited(rules: str, body: dict[str, Any] | None = None, **members: Any) -> Any:
     """The body that a rule of edits makes."""
-    return sent(f"request: {rules}", body or request(**members))
+    return request_body(f"request: {rules}", body or request(**members))
 
 
 def test_without_rules_the_bytes_go_on_as_they_came() -> None:
     data = b'{ "model":"m",  "messages":[{"role":"user","content":"hi"}], "x":1.50 }'
-    assert ask("serves: [chat]", data=data).legs[0].request().body == data
+    assert new_exchange("serves: [chat]", data=data).legs[0].request().body == data
 
 
 def test_another_model_goes_into_the_clients_body() -> None:
-    assert sent("model: other", request(x=1)) == request(model="other", x=1)
+    assert request_body("model: other", request(x=1)) == request(model="other", x=1)
 
 
 def test_keep() -> None:
@@ -112,7 +112,7 @@ def test_the_pasted_spelling_of_autodev() -> None:
         request: { "customFields": {"user": "12345", "model": "gpt-4"}, "messageKeys": {"role": "role", "content": "message"} }
         response: "$.choices[0].message.content  "
     """  # noqa: E501
-    assert sent(rules) == {
+    assert request_body(rules) == {
         "model": "gpt-4", "messages": [{"role": "user", "message": "hi"}], "user": "12345",
     }  # fmt: skip
 
@@ -120,24 +120,24 @@ def test_the_pasted_spelling_of_autodev() -> None:
 @pytest.mark.parametrize("rules", ["request: {drop: [user]}\n", "", "request: {fields: {a: 1}}\n"])
 def test_stream_options_leave_when_the_server_is_not_asked_to_stream(rules: str) -> None:
     asked = request(stream=True, stream_options={"include_usage": True})
-    assert "stream_options" in sent(rules + "response: $.a\nstream: $.b", asked)
-    body = sent(rules + "response: $.a\nstream: false", asked)
+    assert "stream_options" in request_body(rules + "response: $.a\nstream: $.b", asked)
+    body = request_body(rules + "response: $.a\nstream: false", asked)
     assert "stream_options" not in body
     assert body["stream"] is False
 
 
 def test_stream_options_leave_though_nothing_else_is_changed() -> None:
-    assert sent("serves: [chat]", request(stream_options={"include_usage": True})) == request()
+    assert request_body("serves: [chat]", request(stream_options={"include_usage": True})) == request()
 
 
 def test_fields_may_add_stream_options_for_streams_only() -> None:
     rules = "request: {fields: {stream_options: {include_usage: true}}}\nresponse: $.a\nstream: $.b"
-    assert sent(rules, request(stream=True))["stream_options"] == {"include_usage": True}
-    assert "stream_options" not in sent(rules, request())
+    assert request_body(rules, request(stream=True))["stream_options"] == {"include_usage": True}
+    assert "stream_options" not in request_body(rules, request())
 
 
 def test_the_server_is_asked_to_stream_though_the_client_is_not() -> None:
-    assert sent("response: false\nstream: $.b")["stream"] is True
+    assert request_body("response: false\nstream: $.b")["stream"] is True
 
 
 def test_what_differs_when_streaming() -> None:
@@ -155,14 +155,14 @@ def test_what_differs_when_streaming() -> None:
           query: {s: 1}
           request: {fields: {b: 2}}
     """
-    [whole] = ask(rules, request()).legs
-    [streaming] = ask(rules, request(stream=True)).legs
+    [whole] = new_exchange(rules, request()).legs
+    [streaming] = new_exchange(rules, request(stream=True)).legs
     assert whole.request().urls == ("http://server/whole?v=1",)
     assert streaming.request().urls == ("http://server/stream?v=1&s=1",)
     sent_headers = {name.lower(): value for name, value in streaming.request().headers.items()}
     assert (sent_headers["x-a"], sent_headers["x-b"]) == ("a", "streamed")
-    assert made(ask(rules, request()))[0]["a"] == 1
-    assert made(ask(rules, request(stream=True)))[0]["b"] == 2
+    assert request_bodies(new_exchange(rules, request()))[0]["a"] == 1
+    assert request_bodies(new_exchange(rules, request(stream=True)))[0]["b"] == 2
 
 
 BUILT = """
@@ -178,8 +178,8 @@ BUILT = """
 
 
 def test_a_body_built_from_nothing() -> None:
-    assert sent(BUILT) == {"model": "m", "params": {"prompt": ["hi"], "max_tokens": 32, "top_k": 40}}
-    assert sent(BUILT, request(temperature=0.5, max_tokens=9999)) == {
+    assert request_body(BUILT) == {"model": "m", "params": {"prompt": ["hi"], "max_tokens": 32, "top_k": 40}}
+    assert request_body(BUILT, request(temperature=0.5, max_tokens=9999)) == {
         "model": "m",
         "params": {"prompt": ["hi"], "max_tokens": 4096, "temperature": 0.5, "top_k": 40},
     }
@@ -187,7 +187,7 @@ def test_a_body_built_from_nothing() -> None:
 
 def test_what_finds_nothing_is_left_out_and_its_mapping_stays() -> None:
     rules = "request: {body: {a: {b: $.none}, c: [$.none, 1], d: {$path: $.none, default: null}}}"
-    assert sent(rules) == {"a": {}, "c": [1], "d": None}
+    assert request_body(rules) == {"a": {}, "c": [1], "d": None}
 
 
 def test_messages_for_each() -> None:
@@ -209,7 +209,7 @@ def test_messages_for_each() -> None:
         {"role": "user", "content": PARTS},
         {"role": "assistant", "content": "b"},
     ]
-    assert sent(rules, request(messages=messages)) == {
+    assert request_body(rules, request(messages=messages)) == {
         "chat": [
             {"who": "user", "text": "a\n\none\ntwo", "all": "user"},
             {"who": "bot", "text": "b", "all": "assistant"},
@@ -218,21 +218,21 @@ def test_messages_for_each() -> None:
 
 
 def test_a_built_body_may_be_any_json() -> None:
-    assert sent("request: {body: $.last}") == "hi"
-    assert sent("request: {body: [1, $.last]}") == [1, "hi"]
-    assert sent("request: {body: null}") is None
+    assert request_body("request: {body: $.last}") == "hi"
+    assert request_body("request: {body: [1, $.last]}") == [1, "hi"]
+    assert request_body("request: {body: null}") is None
 
 
 def test_a_get_has_no_body() -> None:
-    [leg] = ask("upstream: {url: 'http://server/{{ last }}', method: GET}\nresponse: $.a").legs
+    [leg] = new_exchange("upstream: {url: 'http://server/{{ last }}', method: GET}\nresponse: $.a").legs
     made_request = leg.request()
     assert (made_request.method, made_request.body, made_request.urls) == ("GET", None, ("http://server/hi",))
 
 
 def test_the_clients_key_leaks_only_where_it_should() -> None:
-    headers = ask("serves: [chat]", key="Bearer k").legs[0].request().headers
+    headers = new_exchange("serves: [chat]", key="Bearer k").legs[0].request().headers
     assert not any("bearer k" in value.lower() for value in headers.values())
-    passed = ask("auth: client", key="Bearer k").legs[0].request().headers
+    passed = new_exchange("auth: client", key="Bearer k").legs[0].request().headers
     assert passed["Authorization"] == "Bearer k"
 
 
@@ -245,11 +245,11 @@ def test_the_clients_key_leaks_only_where_it_should() -> None:
     ],
 )
 def test_the_servers_own_key(auth: str, name: str, value: str) -> None:
-    assert ask(f"auth: {auth}").legs[0].request().headers[name] == value
+    assert new_exchange(f"auth: {auth}").legs[0].request().headers[name] == value
 
 
 def test_the_servers_own_key_in_the_query() -> None:
-    assert ask("auth: {query: key, value: k}").legs[0].request().urls == ("http://server/api?key=k",)
+    assert new_exchange("auth: {query: key, value: k}").legs[0].request().urls == ("http://server/api?key=k",)
 
 
 @pytest.mark.parametrize("depth", [50, 300, 1015, 100_000])
@@ -267,7 +267,7 @@ def test_bodies_nested_however_deep_are_refused_or_sent(depth: int, rules: str) 
     data = b'{"model":"m","messages":[{"role":"user","content":"hi"}],"tools":[%b]}' % nested
     refused = None
     try:
-        made(ask(rules, data=data))
+        request_bodies(new_exchange(rules, data=data))
     except RequestError as error:
         refused = error.status
     assert refused in (None, 400)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.exchange.dry_run import simulate
-from tests.exchange.single_exchange import ask, lines, one_by_one, pieces_of, request, sse
+from tests.exchange.single_exchange import bytewise, ndjson, new_exchange, pieces_of, request, sse
 
 Body = dict[str, Any]
 
@@ -21,7 +21,7 @@ ASKED = 3 + 3 + 1  # where an answer begins, a message, one token of text
 def usage(rules: str, answer: Any, *, endpoint: str = "chat", **members: Any) -> Any:
     """The `usage` of the client's answer: of a whole one, or that of the last chunk."""
     body = request(endpoint, **({"messages": FOUR} if endpoint == "chat" else {"prompt": "four"}))
-    exchange = ask(rules, {**body, **members}, endpoint=endpoint)
+    exchange = new_exchange(rules, {**body, **members}, endpoint=endpoint)
     out = simulate(exchange, pieces_of(answer))
     assert exchange.error is None, exchange.error
     if not exchange.is_stream:
@@ -46,14 +46,14 @@ STREAMED: Body = {"stream": True, "stream_options": {"include_usage": True}}
 
 @pytest.mark.parametrize("members", [{}, STREAMED])
 def test_an_answer_is_estimated_whole_or_streamed(members: Body) -> None:
-    answer = lines({"t": "five "}, {"t": "words"}) if members else {"t": "five words"}
+    answer = ndjson({"t": "five "}, {"t": "words"}) if members else {"t": "five words"}
     assert usage(BUILT, answer, **members) == estimated(ASKED, 3)
-    assert usage(BUILT, one_by_one(pieces_of(answer)), **members) == estimated(ASKED, 3)
+    assert usage(BUILT, bytewise(pieces_of(answer)), **members) == estimated(ASKED, 3)
     assert usage(BUILT.removeprefix(ON), answer, **members) is None
 
 
 def test_a_stream_without_usage_asked_for_has_none() -> None:
-    assert usage(BUILT, lines({"t": "four"}), stream=True) is None
+    assert usage(BUILT, ndjson({"t": "four"}), stream=True) is None
 
 
 def test_what_the_server_counts_is_not_estimated() -> None:
@@ -68,7 +68,7 @@ def test_what_the_server_counts_is_not_estimated() -> None:
 
 def test_only_what_is_said_counts() -> None:
     assert usage(BUILT, {"t": "fourENDand more"}, stop="END") == estimated(ASKED, 1)
-    cut = lines({"t": "fourE"}, {"t": "NDand more"})
+    cut = ndjson({"t": "fourE"}, {"t": "NDand more"})
     assert usage(BUILT, cut, stop="END", **STREAMED) == estimated(ASKED, 1)
 
 
@@ -99,17 +99,17 @@ TOLD = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 
 
 def test_a_route_that_passes_on_is_counted_as_well() -> None:
-    exchange = ask(ON, request(messages=FOUR))
+    exchange = new_exchange(ON, request(messages=FOUR))
     out = json.loads(simulate(exchange, pieces_of(WHOLE)))
     assert out == {**WHOLE, "usage": estimated(ASKED, 3)}
     end = [*sse(*CHUNKS), b"data: [DONE]\n\n"]
     assert usage(ON, end, **STREAMED) == estimated(ASKED, 3)
-    assert usage(ON, one_by_one(end), **STREAMED) == estimated(ASKED, 3)
+    assert usage(ON, bytewise(end), **STREAMED) == estimated(ASKED, 3)
 
 
 def test_a_route_that_passes_on_passes_true_counts_on() -> None:
     data = json.dumps({**WHOLE, "usage": TOLD}).encode()
-    assert simulate(ask(ON, request(messages=FOUR)), [data]) == data
+    assert simulate(new_exchange(ON, request(messages=FOUR)), [data]) == data
     end = [*sse(*CHUNKS, {**CHUNKS[0], "choices": [], "usage": TOLD}), b"data: [DONE]\n\n"]
     assert usage(ON, end, **STREAMED) == TOLD
 
@@ -124,6 +124,6 @@ def test_embeddings_are_estimated_too() -> None:
 
 
 def test_a_failure_has_no_counts() -> None:
-    exchange = ask(BUILT, request(messages=FOUR))
+    exchange = new_exchange(BUILT, request(messages=FOUR))
     assert simulate(exchange, [b"nothing"], status=500) == b""
     assert exchange.usage is None

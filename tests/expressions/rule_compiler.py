@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bridge.expressions.templates import ValueTemplate
 
-__all__ = ["JSON", "builder", "built", "faults_of", "find", "holds", "slot"]
+__all__ = ["JSON", "compile_template", "extract", "find", "holds", "render", "template_problems"]
 
 _LEAVES = st.one_of(
     st.none(),
@@ -53,7 +53,7 @@ def holds(when: str, doc: Any = None, fields: Mapping[str, str] | None = None) -
     return condition.holds(Scope(doc, fields=fields or {}))
 
 
-def builder(template: str) -> ValueTemplate:
+def compile_template(template: str) -> ValueTemplate:
     """A template, in YAML, compiled."""
     faults = RuleErrors()
     compiled = compile_body(read(template), faults)
@@ -61,12 +61,12 @@ def builder(template: str) -> ValueTemplate:
     return compiled
 
 
-def built(template: str, doc: Any) -> Any:
+def render(template: str, doc: Any) -> Any:
     """What a template, in YAML, builds."""
-    return builder(template)(Scope(doc))
+    return compile_template(template)(Scope(doc))
 
 
-def slot(
+def extract(
     text: str,
     doc: Any = None,
     item: Any = MISSING,
@@ -80,7 +80,7 @@ def slot(
     return compiled.read(Scope(doc, item, fields or {}, headers or {}))
 
 
-def faults_of(template: str) -> list[tuple[tuple[str | int, ...], str]]:
+def template_problems(template: str) -> list[tuple[tuple[str | int, ...], str]]:
     """Where a template, in YAML, is faulty and why."""
     faults = RuleErrors()
     compile_body(read(template), faults)

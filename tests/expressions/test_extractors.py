@@ -12,7 +12,7 @@ from bridge.core.deltas import MISSING
 from bridge.expressions.extractors import compile_slot
 from bridge.expressions.scope import RuleErrors, Scope
 from tests.config.yaml_reader import read
-from tests.expressions.rule_compiler import JSON, slot
+from tests.expressions.rule_compiler import JSON, extract
 
 DOC: dict[str, Any] = {
     "text": "hi",
@@ -89,15 +89,15 @@ HEADERS = {"x-answer": "from the head"}
 )
 def test_a_slot(text: str, value: Any) -> None:
     quoted = text if text.startswith("{") or "[*]" not in text else f"'{text}'"
-    found = slot(quoted, DOC, fields=FIELDS, headers=HEADERS)
+    found = extract(quoted, DOC, fields=FIELDS, headers=HEADERS)
     assert found == value
     assert (found is MISSING) is (value is MISSING)
 
 
 def test_the_item_of_several_answers() -> None:
-    assert slot("[$item.text, $.text]", DOC, item={"text": "one"}) == "one"
-    assert slot("[$item.text, $.text]", DOC, item={}) == "hi"
-    assert slot("[$item.text, $.text]", DOC) == "hi"
+    assert extract("[$item.text, $.text]", DOC, item={"text": "one"}) == "one"
+    assert extract("[$item.text, $.text]", DOC, item={}) == "hi"
+    assert extract("[$item.text, $.text]", DOC) == "hi"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridge.core.deltas import MISSING
 from bridge.expressions.scope import RuleErrors, Scope
 from bridge.expressions.templates import compile_body, compile_text
-from tests.expressions.rule_compiler import JSON, builder, built, faults_of
+from tests.expressions.rule_compiler import JSON, compile_template, render, template_problems
 
 MESSAGES = [
     {"role": "system", "content": "be kind"},
@@ -117,21 +117,21 @@ DOC: dict[str, Any] = {
     ],
 )
 def test_a_template(template: str, body: Any) -> None:
-    assert built(template, DOC) == body
+    assert render(template, DOC) == body
 
 
 def test_what_finds_nothing_at_all_is_missing() -> None:
-    assert built("$.absent", DOC) is MISSING
+    assert render("$.absent", DOC) is MISSING
 
 
 @pytest.mark.parametrize("item", [0, 0.0, False, "", [], {}, None])
 def test_an_item_that_is_nothing_much_is_still_the_item(item: Any) -> None:
-    assert built('{$each: $.l, $as: "{{ item }}"}', {"l": [item]}) == [str(item)]
+    assert render('{$each: $.l, $as: "{{ item }}"}', {"l": [item]}) == [str(item)]
 
 
 def test_a_type_passes_whole() -> None:
     value = {"deep": [1.5, True, {"x": None}]}
-    assert built("{a: $.v}", {"v": value})["a"] is value
+    assert render("{a: $.v}", {"v": value})["a"] is value
 
 
 def test_neighbours_with_lists_of_parts_are_joined_part_by_part() -> None:
@@ -140,14 +140,14 @@ def test_neighbours_with_lists_of_parts_are_joined_part_by_part() -> None:
         {"role": "user", "content": [2]},
         {"role": "user", "content": None},
     ]
-    assert built("{$each: $.m, merge: role}", {"m": messages}) == [{"role": "user", "content": [1, 2]}]
+    assert render("{$each: $.m, merge: role}", {"m": messages}) == [{"role": "user", "content": [1, 2]}]
     assert messages[0] == {"role": "user", "content": [1]}
 
 
 @pytest.mark.parametrize("role", [[], {}, None, 5, ["system"]])
 def test_a_role_of_any_type_is_looked_at(role: Any) -> None:
     items = [{"role": role, "content": "a"}, "no mapping", 5]
-    assert built("{$each: $.m, skip: [system], merge: role}", {"m": items}) == items
+    assert render("{$each: $.m, skip: [system], merge: role}", {"m": items}) == items
 
 
 @pytest.mark.parametrize(
@@ -176,12 +176,16 @@ def test_a_role_of_any_type_is_looked_at(role: Any) -> None:
     ],
 )
 def test_what_is_broken_is_told_with_the_way_to_it(template: str, at: tuple[str | int, ...]) -> None:
-    assert [fault[0] for fault in faults_of(template)] == [at]
+    assert [fault[0] for fault in template_problems(template)] == [at]
 
 
 def test_every_fault_is_told() -> None:
     assert (
-        len(faults_of("{a: '$.[', b: [{$x: 1}, '{{'], c: {$path: no, min: a}, d: {$each: $.a, when: {}}}"))
+        len(
+            template_problems(
+                "{a: '$.[', b: [{$x: 1}, '{{'], c: {$path: no, min: a}, d: {$each: $.a, when: {}}}"
+            )
+        )
         >= 5
     )
 
@@ -213,7 +217,7 @@ def test_every_fault_is_told() -> None:
 def test_what_a_template_reads_and_passes_on_whole(
     template: str, reads: set[str | None], passes: set[str]
 ) -> None:
-    compiled = builder(template)
+    compiled = compile_template(template)
     assert compiled.reads == reads
     assert compiled.copied_members == passes
 

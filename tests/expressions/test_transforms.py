@@ -14,12 +14,12 @@ from bridge.expressions.extractors import compile_slot
 from bridge.expressions.scope import RuleErrors, Scope
 from bridge.expressions.transforms import compile_adjustments
 from tests.config.yaml_reader import read
-from tests.expressions.rule_compiler import JSON, built, faults_of
+from tests.expressions.rule_compiler import JSON, render, template_problems
 
 
 def _adjusted(options: str, value: Any) -> Any:
     """What becomes of a member; MISSING where it is left out."""
-    return built(f"{{a: {{$path: $.a, {options}}}}}", {"a": value}).get("a", MISSING)
+    return render(f"{{a: {{$path: $.a, {options}}}}}", {"a": value}).get("a", MISSING)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_options_are_applied_in_one_order_whatever_theirs_in_the_file(
 )
 def test_what_is_no_option_is_told(options: str) -> None:
     name = options.split(":")[0]
-    assert [at for at, _ in faults_of(f"{{x: {{$path: $.a, {options}}}}}")] == [("x", name)]
+    assert [at for at, _ in template_problems(f"{{x: {{$path: $.a, {options}}}}}")] == [("x", name)]
 
 
 OPTIONS = st.fixed_dictionaries(

@@ -15,7 +15,17 @@ from uuid import UUID
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Byte", "Header", "Integer", "Long", "Short", "encoded", "event", "header", "packed"]
+__all__ = [
+    "Byte",
+    "Header",
+    "Integer",
+    "Long",
+    "Short",
+    "bedrock_event",
+    "event_stream_message",
+    "header",
+    "raw_message",
+]
 
 
 class Byte(int):
@@ -64,7 +74,9 @@ def _value(value: Header) -> bytes:
             return struct.pack("!B", 9) + value.bytes
 
 
-def packed(headers: bytes, payload: bytes, *, total: int | None = None, ahead: int | None = None) -> bytes:
+def raw_message(
+    headers: bytes, payload: bytes, *, total: int | None = None, ahead: int | None = None
+) -> bytes:
     """A message of headers that are bytes already. `total` and `ahead`: the lengths it lies about."""
     lengths = struct.pack(
         "!II",
@@ -75,13 +87,13 @@ def packed(headers: bytes, payload: bytes, *, total: int | None = None, ahead: i
     return begun + struct.pack("!I", crc32(begun))
 
 
-def encoded(headers: Mapping[str, Header], payload: bytes = b"") -> bytes:
+def event_stream_message(headers: Mapping[str, Header], payload: bytes = b"") -> bytes:
     """A message."""
-    return packed(b"".join(header(name, value) for name, value in headers.items()), payload)
+    return raw_message(b"".join(header(name, value) for name, value in headers.items()), payload)
 
 
-def event(kind: str, payload: bytes) -> bytes:
+def bedrock_event(kind: str, payload: bytes) -> bytes:
     """A message as Bedrock writes one."""
-    return encoded(
+    return event_stream_message(
         {":event-type": kind, ":content-type": "application/json", ":message-type": "event"}, payload
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bridge.core.frames import Frame
 
-__all__ = ["LIMIT", "Outcome", "cut", "cuts", "frames", "pieces_of", "run"]
+__all__ = ["LIMIT", "Outcome", "cuts", "frames", "run_framer", "split_at", "split_evenly"]
 
 LIMIT = 1 << 20
 
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
     kind: str | None
 
 
-def run(framing: str, pieces: Iterable[bytes], limit: int = LIMIT) -> Outcome:
+def run_framer(framing: str, pieces: Iterable[bytes], limit: int = LIMIT) -> Outcome:
     """Feed a body, piece by piece."""
     framer = FRAMINGS[framing].framer(limit)
     frames: list[Frame] = []
@@ -42,21 +42,21 @@ def run(framing: str, pieces: Iterable[bytes], limit: int = LIMIT) -> Outcome:
 
 def frames(framing: str, body: bytes) -> list[Frame]:
     """The frames of a body that ends well, the same ones however it is cut in two, or into bytes."""
-    whole = run(framing, [body])
+    whole = run_framer(framing, [body])
     assert whole.error is None
     for at in range(len(body) + 1):
-        assert run(framing, [body[:at], body[at:]]) == whole
-        assert run(framing, [body[:at], b"", body[at : at + 1], body[at + 1 :]]) == whole
-    assert run(framing, pieces_of(body, 1)) == whole
+        assert run_framer(framing, [body[:at], body[at:]]) == whole
+        assert run_framer(framing, [body[:at], b"", body[at : at + 1], body[at + 1 :]]) == whole
+    assert run_framer(framing, split_evenly(body, 1)) == whole
     return whole.frames
 
 
-def pieces_of(body: bytes, size: int) -> list[bytes]:
+def split_evenly(body: bytes, size: int) -> list[bytes]:
     """A body in pieces of one size."""
     return [body[at : at + size] for at in range(0, len(body), size)]
 
 
-def cut(body: bytes, places: Sequence[int]) -> list[bytes]:
+def split_at(body: bytes, places: Sequence[int]) -> list[bytes]:
     """A body cut at places, each taken modulo its length."""
     at = sorted(place % (len(body) + 1) for place in places)
     return [body[start:end] for start, end in zip([0, *at], [*at, len(body)], strict=True)]

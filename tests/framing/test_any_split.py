@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bridge.framing import FRAMINGS
 from bridge.framing.buffer import FrameBuffer
-from tests.framing.splits import cut, cuts, pieces_of, run
+from tests.framing.splits import cuts, run_framer, split_at, split_evenly
 
 # What means something to some framer, and what looks as if it did.
 PIECES = [
@@ -34,15 +34,15 @@ BODIES = st.one_of(st.lists(st.sampled_from(PIECES), max_size=24).map(b"".join),
 def test_any_bytes_cut_anywhere_give_the_same_frames_and_the_same_error(
     framing: str, body: bytes, places: list[int], limit: int
 ) -> None:
-    whole = run(framing, [body], limit)
-    assert run(framing, cut(body, places), limit) == whole
-    assert run(framing, pieces_of(body, 1), limit) == whole
+    whole = run_framer(framing, [body], limit)
+    assert run_framer(framing, split_at(body, places), limit) == whole
+    assert run_framer(framing, split_evenly(body, 1), limit) == whole
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 @given(BODIES, st.integers(1, 20))
 def test_a_frame_that_is_given_is_within_the_limit(framing: str, body: bytes, limit: int) -> None:
-    outcome = run(framing, pieces_of(body, 2), limit)
+    outcome = run_framer(framing, split_evenly(body, 2), limit)
     for frame in outcome.frames:
         if isinstance(frame.data, bytes):
             assert len(frame.data) <= limit
@@ -69,7 +69,7 @@ def test_the_limit_is_the_same_however_a_frame_comes(framing: str, size: int, ov
         before + value + after,
         before + value if framing != "json-array" else before + value + after,
     ):
-        outcome = run(framing, pieces_of(body, size), limit)
+        outcome = run_framer(framing, split_evenly(body, size), limit)
         if over > 0:
             assert outcome.frames == []
             assert outcome.kind == "limit"
@@ -85,7 +85,7 @@ def test_the_limit_is_the_same_however_a_frame_comes(framing: str, size: int, ov
 def test_blank_lines_do_not_count_against_the_limit(size: int) -> None:
     for blank in (b"\n", b"\r\n", b"\r", b"\n\n\n"):
         body = blank * 30 + b"data: 123456" + blank * 3 + blank * 31 + b"data: abcdef\n\n"
-        outcome = run("sse", pieces_of(body, size), 12)
+        outcome = run_framer("sse", split_evenly(body, size), 12)
         assert ([frame.data for frame in outcome.frames], outcome.error) == ([b"123456", b"abcdef"], None)
 
 
@@ -101,7 +101,7 @@ def test_the_good_frames_ahead_of_a_bad_one_still_leave(framing: str, size: int)
     body = begun + b"".join(
         prefix + value + separator for value in (b'{"a":1}', b'{"a":2}', b'"' + b"x" * 99 + b'"')
     )
-    outcome = run(framing, pieces_of(body, size), 20)
+    outcome = run_framer(framing, split_evenly(body, size), 20)
     assert [frame.data for frame in outcome.frames] == [b'{"a":1}', b'{"a":2}']
     assert outcome.kind == "limit"
 
@@ -136,7 +136,7 @@ def test_a_frame_in_many_pieces_is_joined_once(
 
     monkeypatch.setattr(FrameBuffer, "take", take)
     body = [begin, *[piece] * 1000, end]
-    outcome = run(framing, body)
+    outcome = run_framer(framing, body)
     assert outcome.error is None
     assert copied <= sum(map(len, body))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.framing import FRAMINGS
-from tests.framing.splits import frames, pieces_of, run
+from tests.framing.splits import frames, run_framer, split_evenly
 
 
 def _data(framing: str, body: bytes) -> list[bytes | str | None]:
@@ -116,7 +116,7 @@ def test_the_elements_of_an_array(body: bytes, values: list[bytes]) -> None:
 @pytest.mark.parametrize("body", [b"[", b'[{"a":1}', b'[{"a":1},', b'[{"a":1},\r\n'])
 def test_an_array_that_is_cut_short_is_an_error_behind_its_good_frames(body: bytes) -> None:
     for size in (1, 2, 100):
-        outcome = run("json-array", pieces_of(body, size))
+        outcome = run_framer("json-array", split_evenly(body, size))
         assert [frame.data for frame in outcome.frames] == [b'{"a":1}'][: body.count(b"}")]
         assert outcome.kind == "disconnect"
 

@@ -19,12 +19,12 @@ from tests.framing.event_stream_encoder import (
     Integer,
     Long,
     Short,
-    encoded,
-    event,
+    bedrock_event,
+    event_stream_message,
     header,
-    packed,
+    raw_message,
 )
-from tests.framing.splits import cut, cuts, frames, pieces_of, run
+from tests.framing.splits import cuts, frames, run_framer, split_at, split_evenly
 
 # What Bedrock's ConverseStream says, and how it says that it cannot go on.
 CONVERSE = [
@@ -75,7 +75,7 @@ def test_what_bedrock_says() -> None:
 
 
 def test_our_encoder_says_it_as_bedrock_does() -> None:
-    assert event("messageStop", b'{"stopReason":"end_turn"}') == b64decode(CONVERSE[2])
+    assert bedrock_event("messageStop", b'{"stopReason":"end_turn"}') == b64decode(CONVERSE[2])
 
 
 def test_an_exception_is_an_error() -> None:
@@ -87,13 +87,13 @@ def test_an_exception_is_an_error() -> None:
 
 def test_an_error_without_a_payload_has_its_words_in_headers() -> None:
     said = {":message-type": "error", ":error-code": "InternalFailure", ":error-message": "we broke"}
-    [frame] = frames("eventstream", encoded(said))
+    [frame] = frames("eventstream", event_stream_message(said))
     assert frame.fields["event"] == "error"
     assert json.loads(frame.data or b"") == {"message": "we broke", "code": "InternalFailure"}
 
 
 def test_headers_of_every_type_are_read_over() -> None:
-    [frame] = frames("eventstream", encoded(EVERY_TYPE, b"payload"))
+    [frame] = frames("eventstream", event_stream_message(EVERY_TYPE, b"payload"))
     texts = {name: value for name, value in EVERY_TYPE.items() if isinstance(value, str)}
     assert frame.fields == {**texts, "event": "chunk"}
     assert frame.data == b"payload"
@@ -102,12 +102,12 @@ def test_headers_of_every_type_are_read_over() -> None:
 @pytest.mark.parametrize("name", EVERY_TYPE)
 def test_a_header_of_any_type_can_be_the_last(name: str) -> None:
     both = {"first": "1", name: EVERY_TYPE[name]}
-    [frame] = frames("eventstream", encoded(both, b"{}"))
+    [frame] = frames("eventstream", event_stream_message(both, b"{}"))
     assert frame.fields["first"] == "1"
 
 
 def test_nothing_but_the_lengths() -> None:
-    [frame] = frames("eventstream", encoded({}))
+    [frame] = frames("eventstream", event_stream_message({}))
     assert (frame.data, dict(frame.fields)) == (None, {})
 
 
@@ -124,22 +124,22 @@ def test_nothing_but_the_lengths() -> None:
 def test_whatever_was_encoded_is_cut_out_again(
     said: list[tuple[dict[str, str], bytes]], places: list[int]
 ) -> None:
-    body = b"".join(encoded(headers, payload) for headers, payload in said)
-    outcome = run("eventstream", cut(body, places))
+    body = b"".join(event_stream_message(headers, payload) for headers, payload in said)
+    outcome = run_framer("eventstream", split_at(body, places))
     assert outcome.error is None
     for frame, (headers, payload) in zip(outcome.frames, said, strict=True):
         assert {**frame.fields, **headers} == dict(frame.fields)
         assert (frame.data or b"") == payload
 
 
-GOOD = event("chunk", b'{"a":1}')
+GOOD = bedrock_event("chunk", b'{"a":1}')
 
 
 @pytest.mark.parametrize("at", range(len(GOOD)))
 def test_a_bit_that_is_wrong_is_told(at: int) -> None:
     wrong = bytearray(GOOD)
     wrong[at] ^= 0x10
-    outcome = run("eventstream", [GOOD, bytes(wrong)])
+    outcome = run_framer("eventstream", [GOOD, bytes(wrong)])
     assert len(outcome.frames) == 1
     assert outcome.kind == "garbled"
     assert "checksum" in (outcome.error or "")
@@ -147,22 +147,25 @@ def test_a_bit_that_is_wrong_is_told(at: int) -> None:
 
 @pytest.mark.parametrize("left", range(1, len(GOOD)))
 def test_a_message_that_is_cut_off_is_told(left: int) -> None:
-    for pieces in ([GOOD, GOOD[:left]], pieces_of(GOOD + GOOD[:left], 1)):
-        outcome = run("eventstream", pieces)
+    for pieces in ([GOOD, GOOD[:left]], split_evenly(GOOD + GOOD[:left], 1)):
+        outcome = run_framer("eventstream", pieces)
         assert len(outcome.frames) == 1
         assert outcome.kind == "disconnect"
 
 
 LIES = {
-    "no length at all": (packed(b"", b"{}", total=0), "garbled"),
-    "shorter than its lengths": (packed(b"", b"{}", total=11), "garbled"),
-    "no room for its checksum": (packed(b"", b"{}", total=15), "garbled"),
-    "shorter than its headers": (packed(header("a", "b"), b"", ahead=1000), "garbled"),
-    "headers of 4 GiB": (packed(header("a", "b"), b"", ahead=2**32 - 1), "garbled"),
-    "4 GiB": (packed(b"", b"{}", total=2**32 - 1), "limit"),
-    "longer than it is": (packed(b"", b"{}", total=19), "disconnect"),
-    "shorter than it is": (packed(b"", b"{}", total=17), "garbled"),
-    "headers into the payload": (packed(header("a", "b"), b"\7payload", ahead=len(header("a", "b")) + 3), ""),
+    "no length at all": (raw_message(b"", b"{}", total=0), "garbled"),
+    "shorter than its lengths": (raw_message(b"", b"{}", total=11), "garbled"),
+    "no room for its checksum": (raw_message(b"", b"{}", total=15), "garbled"),
+    "shorter than its headers": (raw_message(header("a", "b"), b"", ahead=1000), "garbled"),
+    "headers of 4 GiB": (raw_message(header("a", "b"), b"", ahead=2**32 - 1), "garbled"),
+    "4 GiB": (raw_message(b"", b"{}", total=2**32 - 1), "limit"),
+    "longer than it is": (raw_message(b"", b"{}", total=19), "disconnect"),
+    "shorter than it is": (raw_message(b"", b"{}", total=17), "garbled"),
+    "headers into the payload": (
+        raw_message(header("a", "b"), b"\7payload", ahead=len(header("a", "b")) + 3),
+        "",
+    ),
     "HTML": (b"<html><body>It works</body></html>", "garbled"),
     "JSON": (b'{"message": "no such model"}', "garbled"),
     "zeros": (bytes(64), "garbled"),
@@ -172,10 +175,10 @@ LIES = {
 @pytest.mark.parametrize("lie", LIES)
 def test_a_message_that_lies(lie: str) -> None:
     body, kind = LIES[lie]
-    outcome = run("eventstream", [GOOD + body])
+    outcome = run_framer("eventstream", [GOOD + body])
     assert len(outcome.frames) == 1
     assert outcome.kind == (kind or "garbled")
-    assert run("eventstream", pieces_of(GOOD + body, 1)) == outcome
+    assert run_framer("eventstream", split_evenly(GOOD + body, 1)) == outcome
 
 
 HEADERS = {
@@ -194,7 +197,7 @@ HEADERS = {
 
 @pytest.mark.parametrize("fault", HEADERS)
 def test_headers_that_cannot_be_read(fault: str) -> None:
-    outcome = run("eventstream", [packed(HEADERS[fault], b"{}")])
+    outcome = run_framer("eventstream", [raw_message(HEADERS[fault], b"{}")])
     assert (outcome.frames, outcome.kind) == ([], "garbled")
     assert "headers" in (outcome.error or "")
 
@@ -208,10 +211,10 @@ def test_the_limit_is_exact(framing: str, over: int, size: int) -> None:
     named = header("a", "b")
     bodies = {
         "websocket": [encode_message(payload)],
-        "eventstream": [packed(b"", payload), packed(named, payload[len(named) :])],
+        "eventstream": [raw_message(b"", payload), raw_message(named, payload[len(named) :])],
     }
     for body in bodies[framing]:
-        outcome = run(framing, pieces_of(body, size), limit)
+        outcome = run_framer(framing, split_evenly(body, size), limit)
         if over > 0:
             assert (outcome.frames, outcome.kind) == ([], "limit")
             assert outcome.error is not None
@@ -223,8 +226,8 @@ def test_the_limit_is_exact(framing: str, over: int, size: int) -> None:
 
 def test_over_the_limit_nothing_is_held() -> None:
     """A length over it is refused before what it promises has come."""
-    assert run("websocket", [(41).to_bytes(4, "big")], 40).kind == "limit"
-    assert run("eventstream", [packed(b"", b"", total=41 + 16)[:12]], 40).kind == "limit"
+    assert run_framer("websocket", [(41).to_bytes(4, "big")], 40).kind == "limit"
+    assert run_framer("eventstream", [raw_message(b"", b"", total=41 + 16)[:12]], 40).kind == "limit"
 
 
 MESSAGE_BODIES = st.lists(st.binary(max_size=30), max_size=6)
@@ -234,12 +237,15 @@ MESSAGE_BODIES = st.lists(st.binary(max_size=30), max_size=6)
 @example([b"", b" ", b"\n"], [1, 2, 3], 12, 0)
 def test_cuts_never_matter(said: list[bytes], places: list[int], limit: int, lost: int) -> None:
     """Whole, cut, and cut off; within the limit and over it."""
-    for framing, encode in (("websocket", encode_message), ("eventstream", lambda data: event("e", data))):
+    for framing, encode in (
+        ("websocket", encode_message),
+        ("eventstream", lambda data: bedrock_event("e", data)),
+    ):
         body = b"".join(map(encode, said))
         body = body[: max(len(body) - lost, 0)]
-        outcome = run(framing, [body], limit)
-        assert run(framing, cut(body, places), limit) == outcome
-        assert run(framing, pieces_of(body, 1), limit) == outcome
+        outcome = run_framer(framing, [body], limit)
+        assert run_framer(framing, split_at(body, places), limit) == outcome
+        assert run_framer(framing, split_evenly(body, 1), limit) == outcome
 
 
 def test_what_a_websocket_brings() -> None:
@@ -251,6 +257,6 @@ def test_what_a_websocket_brings() -> None:
 
 @pytest.mark.parametrize("lost", range(1, 8))
 def test_what_a_websocket_brings_is_whole(lost: int) -> None:
-    outcome = run("websocket", [encode_message(b"one") + encode_message(b"two")[:-lost]])
+    outcome = run_framer("websocket", [encode_message(b"one") + encode_message(b"two")[:-lost]])
     assert [frame.data for frame in outcome.frames] == [b"one"]
     assert outcome.kind == (None if lost == 7 else "disconnect")

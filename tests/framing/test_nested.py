@@ -13,8 +13,8 @@ from bridge.core import json
 from bridge.core.errors import UpstreamError
 from bridge.framing import FRAMINGS, INNER_FRAMINGS, make_framer
 from bridge.framing.length_delimited import encode_message
-from tests.framing.event_stream_encoder import encoded, event
-from tests.framing.splits import LIMIT, Outcome, cut, cuts, pieces_of
+from tests.framing.event_stream_encoder import bedrock_event, event_stream_message
+from tests.framing.splits import LIMIT, Outcome, cuts, split_at, split_evenly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 OUTER: dict[str, Callable[[bytes], bytes]] = {
     "websocket": encode_message,
-    "eventstream": lambda payload: event("chunk", payload),
+    "eventstream": lambda payload: bedrock_event("chunk", payload),
 }
 
 
@@ -44,7 +44,7 @@ def said(outer: str, inner: str, payloads: Iterable[bytes], limit: int = LIMIT) 
     """What comes of such messages, the same however they are cut."""
     body = b"".join(map(OUTER[outer], payloads))
     outcome = run(outer, inner, [body], limit)
-    assert run(outer, inner, pieces_of(body, 1), limit) == outcome
+    assert run(outer, inner, split_evenly(body, 1), limit) == outcome
     for at in range(len(body)):
         assert run(outer, inner, [body[:at], body[at:]], limit) == outcome
     return outcome
@@ -89,9 +89,11 @@ def test_what_is_no_base64_is_told(outer: str, payload: bytes) -> None:
 
 
 def test_a_failure_is_plain_json_whatever_the_others_are() -> None:
-    failure = encoded({":message-type": "exception", ":exception-type": "x"}, b'{"message":"no"}')
+    failure = event_stream_message(
+        {":message-type": "exception", ":exception-type": "x"}, b'{"message":"no"}'
+    )
     for inner in INNER_FRAMINGS:
-        [frame] = run("eventstream", inner, pieces_of(failure, 3)).frames
+        [frame] = run("eventstream", inner, split_evenly(failure, 3)).frames
         assert frame.data == b'{"message":"no"}'
         assert (frame.fields["event"], frame.fields[":exception-type"]) == ("error", "x")
 
@@ -158,5 +160,5 @@ def test_any_messages_cut_anywhere_give_the_same(
 ) -> None:
     body = b"".join(map(OUTER[outer], payloads))
     outcome = run(outer, inner, [body], limit)
-    assert run(outer, inner, cut(body, places), limit) == outcome
-    assert run(outer, inner, pieces_of(body, 1), limit) == outcome
+    assert run(outer, inner, split_at(body, places), limit) == outcome
+    assert run(outer, inner, split_evenly(body, 1), limit) == outcome

@@ -6,7 +6,7 @@ import pytest
 
 from bridge.core.frames import Frame
 from bridge.framing import FRAMINGS
-from tests.framing.splits import frames, run
+from tests.framing.splits import frames, run_framer
 
 ENDS = [b"\n", b"\r\n", b"\r"]
 
@@ -147,7 +147,7 @@ def test_bare_json_behind_the_last_event() -> None:
 
 def test_the_two_halves_of_a_crlf_are_one_end_of_line() -> None:
     pieces = [b"data: a\r", b"\ndata: b\r", b"\n\r", b"\ndata: c\r", b"\n", b"\r", b"\n"]
-    assert run("sse", pieces).frames == [Frame(b"a\nb"), Frame(b"c")]
+    assert run_framer("sse", pieces).frames == [Frame(b"a\nb"), Frame(b"c")]
 
 
 def test_a_frame_leaves_as_soon_as_its_blank_line_is_there() -> None:

@@ -6,16 +6,29 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from bridge.exchange.dry_run import simulate
-from tests.exchange.single_exchange import ask, request
+from tests.exchange.single_exchange import new_exchange, request
 from tests.strict_client import read_stream
 
 if TYPE_CHECKING:
     from bridge.exchange.exchange import Exchange
-    from tests.strict_client import Streamed
+    from tests.strict_client import CompletionStream
 
 __all__ = [
-    "DONE", "OPENAI", "TEXT", "USAGE", "WORDS", "choice", "chunk", "completion", "event", "events",
-    "forwarded", "mended", "passed", "standard", "text_chunk",
+    "DONE",
+    "OPENAI",
+    "TEXT",
+    "USAGE",
+    "WORDS",
+    "assert_forwarded",
+    "choice",
+    "chunk",
+    "completion",
+    "event",
+    "events",
+    "forward",
+    "normalize_stream",
+    "standard_chunks",
+    "text_chunk",
 ]  # fmt: skip
 
 Body = dict[str, Any]
@@ -57,7 +70,7 @@ def text_chunk(text: str, finish: str | None = None, **more: Any) -> Body:
     } | more
 
 
-def standard(*, usage: bool = False) -> list[Body]:
+def standard_chunks(*, usage: bool = False) -> list[Body]:
     """The chunks of a whole stream."""
     more: Body = {"usage": None} if usage else {}
     chunks = [
@@ -81,14 +94,16 @@ def completion(message: Body | None = None, **more: Any) -> Body:
     } | more
 
 
-def passed(data: str | bytes, *, endpoint: str = "chat", rules: str = OPENAI, **members: Any) -> bytes:
+def forward(data: str | bytes, *, endpoint: str = "chat", rules: str = OPENAI, **members: Any) -> bytes:
     """The bytes that a client gets of a good answer, which are the same when they come one by one."""
     exchange, out = _rehearsed(data, endpoint, rules, members)
     assert exchange.error is None, exchange.error
     return out
 
 
-def mended(data: str | bytes, *, endpoint: str = "chat", usage: bool = True, **members: Any) -> Streamed:
+def normalize_stream(
+    data: str | bytes, *, endpoint: str = "chat", usage: bool = True, **members: Any
+) -> CompletionStream:
     """The stream that a client gets of a server's events, to its end, be it an error."""
     options = {"stream_options": {"include_usage": True}} if usage else {}
     exchange, out = _rehearsed(data, endpoint, OPENAI, {"stream": True, **options, **members})
@@ -96,10 +111,10 @@ def mended(data: str | bytes, *, endpoint: str = "chat", usage: bool = True, **m
     return read_stream(out, include_usage=usage)
 
 
-def forwarded(chunks: list[Body], *, endpoint: str = "chat", **members: Any) -> bytes:
+def assert_forwarded(chunks: list[Body], *, endpoint: str = "chat", **members: Any) -> bytes:
     """What becomes of a stream of these chunks, in spaced JSON, so that writing it anew would show."""
     data = "".join(f"data: {json.dumps(one)}\n\n" for one in chunks) + DONE
-    out = passed(data, endpoint=endpoint, stream=True, **members)
+    out = forward(data, endpoint=endpoint, stream=True, **members)
     assert out == data.encode()
     return out
 
@@ -109,8 +124,8 @@ def _rehearsed(
 ) -> tuple[Exchange, bytes]:
     data = data.encode() if isinstance(data, str) else data
     body = request(endpoint, **members)
-    exchange = ask(rules, body, endpoint=endpoint)
+    exchange = new_exchange(rules, body, endpoint=endpoint)
     out = simulate(exchange, [data], **options)
-    cut = ask(rules, body, endpoint=endpoint)
+    cut = new_exchange(rules, body, endpoint=endpoint)
     assert simulate(cut, [data[at : at + 1] for at in range(len(data))], **options) == out
     return exchange, out

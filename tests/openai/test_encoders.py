@@ -161,7 +161,7 @@ def test_the_end_of_a_stream_that_failed(endpoint: EndpointSpec) -> None:
     error = BridgeError(503, "busy", code="x")
     stream = read_stream(out + reply.fail(error))
     assert stream.error == {"message": "busy", "type": "server_error", "param": None, "code": "x"}
-    assert stream.said.text == "x"
+    assert stream.choice.text == "x"
 
 
 def test_nothing_is_written_of_nothing() -> None:

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from tests.exchange.single_exchange import failed, request
-from tests.openai.sample_bodies import OPENAI, TEXT, USAGE, completion, passed
-from tests.strict_client import Completed, read_completion
+from tests.exchange.single_exchange import request, run_failure
+from tests.openai.sample_bodies import OPENAI, TEXT, USAGE, completion, forward
+from tests.strict_client import Completion, read_completion
 
 ONLY_PROMPT = {"prompt_tokens": 21, "completion_tokens": 0, "total_tokens": 21}
 
 
-def mended(body: Any, *, endpoint: str = "chat") -> Completed:
+def mended(body: Any, *, endpoint: str = "chat") -> Completion:
     """The answer that a client gets of a server's."""
-    return read_completion(passed(json.dumps(body), endpoint=endpoint))
+    return read_completion(forward(json.dumps(body), endpoint=endpoint))
 
 
 def lacking(*names: str, **more: Any) -> dict[str, Any]:
@@ -34,7 +34,11 @@ def lacking(*names: str, **more: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_what_an_answer_lacks(body: dict[str, Any]) -> None:
     answer = mended(body)
-    assert (answer.object, answer.said.text, answer.said.finish_reason) == ("chat.completion", TEXT, "stop")
+    assert (answer.object, answer.choice.text, answer.choice.finish_reason) == (
+        "chat.completion",
+        TEXT,
+        "stop",
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,11 +58,15 @@ def test_what_an_answer_lacks(body: dict[str, Any]) -> None:
 )
 def test_choices_in_other_forms(choice: dict[str, Any]) -> None:
     answer = mended(completion(choices=[choice]))
-    assert (answer.said.role, answer.said.text, answer.said.finish_reason) == ("assistant", TEXT, "stop")
+    assert (answer.choice.role, answer.choice.text, answer.choice.finish_reason) == (
+        "assistant",
+        TEXT,
+        "stop",
+    )
 
 
 def test_one_choice_in_place_of_a_list_of_them() -> None:
-    assert mended(completion(choices={"message": {"content": TEXT}})).said.text == TEXT
+    assert mended(completion(choices={"message": {"content": TEXT}})).choice.text == TEXT
 
 
 @pytest.mark.parametrize("indexes", [(None, None), (0, 0), (1, 2), (5, 5), (1, 0)])
@@ -109,7 +117,7 @@ def test_details_of_usage_stay() -> None:
 @pytest.mark.parametrize("finish", ["tool_calls", None])
 def test_calls_of_tools(calls: Any, finish: Any) -> None:
     choice = {"index": 0, "message": {"content": None, "tool_calls": calls}, "finish_reason": finish}
-    said = mended(completion(choices=[choice])).said
+    said = mended(completion(choices=[choice])).choice
     [call] = said.tool_calls
     assert (call["name"], call["arguments"]) == ("pick", '{"a":1}')
     assert said.finish_reason == "tool_calls"
@@ -119,7 +127,7 @@ def test_calls_of_tools(calls: Any, finish: Any) -> None:
 def test_an_answer_cut_short_may_have_no_text(finish: str) -> None:
     for message in ({"role": "assistant", "content": None}, {"role": "assistant"}, {}):
         choice = {"index": 0, "message": message, "finish_reason": finish}
-        said = mended(completion(choices=[choice])).said
+        said = mended(completion(choices=[choice])).choice
         assert (said.text, said.finish_reason) == ("", finish)
 
 
@@ -137,7 +145,7 @@ def test_an_answer_cut_short_may_have_no_text(finish: str) -> None:
     ],
 )
 def test_what_is_no_answer_is_an_error(body: Any) -> None:
-    assert failed(OPENAI, json.dumps(body), request()).status == 502
+    assert run_failure(OPENAI, json.dumps(body), request()).status == 502
 
 
 @pytest.mark.parametrize(
@@ -148,19 +156,23 @@ def test_what_is_no_answer_is_an_error(body: Any) -> None:
     ],
 )
 def test_what_only_lenient_readers_take_is_written_anew(data: bytes) -> None:
-    out = passed(data)
+    out = forward(data)
     assert b"NaN" not in out
-    assert read_completion(out).said.text.startswith("Deep teal")
+    assert read_completion(out).choice.text.startswith("Deep teal")
 
 
 def test_a_chat_in_place_of_a_legacy_completion_and_the_other_way_round() -> None:
     answer = mended(completion(), endpoint="completions")
-    assert (answer.object, answer.said.text, answer.usage) == ("text_completion", TEXT, USAGE)
+    assert (answer.object, answer.choice.text, answer.usage) == ("text_completion", TEXT, USAGE)
     legacy = completion(object="text_completion", choices=[{"text": TEXT, "finish_reason": "length"}])
     answer = mended(legacy)
-    assert (answer.object, answer.said.text, answer.said.finish_reason) == ("chat.completion", TEXT, "length")
+    assert (answer.object, answer.choice.text, answer.choice.finish_reason) == (
+        "chat.completion",
+        TEXT,
+        "length",
+    )
 
 
 def test_legacy_completions_know_no_calls_of_tools() -> None:
     legacy = completion(choices=[{"text": TEXT, "finish_reason": "tool_calls"}])
-    assert mended(legacy, endpoint="completions").said.finish_reason == "stop"
+    assert mended(legacy, endpoint="completions").choice.finish_reason == "stop"

@@ -14,12 +14,12 @@ from tests.openai.sample_bodies import (
     chunk,
     event,
     events,
-    mended,
-    passed,
-    standard,
+    forward,
+    normalize_stream,
+    standard_chunks,
 )
 
-EVENTS = [*map(event, standard(usage=True)), DONE]
+EVENTS = [*map(event, standard_chunks(usage=True)), DONE]
 STANDARD = "".join(EVENTS)
 
 NAMELESS = {"name": None, "arguments": '{"a":1}'}
@@ -73,12 +73,12 @@ def function(arguments: Any = None, name: str | None = None) -> dict[str, Any]:
 )
 def test_calls_of_tools(chunks: list[dict[str, Any]]) -> None:
     for finish in ([chunk({}, "tool_calls")], []):
-        stream = mended(events(*chunks, *finish))
-        [call] = stream.said.tool_calls
+        stream = normalize_stream(events(*chunks, *finish))
+        [call] = stream.choice.tool_calls
         assert call["name"] == "pick"
         assert call["arguments"].replace(" ", "") == '{"a":1}'
         assert call["id"]
-        assert stream.said.finish_reason == "tool_calls"
+        assert stream.choice.finish_reason == "tool_calls"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_calls_of_tools(chunks: list[dict[str, Any]]) -> None:
 def test_several_calls_of_tools(pieces: list[dict[str, Any]]) -> None:
     together, apart = events(tool_chunk(*pieces)), events(*map(tool_chunk, pieces))
     for data in (together, apart):
-        calls = mended(data).said.tool_calls
+        calls = normalize_stream(data).choice.tool_calls
         assert [(call["name"], call["arguments"]) for call in calls] == [("f", "{}"), ("g", "{}")]
         assert len({call["id"] for call in calls}) == 2
 
@@ -113,29 +113,29 @@ def test_several_calls_of_tools(pieces: list[dict[str, Any]]) -> None:
     ],
 )
 def test_usage_in_other_forms(usage: Any, told: Any) -> None:
-    stream = mended(events(*standard(), {**chunk(), "choices": [], "usage": usage}))
-    assert (stream.said.text, stream.usage) == (TEXT, told)
+    stream = normalize_stream(events(*standard_chunks(), {**chunk(), "choices": [], "usage": usage}))
+    assert (stream.choice.text, stream.usage) == (TEXT, told)
 
 
 def test_usage_in_chunks_that_have_choices() -> None:
-    chunks = [{**one, "usage": {**USAGE, "completion_tokens": n}} for n, one in enumerate(standard())]
-    assert mended(events(*chunks)).usage == {**USAGE, "completion_tokens": len(chunks) - 1}
+    chunks = [{**one, "usage": {**USAGE, "completion_tokens": n}} for n, one in enumerate(standard_chunks())]
+    assert normalize_stream(events(*chunks)).usage == {**USAGE, "completion_tokens": len(chunks) - 1}
     inside = {**chunk(), "choices": [choice({}, "stop", usage=USAGE)]}
-    assert mended(events(*standard()[:-1], inside)).usage == USAGE
+    assert normalize_stream(events(*standard_chunks()[:-1], inside)).usage == USAGE
 
 
 @pytest.mark.parametrize("usage", [True, [], "none", 5])
 @pytest.mark.parametrize("asked", [True, False])
 def test_usage_that_is_none_in_chunks_that_have_choices(usage: Any, asked: bool) -> None:
-    stream = mended(events(*({**one, "usage": usage} for one in standard())), usage=asked)
-    assert (stream.said.text, stream.usage) == (TEXT, None)
-    assert b'"usage":null' in passed(event({**chunk({"content": "a"}, "stop"), "usage": usage}), stream=True)
+    stream = normalize_stream(events(*({**one, "usage": usage} for one in standard_chunks())), usage=asked)
+    assert (stream.choice.text, stream.usage) == (TEXT, None)
+    assert b'"usage":null' in forward(event({**chunk({"content": "a"}, "stop"), "usage": usage}), stream=True)
 
 
 def test_usage_nobody_asked_for() -> None:
-    assert mended(STANDARD, usage=False).usage is None
+    assert normalize_stream(STANDARD, usage=False).usage is None
 
 
 def test_usage_ahead_of_the_end() -> None:
-    chunks = standard(usage=True)
-    assert mended(events(chunks[0], chunks[-1], *chunks[1:-1])).usage == USAGE
+    chunks = standard_chunks(usage=True)
+    assert normalize_stream(events(chunks[0], chunks[-1], *chunks[1:-1])).usage == USAGE

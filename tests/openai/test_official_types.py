@@ -10,9 +10,9 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from bridge.exchange.dry_run import simulate
-from tests.case_files import NAMES, Success, read
-from tests.exchange.single_exchange import ask, lines, pieces_of, request
-from tests.openai.sample_bodies import DONE, OPENAI, chunk, completion, event, passed, standard
+from tests.case_files import NAMES, Success, read_case
+from tests.exchange.single_exchange import ndjson, new_exchange, pieces_of, request
+from tests.openai.sample_bodies import DONE, OPENAI, chunk, completion, event, forward, standard_chunks
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -57,10 +57,10 @@ def test_chat(n: int) -> None:
     body = request(n=n)
     hold(
         ChatCompletion,
-        simulate(ask(EVERYTHING, body), pieces_of({k: v for f in FRAMES for k, v in f.items()})),
+        simulate(new_exchange(EVERYTHING, body), pieces_of({k: v for f in FRAMES for k, v in f.items()})),
     )
     streams = {**body, "stream": True, "stream_options": {"include_usage": True}}
-    hold_stream(ChatCompletionChunk, simulate(ask(EVERYTHING, streams), lines(*FRAMES)))
+    hold_stream(ChatCompletionChunk, simulate(new_exchange(EVERYTHING, streams), ndjson(*FRAMES)))
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,9 @@ def test_chat(n: int) -> None:
 def test_legacy_completions(frames: list[dict[str, Any]]) -> None:
     whole = {key: value for frame in frames for key, value in frame.items()}
     asked = request("completions", n=2)
-    hold(Completion, simulate(ask(EVERYTHING, asked, endpoint="completions"), pieces_of(whole)))
+    hold(Completion, simulate(new_exchange(EVERYTHING, asked, endpoint="completions"), pieces_of(whole)))
     streams = {**asked, "stream": True, "stream_options": {"include_usage": True}}
-    out = simulate(ask(EVERYTHING, streams, endpoint="completions"), lines(*frames))
+    out = simulate(new_exchange(EVERYTHING, streams, endpoint="completions"), ndjson(*frames))
     hold_stream_of_completions(out)
 
 
@@ -93,7 +93,7 @@ def test_mended_answers() -> None:
         usage={"prompt_tokens": 3.0},
         choices=[{"message": {"content": None, "tool_calls": [CALL]}, "finish_reason": "eos"}],
     )
-    hold(ChatCompletion, passed(json.dumps(faulty)))
+    hold(ChatCompletion, forward(json.dumps(faulty)))
     bare: list[dict[str, Any]] = [
         {"choices": [{"delta": {"role": "assistant", "content": "a", "tool_calls": [CALL]}}]},
         chunk({"role": "assistant", "content": 5}, "eos"),
@@ -101,29 +101,31 @@ def test_mended_answers() -> None:
     ]
     data = "".join(map(event, bare)) + DONE
     options: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
-    hold_stream(ChatCompletionChunk, passed(data, **options))
-    hold_stream(ChatCompletionChunk, passed("".join(map(event, standard())) + DONE, rules=OPENAI, **options))
+    hold_stream(ChatCompletionChunk, forward(data, **options))
+    hold_stream(
+        ChatCompletionChunk, forward("".join(map(event, standard_chunks())) + DONE, rules=OPENAI, **options)
+    )
 
 
-GOOD = [name for name in NAMES if isinstance(read(*name).answers, Success)]
+GOOD = [name for name in NAMES if isinstance(read_case(*name).answers, Success)]
 
 
 @pytest.mark.parametrize("of", [pytest.param(name, id="-".join(name)) for name in GOOD])
 def test_recorded_conversations(of: tuple[str, str]) -> None:
-    conversation = read(*of)
+    conversation = read_case(*of)
     exchange = conversation.exchange()
     out = simulate(
         exchange, [conversation.data], status=conversation.status, headers=conversation.lower_headers
     )
     if conversation.endpoint != "chat":
         model: type[BaseModel] = Completion
-        for one in out.split(b"\n\n") if conversation.streams else [out]:
+        for one in out.split(b"\n\n") if conversation.is_stream else [out]:
             body = json.loads(one.removeprefix(b"data: ").replace(b"[DONE]", b"") or b"{}")
             for choice in body.get("choices", []):
                 choice["finish_reason"] = choice["finish_reason"] or "stop"
             if body:
                 model.model_validate(body)
-    elif conversation.streams:
+    elif conversation.is_stream:
         for one in out.split(b"\n\n")[:-2]:
             ChatCompletionChunk.model_validate_json(one.removeprefix(b"data: "), strict=True)
     else:

@@ -10,12 +10,12 @@ import pytest
 from tests.openai.sample_bodies import (
     TEXT,
     USAGE,
+    assert_forwarded,
     choice,
     chunk,
     completion,
-    forwarded,
-    passed,
-    standard,
+    forward,
+    standard_chunks,
     text_chunk,
 )
 from tests.strict_client import read_completion, read_stream
@@ -52,29 +52,29 @@ TOOLS = [
 
 
 def test_a_stream() -> None:
-    assert read_stream(forwarded(standard())).said.text == TEXT
+    assert read_stream(assert_forwarded(standard_chunks())).choice.text == TEXT
 
 
 def test_a_stream_with_the_counts_that_were_asked_for() -> None:
-    assert read_stream(forwarded(standard(usage=True), **COUNTED)).usage == USAGE
+    assert read_stream(assert_forwarded(standard_chunks(usage=True), **COUNTED)).usage == USAGE
 
 
 def test_all_details_of_the_counts() -> None:
     details = {"prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0}, "x_cost": 0.25}
-    *chunks, last = standard(usage=True)
-    forwarded([*chunks, {**last, "usage": {**USAGE, **details}}], **COUNTED)
+    *chunks, last = standard_chunks(usage=True)
+    assert_forwarded([*chunks, {**last, "usage": {**USAGE, **details}}], **COUNTED)
 
 
 def test_vendor_fields() -> None:
     chunks = [
         {**one, "system_fingerprint": "fp", "service_tier": None, "x_vendor": {"a": [1.50, "é\u2028"]}}
-        for one in standard()
+        for one in standard_chunks()
     ]
-    forwarded([{**one, "provider": "p"} for one in chunks])
+    assert_forwarded([{**one, "provider": "p"} for one in chunks])
 
 
 def test_tool_calls() -> None:
-    said = read_stream(forwarded(TOOLS)).said
+    said = read_stream(assert_forwarded(TOOLS)).choice
     assert [(call["id"], call["arguments"]) for call in said.tool_calls] == [
         ("call_a1", '{"colour":"teal"}'),
         ("call_a2", "{}"),
@@ -86,16 +86,16 @@ def test_vendor_fields_of_tool_calls() -> None:
     google = {"google": {"thought_signature": "c2ln"}}
     marked = json.loads(json.dumps(first))
     marked["choices"][0]["delta"]["tool_calls"][0]["extra_content"] = google
-    forwarded([marked, *rest])
+    assert_forwarded([marked, *rest])
 
 
 def test_log_probabilities_and_reasoning_and_refusals() -> None:
-    first, *rest = standard()
+    first, *rest = standard_chunks()
     scored = chunk({"content": "Deep"})
     scored["choices"][0]["logprobs"] = LOGPROBS
     thought = chunk({"reasoning_content": "hm", "content": None})
-    forwarded([first, thought, scored, *rest[1:]])
-    forwarded([first, chunk({"refusal": "No."}), chunk({}, "stop")])
+    assert_forwarded([first, thought, scored, *rest[1:]])
+    assert_forwarded([first, chunk({"refusal": "No."}), chunk({}, "stop")])
 
 
 def test_several_choices() -> None:
@@ -105,23 +105,23 @@ def test_several_choices() -> None:
     ]
     chunks += [{**chunk(), "choices": [choice({"content": f"{n}"}, index=n)]} for n in (1, 0, 1)]
     chunks += [{**chunk(), "choices": [choice({}, "stop", index=n)]} for n in (1, 0)]
-    stream = read_stream(forwarded(chunks, n=2))
+    stream = read_stream(assert_forwarded(chunks, n=2))
     assert {index: said.text for index, said in stream.choices.items()} == {0: "0", 1: "11"}
 
 
 def test_a_chunk_that_ends_as_it_speaks() -> None:
-    forwarded([*standard()[:-1], chunk({"content": "!"}, "length")])
+    assert_forwarded([*standard_chunks()[:-1], chunk({"content": "!"}, "length")])
 
 
 def test_counts_in_the_last_chunk_that_nobody_asked_for() -> None:
-    forwarded([*standard()[:-1], chunk({"content": ""}, "stop", usage=USAGE)])
+    assert_forwarded([*standard_chunks()[:-1], chunk({"content": ""}, "stop", usage=USAGE)])
 
 
 def test_a_legacy_completion() -> None:
     chunks = [text_chunk(word) for word in ("Deep", " teal")] + [text_chunk("", "stop")]
-    assert read_stream(forwarded(chunks, endpoint="completions")).said.text == "Deep teal"
+    assert read_stream(assert_forwarded(chunks, endpoint="completions")).choice.text == "Deep teal"
     last = {**text_chunk(""), "choices": [], "usage": USAGE}
-    forwarded([*chunks, last], endpoint="completions", **COUNTED)
+    assert_forwarded([*chunks, last], endpoint="completions", **COUNTED)
 
 
 @pytest.mark.parametrize(
@@ -144,11 +144,11 @@ def test_a_legacy_completion() -> None:
 )
 def test_a_whole_answer(body: dict[str, Any]) -> None:
     for data in (json.dumps(body), json.dumps(body, indent=2)):
-        assert passed(data) == data.encode()
+        assert forward(data) == data.encode()
 
 
 def test_a_whole_legacy_completion() -> None:
     body = {**text_chunk("hi", "length"), "usage": USAGE}
     data = json.dumps(body)
-    assert passed(data, endpoint="completions") == data.encode()
-    assert read_completion(data.encode()).said.text == "hi"
+    assert forward(data, endpoint="completions") == data.encode()
+    assert read_completion(data.encode()).choice.text == "hi"

@@ -24,30 +24,38 @@ from bridge.loader import read_presets
 from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import RouteTable, load
 from bridge.server.app import ServerSettings, bind, run_server, socket_url
-from tests.case_files import CASES, Success, read
-from tests.raw_upstream import Request, chunk, head, upstream
-from tests.upstream.raw_websocket import CONTINUATION, PING, TEXT, asked, closing, framed, welcome
+from tests.case_files import CASES, Success, read_case
+from tests.raw_upstream import Request, chunk, head, run_upstream
+from tests.upstream.raw_websocket import (
+    CONTINUATION,
+    PING,
+    TEXT,
+    close_frame,
+    handshake_response,
+    read_frame,
+    websocket_frame,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from tests.case_files import Call, Conversation
-    from tests.raw_upstream import Peer
+    from tests.case_files import Call, Case
+    from tests.raw_upstream import Connection
 
-__all__ = ["Standing", "front_of", "key_of", "standing", "table_of"]
+__all__ = ["PresetBridge", "key_of", "load_with_presets", "run_front", "run_preset_bridge"]
 
 _MOST = 24  # bytes of a piece
 _PINGED = 0.3  # of the messages
 
 
 @dataclass(frozen=True)
-class Standing:
+class PresetBridge:
     """The URL of the bridge's front, and the requests that came to the server."""
 
     url: str
     requests: list[Request]
 
-    def asked(self, conversation: Conversation) -> list[Request]:
+    def requests_of(self, conversation: Case) -> list[Request]:
         """The requests of a conversation, their paths without what tells that they are."""
         begin = f"/{_named(conversation)}"
         return [
@@ -58,25 +66,25 @@ class Standing:
 
 
 @asynccontextmanager
-async def standing() -> AsyncIterator[Standing]:
+async def run_preset_bridge() -> AsyncIterator[PresetBridge]:
     """Run both."""
     heard: list[Request] = []
     faults: list[str] = []
     play = partial(_play, heard, faults, Counter())
-    async with upstream(play) as server, front_of(_table(server.url)) as url:
-        yield Standing(url, heard)
+    async with run_upstream(play) as server, run_front(_table(server.url)) as url:
+        yield PresetBridge(url, heard)
     assert not faults, faults
 
 
 @asynccontextmanager
-async def front_of(table: RouteTable) -> AsyncIterator[str]:
+async def run_front(table: RouteTable) -> AsyncIterator[str]:
     """Serve a table in this process, as `format-bridge serve` does; give the URL of its front."""
     front = bind("127.0.0.1:0")
     async with run_server(ServerSettings("", table, front, None, {}, watch=False)):
         yield socket_url(front)
 
 
-def table_of(text: str) -> RouteTable:
+def load_with_presets(text: str) -> RouteTable:
     """The table of a file with the shipped presets and nothing else."""
     return load(text, "routes.yaml", LoadEnvironment({}, _no_file, read_presets()))
 
@@ -107,20 +115,20 @@ def _table(url: str) -> RouteTable:
         text, ups = re.subn(r"(http|ws)://upstream(:\d+)?(/\S*)?", there, text)
         assert models == 1 <= ups, folder.name
         routes.append(text)
-    return table_of("routes:\n" + "".join(routes))
+    return load_with_presets("routes:\n" + "".join(routes))
 
 
-async def _play(heard: list[Request], faults: list[str], turns: Counter[str], peer: Peer) -> None:
+async def _play(heard: list[Request], faults: list[str], turns: Counter[str], peer: Connection) -> None:
     """Answer what comes on one connection, each by its conversation, which may take several turns."""
     while request := await peer.request():
         case, name = request.path.split("/")[1:3]
-        conversation, random = read(case, name), Random(f"{case}/{name}")
-        answers: list[Call | Conversation] = [*conversation.calls, conversation]
+        conversation, random = read_case(case, name), Random(f"{case}/{name}")
+        answers: list[Call | Case] = [*conversation.calls, conversation]
         answer = answers[turns[f"{case}/{name}"] % len(answers)]
         turns[f"{case}/{name}"] += 1
         if "upgrade" in request.headers and answer.status == 200:
-            await peer.send(welcome(request))
-            heard.append(replace(request, data=(await asked(peer))[1]))
+            await peer.send(handshake_response(request))
+            heard.append(replace(request, data=(await read_frame(peer))[1]))
             try:
                 await _play_websocket(peer, conversation, random)
             except (AssertionError, ValueError) as error:
@@ -136,21 +144,21 @@ async def _play(heard: list[Request], faults: list[str], turns: Counter[str], pe
         await peer.send(chunk(b""))
 
 
-async def _play_websocket(peer: Peer, conversation: Conversation, random: Random) -> None:
+async def _play_websocket(peer: Connection, conversation: Case, random: Random) -> None:
     """Say the recorded messages in fragments, with a ping among these, which the client has to answer."""
     for message in _messages(conversation.data):
         *parts, last = _pieces(message, random)
         for number, part in enumerate(parts):
-            await peer.send(framed(part, CONTINUATION if number else TEXT, fin=False))
+            await peer.send(websocket_frame(part, CONTINUATION if number else TEXT, fin=False))
             await asyncio.sleep(0)
         if random.random() < _PINGED:
-            await peer.send(framed(b"still there?", PING))
-            assert (await asked(peer))[1] == b"still there?"
-        await peer.send(framed(last, CONTINUATION if parts else TEXT))
+            await peer.send(websocket_frame(b"still there?", PING))
+            assert (await read_frame(peer))[1] == b"still there?"
+        await peer.send(websocket_frame(last, CONTINUATION if parts else TEXT))
     if not isinstance(conversation.answers, Success):
-        await peer.send(closing(1000))
+        await peer.send(close_frame(1000))
     # Who has said all waits for the next request, so it is the client that closes.
-    assert (await asked(peer))[1] == (1000).to_bytes(2, "big")
+    assert (await read_frame(peer))[1] == (1000).to_bytes(2, "big")
 
 
 def _messages(data: bytes) -> Iterator[bytes]:
@@ -161,7 +169,7 @@ def _messages(data: bytes) -> Iterator[bytes]:
         data = data[end:]
 
 
-def _head(answer: Call | Conversation) -> bytes:
+def _head(answer: Call | Case) -> bytes:
     """The recorded status and headers; the length is that of the chunks."""
     said = {
         name.replace("-", "_"): value
@@ -178,7 +186,7 @@ def _pieces(data: bytes, random: Random) -> Iterator[bytes]:
         data = data[size:]
 
 
-def _named(conversation: Conversation) -> str:
+def _named(conversation: Case) -> str:
     return f"{conversation.case}/{conversation.name}"
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from openai import AsyncOpenAI
 
-from tests.case_files import read
-from tests.presets.preset_bridge import front_of, table_of
-from tests.raw_upstream import upstream, whole
+from tests.case_files import read_case
+from tests.presets.preset_bridge import load_with_presets, run_front
+from tests.raw_upstream import response, run_upstream
 
 if TYPE_CHECKING:
-    from tests.raw_upstream import Peer
+    from tests.raw_upstream import Connection
 
 HI: Any = [{"role": "user", "content": "hi"}]
 REPLICATE = """
@@ -36,17 +36,17 @@ routes:
 
 
 async def test_a_prediction_that_nobody_waits_for_is_canceled() -> None:
-    processing = read("replicate_poll", "stream").calls[1].receives
+    processing = read_case("replicate_poll", "stream").calls[1].receives
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         while request := await peer.request():
             here = f"http://{request.headers['host']}"
-            await peer.send(whole(json.loads(json.dumps(processing).replace("http://upstream", here))))
+            await peer.send(response(json.loads(json.dumps(processing).replace("http://upstream", here))))
 
     async with (
         asyncio.timeout(30),
-        upstream(behave) as server,
-        front_of(table_of(REPLICATE % server.url)) as url,
+        run_upstream(behave) as server,
+        run_front(load_with_presets(REPLICATE % server.url)) as url,
         AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
     ):
         async with await client.chat.completions.create(
@@ -56,7 +56,9 @@ async def test_a_prediction_that_nobody_waits_for_is_canceled() -> None:
                 if chunk.choices[0].delta.content:
                     assert chunk.choices[0].delta.content == "Deep teal"
                     break
-        await server.until(lambda server: server.requests[-1].method == "POST" and len(server.requests) > 1)
+        await server.wait_until(
+            lambda server: server.requests[-1].method == "POST" and len(server.requests) > 1
+        )
     first, *polls, last = server.requests
     assert (first.path, first.method) == ("/v1/models/meta/llama/predictions", "POST")
     assert {(one.path, one.method) for one in polls} == {("/v1/predictions/p1", "GET")}
@@ -65,15 +67,15 @@ async def test_a_prediction_that_nobody_waits_for_is_canceled() -> None:
 
 
 async def test_a_conversation_of_difys_goes_on() -> None:
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         while request := await peer.request():
             known = request.body["conversation_id"] or f"c{len(server.requests)}"
-            await peer.send(whole({"event": "message", "answer": SAID, "conversation_id": known}))
+            await peer.send(response({"event": "message", "answer": SAID, "conversation_id": known}))
 
     async with (
         asyncio.timeout(30),
-        upstream(behave) as server,
-        front_of(table_of(DIFY % server.url)) as url,
+        run_upstream(behave) as server,
+        run_front(load_with_presets(DIFY % server.url)) as url,
         AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
     ):
         messages = [{"role": "system", "content": "Be brief."}, *HI]

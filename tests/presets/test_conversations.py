@@ -13,9 +13,18 @@ import openai
 import pytest
 from openai import OpenAI
 
-from tests.case_files import EMBEDDED, NAMES, Conversation, Embedded, Failure, Sends, Success, read
+from tests.case_files import (
+    EMBEDDING_NAMES,
+    NAMES,
+    Case,
+    Embeddings,
+    ExpectedRequest,
+    Failure,
+    Success,
+    read_case,
+)
 from tests.clients.replay_server import in_background
-from tests.presets.preset_bridge import Standing, standing
+from tests.presets.preset_bridge import PresetBridge, run_preset_bridge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,18 +46,18 @@ CLASSES: dict[int, type[openai.APIStatusError]] = {
 }
 
 every_conversation = pytest.mark.parametrize(
-    "of", [pytest.param(name, id="-".join(name)) for name in NAMES + EMBEDDED]
+    "of", [pytest.param(name, id="-".join(name)) for name in NAMES + EMBEDDING_NAMES]
 )
 
 
 @pytest.fixture(scope="module")
-def stands() -> Iterator[Standing]:
-    with in_background(standing()) as stands:
+def stands() -> Iterator[PresetBridge]:
+    with in_background(run_preset_bridge()) as stands:
         yield stands
 
 
 @pytest.fixture(scope="module")
-def client(stands: Standing) -> Iterator[OpenAI]:
+def client(stands: PresetBridge) -> Iterator[OpenAI]:
     with OpenAI(base_url=f"{stands.url}/v1", api_key=KEY, max_retries=0, timeout=30) as client:
         yield client
 
@@ -85,19 +94,19 @@ class Told:
 
 
 @every_conversation
-def test_the_client_reads_the_answer(client: OpenAI, stands: Standing, of: tuple[str, str]) -> None:
-    conversation = read(*of)
+def test_the_client_reads_the_answer(client: OpenAI, stands: PresetBridge, of: tuple[str, str]) -> None:
+    conversation = read_case(*of)
     told = Told()
-    before = len(stands.asked(conversation))
+    before = len(stands.requests_of(conversation))
     match conversation.answers:
         case Failure() as wanted:
             hold_failure(client, conversation, wanted, told)
-        case Embedded() as wanted:
+        case Embeddings() as wanted:
             hold_vectors(client, conversation, wanted)
         case Success() as wanted:
             listen(client, conversation, told)
             hold_success(conversation, wanted, told)
-    asked = stands.asked(conversation)[before:]
+    asked = stands.requests_of(conversation)[before:]
     sends = [*(call.sends for call in conversation.calls), conversation.sends]
     assert len(asked) == len(sends) * len(conversation.exchange().legs)
     for request, sent in zip(asked, cycle(sends), strict=False):
@@ -106,7 +115,7 @@ def test_the_client_reads_the_answer(client: OpenAI, stands: Standing, of: tuple
         )
 
 
-def hold_request(request: Request, sends: Sends, *, signed: bool) -> None:
+def hold_request(request: Request, sends: ExpectedRequest, *, signed: bool) -> None:
     """Hold one request as it came; what signs it in its query is another test's matter."""
     at, came = urlsplit(sends.url), urlsplit(request.path)
     assert came.path == at.path
@@ -122,7 +131,7 @@ def hold_request(request: Request, sends: Sends, *, signed: bool) -> None:
     assert KEY not in str(request.headers), "the client's key is none of the server's business"
 
 
-def hold_vectors(client: OpenAI, conversation: Conversation, wanted: Embedded) -> None:
+def hold_vectors(client: OpenAI, conversation: Case, wanted: Embeddings) -> None:
     """Ask for vectors; base64 of them is read here where the client was told to leave it."""
     vectors = client.embeddings.create(**asked_of(conversation))
     found: list[Any] = [item.embedding for item in vectors.data]
@@ -133,12 +142,12 @@ def hold_vectors(client: OpenAI, conversation: Conversation, wanted: Embedded) -
     assert told.get("usage") == wanted.usage
 
 
-def asked_of(conversation: Conversation) -> dict[str, Any]:
+def asked_of(conversation: Case) -> dict[str, Any]:
     """The client's request, whose model names the conversation."""
     return {**conversation.request, "model": f"{conversation.case}/{conversation.name}"}
 
 
-def listen(client: OpenAI, conversation: Conversation, told: Told) -> None:
+def listen(client: OpenAI, conversation: Case, told: Told) -> None:
     """Ask, and hear the answer out."""
     asked = asked_of(conversation)
     create: Any = {
@@ -146,7 +155,7 @@ def listen(client: OpenAI, conversation: Conversation, told: Told) -> None:
         "completions": client.completions.create,
         "embeddings": client.embeddings.create,
     }[conversation.endpoint]
-    if not conversation.streams:
+    if not conversation.is_stream:
         whole: ChatCompletion = create(**asked)
         assert type(whole.created) is int
         choice = whole.choices[0]
@@ -168,19 +177,19 @@ def hear(stream: Iterable[ChatCompletionChunk], told: Told) -> None:
     assert len(ids) == 1
 
 
-def hold_success(conversation: Conversation, wanted: Success, told: Told) -> None:
+def hold_success(conversation: Case, wanted: Success, told: Told) -> None:
     assert told.text == wanted.text
     assert told.finish_reason == wanted.finish_reason
     assert told.reasoning == wanted.reasoning
     assert told.tool_calls == wanted.tool_calls
     rule = conversation.exchange().route.response.streaming
-    if conversation.streams and wanted.chunks is not None and (rule is None or rule.framing.name != "text"):
+    if conversation.is_stream and wanted.chunks is not None and (rule is None or rule.framing.name != "text"):
         assert told.chunks == wanted.chunks
     usage = told.usage.model_dump() if told.usage else None
     assert (usage and {name: usage[name] for name in wanted.usage or usage}) == wanted.usage
 
 
-def hold_failure(client: OpenAI, conversation: Conversation, wanted: Failure, told: Told) -> None:
+def hold_failure(client: OpenAI, conversation: Case, wanted: Failure, told: Told) -> None:
     with pytest.raises(openai.APIError) as caught:
         listen(client, conversation, told)
     error = caught.value

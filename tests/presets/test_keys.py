@@ -13,15 +13,15 @@ from urllib.parse import parse_qs, urlsplit
 import jwt
 from openai import AsyncOpenAI
 
-from tests.case_files import read
-from tests.presets.preset_bridge import front_of, table_of
-from tests.raw_upstream import Request, upstream, whole
-from tests.upstream.raw_websocket import asked, framed, welcome
+from tests.case_files import read_case
+from tests.presets.preset_bridge import load_with_presets, run_front
+from tests.raw_upstream import Request, response, run_upstream
+from tests.upstream.raw_websocket import handshake_response, read_frame, websocket_frame
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.raw_upstream import Peer
+    from tests.raw_upstream import Connection
 
 SECRET = "a-secret-of-thirty-two-characters"
 HI: Any = [{"role": "user", "content": "hi"}]
@@ -31,10 +31,10 @@ SAID = "Deep teal, mostly."
 async def test_baidu_by_the_key_of_an_app() -> None:
     token = {"access_token": "24.token", "expires_in": 2_592_000, "scope": "public"}
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         while request := await peer.request():
             given = request.path.startswith("/oauth/")
-            await peer.send(whole(token if given else read("baidu_ernie", "whole").data))
+            await peer.send(response(token if given else read_case("baidu_ernie", "whole").data))
 
     auth = "{oauth2: {client_id: an-id, client_secret: a-secret, token_url: '%s/oauth/2.0/token'}}"
     async with asking(behave, "baidu-ernie", auth) as (client, requests):
@@ -52,9 +52,9 @@ async def test_baidu_by_the_key_of_an_app() -> None:
 
 
 async def test_zhipu_by_the_key_alone() -> None:
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         while await peer.request():
-            await peer.send(whole(read("zhipu_v3_sse", "whole").data))
+            await peer.send(response(read_case("zhipu_v3_sse", "whole").data))
 
     async with asking(behave, "zhipu-v3", f"{{jwt: {{key: an-id.{SECRET}}}}}") as (client, requests):
         await client.chat.completions.create(model="m", messages=HI)
@@ -74,13 +74,13 @@ async def test_zhipu_by_the_key_alone() -> None:
 async def test_spark_by_a_signed_url() -> None:
     heard: list[tuple[int, bytes]] = []
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         request = await peer.request()
         assert request is not None
-        await peer.send(welcome(request))
-        heard.append(await asked(peer))
-        await peer.send(framed(read("iflytek_spark_ws", "one_message").data[4:]))
-        await peer.stay()
+        await peer.send(handshake_response(request))
+        heard.append(await read_frame(peer))
+        await peer.send(websocket_frame(read_case("iflytek_spark_ws", "one_message").data[4:]))
+        await peer.wait_closed()
 
     auth = "{hmac: {key: a-key, secret: a-secret}}, request: {body: {header: {app_id: an-app}}}"
     async with asking(behave, "iflytek-spark", auth) as (client, requests):
@@ -106,9 +106,9 @@ async def test_spark_by_a_signed_url() -> None:
 
 
 async def test_bedrock_by_amazons_signature() -> None:
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         while await peer.request():
-            await peer.send(whole(read("bedrock_converse", "whole").data))
+            await peer.send(response(read_case("bedrock_converse", "whole").data))
 
     auth = "{aws: {region: eu-west-1, access_key: AKIDEXAMPLE, secret_key: a-secret}}"
     async with asking(behave, "bedrock", auth) as (client, requests):
@@ -123,13 +123,13 @@ async def test_bedrock_by_amazons_signature() -> None:
 @asynccontextmanager
 async def asking(behave: object, preset: str, auth: str) -> AsyncIterator[tuple[AsyncOpenAI, list[Request]]]:
     """A client before a bridge with this one route, and the requests that reach the server behind it."""
-    async with upstream(behave) as server:  # type: ignore[arg-type]
+    async with run_upstream(behave) as server:  # type: ignore[arg-type]
         base = server.url.replace("http", "ws") if preset == "iflytek-spark" else server.url
         route = (
             f"{{preset: {preset}, models: '*', upstream: '{base}', auth: {auth.replace('%s', server.url)}}}"
         )
         async with (
-            front_of(table_of(f"routes: [{route}]")) as url,
+            run_front(load_with_presets(f"routes: [{route}]")) as url,
             AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=30) as client,
         ):
             yield client, server.requests

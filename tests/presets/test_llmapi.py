@@ -11,13 +11,13 @@ from openai import AsyncOpenAI, OpenAI
 
 from bridge.demo import LLMAPI, serving
 from tests.clients.replay_server import in_background
-from tests.presets.preset_bridge import front_of, table_of
-from tests.raw_upstream import upstream, whole
+from tests.presets.preset_bridge import load_with_presets, run_front
+from tests.raw_upstream import response, run_upstream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from tests.raw_upstream import Peer
+    from tests.raw_upstream import Connection
 
 ROUTE = """
 routes:
@@ -38,7 +38,7 @@ def client(server: LLMAPI) -> Iterator[OpenAI]:
     async def running() -> AsyncIterator[str]:
         async with (
             serving(server.application()) as url,
-            front_of(table_of(ROUTE.replace("{url}", url))) as front,
+            run_front(load_with_presets(ROUTE.replace("{url}", url))) as front,
         ):
             yield front
 
@@ -113,16 +113,16 @@ def test_failures(client: OpenAI) -> None:
 @pytest.mark.parametrize(("code", "status"), [(-1, 500), (-4, 404), (-5, 404), (-6, 504), (-9, 502)])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_codes_are_statuses(code: int, status: int, *, stream: bool) -> None:
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         while request := await peer.request():
             if request.path == "/v1/chat/ask":
-                await peer.send(whole({"code": code, "msg": "Said the server"}))
+                await peer.send(response({"code": code, "msg": "Said the server"}))
             else:
-                await peer.send(whole({"code": 0, "msg": "Success", "session": "3ada2906"}))
+                await peer.send(response({"code": 0, "msg": "Success", "session": "3ada2906"}))
 
-    async with upstream(behave) as server:
+    async with run_upstream(behave) as server:
         async with (
-            front_of(table_of(ROUTE.replace("{url}", server.url))) as url,
+            run_front(load_with_presets(ROUTE.replace("{url}", server.url))) as url,
             AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=30) as client,
         ):
             with pytest.raises(openai.APIStatusError) as caught:

@@ -10,7 +10,7 @@ import pytest
 from bridge.exchange.exchange import Exchange
 from bridge.exchange.request_context import RequestContext
 from bridge.openai.endpoints import ENDPOINTS
-from tests.presets.preset_bridge import key_of, table_of
+from tests.presets.preset_bridge import key_of, load_with_presets
 
 Body = dict[str, Any]
 
@@ -94,7 +94,7 @@ BACKENDS: dict[str, tuple[str, Body, str, Body]] = {
 def test_where_openais_own_language_goes(preset: str, endpoint: str, asked: Body, path: str) -> None:
     more = f", {key_of(preset)}" if key_of(preset) else ""
     text = f"routes: [{{models: m, preset: {preset}, upstream: http://u{more}}}]"
-    (compiled,) = table_of(text).routes
+    (compiled,) = load_with_presets(text).routes
     asked = {"model": "m", **asked}
     (leg,) = Exchange(
         RequestContext(compiled, ENDPOINTS[endpoint], asked, json.dumps(asked).encode(), id="x", now=0.0)
@@ -106,7 +106,7 @@ def test_where_openais_own_language_goes(preset: str, endpoint: str, asked: Body
 @pytest.mark.parametrize("bot", BACKENDS)
 def test_a_bots_service_without_the_bot(bot: str) -> None:
     route, asked, url, body = BACKENDS[bot]
-    (compiled,) = table_of(f"routes: [{{models: m, {route}}}]").routes
+    (compiled,) = load_with_presets(f"routes: [{{models: m, {route}}}]").routes
     endpoint = ENDPOINTS[bot if bot in ENDPOINTS else "chat"]
     assert endpoint.name in compiled.serves
     asked = {"model": "m", **asked}

@@ -11,7 +11,7 @@ from bridge.exchange.dry_run import simulate
 from bridge.exchange.exchange import Exchange
 from bridge.exchange.request_context import RequestContext
 from bridge.openai.endpoints import ENDPOINTS
-from tests.presets.preset_bridge import key_of, table_of
+from tests.presets.preset_bridge import key_of, load_with_presets
 
 Body = dict[str, Any]
 
@@ -268,7 +268,7 @@ def exchange(preset: str, asked: Body, endpoint: str = "chat", more: str = "", k
     """The exchange of a route over the preset; `key` and `more` are what the route says besides."""
     key = key or (told + ", " if (told := key_of(preset)) else "")
     text = f"routes: [{{preset: {preset}, models: m, upstream: 'http://u', {key}{more}}}]"
-    (route,) = table_of(text).routes
+    (route,) = load_with_presets(text).routes
     body = {"model": "m", **asked}
     return Exchange(
         RequestContext(route, ENDPOINTS[endpoint], body, json.dumps(body).encode(), id="x", now=0.0)

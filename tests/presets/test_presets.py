@@ -19,7 +19,7 @@ from bridge.routes.spec import ABSENT
 from bridge.routes.table import load
 from tests.case_files import CASES
 from tests.cli.command import Run, run
-from tests.presets.preset_bridge import key_of, table_of
+from tests.presets.preset_bridge import key_of, load_with_presets
 
 if TYPE_CHECKING:
     from bridge.routes.rules.route import Route
@@ -140,7 +140,7 @@ def test_the_example_at_its_head_loads(name: str) -> None:
 )
 def test_what_is_wrong_is_said_once_where_the_preset_is_named(route: str, said: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        table_of(f"routes: [{{{route}, models: m, upstream: 'http://u'}}]")
+        load_with_presets(f"routes: [{{{route}, models: m, upstream: 'http://u'}}]")
     (problem,) = raised.value.problems
     assert str(problem).startswith(f"routes.yaml:{said}")
 
@@ -158,10 +158,10 @@ def test_what_is_wrong_is_said_once_where_the_preset_is_named(route: str, said: 
 def test_the_key_that_is_missing_is_shown(preset: str, key: str) -> None:
     text = f"routes: [{{preset: {preset}, models: m, upstream: 'http://u'"
     with pytest.raises(ConfigError) as raised:
-        table_of(text + "}]")
+        load_with_presets(text + "}]")
     assert str(raised.value).endswith(f"\n  expected the key, such as auth: {key}")
     filled = key.replace("${KEY}", "an-id.a-secret").replace("${SECRET}", "s")
-    (route,) = table_of(text + f", auth: {filled}}}]").routes
+    (route,) = load_with_presets(text + f", auth: {filled}}}]").routes
     assert route.request.non_streaming.auth or route.request.non_streaming.keys
 
 
@@ -193,11 +193,11 @@ def test_the_command_names_the_nearest(name: str, said: str, run: Run) -> None:
 
 def bare(name: str) -> Route:
     """The preset itself as a route, which needs but a model, an upstream and a key."""
-    (route,) = table_of(
+    (route,) = load_with_presets(
         f"routes: [{{preset: {name}, models: any, upstream: 'http://upstream', {key_of(name)}}}]"
     ).routes
     # The samples are no part of what a route takes over.
     only = "routes:\n  - models: any\n    upstream: http://upstream\n    samples:"
     _, _, samples = PRESETS[name].partition("\nsamples:")
-    (told,) = table_of(f"{only}{textwrap.indent(samples, '    ')}").routes
+    (told,) = load_with_presets(f"{only}{textwrap.indent(samples, '    ')}").routes
     return replace(route, samples=told.samples)

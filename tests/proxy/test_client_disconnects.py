@@ -8,11 +8,20 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.raw_client import HELLO, bridge
-from tests.raw_upstream import Peer, answering, chunk, head, upstream, whole
-from tests.upstream.formats import DONE, ROUTES, WAYS, Way, completion, frame, streamed, streaming
+from tests.raw_client import HELLO, run_bridge
+from tests.raw_upstream import Connection, chunk, head, responder, response, run_upstream
+from tests.upstream.formats import (
+    DONE,
+    ROUTES,
+    VARIANTS,
+    Variant,
+    completion,
+    frame,
+    stream_head,
+    stream_response,
+)
 
-Behave = Callable[[Peer], Awaitable[None]]
+Behave = Callable[[Connection], Awaitable[None]]
 
 ON_BOTH_LOOPS = True
 
@@ -32,59 +41,62 @@ routes:
 """
 
 
-async def says_nothing(peer: Peer) -> None:
+async def says_nothing(peer: Connection) -> None:
     await peer.request()
-    await peer.stay()
+    await peer.wait_closed()
 
 
-async def stops_in_its_answer(peer: Peer) -> None:
+async def stops_in_its_answer(peer: Connection) -> None:
     await peer.request()
     await peer.send(head(200, content_length="99") + b'{"text": "hel')
-    await peer.stay()
+    await peer.wait_closed()
 
 
-async def stops_in_its_stream(peer: Peer) -> None:
+async def stops_in_its_stream(peer: Connection) -> None:
     await peer.request()
-    await peer.send(streaming() + chunk(frame("hello ")))
-    await peer.stay()
+    await peer.send(stream_head() + chunk(frame("hello ")))
+    await peer.wait_closed()
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", VARIANTS, ids=str)
 @pytest.mark.parametrize("behave", [says_nothing, stops_in_its_answer])
-async def test_leaving_before_anything_was_said_ends_the_work(behave: Behave, way: Way) -> None:
-    async with upstream(behave) as server, bridge(PATIENT, {"UPSTREAM": server.url}) as running:
-        async with running.connect() as client:
+async def test_leaving_before_anything_was_said_ends_the_work(behave: Behave, way: Variant) -> None:
+    async with run_upstream(behave) as server, run_bridge(PATIENT, {"UPSTREAM": server.url}) as bridge:
+        async with bridge.connect() as client:
             await client.send(way.body)
-            await server.until(lambda server: len(server.requests) == 1)
-            assert await running.count("bridge_requests_in_progress", route=way.model) == 1
-        await server.until(lambda server: server.closed == 1)
-        await running.until_counted(1, "bridge_client_disconnects_total", route=way.model)
-        await running.until_counted(0, "bridge_requests_in_progress", route=way.model)
-        assert await running.count("bridge_requests_total", code="499") == 1
-        assert await running.count("bridge_upstream_errors_total") == 0
+            await server.wait_until(lambda server: len(server.requests) == 1)
+            assert await bridge.count("bridge_requests_in_progress", route=way.model) == 1
+        await server.wait_until(lambda server: server.closed == 1)
+        await bridge.wait_for_count(1, "bridge_client_disconnects_total", route=way.model)
+        await bridge.wait_for_count(0, "bridge_requests_in_progress", route=way.model)
+        assert await bridge.count("bridge_requests_total", code="499") == 1
+        assert await bridge.count("bridge_upstream_errors_total") == 0
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way.stream and way.upstream], ids=str)
+@pytest.mark.parametrize("way", [way for way in VARIANTS if way.stream and way.upstream], ids=str)
 @pytest.mark.parametrize("how", ["closes", "resets"])
-async def test_leaving_a_stream_ends_the_work(how: str, way: Way) -> None:
-    async with upstream(stops_in_its_stream) as server, bridge(PATIENT, {"UPSTREAM": server.url}) as running:
-        async with running.connect() as client:
+async def test_leaving_a_stream_ends_the_work(how: str, way: Variant) -> None:
+    async with (
+        run_upstream(stops_in_its_stream) as server,
+        run_bridge(PATIENT, {"UPSTREAM": server.url}) as bridge,
+    ):
+        async with bridge.connect() as client:
             await client.send(way.body)
             assert (await client.head())[0] == 200
-            assert b"hello" in await client.piece()
+            assert b"hello" in await client.chunk()
             if how == "resets":
                 client.writer.transport.abort()
-        await server.until(lambda server: server.closed == 1)
-        await running.until_counted(1, "bridge_client_disconnects_total", route=way.model)
-        assert await running.count("bridge_upstream_errors_total") == 0
+        await server.wait_until(lambda server: server.closed == 1)
+        await bridge.wait_for_count(1, "bridge_client_disconnects_total", route=way.model)
+        assert await bridge.count("bridge_upstream_errors_total") == 0
 
 
 async def test_leaving_a_stream_that_goes_on_ends_the_work() -> None:
     ended = asyncio.Event()
 
-    async def never_stops(peer: Peer) -> None:
+    async def never_stops(peer: Connection) -> None:
         await peer.request()
-        await peer.send(streaming())
+        await peer.send(stream_head())
         try:
             while True:
                 await peer.send(chunk(frame("and on ")))
@@ -93,98 +105,103 @@ async def test_leaving_a_stream_that_goes_on_ends_the_work() -> None:
             ended.set()
 
     text = PATIENT.replace("answer: 256KiB", "answer: 1GiB")
-    async with upstream(never_stops) as server, bridge(text, {"UPSTREAM": server.url}) as running:
-        async with running.connect() as client:
-            await client.send(WAYS[1].body)
+    async with run_upstream(never_stops) as server, run_bridge(text, {"UPSTREAM": server.url}) as bridge:
+        async with bridge.connect() as client:
+            await client.send(VARIANTS[1].body)
             await client.head()
             for _ in range(20):
-                await client.piece()
+                await client.chunk()
         await ended.wait()
-        await running.until_counted(1, "bridge_client_disconnects_total")
+        await bridge.wait_for_count(1, "bridge_client_disconnects_total")
 
 
 async def test_leaving_several_calls_ends_all_of_them() -> None:
-    async with upstream(stops_in_its_stream) as server, bridge(PATIENT, {"UPSTREAM": server.url}) as running:
-        async with running.connect() as client:
+    async with (
+        run_upstream(stops_in_its_stream) as server,
+        run_bridge(PATIENT, {"UPSTREAM": server.url}) as bridge,
+    ):
+        async with bridge.connect() as client:
             await client.send({**HELLO, "model": "own", "stream": True, "n": 3})
-            await server.until(lambda server: len(server.requests) == 3)
-        await server.until(lambda server: server.closed == 3)
-        await running.until_counted(1, "bridge_client_disconnects_total")
+            await server.wait_until(lambda server: len(server.requests) == 3)
+        await server.wait_until(lambda server: server.closed == 3)
+        await bridge.wait_for_count(1, "bridge_client_disconnects_total")
 
 
 async def test_one_call_that_fails_ends_the_others() -> None:
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         await peer.request()
         await peer.send(b"noise\r\n\r\n" if peer.number == 2 else b"")
         if peer.number != 2:
-            await peer.stay()
+            await peer.wait_closed()
 
-    async with upstream(behave) as server, bridge(PATIENT, {"UPSTREAM": server.url}) as running:
-        answer = await running.ask({**HELLO, "model": "own", "n": 3})
+    async with run_upstream(behave) as server, run_bridge(PATIENT, {"UPSTREAM": server.url}) as bridge:
+        answer = await bridge.request({**HELLO, "model": "own", "n": 3})
         assert (answer.status, answer.error()["code"]) == (502, "upstream_garbled")
-        await server.until(lambda server: server.closed == 2)
+        await server.wait_until(lambda server: server.closed == 2)
 
 
 async def test_leaving_the_queue_gives_its_place_back() -> None:
     text = PATIENT.replace("body: 64KiB", "concurrency: 1, queue: 1")
     async with (
-        upstream(says_nothing) as server,
-        bridge(text, {"UPSTREAM": server.url}) as running,
-        running.connect() as first,
+        run_upstream(says_nothing) as server,
+        run_bridge(text, {"UPSTREAM": server.url}) as bridge,
+        bridge.connect() as first,
     ):
-        await first.send(WAYS[0].body)
-        await server.until(lambda server: len(server.requests) == 1)
-        async with running.connect() as second:
-            await second.send(WAYS[0].body)
-            await running.until_counted(2, "bridge_requests_in_progress")
-            third = await running.ask(WAYS[0].body)
+        await first.send(VARIANTS[0].body)
+        await server.wait_until(lambda server: len(server.requests) == 1)
+        async with bridge.connect() as second:
+            await second.send(VARIANTS[0].body)
+            await bridge.wait_for_count(2, "bridge_requests_in_progress")
+            third = await bridge.request(VARIANTS[0].body)
             assert (third.status, third.error()["code"]) == (429, "rate_limit_exceeded")
             assert third.headers["retry-after"] == "1"
-        await running.until_counted(1, "bridge_client_disconnects_total")
-        async with running.connect() as fourth:
-            await fourth.send(WAYS[0].body)
-            await running.until_counted(2, "bridge_requests_in_progress")
+        await bridge.wait_for_count(1, "bridge_client_disconnects_total")
+        async with bridge.connect() as fourth:
+            await fourth.send(VARIANTS[0].body)
+            await bridge.wait_for_count(2, "bridge_requests_in_progress")
             first.writer.close()
-            await server.until(lambda server: len(server.requests) == 2)  # its turn has come
+            await server.wait_until(lambda server: len(server.requests) == 2)  # its turn has come
 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_session_that_was_being_opened_is_closed(*, stream: bool) -> None:
     go_on = asyncio.Event()
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         while await peer.request():
             await go_on.wait()
-            await peer.send(whole({"session": "s1"}))
+            await peer.send(response({"session": "s1"}))
 
-    async with upstream(behave) as server, bridge(SESSION, {"UPSTREAM": server.url}) as running:
-        async with running.connect() as client:
+    async with run_upstream(behave) as server, run_bridge(SESSION, {"UPSTREAM": server.url}) as bridge:
+        async with bridge.connect() as client:
             await client.send({**HELLO, "stream": stream})
-            await server.until(lambda server: len(server.requests) == 1)
-        await running.until_counted(1, "bridge_client_disconnects_total")
+            await server.wait_until(lambda server: len(server.requests) == 1)
+        await bridge.wait_for_count(1, "bridge_client_disconnects_total")
         go_on.set()
-        await server.until(lambda server: len(server.requests) == 2)
+        await server.wait_until(lambda server: len(server.requests) == 2)
         assert [request.path for request in server.requests] == ["/open", "/close"]
         assert server.requests[1].body == {"session": "s1"}
 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_session_is_closed_when_the_client_leaves(*, stream: bool) -> None:
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         while (request := await peer.request()) is not None:
             if request.path == "/say":
                 await peer.send(
-                    streaming() + chunk(frame("hello")) if stream else head(200, content_length="9")
+                    stream_head() + chunk(frame("hello")) if stream else head(200, content_length="9")
                 )
-                await peer.stay()
+                await peer.wait_closed()
                 return
-            await peer.send(whole({"session": "s1"}))
+            await peer.send(response({"session": "s1"}))
 
-    async with upstream(behave) as server, bridge(SESSION, {"UPSTREAM": server.url}) as running:
-        async with running.connect() as client:
+    async with run_upstream(behave) as server, run_bridge(SESSION, {"UPSTREAM": server.url}) as bridge:
+        async with bridge.connect() as client:
             await client.send({**HELLO, "stream": stream})
-            await server.until(lambda server: [seen.path for seen in server.requests] == ["/open", "/say"])
-        await server.until(lambda server: len(server.requests) == 3)
+            await server.wait_until(
+                lambda server: [seen.path for seen in server.requests] == ["/open", "/say"]
+            )
+        await server.wait_until(lambda server: len(server.requests) == 3)
         assert (server.requests[2].path, server.requests[2].body) == ("/close", {"session": "s1"})
 
 
@@ -197,24 +214,26 @@ FAILURES = {
 
 @pytest.mark.parametrize("failing", FAILURES)
 async def test_a_session_is_closed_when_a_call_fails(failing: str) -> None:
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         while (request := await peer.request()) is not None:
             good = {"session": "s1", "text": "hello"}
-            await peer.send(whole({"error": "no"}, 503) if request.path == f"/{failing}" else whole(good))
+            await peer.send(
+                response({"error": "no"}, 503) if request.path == f"/{failing}" else response(good)
+            )
 
     paths, status = FAILURES[failing]
-    async with upstream(behave) as server:
-        async with bridge(SESSION, {"UPSTREAM": server.url}) as running:
-            assert (await running.ask(HELLO)).status == status
+    async with run_upstream(behave) as server:
+        async with run_bridge(SESSION, {"UPSTREAM": server.url}) as bridge:
+            assert (await bridge.request(HELLO)).status == status
         assert [request.path for request in server.requests] == paths  # its end awaits what is to be closed
 
 
 def endless(peer_sent: list[int], piece: bytes) -> Behave:
     """Streams as fast as it is read, and counts what was taken."""
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         await peer.request()
-        await peer.send(streaming())
+        await peer.send(stream_head())
         while True:
             await peer.send(piece)
             peer_sent[0] += len(piece)
@@ -236,47 +255,50 @@ async def test_a_client_that_does_not_read_stops_the_upstream(model: str) -> Non
     text = PATIENT.replace("answer: 256KiB", "answer: 1GiB")
     taken = [0]
     piece = chunk(frame("x" * 16_000))
-    async with upstream(endless(taken, piece)) as server, bridge(text, {"UPSTREAM": server.url}) as running:
-        async with running.connect(buffer=4096) as client:
+    async with (
+        run_upstream(endless(taken, piece)) as server,
+        run_bridge(text, {"UPSTREAM": server.url}) as bridge,
+    ):
+        async with bridge.connect(buffer=4096) as client:
             await client.send({**HELLO, "model": model, "stream": True})
             held = await settled(taken)
             assert held < 16 * 2**20, "what the system's buffers and the bridge's hold has a bound"
             while taken[0] == held:  # reading on makes it go on
                 await client.reader.read(2**16)
-        await running.until_counted(1, "bridge_client_disconnects_total")
+        await bridge.wait_for_count(1, "bridge_client_disconnects_total")
 
 
 async def test_a_client_that_reads_slowly_gets_all() -> None:
     """Neither its pauses nor the upstream's end while it pauses are the upstream's failure."""
     texts = [f"{number} ".ljust(16_000, "x") for number in range(600)]
-    data = streamed(*map(frame, texts), DONE)
+    data = stream_response(*map(frame, texts), DONE)
     text = ROUTES.replace("answer: 256KiB", "answer: 1GiB")
-    async with upstream(answering(data)) as server, bridge(text, {"UPSTREAM": server.url}) as running:
-        async with running.connect(buffer=4096) as client:
+    async with run_upstream(responder(data)) as server, run_bridge(text, {"UPSTREAM": server.url}) as bridge:
+        async with bridge.connect(buffer=4096) as client:
             await client.send({**HELLO, "model": "own", "stream": True})
             await asyncio.sleep(1.5)  # several times the idle limit
-            answer = await client.answer()
-            assert answer.stream().said.text == "".join(texts)
-        assert await running.count("bridge_upstream_errors_total") == 0
+            answer = await client.response()
+            assert answer.stream().choice.text == "".join(texts)
+        assert await bridge.count("bridge_upstream_errors_total") == 0
 
 
 async def test_a_whole_answer_reaches_a_slow_client() -> None:
     said = "x" * 5_000_000
     text = ROUTES.replace("answer: 256KiB", "answer: 1GiB")
     async with (
-        upstream(answering(whole(completion(said)))) as server,
-        bridge(text, {"UPSTREAM": server.url}) as running,
-        running.connect(buffer=4096) as client,
+        run_upstream(responder(response(completion(said)))) as server,
+        run_bridge(text, {"UPSTREAM": server.url}) as bridge,
+        bridge.connect(buffer=4096) as client,
     ):
-        await client.send(WAYS[2].body)
+        await client.send(VARIANTS[2].body)
         await asyncio.sleep(0.5)
-        assert (await client.answer()).completion().said.text == said
+        assert (await client.response()).completion().choice.text == said
 
 
 async def test_a_request_that_never_ends_ends_with_its_client() -> None:
-    async with upstream(says_nothing) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
-        async with running.connect() as client:
-            data = json.dumps(WAYS[0].body).encode()
+    async with run_upstream(says_nothing) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+        async with bridge.connect() as client:
+            data = json.dumps(VARIANTS[0].body).encode()
             await client.send(data, headers={"Content-Length": str(len(data) + 5)})
-        assert (await running.ask(method="GET", path="/v1/models")).status == 200
+        assert (await bridge.request(method="GET", path="/v1/models")).status == 200
         assert not server.requests

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.raw_client import Running, until
+from tests.raw_client import RunningBridge, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -29,7 +29,7 @@ _PATIENCE = 60.0  # seconds, far more than any test needs
 
 
 @dataclass
-class Served(Running):
+class Served(RunningBridge):
     """A bridge that is a process. `announced`: its lines, `errors` what it wrote to stderr until its end."""
 
     process: Process
@@ -48,7 +48,7 @@ class Served(Running):
         async def hearing() -> bool:
             return all(_hears(pid, signal.SIGHUP) for pid in self.workers)
 
-        await until(hearing)
+        await wait_until(hearing)
 
     async def refuses(self) -> bool:
         """Whether the front takes no new connections."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.raw_client import CHAT, HELLO, Running, bridge
-from tests.raw_upstream import answering, upstream, whole
+from tests.raw_client import CHAT, HELLO, RunningBridge, run_bridge
+from tests.raw_upstream import responder, response, run_upstream
 from tests.upstream.formats import completion
 
 if TYPE_CHECKING:
@@ -28,21 +28,21 @@ def with_server(members: str) -> str:
 
 @pytest.fixture
 async def server() -> AsyncIterator[str]:
-    async with upstream(answering(whole(completion("hello")))) as server:
+    async with run_upstream(responder(response(completion("hello")))) as server:
         yield server.url
 
 
 @pytest.fixture
-async def running(server: str) -> AsyncIterator[Running]:
-    async with bridge(with_server(""), {"UPSTREAM": server}) as running:
-        yield running
+async def bridge(server: str) -> AsyncIterator[RunningBridge]:
+    async with run_bridge(with_server(""), {"UPSTREAM": server}) as bridge:
+        yield bridge
 
 
 @pytest.mark.parametrize(
     "path", [CHAT, CHAT + "/", CHAT[3:], CHAT + "?api-version=1", "/v1/chat%2Fcompletions"]
 )
-async def test_chat_is_found(path: str, running: Running) -> None:
-    assert (await running.ask(HELLO, path=path)).completion().said.text == "hello"
+async def test_chat_is_found(path: str, bridge: RunningBridge) -> None:
+    assert (await bridge.request(HELLO, path=path)).completion().choice.text == "hello"
 
 
 NOWHERE = [
@@ -53,8 +53,8 @@ NOWHERE = [
 
 @pytest.mark.parametrize("path", NOWHERE)
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-async def test_an_unknown_path_is_404(path: str, method: str, running: Running) -> None:
-    answer = await running.ask(HELLO if method == "POST" else None, path=path, method=method)
+async def test_an_unknown_path_is_404(path: str, method: str, bridge: RunningBridge) -> None:
+    answer = await bridge.request(HELLO if method == "POST" else None, path=path, method=method)
     assert (answer.status, answer.error()["code"]) == (404, "unknown_url")
 
 
@@ -63,14 +63,14 @@ async def test_an_unknown_path_is_404(path: str, method: str, running: Running) 
     [("GET", CHAT, "POST"), ("PUT", CHAT, "POST"), ("DELETE", "/v1/completions", "POST"),
      ("OPTIONS", CHAT, "POST"), ("POST", "/v1/models", "GET, HEAD"), ("DELETE", "/v1/models/m", "GET, HEAD")],
 )  # fmt: skip
-async def test_another_method_is_405(method: str, path: str, allow: str, running: Running) -> None:
-    answer = await running.ask(HELLO, method=method, path=path)
+async def test_another_method_is_405(method: str, path: str, allow: str, bridge: RunningBridge) -> None:
+    answer = await bridge.request(HELLO, method=method, path=path)
     assert (answer.status, answer.error()["code"]) == (405, "method_not_allowed")
     assert answer.headers["allow"] == allow
 
 
-async def test_models_are_listed(running: Running) -> None:
-    answer = await running.ask(method="GET", path="/v1/models")
+async def test_models_are_listed(bridge: RunningBridge) -> None:
+    answer = await bridge.request(method="GET", path="/v1/models")
     assert answer.json["object"] == "list"
     assert [model["id"] for model in answer.json["data"]] == ["m", "a/b", "100%25", "é", "chat-only"]
     for model in answer.json["data"]:
@@ -80,12 +80,12 @@ async def test_models_are_listed(running: Running) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/m"])
-async def test_head_is_get_without_its_body(path: str, running: Running) -> None:
-    async with running.connect() as client:
+async def test_head_is_get_without_its_body(path: str, bridge: RunningBridge) -> None:
+    async with bridge.connect() as client:
         await client.send(method="HEAD", path=path)
-        told = await client.answer(bodiless=True)
+        told = await client.response(bodiless=True)
         await client.send(method="GET", path=path)
-        got = await client.answer()
+        got = await client.response()
     assert (told.status, told.body) == (200, b"")
     assert int(told.headers["content-length"]) == len(got.body)
 
@@ -95,66 +95,66 @@ async def test_head_is_get_without_its_body(path: str, running: Running) -> None
     [("m", "m"), ("a%2Fb", "a/b"), ("a/b", "a/b"), ("chat-only", "chat-only"), ("glob-7", "glob-7"),
      ("%C3%A9", "é")],
 )  # fmt: skip
-async def test_a_model_is_told(path: str, name: str, running: Running) -> None:
-    answer = await running.ask(method="GET", path=f"/v1/models/{path}")
+async def test_a_model_is_told(path: str, name: str, bridge: RunningBridge) -> None:
+    answer = await bridge.request(method="GET", path=f"/v1/models/{path}")
     assert (answer.status, answer.json["id"]) == (200, name)
 
 
 @pytest.mark.parametrize("path", ["n", "a", "a%252Fb", "glob", "%ff", "M", "m%20"])
-async def test_a_model_that_is_none_is_404(path: str, running: Running) -> None:
-    answer = await running.ask(method="GET", path=f"/v1/models/{path}")
+async def test_a_model_that_is_none_is_404(path: str, bridge: RunningBridge) -> None:
+    answer = await bridge.request(method="GET", path=f"/v1/models/{path}")
     error = answer.error()
     assert (answer.status, error["code"], error["param"]) == (404, "model_not_found", "model")
 
 
-async def test_a_name_is_unquoted_once(running: Running) -> None:
-    answer = await running.ask(method="GET", path="/v1/models/100%2525")
+async def test_a_name_is_unquoted_once(bridge: RunningBridge) -> None:
+    answer = await bridge.request(method="GET", path="/v1/models/100%2525")
     assert (answer.status, answer.json.get("id")) == (200, "100%25")
 
 
-async def test_an_unknown_model_is_404(running: Running) -> None:
+async def test_an_unknown_model_is_404(bridge: RunningBridge) -> None:
     for model in ("nowhere", "M", "glob", "m "):
-        answer = await running.ask({**HELLO, "model": model})
+        answer = await bridge.request({**HELLO, "model": model})
         error = answer.error()
         assert (answer.status, error["code"], error["param"]) == (404, "model_not_found", "model")
 
 
-async def test_a_model_answers_what_some_route_of_it_serves(running: Running) -> None:
+async def test_a_model_answers_what_some_route_of_it_serves(bridge: RunningBridge) -> None:
     legacy = {"prompt": "hello"}
-    answer = await running.ask({**legacy, "model": "chat-only"}, path="/v1/completions")
+    answer = await bridge.request({**legacy, "model": "chat-only"}, path="/v1/completions")
     assert (answer.status, answer.error()["param"]) == (404, "model")
-    answer = await running.ask({**legacy, "model": "m"}, path="/v1/completions")
+    answer = await bridge.request({**legacy, "model": "m"}, path="/v1/completions")
     assert (answer.status, answer.headers["x-bridge-route"]) == (200, "one")
-    answer = await running.ask({**HELLO, "model": "glob-9"})
+    answer = await bridge.request({**HELLO, "model": "glob-9"})
     assert (answer.status, answer.headers["x-bridge-route"]) == (200, "two")
 
 
 @pytest.mark.parametrize("given", ["abc", "0f-1_2.3:4/5+6=7@8", "x" * 128])
-async def test_a_sane_request_id_is_kept(given: str, running: Running) -> None:
+async def test_a_sane_request_id_is_kept(given: str, bridge: RunningBridge) -> None:
     for body in (HELLO, {}):
-        answer = await running.ask(body, headers={"X-Request-Id": given})
+        answer = await bridge.request(body, headers={"X-Request-Id": given})
         assert answer.headers["x-request-id"] == given
 
 
 @pytest.mark.parametrize("given", ["", "x" * 129, "a b", "a\tb", 'a"b', "<script>", "é", "a;b", "{}"])
-async def test_another_is_replaced(given: str, running: Running) -> None:
-    answer = await running.ask(HELLO, headers={"X-Request-Id": given})
+async def test_another_is_replaced(given: str, bridge: RunningBridge) -> None:
+    answer = await bridge.request(HELLO, headers={"X-Request-Id": given})
     assert re.fullmatch("req_[0-9a-f]{32}", answer.headers["x-request-id"])
 
 
-async def test_every_answer_has_an_id_of_its_own(running: Running) -> None:
-    asked = [await running.ask(HELLO) for _ in range(3)] + [await running.ask(path="/nowhere")]
+async def test_every_answer_has_an_id_of_its_own(bridge: RunningBridge) -> None:
+    asked = [await bridge.request(HELLO) for _ in range(3)] + [await bridge.request(path="/nowhere")]
     assert len({answer.headers["x-request-id"] for answer in asked}) == 4
 
 
 async def test_dropped_parameters_are_named(server: str) -> None:
     text = "routes: [{models: m, upstream: '${UPSTREAM}', request: {body: {p: $.prompt}}, response: $.text}]"
-    async with bridge(text, {"UPSTREAM": server}) as running:
+    async with run_bridge(text, {"UPSTREAM": server}) as bridge:
         body = {**HELLO, "temperature": 1, "logit_bias": {}, "né\r\nw": 1}
-        answer = await running.ask(body)
+        answer = await bridge.request(body)
         assert answer.status == 200
         assert answer.headers["x-bridge-dropped"] == r"temperature, logit_bias, n\xe9  w"
-        assert "x-bridge-dropped" not in (await running.ask(HELLO)).headers
+        assert "x-bridge-dropped" not in (await bridge.request(HELLO)).headers
 
 
 KEYS = "keys: [first-key, second-key]"
@@ -169,35 +169,35 @@ BAD = [
 
 @pytest.mark.parametrize("given", GOOD)
 async def test_a_good_key_is_let_in(given: str, server: str) -> None:
-    async with bridge(with_server(KEYS), {"UPSTREAM": server}) as running:
-        assert (await running.ask(HELLO, headers={"Authorization": given})).status == 200
-        models = await running.ask(method="GET", path="/v1/models", headers={"Authorization": given})
+    async with run_bridge(with_server(KEYS), {"UPSTREAM": server}) as bridge:
+        assert (await bridge.request(HELLO, headers={"Authorization": given})).status == 200
+        models = await bridge.request(method="GET", path="/v1/models", headers={"Authorization": given})
         assert models.status == 200
 
 
 async def test_others_are_not(server: str) -> None:
-    async with bridge(with_server(KEYS), {"UPSTREAM": server}) as running:
+    async with run_bridge(with_server(KEYS), {"UPSTREAM": server}) as bridge:
         for given in [None, *BAD]:
             headers = {} if given is None else {"Authorization": given}
             for how in ({"body": HELLO}, {"method": "GET", "path": "/v1/models"}, {"path": "/nowhere"}):
-                answer = await running.ask(headers=headers, **how)
+                answer = await bridge.request(headers=headers, **how)
                 error = answer.error()
                 assert (answer.status, error["code"]) == (401, "invalid_api_key"), given
                 assert answer.headers["www-authenticate"] == "Bearer"
                 assert given is None or given.split()[-1] not in error["message"] or given.strip() == "Bearer"
-        assert (await running.see("/metrics")).status == 200, "the admin port asks for none"
+        assert (await bridge.get_admin("/metrics")).status == 200, "the admin port asks for none"
 
 
 async def test_an_upload_without_a_key_is_not_read(server: str) -> None:
-    async with bridge(with_server(KEYS), {"UPSTREAM": server}) as running, running.connect() as client:
+    async with run_bridge(with_server(KEYS), {"UPSTREAM": server}) as bridge, bridge.connect() as client:
         await client.send(headers={"Content-Length": "99999999", "Expect": "100-continue"})
-        assert (await client.answer()).status == 401
+        assert (await client.response()).status == 401
 
 
 async def test_the_key_does_not_go_upstream() -> None:
-    async with upstream(answering(whole(completion("hello")))) as server:
-        async with bridge(with_server(KEYS), {"UPSTREAM": server.url}) as running:
-            assert (await running.ask(HELLO, headers={"Authorization": "Bearer first-key"})).status == 200
+    async with run_upstream(responder(response(completion("hello")))) as server:
+        async with run_bridge(with_server(KEYS), {"UPSTREAM": server.url}) as bridge:
+            assert (await bridge.request(HELLO, headers={"Authorization": "Bearer first-key"})).status == 200
         assert "authorization" not in server.requests[0].headers
 
 
@@ -208,24 +208,24 @@ PREFLIGHT = {
 }
 
 
-async def test_other_origins_are_kept_out_by_default(running: Running) -> None:
-    answer = await running.ask(HELLO, headers={"Origin": "https://page.example"})
+async def test_other_origins_are_kept_out_by_default(bridge: RunningBridge) -> None:
+    answer = await bridge.request(HELLO, headers={"Origin": "https://page.example"})
     assert answer.status == 200
     assert not [name for name in answer.headers if name.startswith("access-control-")]
-    assert (await running.ask(method="OPTIONS", headers=PREFLIGHT)).status == 405
+    assert (await bridge.request(method="OPTIONS", headers=PREFLIGHT)).status == 405
 
 
 @pytest.mark.parametrize("allowed", ["https://page.example", "'*'"])
 async def test_an_origin_may_be_let_in(allowed: str, server: str) -> None:
     text = with_server(f"cors: [https://other.example, {allowed}], {KEYS}")
-    async with bridge(text, {"UPSTREAM": server}) as running:
-        asked = await running.ask(method="OPTIONS", headers=PREFLIGHT)
+    async with run_bridge(text, {"UPSTREAM": server}) as bridge:
+        asked = await bridge.request(method="OPTIONS", headers=PREFLIGHT)
         assert (asked.status, asked.body) == (204, b"")
         assert asked.headers["access-control-allow-origin"] == "https://page.example"
         assert "POST" in asked.headers["access-control-allow-methods"]
         assert asked.headers["access-control-allow-headers"] == "authorization, content-type"
         for headers, status in (({"Authorization": "Bearer first-key"}, 200), ({}, 401)):
-            answer = await running.ask(HELLO, headers={"Origin": "https://page.example", **headers})
+            answer = await bridge.request(HELLO, headers={"Origin": "https://page.example", **headers})
             assert answer.status == status
             assert answer.headers["access-control-allow-origin"] == "https://page.example"
             assert answer.headers["vary"] == "Origin"
@@ -233,9 +233,9 @@ async def test_an_origin_may_be_let_in(allowed: str, server: str) -> None:
 
 
 async def test_another_origin_is_not(server: str) -> None:
-    async with bridge(with_server("cors: https://page.example"), {"UPSTREAM": server}) as running:
+    async with run_bridge(with_server("cors: https://page.example"), {"UPSTREAM": server}) as bridge:
         headers = {**PREFLIGHT, "Origin": "https://page.example.evil"}
-        assert (await running.ask(method="OPTIONS", headers=headers)).status == 405
-        answer = await running.ask(HELLO, headers={"Origin": "null"})
+        assert (await bridge.request(method="OPTIONS", headers=headers)).status == 405
+        answer = await bridge.request(HELLO, headers={"Origin": "null"})
         assert answer.status == 200
         assert "access-control-allow-origin" not in answer.headers

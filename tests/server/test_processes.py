@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.raw_client import HELLO, Answer, counted, until
-from tests.raw_upstream import Peer, answering, chunk, upstream, whole
+from tests.raw_client import HELLO, Response, sum_samples, wait_until
+from tests.raw_upstream import Connection, chunk, responder, response, run_upstream
 from tests.server.processes import CHECKOUT, call, served
-from tests.upstream.formats import DONE, completion, frame, streaming
+from tests.upstream.formats import DONE, completion, frame, stream_head
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FREE = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
-GOOD = whole(completion("hello"))
+GOOD = response(completion("hello"))
 
 
 def routes(url: str, server: str = "") -> str:
@@ -28,23 +28,28 @@ def routes(url: str, server: str = "") -> str:
 
 
 async def test_it_says_where_it_listens_and_ends(tmp_path: Path) -> None:
-    async with upstream(answering(GOOD)) as server, served(tmp_path, routes(server.url), *FREE) as running:
-        front, admin = running.announced
-        assert front == f"front listening on http://127.0.0.1:{running.front[1]}"
-        assert admin == f"admin listening on http://127.0.0.1:{running.admin[1]}"
-        assert (await running.ask(HELLO, headers={"X-Request-Id": "an-id"})).completion().said.text == "hello"
-        assert (await running.see("/readyz")).status == 200
-        assert await running.end() == 0
-        assert await running.refuses()
-        lines = [json.loads(line) for line in (await running.log()).splitlines()]
+    async with (
+        run_upstream(responder(GOOD)) as server,
+        served(tmp_path, routes(server.url), *FREE) as bridge,
+    ):
+        front, admin = bridge.announced
+        assert front == f"front listening on http://127.0.0.1:{bridge.front[1]}"
+        assert admin == f"admin listening on http://127.0.0.1:{bridge.admin[1]}"
+        assert (
+            await bridge.request(HELLO, headers={"X-Request-Id": "an-id"})
+        ).completion().choice.text == "hello"
+        assert (await bridge.get_admin("/readyz")).status == 200
+        assert await bridge.end() == 0
+        assert await bridge.refuses()
+        lines = [json.loads(line) for line in (await bridge.log()).splitlines()]
         assert [line["event"] for line in lines] == ["request", "draining"]
         assert lines[0]["id"] == "an-id"
 
 
 async def test_interrupting_it_ends_it_too(tmp_path: Path) -> None:
-    async with served(tmp_path, routes("http://127.0.0.1:1"), *FREE) as running:
-        assert await running.end(signal.SIGINT) == 0
-        assert "Traceback" not in await running.log()
+    async with served(tmp_path, routes("http://127.0.0.1:1"), *FREE) as bridge:
+        assert await bridge.end(signal.SIGINT) == 0
+        assert "Traceback" not in await bridge.log()
 
 
 async def test_flags_win_over_variables_and_these_over_the_file(tmp_path: Path) -> None:
@@ -56,31 +61,31 @@ async def test_flags_win_over_variables_and_these_over_the_file(tmp_path: Path) 
         (flags[2:], {"BRIDGE_LISTEN": "127.0.0.4:0"}, ("127.0.0.4", "127.0.0.7")),
         (flags, variables, ("127.0.0.6", "127.0.0.7")),
     ):
-        async with served(tmp_path, text, *given, environment=environment) as running:
-            assert (running.front[0], running.admin[0]) == hosts
-            assert (await running.see("/healthz")).status == 200
+        async with served(tmp_path, text, *given, environment=environment) as bridge:
+            assert (bridge.front[0], bridge.admin[0]) == hosts
+            assert (await bridge.get_admin("/healthz")).status == 200
 
 
 async def test_it_listens_on_ipv6(tmp_path: Path) -> None:
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
     given = ("--listen", "[::1]:0", "--admin", "off")
-    async with served(tmp_path, routes("http://127.0.0.1:1"), *given) as running:
-        assert running.announced[0].startswith("front listening on http://[::1]:")
+    async with served(tmp_path, routes("http://127.0.0.1:1"), *given) as bridge:
+        assert bridge.announced[0].startswith("front listening on http://[::1]:")
 
 
 async def test_the_admin_port_can_be_off(tmp_path: Path) -> None:
     given = ("--listen", "127.0.0.1:0", "--admin", "off")
-    async with served(tmp_path, routes("http://127.0.0.1:1"), *given) as running:
-        assert (await running.ask(method="GET", path="/v1/models")).status == 200
-        running.process.terminate()
-        assert running.process.stdout is not None
-        assert await running.process.stdout.read() == b"", "one address was told, there is no other"
+    async with served(tmp_path, routes("http://127.0.0.1:1"), *given) as bridge:
+        assert (await bridge.request(method="GET", path="/v1/models")).status == 200
+        bridge.process.terminate()
+        assert bridge.process.stdout is not None
+        assert await bridge.process.stdout.read() == b"", "one address was told, there is no other"
 
 
-async def streams_until(peer: Peer, go_on: asyncio.Event) -> None:
+async def streams_until(peer: Connection, go_on: asyncio.Event) -> None:
     while await peer.request():
-        await peer.send(streaming() + chunk(frame("hello ")))
+        await peer.send(stream_head() + chunk(frame("hello ")))
         await go_on.wait()
         await peer.send(chunk(frame("to the end")) + chunk(DONE) + chunk(b""))
 
@@ -89,25 +94,25 @@ async def streams_until(peer: Peer, go_on: asyncio.Event) -> None:
 async def test_it_drains(workers: str, tmp_path: Path) -> None:
     go_on = asyncio.Event()
     async with (
-        upstream(lambda peer: streams_until(peer, go_on)) as server,
-        served(tmp_path, routes(server.url), *FREE, "--workers", workers) as running,
-        running.connect() as idle,
-        running.connect() as client,
+        run_upstream(lambda peer: streams_until(peer, go_on)) as server,
+        served(tmp_path, routes(server.url), *FREE, "--workers", workers) as bridge,
+        bridge.connect() as idle,
+        bridge.connect() as client,
     ):
         await idle.send(method="GET", path="/v1/models")
-        assert (await idle.answer()).status == 200
+        assert (await idle.response()).status == 200
         await client.send({**HELLO, "stream": True})
         status, _ = await client.head()
         assert status == 200
-        first = await client.piece()
-        ended = asyncio.ensure_future(running.end())
-        assert await idle.ended()  # a connection that does nothing is closed
+        first = await client.chunk()
+        ended = asyncio.ensure_future(bridge.end())
+        assert await idle.at_end()  # a connection that does nothing is closed
         if workers == "1":  # of several, the one with the admin port may have ended already
-            assert (await running.see("/readyz")).status == 503
+            assert (await bridge.get_admin("/readyz")).status == 503
         assert not ended.done()
         go_on.set()
         rest = b""
-        while piece := await client.piece():
+        while piece := await client.chunk():
             rest += piece
         assert b"hello" in first
         assert b"to the end" in rest
@@ -121,16 +126,16 @@ async def test_it_drains(workers: str, tmp_path: Path) -> None:
 )
 async def test_while_it_drains_no_new_connection_waits(workers: str, tmp_path: Path) -> None:
     async with (
-        upstream(lambda peer: streams_until(peer, asyncio.Event())) as server,
-        served(tmp_path, routes(server.url, "drain: 2s"), *FREE, "--workers", workers) as running,
-        running.connect() as client,
+        run_upstream(lambda peer: streams_until(peer, asyncio.Event())) as server,
+        served(tmp_path, routes(server.url, "drain: 2s"), *FREE, "--workers", workers) as bridge,
+        bridge.connect() as client,
     ):
         await client.send({**HELLO, "stream": True})
         await client.head()
-        ended = asyncio.ensure_future(running.end())
+        ended = asyncio.ensure_future(bridge.end())
         assert await client.reader.readuntil(b"hello")
         await asyncio.sleep(0.5)
-        refused = not ended.done() and await running.refuses()
+        refused = not ended.done() and await bridge.refuses()
         client.writer.close()
         assert await ended == 0
         assert refused
@@ -138,20 +143,20 @@ async def test_while_it_drains_no_new_connection_waits(workers: str, tmp_path: P
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_what_outlasts_the_drain_has_an_honest_end(tmp_path: Path, *, stream: bool) -> None:
-    async with upstream(lambda peer: streams_until(peer, asyncio.Event())) as server:
+    async with run_upstream(lambda peer: streams_until(peer, asyncio.Event())) as server:
         text = routes(server.url, "drain: 300ms")
-        async with served(tmp_path, text, *FREE) as running, running.connect() as client:
+        async with served(tmp_path, text, *FREE) as bridge, bridge.connect() as client:
             await client.send({**HELLO, "stream": stream})
-            await server.until(lambda server: len(server.requests) == 1)
+            await server.wait_until(lambda server: len(server.requests) == 1)
             if stream:
                 status, headers = await client.head()
-                first = await client.piece()
-            ended = asyncio.ensure_future(running.end())
+                first = await client.chunk()
+            ended = asyncio.ensure_future(bridge.end())
             if stream:
-                rest = b"".join([piece async for piece in client.pieces()])
-                error = Answer(status, headers, first + rest, complete=True).stream().error
+                rest = b"".join([piece async for piece in client.chunks()])
+                error = Response(status, headers, first + rest, complete=True).stream().error
             else:
-                answer = await client.answer()
+                answer = await client.response()
                 assert answer.status == 503
                 error = answer.error()
             assert error is not None
@@ -160,11 +165,11 @@ async def test_what_outlasts_the_drain_has_an_honest_end(tmp_path: Path, *, stre
 
 
 async def test_a_second_signal_does_no_harm(tmp_path: Path) -> None:
-    async with served(tmp_path, routes("http://127.0.0.1:1"), *FREE) as running:
+    async with served(tmp_path, routes("http://127.0.0.1:1"), *FREE) as bridge:
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
-            if running.process.returncode is None:
-                running.process.send_signal(number)
-        assert await running.process.wait() == 0
+            if bridge.process.returncode is None:
+                bridge.process.send_signal(number)
+        assert await bridge.process.wait() == 0
 
 
 async def test_an_address_in_use_is_told(tmp_path: Path) -> None:
@@ -191,40 +196,40 @@ async def test_no_workers_are_a_wrong_setting(workers: str, tmp_path: Path) -> N
 
 
 async def test_the_demo_answers_from_a_checkout(tmp_path: Path) -> None:
-    async with served(CHECKOUT, None, "routes.yaml", "--demo", *FREE) as running:
-        models = (await running.ask(method="GET", path="/v1/models")).json["data"]
+    async with served(CHECKOUT, None, "routes.yaml", "--demo", *FREE) as bridge:
+        models = (await bridge.request(method="GET", path="/v1/models")).json["data"]
         assert models
         for model in models:
             for stream in (False, True):
                 body = {**HELLO, "model": model["id"], "stream": stream}
-                answer = await running.ask(body)
-                said = answer.stream().said if stream else answer.completion().said
+                answer = await bridge.request(body)
+                said = answer.stream().choice if stream else answer.completion().choice
                 assert said.text
-        assert await running.end() == 0
+        assert await bridge.end() == 0
 
 
 async def test_workers_share_the_front(tmp_path: Path) -> None:
     async with (
-        upstream(answering(GOOD)) as server,
-        served(tmp_path, routes(server.url), *FREE, "--workers", "2") as running,
+        run_upstream(responder(GOOD)) as server,
+        served(tmp_path, routes(server.url), *FREE, "--workers", "2") as bridge,
     ):
-        assert (await running.ask(HELLO)).status == 200
-        workers = running.workers
+        assert (await bridge.request(HELLO)).status == 200
+        workers = bridge.workers
         assert len(workers) == 2
         for stopped in workers:  # the other one answers
             os.kill(stopped, signal.SIGSTOP)
             for _ in range(3):
-                assert (await running.ask(HELLO)).completion().said.text == "hello"
+                assert (await bridge.request(HELLO)).completion().choice.text == "hello"
             os.kill(stopped, signal.SIGCONT)
-        await running.until_counted(7, "bridge_requests_total", route="r", code="200")
-        samples = await running.samples()
-        assert counted(samples, "gen_ai_server_request_duration_seconds_count", route="r") == 7
-        assert counted(samples, "bridge_requests_in_progress", route="r") == 0
-        assert await running.end() == 0
+        await bridge.wait_for_count(7, "bridge_requests_total", route="r", code="200")
+        samples = await bridge.samples()
+        assert sum_samples(samples, "gen_ai_server_request_duration_seconds_count", route="r") == 7
+        assert sum_samples(samples, "bridge_requests_in_progress", route="r") == 0
+        assert await bridge.end() == 0
         for worker in workers:
             with pytest.raises(ProcessLookupError):
                 os.kill(worker, 0)
-        assert "Traceback" not in await running.log()
+        assert "Traceback" not in await bridge.log()
 
 
 async def test_metrics_wait_for_a_worker_that_is_making_its_file(tmp_path: Path) -> None:
@@ -232,10 +237,10 @@ async def test_metrics_wait_for_a_worker_that_is_making_its_file(tmp_path: Path)
     environment = {"TMPDIR": str(tmp_path)}
     async with served(
         tmp_path, routes("http://127.0.0.1:1"), *FREE, "--workers", "2", environment=environment
-    ) as running:
+    ) as bridge:
         made = next(tmp_path.glob("bridge-metrics-*")) / "counter_1.db"  # noqa: ASYNC240 - a folder of ours
         made.touch()
-        scrape = asyncio.ensure_future(running.see("/metrics"))
+        scrape = asyncio.ensure_future(bridge.get_admin("/metrics"))
         await asyncio.sleep(0.1)
         assert not scrape.done()
         os.truncate(made, 1 << 16)
@@ -245,26 +250,26 @@ async def test_metrics_wait_for_a_worker_that_is_making_its_file(tmp_path: Path)
 async def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     go_on = asyncio.Event()
     async with (
-        upstream(lambda peer: streams_until(peer, go_on)) as server,
-        served(tmp_path, routes(server.url), *FREE, "--workers", "2") as running,
-        running.connect() as client,
+        run_upstream(lambda peer: streams_until(peer, go_on)) as server,
+        served(tmp_path, routes(server.url), *FREE, "--workers", "2") as bridge,
+        bridge.connect() as client,
     ):
         await client.send({**HELLO, "stream": True})
-        await server.until(lambda server: len(server.requests) == 1)
-        before = set(running.workers)
+        await server.wait_until(lambda server: len(server.requests) == 1)
+        before = set(bridge.workers)
         for worker in before:
             os.kill(worker, signal.SIGKILL)
 
         async def replaced() -> bool:
-            return len(set(running.workers) - before) == 2
+            return len(set(bridge.workers) - before) == 2
 
-        await until(replaced)
+        await wait_until(replaced)
         go_on.set()
-        assert (await running.ask({**HELLO, "stream": True})).stream().said.text == "hello to the end"
+        assert (await bridge.request({**HELLO, "stream": True})).stream().choice.text == "hello to the end"
 
         async def idle() -> bool:  # those of the dead workers do not stay
-            return await running.count("bridge_requests_in_progress") == 0
+            return await bridge.count("bridge_requests_in_progress") == 0
 
-        await until(idle)
-        assert await running.end() == 0
-        assert "restarting worker" in await running.log()
+        await wait_until(idle)
+        assert await bridge.end() == 0
+        assert "restarting worker" in await bridge.log()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.file_stamp import file_stamp
-from tests.raw_client import HELLO, Running, bridge, until
-from tests.raw_upstream import Peer, answering, upstream, whole
+from tests.raw_client import HELLO, RunningBridge, run_bridge, wait_until
+from tests.raw_upstream import Connection, responder, response, run_upstream
 from tests.server.processes import served
 from tests.upstream.formats import completion
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-GOOD = whole(completion("hello"))
+GOOD = response(completion("hello"))
 OLD = "routes: [{name: old, models: m, upstream: '${UPSTREAM}'}]"
 NEW = "routes: [{name: new, models: [m, n], upstream: '${UPSTREAM}'}]"
 
@@ -36,26 +36,26 @@ BROKEN = {
 
 
 @asynccontextmanager
-async def watching(folder: Path) -> AsyncIterator[tuple[Running, Path]]:
+async def watching(folder: Path) -> AsyncIterator[tuple[RunningBridge, Path]]:
     file = folder / "routes.yaml"
     file.write_text(OLD)
     async with (
-        upstream(answering(GOOD)) as server,
-        bridge(OLD, {"UPSTREAM": server.url}, file=str(file)) as running,
+        run_upstream(responder(GOOD)) as server,
+        run_bridge(OLD, {"UPSTREAM": server.url}, file=str(file)) as bridge,
     ):
-        assert (await running.ask(HELLO)).headers["x-bridge-route"] == "old"
-        yield running, file
+        assert (await bridge.request(HELLO)).headers["x-bridge-route"] == "old"
+        yield bridge, file
 
 
 async def test_a_change_is_taken(tmp_path: Path) -> None:
-    async with watching(tmp_path) as (running, file):
+    async with watching(tmp_path) as (bridge, file):
         file.write_text(NEW)
-        await running.until_counted(1, "bridge_reloads_total", result="ok")
-        assert (await running.ask(HELLO)).headers["x-bridge-route"] == "new"
-        assert (await running.ask({**HELLO, "model": "n"})).status == 200
-        models = (await running.ask(method="GET", path="/v1/models")).json["data"]
+        await bridge.wait_for_count(1, "bridge_reloads_total", result="ok")
+        assert (await bridge.request(HELLO)).headers["x-bridge-route"] == "new"
+        assert (await bridge.request({**HELLO, "model": "n"})).status == 200
+        models = (await bridge.request(method="GET", path="/v1/models")).json["data"]
         assert [model["id"] for model in models] == ["m", "n"]
-        assert await running.count("bridge_reloads_total") == 1
+        assert await bridge.count("bridge_reloads_total") == 1
 
 
 async def test_a_change_while_the_bridge_starts_is_taken(tmp_path: Path) -> None:
@@ -64,72 +64,72 @@ async def test_a_change_while_the_bridge_starts_is_taken(tmp_path: Path) -> None
     seen = file_stamp(str(file))
     file.write_text(NEW)
     async with (
-        upstream(answering(GOOD)) as server,
-        bridge(OLD, {"UPSTREAM": server.url}, file=str(file), seen=seen) as running,
+        run_upstream(responder(GOOD)) as server,
+        run_bridge(OLD, {"UPSTREAM": server.url}, file=str(file), seen=seen) as bridge,
     ):
-        await running.until_counted(1, "bridge_reloads_total", result="ok")
-        assert (await running.ask(HELLO)).headers["x-bridge-route"] == "new"
+        await bridge.wait_for_count(1, "bridge_reloads_total", result="ok")
+        assert (await bridge.request(HELLO)).headers["x-bridge-route"] == "new"
 
 
 async def test_a_file_may_be_replaced_as_editors_do(tmp_path: Path) -> None:
-    async with watching(tmp_path) as (running, file):
+    async with watching(tmp_path) as (bridge, file):
         beside = tmp_path / "routes.yaml.tmp"
         beside.write_text(NEW)
         beside.rename(file)
-        await running.until_counted(1, "bridge_reloads_total", result="ok")
-        assert (await running.ask(HELLO)).headers["x-bridge-route"] == "new"
+        await bridge.wait_for_count(1, "bridge_reloads_total", result="ok")
+        assert (await bridge.request(HELLO)).headers["x-bridge-route"] == "new"
 
 
 @pytest.mark.parametrize("fault", BROKEN)
 async def test_a_broken_file_is_rejected_and_the_next_is_taken(fault: str, tmp_path: Path) -> None:
-    async with watching(tmp_path) as (running, file):
+    async with watching(tmp_path) as (bridge, file):
         file.write_bytes(BROKEN[fault].encode("latin-1"))
-        running.reload.set()
-        await running.until_counted(1, "bridge_reloads_total", result="rejected")
-        assert (await running.ask(HELLO)).headers["x-bridge-route"] == "old"
-        assert (await running.see("/readyz")).status == 200
+        bridge.reload.set()
+        await bridge.wait_for_count(1, "bridge_reloads_total", result="rejected")
+        assert (await bridge.request(HELLO)).headers["x-bridge-route"] == "old"
+        assert (await bridge.get_admin("/readyz")).status == 200
         file.write_text(NEW)
-        running.reload.set()
-        await running.until_counted(1, "bridge_reloads_total", result="ok")
-        assert (await running.ask(HELLO)).headers["x-bridge-route"] == "new"
+        bridge.reload.set()
+        await bridge.wait_for_count(1, "bridge_reloads_total", result="ok")
+        assert (await bridge.request(HELLO)).headers["x-bridge-route"] == "new"
 
 
 async def test_a_file_that_is_gone_changes_nothing(tmp_path: Path) -> None:
-    async with watching(tmp_path) as (running, file):
+    async with watching(tmp_path) as (bridge, file):
         file.unlink()
-        running.reload.set()
-        await running.until_counted(1, "bridge_reloads_total", result="rejected")
-        assert (await running.ask(HELLO)).headers["x-bridge-route"] == "old"
+        bridge.reload.set()
+        await bridge.wait_for_count(1, "bridge_reloads_total", result="rejected")
+        assert (await bridge.request(HELLO)).headers["x-bridge-route"] == "old"
 
 
 async def test_keys_are_taken_too(tmp_path: Path) -> None:
-    async with watching(tmp_path) as (running, file):
+    async with watching(tmp_path) as (bridge, file):
         file.write_text("server: {keys: [a-key]}\n" + NEW)
-        running.reload.set()
-        await running.until_counted(1, "bridge_reloads_total", result="ok")
-        assert (await running.ask(HELLO)).status == 401
-        assert (await running.ask(HELLO, headers={"Authorization": "Bearer a-key"})).status == 200
+        bridge.reload.set()
+        await bridge.wait_for_count(1, "bridge_reloads_total", result="ok")
+        assert (await bridge.request(HELLO)).status == 401
+        assert (await bridge.request(HELLO, headers={"Authorization": "Bearer a-key"})).status == 200
 
 
 async def test_what_is_in_flight_ends_on_the_table_it_began_with(tmp_path: Path) -> None:
     file = tmp_path / "routes.yaml"
     file.write_text(OLD)
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         await peer.request()
         file.write_text("routes: [{name: other, models: other, upstream: http://127.0.0.1:1}]")
-        running.reload.set()
-        await running.until_counted(1, "bridge_reloads_total", result="ok")
+        bridge.reload.set()
+        await bridge.wait_for_count(1, "bridge_reloads_total", result="ok")
         await peer.send(GOOD)
 
     async with (
-        upstream(behave) as server,
-        bridge(OLD, {"UPSTREAM": server.url}, file=str(file)) as running,
+        run_upstream(behave) as server,
+        run_bridge(OLD, {"UPSTREAM": server.url}, file=str(file)) as bridge,
     ):
-        answer = await running.ask(HELLO)
-        assert answer.completion().said.text == "hello"
+        answer = await bridge.request(HELLO)
+        assert answer.completion().choice.text == "hello"
         assert answer.headers["x-bridge-route"] == "old"
-        assert (await running.ask(HELLO)).status == 404
+        assert (await bridge.request(HELLO)).status == 404
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -137,18 +137,18 @@ async def test_a_signal_reloads_at_once(workers: str, tmp_path: Path) -> None:
     """An answer tells of one worker, so that several in a row have to."""
     flags = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", workers)
     old = "routes: [{models: m, upstream: http://127.0.0.1:1}]"
-    async with served(tmp_path, old, *flags) as running:
-        await running.ready()
+    async with served(tmp_path, old, *flags) as bridge:
+        await bridge.ready()
         (tmp_path / "routes.yaml").write_text(old.replace("m,", "[m, n],"))
-        running.process.send_signal(signal.SIGHUP)
+        bridge.process.send_signal(signal.SIGHUP)
 
         async def models() -> list[str]:
-            answer = await running.ask(method="GET", path="/v1/models")
+            answer = await bridge.request(method="GET", path="/v1/models")
             return [model["id"] for model in answer.json["data"]]
 
         async def taken() -> bool:
-            reloads = await running.count("bridge_reloads_total", result="ok")
+            reloads = await bridge.count("bridge_reloads_total", result="ok")
             return reloads >= int(workers) and [await models() for _ in range(8)] == [["m", "n"]] * 8
 
-        await until(taken)
-        assert await running.end() == 0
+        await wait_until(taken)
+        assert await bridge.end() == 0

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.raw_client import CHAT, HELLO, Running, bridge
-from tests.raw_upstream import Server, answering, upstream, whole
+from tests.raw_client import CHAT, HELLO, RunningBridge, run_bridge
+from tests.raw_upstream import UpstreamServer, responder, response, run_upstream
 from tests.upstream.formats import completion
 
 if TYPE_CHECKING:
@@ -27,19 +27,19 @@ MODELS = ["m", "wide", "renamed", "built"]
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with upstream(answering(whole(completion("hello")))) as server:
+async def server() -> AsyncIterator[UpstreamServer]:
+    async with run_upstream(responder(response(completion("hello")))) as server:
         yield server
 
 
-def running_before(server: Server) -> Any:
-    return bridge(ROUTES, {"UPSTREAM": server.url})
+def running_before(server: UpstreamServer) -> Any:
+    return run_bridge(ROUTES, {"UPSTREAM": server.url})
 
 
-async def test_the_body_reaches_the_server_as_it_is(server: Server) -> None:
+async def test_the_body_reaches_the_server_as_it_is(server: UpstreamServer) -> None:
     data = b'{ "model":"m", "messages":[{"role":"user","content":"\\u00e9"}], "x_new": {"a": [1.0, 1e5]} }'
-    async with running_before(server) as running:
-        assert (await running.ask(data)).completion().said.text == "hello"
+    async with running_before(server) as bridge:
+        assert (await bridge.request(data)).completion().choice.text == "hello"
     assert server.requests[0].data == data
     assert server.requests[0].headers["content-type"] == "application/json"
 
@@ -69,11 +69,11 @@ TYPES: dict[str, list[Any]] = {
 WRONG = [(name, value) for name, values in TYPES.items() for value in values]
 
 
-async def test_a_wrong_type_is_named(server: Server) -> None:
-    async with running_before(server) as running, running.connect() as client:
+async def test_a_wrong_type_is_named(server: UpstreamServer) -> None:
+    async with running_before(server) as bridge, bridge.connect() as client:
         for name, value in WRONG:  # all on one connection, which stays usable
             await client.send({**HELLO, name: value})
-            answer = await client.answer()
+            answer = await client.response()
             error = answer.error()
             assert (answer.status, error["param"]) == (400, name), (name, value)
             assert error["type"] == "invalid_request_error"
@@ -93,16 +93,16 @@ PLACES: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("messages", "place"), PLACES)
-async def test_a_wrong_message_is_named(messages: Any, place: str, server: Server) -> None:
-    async with running_before(server) as running:
-        answer = await running.ask({"model": "m", "messages": messages})
+async def test_a_wrong_message_is_named(messages: Any, place: str, server: UpstreamServer) -> None:
+    async with running_before(server) as bridge:
+        answer = await bridge.request({"model": "m", "messages": messages})
         assert (answer.status, answer.error()["param"]) == (400, place)
 
 
 @pytest.mark.parametrize("prompt", [1, {}, [1, "a"], [["a"]], [1.5], True])
-async def test_a_wrong_prompt_is_named(prompt: Any, server: Server) -> None:
-    async with running_before(server) as running:
-        answer = await running.ask({"model": "m", "prompt": prompt}, path="/v1/completions")
+async def test_a_wrong_prompt_is_named(prompt: Any, server: UpstreamServer) -> None:
+    async with running_before(server) as bridge:
+        answer = await bridge.request({"model": "m", "prompt": prompt}, path="/v1/completions")
         assert (answer.status, answer.error()["param"]) == (400, "prompt")
 
 
@@ -111,11 +111,11 @@ async def test_a_wrong_prompt_is_named(prompt: Any, server: Server) -> None:
     [({"messages": HELLO["messages"]}, "model"), ({"model": ""}, "model"), ({"model": None}, "model"),
      ({"model": "m"}, "messages"), ({"model": "m", "messages": None}, "messages")],
 )  # fmt: skip
-async def test_what_is_missing_is_named(body: dict[str, Any], param: str, server: Server) -> None:
-    async with running_before(server) as running:
-        answer = await running.ask(body)
+async def test_what_is_missing_is_named(body: dict[str, Any], param: str, server: UpstreamServer) -> None:
+    async with running_before(server) as bridge:
+        answer = await bridge.request(body)
         assert (answer.status, answer.error()["param"]) == (400, param)
-        legacy = await running.ask({"model": "m"}, path="/v1/completions")
+        legacy = await bridge.request({"model": "m"}, path="/v1/completions")
         assert (legacy.status, legacy.error()["param"]) == (400, "prompt")
 
 
@@ -142,9 +142,9 @@ NO_JSON = {
 
 
 @pytest.mark.parametrize("kind", NO_JSON)
-async def test_a_body_that_is_no_json_object_is_400(kind: str, server: Server) -> None:
-    async with running_before(server) as running:
-        answer = await running.ask(NO_JSON[kind])
+async def test_a_body_that_is_no_json_object_is_400(kind: str, server: UpstreamServer) -> None:
+    async with running_before(server) as bridge:
+        answer = await bridge.request(NO_JSON[kind])
         assert (answer.status, answer.error()["code"]) == (400, "invalid_json")
     assert not server.requests
 
@@ -175,93 +175,93 @@ ODD = {
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("kind", ODD)
-async def test_an_odd_body_is_answered_or_refused(kind: str, model: str, server: Server) -> None:
+async def test_an_odd_body_is_answered_or_refused(kind: str, model: str, server: UpstreamServer) -> None:
     """A 200 or a 400, whichever: never a fault of the bridge's own. What it changes it sends as JSON."""
     data = with_member(ODD[kind], model)
-    async with running_before(server) as running:
-        answer = await running.ask(data)
+    async with running_before(server) as bridge:
+        answer = await bridge.request(data)
         if answer.status == 200:
-            assert answer.completion().said.text == "hello"
+            assert answer.completion().choice.text == "hello"
             assert server.requests[0].data == data or isinstance(server.requests[0].body, dict)
         else:
             assert answer.status == 400
             answer.error()
 
 
-async def test_of_a_member_that_is_there_twice_the_last_counts(server: Server) -> None:
-    async with running_before(server) as running:
-        answer = await running.ask(with_member(b'"model":"renamed"', "nowhere"))
-        assert answer.completion().said.text == "hello"
+async def test_of_a_member_that_is_there_twice_the_last_counts(server: UpstreamServer) -> None:
+    async with running_before(server) as bridge:
+        answer = await bridge.request(with_member(b'"model":"renamed"', "nowhere"))
+        assert answer.completion().choice.text == "hello"
     assert server.requests[0].body["model"] == "other"
 
 
-async def test_a_body_over_its_limit_is_413(server: Server) -> None:
+async def test_a_body_over_its_limit_is_413(server: UpstreamServer) -> None:
     def filled(model: str, size: int) -> dict[str, Any]:
         return {"model": model, "messages": [{"role": "user", "content": "x" * size}]}
 
-    async with running_before(server) as running:
-        assert (await running.ask(filled("m", 60_000))).status == 200
-        assert (await running.ask(filled("wide", 100_000))).status == 200
+    async with running_before(server) as bridge:
+        assert (await bridge.request(filled("m", 60_000))).status == 200
+        assert (await bridge.request(filled("wide", 100_000))).status == 200
         for model, size in (("m", 70_000), ("m", 300_000), ("wide", 40_000_000)):
-            answer = await running.ask(filled(model, size))  # all of it is sent before an answer is read
+            answer = await bridge.request(filled(model, size))  # all of it is sent before an answer is read
             assert (answer.status, answer.error()["code"]) == (413, "request_too_large")
     assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("end", [b"0\r\n\r\n", b"0\r\nx-trailer: 1\r\n\r\n"])
-async def test_an_upload_in_chunks(end: bytes, server: Server) -> None:
+async def test_an_upload_in_chunks(end: bytes, server: UpstreamServer) -> None:
     data = json.dumps(HELLO).encode()
-    async with running_before(server) as running, running.connect() as client:
+    async with running_before(server) as bridge, bridge.connect() as client:
         for _ in range(2):
             await client.send(headers={"Transfer-Encoding": "chunked"})
             for number in range(0, len(data), 7):
                 piece = data[number : number + 7]
                 await client.write(b"%x\r\n%b\r\n" % (len(piece), piece))
             await client.write(end)
-            assert (await client.answer()).completion().said.text == "hello"
+            assert (await client.response()).completion().choice.text == "hello"
     assert [request.data for request in server.requests] == [data, data]
 
 
-async def too_much_in_chunks(running: Running) -> None:
-    async with running.connect() as client:
+async def too_much_in_chunks(bridge: RunningBridge) -> None:
+    async with bridge.connect() as client:
         await client.send(headers={"Transfer-Encoding": "chunked"})
         for _ in range(40):  # more than the largest of the limits
             await client.write(b"2000\r\n" + b" " * 0x2000 + b"\r\n")
-        answer = await client.answer()
+        answer = await client.response()
         assert (answer.status, answer.error()["code"]) == (413, "request_too_large")
 
 
-async def test_an_upload_in_chunks_has_the_same_limit(server: Server) -> None:
+async def test_an_upload_in_chunks_has_the_same_limit(server: UpstreamServer) -> None:
     small = ROUTES.split("  - {models: built")[0]
-    async with bridge(small, {"UPSTREAM": server.url}) as running:
-        await too_much_in_chunks(running)
+    async with run_bridge(small, {"UPSTREAM": server.url}) as bridge:
+        await too_much_in_chunks(bridge)
 
 
-async def test_what_is_packed_is_not_unpacked(server: Server) -> None:
-    async with running_before(server) as running:
+async def test_what_is_packed_is_not_unpacked(server: UpstreamServer) -> None:
+    async with running_before(server) as bridge:
         for coding in ("gzip", "deflate", "x-none"):
             packed = gzip.compress(json.dumps(HELLO).encode())
-            answer = await running.ask(packed, headers={"Content-Encoding": coding})
+            answer = await bridge.request(packed, headers={"Content-Encoding": coding})
             assert (answer.status, answer.error()["code"]) == (415, "unsupported_encoding")
-        assert (await running.ask(HELLO, headers={"Content-Encoding": "identity"})).status == 200
+        assert (await bridge.request(HELLO, headers={"Content-Encoding": "identity"})).status == 200
 
 
 @pytest.mark.parametrize("expect", ["100-continue", "100-Continue"])
-async def test_expect_is_heard(expect: str, server: Server) -> None:
+async def test_expect_is_heard(expect: str, server: UpstreamServer) -> None:
     data = json.dumps(HELLO).encode()
-    async with running_before(server) as running, running.connect() as client:
+    async with running_before(server) as bridge, bridge.connect() as client:
         await client.send(headers={"Expect": expect, "Content-Length": str(len(data))})
         assert (await client.head())[0] == 100
         await client.write(data)
-        assert (await client.answer()).completion().said.text == "hello"
+        assert (await client.response()).completion().choice.text == "hello"
         await client.send(HELLO)  # the connection is still good
-        assert (await client.answer()).status == 200
+        assert (await client.response()).status == 200
 
 
-async def test_expect_is_refused_before_the_body_is_sent(server: Server) -> None:
-    async with running_before(server) as running, running.connect() as client:
+async def test_expect_is_refused_before_the_body_is_sent(server: UpstreamServer) -> None:
+    async with running_before(server) as bridge, bridge.connect() as client:
         await client.send(headers={"Expect": "100-continue", "Content-Length": "99999999"})
-        answer = await client.answer()
+        answer = await client.response()
         assert (answer.status, answer.error()["code"]) == (413, "request_too_large")
 
 
@@ -270,31 +270,31 @@ async def test_expect_is_refused_before_the_body_is_sent(server: Server) -> None
     [b"hello\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n",
      b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n"],
 )  # fmt: skip
-async def test_noise_is_a_400(noise: bytes, server: Server) -> None:
-    async with running_before(server) as running:
-        async with running.connect() as client:
+async def test_noise_is_a_400(noise: bytes, server: UpstreamServer) -> None:
+    async with running_before(server) as bridge:
+        async with bridge.connect() as client:
             await client.write(noise)
-            answer = await client.answer()
+            answer = await client.response()
             assert (answer.status, answer.error()["code"]) == (400, "bad_request")
-            assert await client.ended()
-        assert (await running.ask(HELLO)).status == 200
+            assert await client.at_end()
+        assert (await bridge.request(HELLO)).status == 200
 
 
-async def test_half_a_request_is_nothing(server: Server) -> None:
-    async with running_before(server) as running:
-        async with running.connect() as client:
+async def test_half_a_request_is_nothing(server: UpstreamServer) -> None:
+    async with running_before(server) as bridge:
+        async with bridge.connect() as client:
             await client.write(b"POST " + CHAT.encode())
             client.writer.write_eof()
-            assert await client.ended()
-        assert (await running.ask(HELLO)).status == 200
+            assert await client.at_end()
+        assert (await bridge.request(HELLO)).status == 200
 
 
-async def test_a_chunk_size_that_is_none_is_400(server: Server) -> None:
-    async with running_before(server) as running:
-        async with running.connect() as client:
+async def test_a_chunk_size_that_is_none_is_400(server: UpstreamServer) -> None:
+    async with running_before(server) as bridge:
+        async with bridge.connect() as client:
             await client.send(headers={"Transfer-Encoding": "chunked"})
             await client.write(b"zz\r\nhello\r\n")
-            answer = await client.answer()
+            answer = await client.response()
             assert (answer.status, answer.error()["code"]) == (400, "bad_request")
-            assert await client.ended()
-        assert (await running.ask(HELLO)).status == 200
+            assert await client.at_end()
+        assert (await bridge.request(HELLO)).status == 200

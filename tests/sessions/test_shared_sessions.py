@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bridge.demo import serving
 from tests.clients.bridge_process import Bridge, running
 from tests.clients.replay_server import in_background
-from tests.raw_client import counted
+from tests.raw_client import sum_samples
 from tests.sessions.session_server import ANSWER, ROUTE, Counting
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def lost(bridge: Bridge) -> float:
     """How often a bridge could not reach its store."""
     text = Bridge(bridge.admin, bridge.admin).send("GET", "/metrics").body.decode()
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-    return counted(samples, _LOST, route="m")
+    return sum_samples(samples, _LOST, route="m")
 
 
 def test_a_conversation_goes_on_at_the_other_bridge_and_after_a_restart(

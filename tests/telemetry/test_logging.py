@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.telemetry.logging import configure, log
-from tests.raw_client import bridge
-from tests.raw_upstream import Peer, upstream, whole
-from tests.upstream.formats import DONE, completion, event, frame, is_stream, streamed
+from tests.raw_client import run_bridge
+from tests.raw_upstream import Connection, response, run_upstream
+from tests.upstream.formats import DONE, completion, event, frame, is_stream, stream_response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,15 +60,17 @@ def lines() -> Iterator[Lines]:
     logger.setLevel(before[1])
 
 
-async def talks(peer: Peer) -> None:
+async def talks(peer: Connection) -> None:
     usage = {"usage": {"prompt_tokens": 7, "completion_tokens": 5}}
     while (request := await peer.request()) is not None:
         if b"fail" in request.data:
-            await peer.send(whole({"error": {"message": f"{SECRET}: {OWN_KEY}", "code": "overloaded"}}, 503))
+            await peer.send(
+                response({"error": {"message": f"{SECRET}: {OWN_KEY}", "code": "overloaded"}}, 503)
+            )
         elif is_stream(request):
-            await peer.send(streamed(frame(SECRET), event({"choices": [], **usage}), DONE))
+            await peer.send(stream_response(frame(SECRET), event({"choices": [], **usage}), DONE))
         else:
-            await peer.send(whole({**completion(SECRET), **usage}))
+            await peer.send(response({**completion(SECRET), **usage}))
 
 
 def said(text: str, **more: Any) -> dict[str, Any]:
@@ -79,15 +81,15 @@ AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 
 
 async def test_one_line_tells_of_each_request(lines: Lines) -> None:
-    async with upstream(talks) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
+    async with run_upstream(talks) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         for number, body in enumerate((said(SECRET), said(SECRET, stream=True), said("fail"))):
-            await running.ask(body, headers={**AUTHORIZED, "X-Request-Id": f"id-{number}"})
-        await running.ask(
+            await bridge.request(body, headers={**AUTHORIZED, "X-Request-Id": f"id-{number}"})
+        await bridge.request(
             {"model": "built", "prompt": SECRET, "temperature": 1, "user": SECRET},
             path="/v1/completions",
             headers={**AUTHORIZED, "X-Request-Id": "id-3"},
         )
-        await running.until_counted(0, "bridge_requests_in_progress")
+        await bridge.wait_for_count(0, "bridge_requests_in_progress")
     first, second, third, fourth = lines.of("request")
     common = {"event": "request", "level": "info", "route": "first", "endpoint": "chat"}
     assert first.items() >= {**common, "id": "id-0", "status": 200, "stream": False}.items()
@@ -104,13 +106,13 @@ async def test_one_line_tells_of_each_request(lines: Lines) -> None:
 
 
 async def test_a_refused_request_has_its_line(lines: Lines) -> None:
-    async with bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as running:
+    async with run_bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as bridge:
         for body, headers in (
             (b"no json", AUTHORIZED),
             (said("a", model="nowhere"), AUTHORIZED),
             (said("a"), {}),
         ):
-            await running.ask(body, headers={**headers, "X-Request-Id": "an-id"})
+            await bridge.request(body, headers={**headers, "X-Request-Id": "an-id"})
     told = lines.of("refused")
     assert [(line["status"], line["error"]) for line in told] == [
         (400, "invalid_json"),
@@ -122,21 +124,21 @@ async def test_a_refused_request_has_its_line(lines: Lines) -> None:
 
 
 async def test_a_client_that_leaves_has_its_line(lines: Lines) -> None:
-    async def quiet(peer: Peer) -> None:
+    async def quiet(peer: Connection) -> None:
         await peer.request()
-        await peer.stay()
+        await peer.wait_closed()
 
-    async with upstream(quiet) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
-        async with running.connect() as client:
+    async with run_upstream(quiet) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+        async with bridge.connect() as client:
             await client.send(said("a"), headers=AUTHORIZED)
-            await server.until(lambda server: len(server.requests) == 1)
-        await running.until_counted(1, "bridge_client_disconnects_total")
+            await server.wait_until(lambda server: len(server.requests) == 1)
+        await bridge.wait_for_count(1, "bridge_client_disconnects_total")
     (line,) = lines.of("request")
     assert line.items() >= {"status": 499, "error": "client_disconnect", "level": "info"}.items()
 
 
 async def test_no_line_holds_content_or_a_key(lines: Lines) -> None:
-    async with upstream(talks) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
+    async with run_upstream(talks) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         for model in ("m", "built"):
             for more in (
                 {},
@@ -144,12 +146,12 @@ async def test_no_line_holds_content_or_a_key(lines: Lines) -> None:
                 {"messages": said("fail " + SECRET)["messages"]},
                 {"n": SECRET},
             ):
-                await running.ask(said(SECRET, model=model) | more, headers=AUTHORIZED)
-        await running.ask(SECRET.encode(), headers=AUTHORIZED)
-        await running.ask(said(SECRET), headers={"Authorization": f"Bearer {SECRET}"})
-        await running.ask(said(SECRET, model=SECRET), headers=AUTHORIZED)
-    async with bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as running:
-        await running.ask(said(SECRET), headers=AUTHORIZED)
+                await bridge.request(said(SECRET, model=model) | more, headers=AUTHORIZED)
+        await bridge.request(SECRET.encode(), headers=AUTHORIZED)
+        await bridge.request(said(SECRET), headers={"Authorization": f"Bearer {SECRET}"})
+        await bridge.request(said(SECRET, model=SECRET), headers=AUTHORIZED)
+    async with run_bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as bridge:
+        await bridge.request(said(SECRET), headers=AUTHORIZED)
     text = lines.stream.getvalue()
     assert len(lines.all) >= 12
     for word in (SECRET, KEY, OWN_KEY):

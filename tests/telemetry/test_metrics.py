@@ -7,9 +7,9 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.raw_client import HELLO, bridge, counted, until
-from tests.raw_upstream import Peer, answering, upstream, whole
-from tests.upstream.formats import DONE, completion, event, frame, is_stream, streamed
+from tests.raw_client import HELLO, run_bridge, sum_samples, wait_until
+from tests.raw_upstream import Connection, responder, response, run_upstream
+from tests.upstream.formats import DONE, completion, event, frame, is_stream, stream_response
 
 ROUTES = """
 server: {drain: 5s}
@@ -39,16 +39,16 @@ GEN_AI = {"gen_ai_operation_name", "gen_ai_request_model", "error_type", "route"
 USAGE = {"usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}}
 
 
-async def counting(peer: Peer) -> None:
+async def counting(peer: Connection) -> None:
     """Answers as it is asked to, with token counts; fails for who says so."""
     while (request := await peer.request()) is not None:
         if b"fail" in request.data:
-            await peer.send(whole({"error": "no"}, 503))
+            await peer.send(response({"error": "no"}, 503))
         elif is_stream(request):
             usage = event({"choices": [], **USAGE})
-            await peer.send(streamed(frame("hel"), frame("lo"), usage, DONE))
+            await peer.send(stream_response(frame("hel"), frame("lo"), usage, DONE))
         else:
-            await peer.send(whole({**completion("hello"), **USAGE}))
+            await peer.send(response({**completion("hello"), **USAGE}))
 
 
 def said(text: str, **more: Any) -> dict[str, Any]:
@@ -56,8 +56,8 @@ def said(text: str, **more: Any) -> dict[str, Any]:
 
 
 async def test_every_name_is_there_from_the_start() -> None:
-    async with bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as running:
-        answer = await running.see("/metrics")
+    async with run_bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as bridge:
+        answer = await bridge.get_admin("/metrics")
         assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
         families = {family.name: family for family in text_string_to_metric_families(answer.body.decode())}
         assert {name: families[name].type for name in NAMES if name in families} == NAMES
@@ -65,16 +65,16 @@ async def test_every_name_is_there_from_the_start() -> None:
 
 
 async def test_a_known_series_of_requests() -> None:
-    async with upstream(counting) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
+    async with run_upstream(counting) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         for body in (said("a"), said("b"), said("c", stream=True), said("fail"), said("fail", stream=True)):
-            await running.ask(body)
-        await running.ask({"model": "m", "prompt": "a"}, path="/v1/completions")
-        await running.ask(said("d", model="glob-7", temperature=1, x_secret=2, x_other=3))
-        await running.until_counted(0, "bridge_requests_in_progress")
-        samples = await running.samples()
+            await bridge.request(body)
+        await bridge.request({"model": "m", "prompt": "a"}, path="/v1/completions")
+        await bridge.request(said("d", model="glob-7", temperature=1, x_secret=2, x_other=3))
+        await bridge.wait_for_count(0, "bridge_requests_in_progress")
+        samples = await bridge.samples()
 
     def count(name: str, **labels: str) -> float:
-        return counted(samples, name, **labels)
+        return sum_samples(samples, name, **labels)
 
     assert count("bridge_requests_total") == 7
     assert count("bridge_requests_total", route="exact", endpoint="chat", code="200") == 3
@@ -111,22 +111,22 @@ async def test_a_known_series_of_requests() -> None:
 
 
 async def test_no_label_comes_from_a_client() -> None:
-    async with upstream(counting) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
+    async with run_upstream(counting) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         for number in range(20):
             word = f"word{number}"
-            await running.ask(said("a", model=word))
-            await running.ask(said("a", model=f"glob-{word}", **{word: 1, f"x{word}": 2}))
-            await running.ask(path=f"/v1/{word}", method="PROPFIND")
-            await running.ask({word: 1}, headers={"X-Request-Id": word, "User-Agent": word, "Host": word})
-            await running.ask(method="GET", path=f"/v1/models/{word}")
-        exposition = (await running.see("/metrics")).body
-        samples = await running.samples()
+            await bridge.request(said("a", model=word))
+            await bridge.request(said("a", model=f"glob-{word}", **{word: 1, f"x{word}": 2}))
+            await bridge.request(path=f"/v1/{word}", method="PROPFIND")
+            await bridge.request({word: 1}, headers={"X-Request-Id": word, "User-Agent": word, "Host": word})
+            await bridge.request(method="GET", path=f"/v1/models/{word}")
+        exposition = (await bridge.get_admin("/metrics")).body
+        samples = await bridge.samples()
     assert b"word" not in exposition
-    assert counted(samples, "bridge_requests_total") == 100
-    assert counted(samples, "bridge_requests_total", route="", endpoint="", code="404") == 40
-    assert counted(samples, "bridge_requests_total", route="", endpoint="chat", code="404") == 20
-    assert counted(samples, "bridge_requests_total", route="", endpoint="chat", code="400") == 20
-    assert counted(samples, "bridge_dropped_parameters_total", parameter="other") == 40
+    assert sum_samples(samples, "bridge_requests_total") == 100
+    assert sum_samples(samples, "bridge_requests_total", route="", endpoint="", code="404") == 40
+    assert sum_samples(samples, "bridge_requests_total", route="", endpoint="chat", code="404") == 20
+    assert sum_samples(samples, "bridge_requests_total", route="", endpoint="chat", code="400") == 20
+    assert sum_samples(samples, "bridge_dropped_parameters_total", parameter="other") == 40
     models = {sample.labels.get("gen_ai_request_model") for sample in samples} - {None}
     assert models == {"glob-*"}
 
@@ -134,74 +134,77 @@ async def test_no_label_comes_from_a_client() -> None:
 async def test_what_is_in_progress_is_counted() -> None:
     go_on = asyncio.Event()
 
-    async def waits(peer: Peer) -> None:
+    async def waits(peer: Connection) -> None:
         while await peer.request():
             await go_on.wait()
-            await peer.send(whole(completion("hello")))
+            await peer.send(response(completion("hello")))
 
-    async with upstream(waits) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
-        asked = [asyncio.ensure_future(running.ask(HELLO)) for _ in range(3)]
-        await server.until(lambda server: len(server.requests) == 3)
-        assert await running.count("bridge_requests_in_progress", route="exact") == 3
-        assert await running.count("bridge_requests_total") == 0
+    async with run_upstream(waits) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+        asked = [asyncio.ensure_future(bridge.request(HELLO)) for _ in range(3)]
+        await server.wait_until(lambda server: len(server.requests) == 3)
+        assert await bridge.count("bridge_requests_in_progress", route="exact") == 3
+        assert await bridge.count("bridge_requests_total") == 0
         go_on.set()
         assert [answer.status for answer in await asyncio.gather(*asked)] == [200] * 3
-        await running.until_counted(0, "bridge_requests_in_progress", route="exact")
-        assert await running.count("bridge_requests_total") == 3
+        await bridge.wait_for_count(0, "bridge_requests_in_progress", route="exact")
+        assert await bridge.count("bridge_requests_total") == 3
 
 
 async def test_a_refused_request_is_counted_without_a_route() -> None:
-    async with bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as running:
+    async with run_bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as bridge:
         for body, method in (({}, "POST"), (None, "GET"), (b"noise", "POST")):
-            await running.ask(body, method=method)
-        samples = await running.samples()
-    assert counted(samples, "bridge_requests_total", route="", endpoint="chat", code="400") == 2
-    assert counted(samples, "bridge_requests_total", route="", endpoint="chat", code="405") == 1
-    assert counted(samples, "gen_ai_server_request_duration_seconds_count") == 0
+            await bridge.request(body, method=method)
+        samples = await bridge.samples()
+    assert sum_samples(samples, "bridge_requests_total", route="", endpoint="chat", code="400") == 2
+    assert sum_samples(samples, "bridge_requests_total", route="", endpoint="chat", code="405") == 1
+    assert sum_samples(samples, "gen_ai_server_request_duration_seconds_count") == 0
 
 
 async def test_health() -> None:
-    async with bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as running:
+    async with run_bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as bridge:
         for path, body in (("/healthz", b"ok\n"), ("/readyz", b"ready: 2 routes\n")):
-            answer = await running.see(path)
+            answer = await bridge.get_admin(path)
             assert (answer.status, answer.body) == (200, body)
-        assert (await running.see("/nowhere")).status == 404
+        assert (await bridge.get_admin("/nowhere")).status == 404
 
 
 async def test_while_it_drains_it_is_alive_but_not_ready() -> None:
     go_on = asyncio.Event()
 
-    async def waits(peer: Peer) -> None:
+    async def waits(peer: Connection) -> None:
         await peer.request()
         await go_on.wait()
-        await peer.send(whole(completion("hello")))
+        await peer.send(response(completion("hello")))
 
-    async with upstream(waits) as server:
-        block = bridge(ROUTES, {"UPSTREAM": server.url})
-        running = await block.__aenter__()
-        asked = asyncio.ensure_future(running.ask(HELLO))
-        await server.until(lambda server: len(server.requests) == 1)
+    async with run_upstream(waits) as server:
+        block = run_bridge(ROUTES, {"UPSTREAM": server.url})
+        bridge = await block.__aenter__()
+        asked = asyncio.ensure_future(bridge.request(HELLO))
+        await server.wait_until(lambda server: len(server.requests) == 1)
 
         async def draining() -> bool:
-            return (await running.see("/readyz")).status != 200
+            return (await bridge.get_admin("/readyz")).status != 200
 
         async def look() -> None:
-            await until(draining)
-            answer = await running.see("/readyz")
+            await wait_until(draining)
+            answer = await bridge.get_admin("/readyz")
             assert (answer.status, answer.body) == (503, b"draining\n")
-            assert (await running.see("/healthz")).status == 200
-            assert await running.count("bridge_requests_in_progress") == 1
+            assert (await bridge.get_admin("/healthz")).status == 200
+            assert await bridge.count("bridge_requests_in_progress") == 1
             go_on.set()
 
         looking = asyncio.ensure_future(look())
         await block.__aexit__(None, None, None)
         await looking
-        assert (await asked).completion().said.text == "hello"
+        assert (await asked).completion().choice.text == "hello"
 
 
 async def test_without_requests_nothing_is_counted() -> None:
-    async with upstream(answering(b"")) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
-        assert await running.count("bridge_requests_total") == 0
+    async with (
+        run_upstream(responder(b"")) as server,
+        run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
+    ):
+        assert await bridge.count("bridge_requests_total") == 0
         for path in ("/v1/models", "/v1/models/m"):
-            assert (await running.ask(method="GET", path=path)).status == 200
-        assert await running.count("bridge_requests_in_progress") == 0
+            assert (await bridge.request(method="GET", path=path)).status == 200
+        assert await bridge.count("bridge_requests_in_progress") == 0

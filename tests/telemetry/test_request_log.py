@@ -14,7 +14,7 @@ from bridge.openai.endpoints import CHAT
 from bridge.telemetry.logging import configure
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.request_log import RequestLog
-from tests.raw_client import until
+from tests.raw_client import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,14 +72,14 @@ async def test_it_is_told_a_moment_later_by_itself() -> None:
     async def told() -> bool:
         return telling.lines == ["one", "two"]
 
-    await until(told)
+    await wait_until(told)
     assert await telling.counts('bridge_requests_in_progress{route="route"} 1.0')
     account.release()
 
     async def none_left() -> bool:
         return await telling.counts('bridge_requests_in_progress{route="route"} 0.0')
 
-    await until(none_left)
+    await wait_until(none_left)
 
 
 async def test_many_are_told_when_they_are_there() -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.exchange.single_exchange import request, sent
-from tests.tool_formats.tool_requests import PICK, PNG, REMOTE, TALK, asked, call, result, said
+from tests.exchange.single_exchange import request, request_body
+from tests.tool_formats.tool_requests import PICK, PNG, REMOTE, TALK, call, result, sent_body, sent_messages
 
 
 def test_a_conversation_for_ollama() -> None:
-    assert said("ollama", *TALK) == [
+    assert sent_messages("ollama", *TALK) == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Pick\ntwo."},
         {
@@ -29,8 +29,8 @@ def test_a_conversation_for_ollama() -> None:
 
 
 def test_a_conversation_for_anthropic() -> None:
-    assert asked("anthropic", messages=TALK)["system"] == "Be brief."
-    assert said("anthropic", *TALK) == [
+    assert sent_body("anthropic", messages=TALK)["system"] == "Be brief."
+    assert sent_messages("anthropic", *TALK) == [
         {"role": "user", "content": "Pick\ntwo."},
         {
             "role": "assistant",
@@ -52,8 +52,8 @@ def test_a_conversation_for_anthropic() -> None:
 
 
 def test_a_conversation_for_gemini() -> None:
-    assert asked("gemini", messages=TALK)["systemInstruction"] == {"parts": [{"text": "Be brief."}]}
-    assert said("gemini", *TALK) == [
+    assert sent_body("gemini", messages=TALK)["systemInstruction"] == {"parts": [{"text": "Be brief."}]}
+    assert sent_messages("gemini", *TALK) == [
         {"role": "user", "parts": [{"text": "Pick\ntwo."}]},
         {
             "role": "model",
@@ -75,8 +75,8 @@ def test_a_conversation_for_gemini() -> None:
 
 
 def test_a_conversation_for_bedrock() -> None:
-    assert asked("bedrock", messages=TALK)["system"] == [{"text": "Be brief."}]
-    assert said("bedrock", *TALK) == [
+    assert sent_body("bedrock", messages=TALK)["system"] == [{"text": "Be brief."}]
+    assert sent_messages("bedrock", *TALK) == [
         {"role": "user", "content": [{"text": "Pick\ntwo."}]},
         {
             "role": "assistant",
@@ -101,7 +101,7 @@ def test_a_conversation_for_cohere() -> None:
     def document(known: str, data: Any) -> Any:
         return result(known, [{"type": "document", "document": {"data": data}}])
 
-    assert said("cohere", *TALK) == [
+    assert sent_messages("cohere", *TALK) == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Pick\ntwo."},
         {
@@ -118,12 +118,12 @@ def test_a_conversation_for_cohere() -> None:
 def test_raw_stays_the_clients() -> None:
     rules = "tools: gemini\nrequest: {body: {ours: $.messages, theirs: $.raw}}\nresponse: $.t"
     body = request(messages=TALK, tools=[PICK])
-    assert sent(rules, body)["theirs"] == body
+    assert request_body(rules, body)["theirs"] == body
 
 
 def test_the_prompt_is_of_the_clients_own_messages() -> None:
     rules = "tools: gemini\nrequest: {body: {p: $.prompt, m: $.messages, l: $.last}}\nresponse: $.t"
-    body = sent(rules, request())
+    body = request_body(rules, request())
     assert (body["p"], body["l"]) == ("hi", "hi")
     assert body["m"] == [{"role": "user", "parts": [{"text": "hi"}]}]
 
@@ -131,30 +131,30 @@ def test_the_prompt_is_of_the_clients_own_messages() -> None:
 def test_neighbours_of_one_role_are_one_message_where_roles_alternate() -> None:
     one, two = {"role": "user", "content": "one"}, {"role": "user", "content": "two"}
     between = {"role": "system", "content": "Be brief."}
-    assert said("anthropic", one, between, two) == [
+    assert sent_messages("anthropic", one, between, two) == [
         {"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}
     ]
-    assert said("bedrock", one, between, two) == [
+    assert sent_messages("bedrock", one, between, two) == [
         {"role": "user", "content": [{"text": "one"}, {"text": "two"}]}
     ]
-    assert said("gemini", one, between, two) == [
+    assert sent_messages("gemini", one, between, two) == [
         {"role": "user", "parts": [{"text": "one"}, {"text": "two"}]}
     ]
-    assert said("ollama", one, two) == [one, two]
+    assert sent_messages("ollama", one, two) == [one, two]
 
 
 def test_a_message_without_content() -> None:
     nothing = {"role": "assistant", "content": None, "tool_calls": [call("c1")]}
-    assert said("anthropic", nothing)[0]["content"] == [
+    assert sent_messages("anthropic", nothing)[0]["content"] == [
         {"type": "tool_use", "id": "c1", "name": "pick", "input": {"n": 1}}
     ]
-    assert [*said("gemini", nothing)[0]["parts"][0]] == ["functionCall"]
-    assert said("ollama", nothing)[0]["content"] == ""
-    assert "tool_plan" not in said("cohere", nothing)[0]
+    assert [*sent_messages("gemini", nothing)[0]["parts"][0]] == ["functionCall"]
+    assert sent_messages("ollama", nothing)[0]["content"] == ""
+    assert "tool_plan" not in sent_messages("cohere", nothing)[0]
     empty = {"role": "user", "content": ""}
-    assert said("anthropic", empty) == [{"role": "user", "content": ""}]
-    assert said("gemini", empty) == [{"role": "user", "parts": [{"text": ""}]}]
-    assert said("bedrock", empty) == [{"role": "user", "content": [{"text": ""}]}]
+    assert sent_messages("anthropic", empty) == [{"role": "user", "content": ""}]
+    assert sent_messages("gemini", empty) == [{"role": "user", "parts": [{"text": ""}]}]
+    assert sent_messages("bedrock", empty) == [{"role": "user", "content": [{"text": ""}]}]
 
 
 LOOK = {"role": "user", "content": [{"type": "text", "text": "what?"}, PNG]}
@@ -181,28 +181,30 @@ LOOK = {"role": "user", "content": [{"type": "text", "text": "what?"}, PNG]}
     ],
 )  # fmt: skip
 def test_images(name: str, message: Any) -> None:
-    assert said(name, LOOK) == [message]
+    assert sent_messages(name, LOOK) == [message]
 
 
 def test_images_that_are_to_be_fetched() -> None:
     look = {"role": "user", "content": [REMOTE]}
     source = {"type": "url", "url": "https://example.org/a.png"}
-    assert said("anthropic", look)[0]["content"] == [{"type": "image", "source": source}]
-    assert said("cohere", look)[0]["content"] == [{"type": "image_url", "image_url": REMOTE["image_url"]}]
+    assert sent_messages("anthropic", look)[0]["content"] == [{"type": "image", "source": source}]
+    assert sent_messages("cohere", look)[0]["content"] == [
+        {"type": "image_url", "image_url": REMOTE["image_url"]}
+    ]
 
 
 def test_images_in_a_result() -> None:
     talk = [{"role": "assistant", "tool_calls": [call("c1")]}, result("c1", [PNG])]
-    [block] = said("anthropic", *talk)[1]["content"]
+    [block] = sent_messages("anthropic", *talk)[1]["content"]
     assert block["content"][0]["source"]["data"] == "aGk="
-    [block] = said("bedrock", *talk)[1]["content"]
+    [block] = sent_messages("bedrock", *talk)[1]["content"]
     assert block["toolResult"]["content"] == [{"image": {"format": "png", "source": {"bytes": "aGk="}}}]
-    assert said("ollama", *talk)[1]["images"] == ["aGk="]
+    assert sent_messages("ollama", *talk)[1]["images"] == ["aGk="]
 
 
 def test_geminis_signature_of_a_thought_comes_back_to_it() -> None:
     signed = {**call("c1"), "extra_content": {"google": {"thought_signature": "sig=="}}}
-    [message] = said("gemini", {"role": "assistant", "tool_calls": [signed]})
+    [message] = sent_messages("gemini", {"role": "assistant", "tool_calls": [signed]})
     assert message["parts"] == [
         {"functionCall": {"name": "pick", "args": {"n": 1}}, "thoughtSignature": "sig=="}
     ]

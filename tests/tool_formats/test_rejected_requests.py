@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.errors import ConfigError, RequestError
-from tests.exchange.single_exchange import ask, made, request, route
+from tests.exchange.single_exchange import new_exchange, request, request_bodies, route
 from tests.tool_formats.sample_responses import SERVERS
 from tests.tool_formats.tool_requests import NAMED, PICK, PNG, call, result
 
@@ -17,7 +17,7 @@ from tests.tool_formats.tool_requests import NAMED, PICK, PNG, call, result
 def refused(name: str, **members: Any) -> RequestError:
     """The refusal of a request."""
     with pytest.raises(RequestError) as raised:
-        ask(SERVERS[name].rules, request(**members))
+        new_exchange(SERVERS[name].rules, request(**members))
     assert raised.value.status == 400
     return raised.value
 
@@ -52,7 +52,7 @@ def test_a_result_whose_tool_gemini_cannot_be_told() -> None:
     error = refused("gemini", messages=talk)
     assert error.param == "messages[1].tool_call_id"
     named = {**result("lost", "red"), "name": "pick"}
-    ask(SERVERS["gemini"].rules, request(messages=[named]))
+    new_exchange(SERVERS["gemini"].rules, request(messages=[named]))
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -157,7 +157,9 @@ MESSAGE = st.fixed_dictionaries(
 )
 def test_any_request_is_refused_or_sent(name: str, messages: Any, tools: Any, choice: Any) -> None:
     try:
-        [body] = made(ask(SERVERS[name].rules, request(messages=messages, tools=tools, tool_choice=choice)))
+        [body] = request_bodies(
+            new_exchange(SERVERS[name].rules, request(messages=messages, tools=tools, tool_choice=choice))
+        )
     except RequestError as error:
         assert (error.status, bool(error.param)) == (400, True)  # noqa: PT017
     else:

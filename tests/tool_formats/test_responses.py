@@ -14,14 +14,14 @@ from bridge.exchange.dry_run import simulate
 from bridge.openai.tool_calls import ToolCallAssembler
 from bridge.tool_formats import TOOL_FORMATS
 from tests.exchange.single_exchange import (
-    ask,
-    completed,
-    lines,
-    one_by_one,
+    bytewise,
+    ndjson,
+    new_exchange,
     pieces_of,
     request,
+    run_completion,
+    run_stream,
     sse,
-    streamed,
 )
 from tests.tool_formats.sample_responses import SERVERS, event_stream
 
@@ -49,8 +49,8 @@ END = {"type": "message_stop"}
 def _called(*events: Any) -> list[tuple[str, str]]:
     """Names and arguments of the calls in a stream of Anthropic's, however it is cut."""
     rules, frames = SERVERS["anthropic"].rules, sse(*events)
-    said = streamed(rules, frames).said
-    assert streamed(rules, one_by_one(frames)).said == said
+    said = run_stream(rules, frames).choice
+    assert run_stream(rules, bytewise(frames)).choice == said
     assert said.finish_reason == "tool_calls"
     return [(call["name"], call["arguments"]) for call in said.tool_calls]
 
@@ -104,7 +104,7 @@ def test_calls_under_one_id_get_their_own() -> None:
     calls = [{"id": "same", "function": {"name": "pick", "arguments": {"n": n}}} for n in range(2)]
     rules = SERVERS["ollama"].rules
     line = {"message": {"content": "", "tool_calls": calls}, "done": True}
-    for said in (completed(rules, line).said, streamed(rules, lines(line)).said):
+    for said in (run_completion(rules, line).choice, run_stream(rules, ndjson(line)).choice):
         assert [call["arguments"] for call in said.tool_calls] == ['{"n":0}', '{"n":1}']
         assert len({call["id"] for call in said.tool_calls}) == 2
 
@@ -112,7 +112,7 @@ def test_calls_under_one_id_get_their_own() -> None:
 def test_newer_ollamas_give_ids_and_places() -> None:
     function = {"index": 0, "name": "pick", "arguments": {"n": 1}}
     line = {"message": {"content": "", "tool_calls": [{"id": "c7", "function": function}]}, "done": True}
-    [call] = completed(SERVERS["ollama"].rules, line).said.tool_calls
+    [call] = run_completion(SERVERS["ollama"].rules, line).choice.tool_calls
     assert call == {"id": "c7", "name": "pick", "arguments": '{"n":1}'}
 
 
@@ -122,10 +122,10 @@ def test_gemini_may_leave_out_args_and_give_ids() -> None:
         {"functionCall": {"id": "g1", "name": "pick", "args": {"n": 1}}, "thoughtSignature": "sig=="},
     ]
     answer = {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}
-    whole = completed(SERVERS["gemini"].rules, answer).said.tool_calls
+    whole = run_completion(SERVERS["gemini"].rules, answer).choice.tool_calls
     assert [call["arguments"] for call in whole] == ["{}", '{"n":1}']
     assert whole[1]["id"] == "g1"
-    body = json.loads(simulate(ask(SERVERS["gemini"].rules), pieces_of(answer)))
+    body = json.loads(simulate(new_exchange(SERVERS["gemini"].rules), pieces_of(answer)))
     one, two = body["choices"][0]["message"]["tool_calls"]
     assert two["extra_content"] == {"google": {"thought_signature": "sig=="}}
     assert "extra_content" not in one
@@ -137,7 +137,7 @@ def test_each_of_several_answers_has_its_own_calls() -> None:
         return {"index": index, "content": {"parts": [call]}, "finishReason": "STOP"}
 
     answer = {"candidates": [candidate(0), candidate(1)]}
-    choices = completed(SERVERS["gemini"].rules, answer, request(n=2)).choices
+    choices = run_completion(SERVERS["gemini"].rules, answer, request(n=2)).choices
     assert [choice.tool_calls[0]["arguments"] for choice in choices.values()] == ['{"n":0}', '{"n":1}']
     assert len({choice.tool_calls[0]["id"] for choice in choices.values()}) == 2
 
@@ -146,22 +146,22 @@ def test_a_slot_of_the_rule_counts_before_the_format() -> None:
     base = "tools: ollama\nrequest: {body: {m: $.messages}}\n"
     own = [{"id": "c", "function": {"name": "own", "arguments": "{}"}}]
     answer = {"t": "x", "own": own, "message": {"tool_calls": [{"function": {"name": "theirs"}}]}}
-    assert completed(base + "response: $.t", answer).said.tool_calls[0]["name"] == "theirs"
-    assert completed(base + "response: {text: $.t, tool_calls: $.own}", answer).said.tool_calls == [
+    assert run_completion(base + "response: $.t", answer).choice.tool_calls[0]["name"] == "theirs"
+    assert run_completion(base + "response: {text: $.t, tool_calls: $.own}", answer).choice.tool_calls == [
         {"id": "c", "name": "own", "arguments": "{}"}
     ]
-    assert completed(base + "response: {text: $.t, tool_calls: null}", answer).said.tool_calls == []
+    assert run_completion(base + "response: {text: $.t, tool_calls: null}", answer).choice.tool_calls == []
     inherited = "response: {text: $.t, tool_calls: null}\nstream: {framing: ndjson}"
-    assert streamed(base + inherited, lines(answer)).said.tool_calls == []
+    assert run_stream(base + inherited, ndjson(answer)).choice.tool_calls == []
     off = "response: $.t\nstream: {framing: ndjson, tool_calls: null}"
-    assert streamed(base + off, lines(answer)).said.tool_calls == []
+    assert run_stream(base + off, ndjson(answer)).choice.tool_calls == []
 
 
 def test_a_stream_that_breaks_off_in_a_call_is_an_error() -> None:
     rules = SERVERS["anthropic"].rules
-    stream = streamed(rules, sse(_begin(0, "pick"), _input(0, '{"n":')))
+    stream = run_stream(rules, sse(_begin(0, "pick"), _input(0, '{"n":')))
     assert stream.error is not None
-    assert stream.said.tool_calls[0]["arguments"] == '{"n":'
+    assert stream.choice.tool_calls[0]["arguments"] == '{"n":'
 
 
 def test_bedrocks_ends_of_texts_are_nothing() -> None:
@@ -171,7 +171,7 @@ def test_bedrocks_ends_of_texts_are_nothing() -> None:
         event_stream("contentBlockStop", {"contentBlockIndex": 0}),
         event_stream("messageStop", {"stopReason": "end_turn"}),
     ]
-    said = streamed(rules, frames).said
+    said = run_stream(rules, frames).choice
     assert (said.text, said.tool_calls, said.finish_reason) == ("x", [], "stop")
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.exchange.single_exchange import completed, one_by_one, streamed
+from tests.exchange.single_exchange import bytewise, run_completion, run_stream
 from tests.tool_formats.sample_responses import SERVERS, Called
 
 if TYPE_CHECKING:
-    from tests.strict_client import Said
+    from tests.strict_client import Choice
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
@@ -39,7 +39,7 @@ def _cut(sizes: list[int], text: str) -> list[str]:
     return pieces
 
 
-def _made(said: Said) -> list[tuple[str, Any]]:
+def _made(said: Choice) -> list[tuple[str, Any]]:
     return [(call["name"], json.loads(call["arguments"])) for call in said.tool_calls]
 
 
@@ -47,10 +47,10 @@ def _made(said: Said) -> list[tuple[str, Any]]:
 @given(text=st.text("ab é", max_size=5), calls=_calls(), sizes=st.lists(st.integers(0, 6), max_size=5))
 def test_streamed_and_whole_say_the_same(name: str, text: str, calls: list[Called], sizes: list[int]) -> None:
     server = SERVERS[name]
-    whole = completed(server.rules, server.whole(text, calls)).said
+    whole = run_completion(server.rules, server.whole(text, calls)).choice
     stream = server.streamed(text, calls, lambda arguments: _cut(sizes, arguments))
-    said = streamed(server.rules, stream).said
-    assert streamed(server.rules, one_by_one(stream)).said == said
+    said = run_stream(server.rules, stream).choice
+    assert run_stream(server.rules, bytewise(stream)).choice == said
     assert _made(whole) == _made(said) == [(call.name, call.arguments) for call in calls]
     assert (whole.text, whole.finish_reason) == (said.text, said.finish_reason) == (text, "tool_calls")
     ids = [call["id"] for call in said.tool_calls]
@@ -61,7 +61,7 @@ def test_streamed_and_whole_say_the_same(name: str, text: str, calls: list[Calle
 @pytest.mark.parametrize("name", SERVERS)
 def test_text_alone_is_no_call(name: str) -> None:
     server = SERVERS[name]
-    whole = completed(server.rules, server.whole("Teal.", [])).said
-    said = streamed(server.rules, server.streamed("Teal.", [], lambda text: [text])).said
+    whole = run_completion(server.rules, server.whole("Teal.", [])).choice
+    said = run_stream(server.rules, server.streamed("Teal.", [], lambda text: [text])).choice
     for one in (whole, said):
         assert (one.text, one.tool_calls, one.finish_reason) == ("Teal.", [], "stop")

@@ -6,39 +6,39 @@ from typing import Any
 
 import pytest
 
-from tests.exchange.single_exchange import ask, request
+from tests.exchange.single_exchange import new_exchange, request
 from tests.tool_formats.sample_responses import SERVERS
-from tests.tool_formats.tool_requests import EMPTY, NAMED, NUMBER, PICK, STIR, TOLD, asked
+from tests.tool_formats.tool_requests import EMPTY, NAMED, NUMBER, PICK, PICK_FUNCTION, STIR, sent_body
 
 
 @pytest.mark.parametrize(
     ("name", "tools"),
     [
         ("ollama", [
-            {"type": "function", "function": {**TOLD, "parameters": NUMBER}},
+            {"type": "function", "function": {**PICK_FUNCTION, "parameters": NUMBER}},
             {"type": "function", "function": {"name": "stir", "parameters": EMPTY}},
         ]),
-        ("anthropic", [{**TOLD, "input_schema": NUMBER}, {"name": "stir", "input_schema": EMPTY}]),
-        ("gemini", [{"functionDeclarations": [{**TOLD, "parameters": NUMBER}, {"name": "stir"}]}]),
+        ("anthropic", [{**PICK_FUNCTION, "input_schema": NUMBER}, {"name": "stir", "input_schema": EMPTY}]),
+        ("gemini", [{"functionDeclarations": [{**PICK_FUNCTION, "parameters": NUMBER}, {"name": "stir"}]}]),
         ("bedrock", {"tools": [
-            {"toolSpec": {**TOLD, "inputSchema": {"json": NUMBER}}},
+            {"toolSpec": {**PICK_FUNCTION, "inputSchema": {"json": NUMBER}}},
             {"toolSpec": {"name": "stir", "inputSchema": {"json": EMPTY}}},
         ]}),
         ("cohere", [
-            {"type": "function", "function": {**TOLD, "parameters": NUMBER}},
+            {"type": "function", "function": {**PICK_FUNCTION, "parameters": NUMBER}},
             {"type": "function", "function": {"name": "stir", "parameters": EMPTY}},
         ]),
     ],
 )  # fmt: skip
 def test_tools(name: str, tools: Any) -> None:
-    body = asked(name, tools=[PICK, STIR])
+    body = sent_body(name, tools=[PICK, STIR])
     assert body["toolConfig" if name == "bedrock" else "tools"] == tools
 
 
 def test_geminis_parameters_may_be_a_reference() -> None:
     parameters = {"$ref": "#/$defs/Pick", "$defs": {"Pick": NUMBER}}
     tool = {"type": "function", "function": {"name": "pick", "parameters": parameters}}
-    [toolbox] = asked("gemini", tools=[tool])["tools"]
+    [toolbox] = sent_body("gemini", tools=[tool])["tools"]
     assert toolbox == {"functionDeclarations": [{"name": "pick", "parameters": NUMBER}]}
 
 
@@ -75,7 +75,7 @@ NOTHING = "nothing"
     ],
 )
 def test_choices(name: str, choice: Any, told: Any, offered: int) -> None:
-    body = asked(name, tools=[PICK, STIR], tool_choice=choice)
+    body = sent_body(name, tools=[PICK, STIR], tool_choice=choice)
     tools = body.get("tools", [])
     match name:
         case "gemini":
@@ -99,14 +99,14 @@ def test_choices(name: str, choice: Any, told: Any, offered: int) -> None:
 )
 def test_one_call_at_a_time_is_part_of_anthropics_choice(choice: Any, told: Any) -> None:
     members: dict[str, Any] = {"tools": [PICK], "tool_choice": choice}
-    assert asked("anthropic", **members, parallel_tool_calls=False)["tool_choice"] == told
-    several = asked("anthropic", **members, parallel_tool_calls=True).get("tool_choice", {})
+    assert sent_body("anthropic", **members, parallel_tool_calls=False)["tool_choice"] == told
+    several = sent_body("anthropic", **members, parallel_tool_calls=True).get("tool_choice", {})
     assert "disable_parallel_tool_use" not in several
 
 
 def test_what_a_format_cannot_say_is_named_as_dropped() -> None:
     body = request(tools=[PICK], tool_choice="auto", parallel_tool_calls=False)
-    dropped = {name: ask(server.rules, body).dropped for name, server in SERVERS.items()}
+    dropped = {name: new_exchange(server.rules, body).dropped for name, server in SERVERS.items()}
     assert dropped == {
         "ollama": ("tool_choice", "parallel_tool_calls"),
         "anthropic": (),
@@ -115,10 +115,10 @@ def test_what_a_format_cannot_say_is_named_as_dropped() -> None:
         "cohere": ("parallel_tool_calls",),
     }
     toolless = "tools: anthropic\nrequest: {body: {messages: $.turns}}\nresponse: $.t"
-    assert ask(toolless, body).dropped == ("tools", "tool_choice", "parallel_tool_calls")
+    assert new_exchange(toolless, body).dropped == ("tools", "tool_choice", "parallel_tool_calls")
 
 
 @pytest.mark.parametrize("name", SERVERS)
 @pytest.mark.parametrize("members", [{}, {"tools": []}, {"tools": [], "tool_choice": "auto"}])
 def test_without_tools_nothing_is_said_of_them(name: str, members: Any) -> None:
-    assert not asked(name, **members).keys() & {"tools", "tool_choice", "toolConfig"}
+    assert not sent_body(name, **members).keys() & {"tools", "tool_choice", "toolConfig"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.exchange.single_exchange import request, sent
+from tests.exchange.single_exchange import request, request_body
 from tests.tool_formats.sample_responses import SERVERS
 
 __all__ = [
@@ -12,15 +12,15 @@ __all__ = [
     "NAMED",
     "NUMBER",
     "PICK",
+    "PICK_FUNCTION",
     "PNG",
     "REMOTE",
     "STIR",
     "TALK",
-    "TOLD",
-    "asked",
     "call",
     "result",
-    "said",
+    "sent_body",
+    "sent_messages",
 ]
 
 NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
@@ -30,7 +30,7 @@ PICK = {
     "function": {"name": "pick", "description": "Picks.", "parameters": NUMBER, "strict": True},
 }
 STIR = {"type": "function", "function": {"name": "stir"}}
-TOLD = {"name": "pick", "description": "Picks."}
+PICK_FUNCTION = {"name": "pick", "description": "Picks."}
 PNG = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk=", "detail": "low"}}
 REMOTE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
 
@@ -55,12 +55,12 @@ TALK = [
 ]
 
 
-def asked(name: str, **members: Any) -> Any:
+def sent_body(name: str, **members: Any) -> Any:
     """The body that reaches the server."""
-    return sent(SERVERS[name].rules, request(**members))
+    return request_body(SERVERS[name].rules, request(**members))
 
 
-def said(name: str, *messages: Any) -> Any:
+def sent_messages(name: str, *messages: Any) -> Any:
     """The messages that reach it."""
-    body = asked(name, messages=list(messages))
+    body = sent_body(name, messages=list(messages))
     return body["contents" if name == "gemini" else "messages"]

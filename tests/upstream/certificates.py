@@ -20,36 +20,36 @@ from cryptography.x509.oid import NameOID
 
 from bridge.loader import load_routes
 from bridge.server.app import ServerSettings, bind, run_server
-from tests.raw_client import Running
-from tests.raw_upstream import Peer, whole
+from tests.raw_client import RunningBridge
+from tests.raw_upstream import Connection, response
 from tests.upstream.formats import completion
-from tests.upstream.raw_websocket import closing, says, text
+from tests.upstream.raw_websocket import close_frame, text_message, websocket_responder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
-__all__ = ["SECURE", "filed", "paired", "server_context"]
+__all__ = ["SECURE_SCHEMES", "run_bridge_from_file", "server_context", "write_certificate"]
 
 _PATIENCE = 30.0  # seconds, far more than any test needs
 
 
-async def _once(peer: Peer) -> None:
+async def _once(peer: Connection) -> None:
     await peer.request()
-    await peer.send(whole(completion("hello")))
+    await peer.send(response(completion("hello")))
 
 
 # How a server says hello once on a connection, and the route's rule for it, by the scheme of its URL.
-SECURE: dict[str, tuple[Callable[[Peer], Awaitable[None]], str]] = {
+SECURE_SCHEMES: dict[str, tuple[Callable[[Connection], Awaitable[None]], str]] = {
     "https": (_once, ""),
     "wss": (
-        says(text("hello"), closing(1000)),
+        websocket_responder(text_message("hello"), close_frame(1000)),
         "response: false, stream: {framing: websocket, text: $.text}",
     ),
 }
 
 
-def paired(folder: Path, name: str, *, expired: bool = False) -> None:
+def write_certificate(folder: Path, name: str, *, expired: bool = False) -> None:
     """Write a certificate that is its own authority, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name}.test")])
@@ -81,7 +81,9 @@ def server_context(folder: Path, name: str, *, asks: bool = False) -> ssl.SSLCon
 
 
 @asynccontextmanager
-async def filed(folder: Path, text: str, variables: Mapping[str, str]) -> AsyncIterator[Running]:
+async def run_bridge_from_file(
+    folder: Path, text: str, variables: Mapping[str, str]
+) -> AsyncIterator[RunningBridge]:
     """Run the bridge by a file of this text."""
     file = folder / "routes.yaml"
     file.write_text(text)
@@ -91,4 +93,4 @@ async def filed(folder: Path, text: str, variables: Mapping[str, str]) -> AsyncI
         str(file), load_routes(str(file), variables), front, admin, variables, watch=False
     )
     async with asyncio.timeout(_PATIENCE), run_server(settings) as reload:
-        yield Running(*ports, reload)
+        yield RunningBridge(*ports, reload)

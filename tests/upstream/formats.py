@@ -14,20 +14,20 @@ from tests.raw_upstream import chunk, head
 
 if TYPE_CHECKING:
     from tests.raw_client import Client
-    from tests.raw_upstream import Peer, Request
+    from tests.raw_upstream import Connection, Request
 
 __all__ = [
     "DONE",
     "ROUTES",
-    "WAYS",
-    "Dialogue",
-    "Way",
+    "VARIANTS",
+    "LockstepStream",
+    "Variant",
     "completion",
     "event",
     "frame",
     "is_stream",
-    "streamed",
-    "streaming",
+    "stream_head",
+    "stream_response",
 ]
 
 ROUTES = """
@@ -62,7 +62,7 @@ routes:
 DONE = b"data: [DONE]\n\n"
 
 
-class Way(NamedTuple):
+class Variant(NamedTuple):
     """A route, and whether the client wants a stream of it. `upstream`: whether the server is to stream."""
 
     model: str
@@ -82,15 +82,15 @@ class Way(NamedTuple):
         }
 
 
-WAYS = [
-    Way("openai", stream=False, upstream=False),
-    Way("openai", stream=True, upstream=True),
-    Way("own", stream=False, upstream=False),
-    Way("own", stream=True, upstream=True),
-    Way("gathered", stream=False, upstream=True),
-    Way("gathered", stream=True, upstream=True),
-    Way("whole", stream=False, upstream=False),
-    Way("whole", stream=True, upstream=False),
+VARIANTS = [
+    Variant("openai", stream=False, upstream=False),
+    Variant("openai", stream=True, upstream=True),
+    Variant("own", stream=False, upstream=False),
+    Variant("own", stream=True, upstream=True),
+    Variant("gathered", stream=False, upstream=True),
+    Variant("gathered", stream=True, upstream=True),
+    Variant("whole", stream=False, upstream=False),
+    Variant("whole", stream=True, upstream=False),
 ]
 
 
@@ -111,14 +111,14 @@ def event(payload: Any) -> bytes:
     return b"data: " + json.dumps(payload).encode() + b"\n\n"
 
 
-def streaming(**headers: str) -> bytes:
+def stream_head(**headers: str) -> bytes:
     """The head of a stream in chunks."""
     return head(200, content_type="text/event-stream", transfer_encoding="chunked", **headers)
 
 
-def streamed(*events: bytes) -> bytes:
+def stream_response(*events: bytes) -> bytes:
     """A whole stream, a chunk for each event, with an end."""
-    return streaming() + b"".join(map(chunk, (*events, b"")))
+    return stream_head() + b"".join(map(chunk, (*events, b"")))
 
 
 def is_stream(request: Request) -> bool:
@@ -129,27 +129,27 @@ def is_stream(request: Request) -> bool:
 _OPENAI = {"id": "an-id", "created": 1_763_600_000, "model": "its-model"}
 
 
-class Dialogue:
+class LockstepStream:
     """A stream whose next word is said only when the one before was heard."""
 
     def __init__(self) -> None:
         self._words = [f"word {number} " for number in range(20)]
         self._heard = asyncio.Semaphore(0)
 
-    async def speak(self, peer: Peer) -> None:
+    async def send(self, peer: Connection) -> None:
         """The server's part."""
         await peer.request()
-        await peer.send(streaming())
+        await peer.send(stream_head())
         for word in self._words:
             await peer.send(chunk(frame(word)))
             await self._heard.acquire()
         await peer.send(chunk(DONE) + chunk(b""))
 
-    async def hear(self, client: Client) -> None:
+    async def receive(self, client: Client) -> None:
         """The client's: it has asked."""
         assert (await client.head())[0] == 200
         for word in self._words:
-            while word.encode() not in await client.piece():
+            while word.encode() not in await client.chunk():
                 pass
             self._heard.release()
-        assert b"[DONE]" in b"".join([piece async for piece in client.pieces()])
+        assert b"[DONE]" in b"".join([piece async for piece in client.chunks()])

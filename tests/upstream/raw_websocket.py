@@ -20,7 +20,7 @@ from tests.raw_upstream import head
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from tests.raw_upstream import Peer, Request
+    from tests.raw_upstream import Connection, Request
 
 __all__ = [
     "BINARY",
@@ -28,22 +28,22 @@ __all__ = [
     "CONTINUATION",
     "PING",
     "PONG",
-    "SOCKETS",
     "TEXT",
-    "asked",
-    "closing",
-    "framed",
-    "says",
-    "serving",
-    "shaken",
-    "text",
-    "welcome",
+    "WEBSOCKET_ROUTES",
+    "accept_handshake",
+    "close_frame",
+    "handshake_response",
+    "read_frame",
+    "run_websocket_server",
+    "text_message",
+    "websocket_frame",
+    "websocket_responder",
 ]
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 # `done`: a last message is promised. `open`: the server closes when it is done. `raw`: messages are the text.
-SOCKETS = """
+WEBSOCKET_ROUTES = """
 x-common: &common
   upstream: &upstream
     url: ${UPSTREAM}/chat
@@ -67,7 +67,7 @@ routes:
 """
 
 
-def framed(
+def websocket_frame(
     data: bytes = b"",
     opcode: int = TEXT,
     *,
@@ -90,32 +90,32 @@ def framed(
     return bytes([fin << 7 | reserved << 4 | opcode]) + said + mask + data
 
 
-def text(said: str) -> bytes:
+def text_message(said: str) -> bytes:
     """A message with a piece of the answer."""
-    return framed(json.dumps({"text": said}).encode())
+    return websocket_frame(json.dumps({"text": said}).encode())
 
 
-def closing(code: int | None = None, reason: str = "") -> bytes:
+def close_frame(code: int | None = None, reason: str = "") -> bytes:
     """The server's word that it closes."""
-    return framed(b"" if code is None else struct.pack("!H", code) + reason.encode(), CLOSE)
+    return websocket_frame(b"" if code is None else struct.pack("!H", code) + reason.encode(), CLOSE)
 
 
-def welcome(request: Request) -> bytes:
+def handshake_response(request: Request) -> bytes:
     """The server's part of the handshake."""
     key = request.headers["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
     accept = b64encode(sha1(key.encode()).digest()).decode()
     return head(101, upgrade="websocket", connection="Upgrade", sec_websocket_accept=accept)
 
 
-async def shaken(peer: Peer) -> Request | None:
+async def accept_handshake(peer: Connection) -> Request | None:
     """Shake hands; None where the client has gone."""
     request = await peer.request()
     if request is not None:
-        await peer.send(welcome(request))
+        await peer.send(handshake_response(request))
     return request
 
 
-async def asked(peer: Peer) -> tuple[int, bytes]:
+async def read_frame(peer: Connection) -> tuple[int, bytes]:
     """The client's next frame: its opcode and payload. It must be whole, and masked as clients must."""
     begin = await peer.read(2)
     if not begin:
@@ -130,23 +130,23 @@ async def asked(peer: Peer) -> tuple[int, bytes]:
     return first & 0xF, bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
 
 
-def says(*pieces: bytes, stays: bool = False) -> Callable[[Peer], Awaitable[None]]:
+def websocket_responder(*pieces: bytes, stays: bool = False) -> Callable[[Connection], Awaitable[None]]:
     """Hears one request and says these bytes, then closes, or does not."""
 
-    async def behave(peer: Peer) -> None:
-        if await shaken(peer) is None:
+    async def behave(peer: Connection) -> None:
+        if await accept_handshake(peer) is None:
             return
-        await asked(peer)
+        await read_frame(peer)
         for piece in pieces:
             await peer.send(piece)
         if stays:
-            await peer.stay()
+            await peer.wait_closed()
 
     return behave
 
 
 @asynccontextmanager
-async def serving(
+async def run_websocket_server(
     answer: Callable[[web.WebSocketResponse, Any], Awaitable[None]],
     *others: web.RouteDef,
     allowed: Callable[[web.Request], bool] = lambda request: True,

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.raw_client import HELLO, bridge
-from tests.raw_upstream import Peer, chunk, head, upstream, whole
-from tests.upstream.certificates import filed, paired, server_context
-from tests.upstream.formats import DONE, completion, frame, streaming
+from tests.raw_client import HELLO, run_bridge
+from tests.raw_upstream import Connection, chunk, head, response, run_upstream
+from tests.upstream.certificates import run_bridge_from_file, server_context, write_certificate
+from tests.upstream.formats import DONE, completion, frame, stream_head
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from tests.raw_client import Answer
+    from tests.raw_client import Response
 
-    Behave = Callable[[Peer], Awaitable[None]]
+    Behave = Callable[[Connection], Awaitable[None]]
 
 ON_BOTH_LOOPS = True
 
@@ -32,10 +32,10 @@ routes:
   - {models: hasty, upstream: {url: "${UPSTREAM}", timeouts: {first_byte: 400ms, idle: 10s}}}
 """
 LARGE: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "x" * 8_000_000}]}
-GOOD = whole(completion("hello"))
+GOOD = response(completion("hello"))
 
 
-async def opened(peer: Peer) -> int:
+async def opened(peer: Connection) -> int:
     """Read the head of a request and not a byte more: how long its body is."""
     data = b""
     while not data.endswith(b"\r\n\r\n"):
@@ -49,7 +49,7 @@ async def opened(peer: Peer) -> int:
 
 
 def refusing(status: int) -> bytes:
-    return whole({"error": {"message": "too much", "code": "c"}}, status)
+    return response({"error": {"message": "too much", "code": "c"}}, status)
 
 
 EARLY: dict[str, tuple[bytes, int]] = {
@@ -63,17 +63,17 @@ EARLY: dict[str, tuple[bytes, int]] = {
         + chunk(b""),
         413,
     ),
-    "413 and goodbye": (whole({"error": {"message": "too much"}}, 413, connection="close"), 413),
+    "413 and goodbye": (response({"error": {"message": "too much"}}, 413, connection="close"), 413),
     "413 behind 100": (head(100) + refusing(413), 413),
 }
 
 RESET = {**EARLY, "413 until it closes": (head(413) + b'{"error": {"message": "too much"}}', 413)}
 
 
-def is_told(answer: Answer, status: int) -> None:
+def is_told(answer: Response, status: int) -> None:
     assert answer.status == status, answer
     if status == 200:
-        assert answer.completion().said.text == "hello"
+        assert answer.completion().choice.text == "hello"
     else:
         assert answer.error()["message"] == "too much"
 
@@ -84,18 +84,18 @@ async def test_an_answer_ahead_of_a_reset_arrives(case: str, *, reused: bool) ->
     """The server closes with most of the request unread: the system then resets the connection."""
     data, status = RESET[case]
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         if reused and peer.number == 1:
             await peer.request()
             await peer.send(GOOD)
         await opened(peer)
         await peer.send(data)
 
-    async with upstream(behave) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
+    async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         if reused:
-            assert (await running.ask(HELLO)).status == 200
+            assert (await bridge.request(HELLO)).status == 200
         for number in range(1, 4):
-            is_told(await running.ask(LARGE), status)
+            is_told(await bridge.request(LARGE), status)
             assert server.connections == number, "what was answered is not asked again"
 
 
@@ -105,7 +105,7 @@ async def test_an_answer_ahead_of_the_rest_of_the_request(case: str) -> None:
     data, status = EARLY[case]
     read = 0
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         nonlocal read
         while length := await opened(peer):
             await peer.send(data)
@@ -113,10 +113,10 @@ async def test_an_answer_ahead_of_the_rest_of_the_request(case: str) -> None:
                 return
             read += 1
 
-    async with upstream(behave) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
+    async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         for number in range(3):
-            is_told(await running.ask(LARGE), status)
-            is_told(await running.ask(HELLO), status)
+            is_told(await bridge.request(LARGE), status)
+            is_told(await bridge.request(HELLO), status)
             assert read > number, "a small request arrives whole"
 
 
@@ -125,14 +125,14 @@ async def test_an_answer_of_a_server_that_reads_no_more(case: str) -> None:
     """It keeps the connection open: the bridge lets go of it, and asks the next thing on another one."""
     data, status = EARLY[case]
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         await opened(peer)
         await peer.send(data)
         await asyncio.Event().wait()
 
-    async with upstream(behave) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
-        is_told(await running.ask(LARGE), status)
-        is_told(await running.ask(HELLO), status)
+    async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+        is_told(await bridge.request(LARGE), status)
+        is_told(await bridge.request(HELLO), status)
         assert server.connections == 2
 
 
@@ -142,7 +142,7 @@ async def test_what_nobody_waits_for_is_not_sent(how: str) -> None:
     begun, over = asyncio.Event(), asyncio.Event()
     rest = 0
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         nonlocal rest
         length = await opened(peer)
         begun.set()
@@ -151,36 +151,36 @@ async def test_what_nobody_waits_for_is_not_sent(how: str) -> None:
         await over.wait()
         rest = length - len(await peer.read(length))
 
-    async with upstream(behave) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
-        async with running.connect() as client:
+    async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+        async with bridge.connect() as client:
             await client.send({**LARGE, "model": "hasty" if how == "late" else "m"})
             if how == "left":
                 await begun.wait()
                 client.writer.close()
             else:
-                assert (await client.answer()).status == (413 if how == "answered" else 504)
-        await running.until_counted(0, "bridge_requests_in_progress")
+                assert (await client.response()).status == (413 if how == "answered" else 504)
+        await bridge.wait_for_count(0, "bridge_requests_in_progress")
         over.set()
-        await server.until(lambda _: rest > 0)
+        await server.wait_until(lambda _: rest > 0)
 
 
 async def test_a_server_that_neither_reads_nor_answers_is_too_slow() -> None:
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         await opened(peer)
         await asyncio.Event().wait()
 
-    async with upstream(behave) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
-        answer = await running.ask({**LARGE, "model": "hasty"})
+    async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+        answer = await bridge.request({**LARGE, "model": "hasty"})
         assert (answer.status, answer.error()["code"]) == (504, "upstream_timeout")
         assert server.connections == 1
 
 
 async def test_a_server_that_closes_and_says_nothing_is_a_disconnect() -> None:
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         await opened(peer)
 
-    async with upstream(behave) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
-        answer = await running.ask(LARGE)
+    async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+        answer = await bridge.request(LARGE)
         assert (answer.status, answer.error()["code"]) == (502, "upstream_disconnect")
         assert server.connections == 1
 
@@ -191,18 +191,18 @@ async def test_a_server_that_closes_and_says_nothing_is_a_disconnect() -> None:
 async def test_interim_answers_are_passed_over(interim: bytes) -> None:
     """Ahead of the body and behind it, on one connection."""
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         while length := await opened(peer):
             await peer.send(interim)
             await asyncio.sleep(0.02)
             data = await peer.read(length)
             await peer.send(interim)
             await asyncio.sleep(0.02)
-            await peer.send(whole(completion(str(len(json.loads(data)["messages"][0]["content"])))))
+            await peer.send(response(completion(str(len(json.loads(data)["messages"][0]["content"])))))
 
-    async with upstream(behave) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
+    async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         for body, length in ((LARGE, "8000000"), (HELLO, "5"), (LARGE, "8000000")):
-            assert (await running.ask(body)).completion().said.text == length
+            assert (await bridge.request(body)).completion().choice.text == length
         assert server.connections == 1
 
 
@@ -213,11 +213,11 @@ async def test_a_stream_that_begins_before_the_request_is_over(secure: bool, tmp
     said = [f"piece {number} " for number in range(8)]
     whole_bodies = 0
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         nonlocal whole_bodies
         while length := await opened(peer):
             left = length
-            await peer.send(streaming())
+            await peer.send(stream_head())
             for word in said:
                 await peer.send(chunk(frame(word)))
                 await heard.acquire()
@@ -226,33 +226,36 @@ async def test_a_stream_that_begins_before_the_request_is_over(secure: bool, tmp
             whole_bodies += 1
             await peer.send(chunk(DONE) + chunk(b""))
 
-    paired(tmp_path, "server")
+    write_certificate(tmp_path, "server")
     tls = server_context(tmp_path, "server") if secure else None
-    async with upstream(behave, tls=tls) as server:
+    async with run_upstream(behave, tls=tls) as server:
         url = server.url.replace("http:", "https:") if secure else server.url
-        async with filed(tmp_path, ROUTES, {"UPSTREAM": url}) as running, running.connect() as client:
+        async with (
+            run_bridge_from_file(tmp_path, ROUTES, {"UPSTREAM": url}) as bridge,
+            bridge.connect() as client,
+        ):
             for number in (1, 2):
                 await client.send({**LARGE, "stream": True})
                 assert (await client.head())[0] == 200
                 for word in said:
-                    while word.encode() not in await client.piece():
+                    while word.encode() not in await client.chunk():
                         pass
                     heard.release()
-                assert b"[DONE]" in b"".join([piece async for piece in client.pieces()])
-                await running.until_counted(0, "bridge_requests_in_progress")
+                assert b"[DONE]" in b"".join([piece async for piece in client.chunks()])
+                await bridge.wait_for_count(0, "bridge_requests_in_progress")
                 assert whole_bodies == number
 
 
 async def test_a_stream_that_is_over_before_the_request_is() -> None:
     """Its client has all of it; the connection, with half a request on it, serves nobody else."""
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         await opened(peer)
-        await peer.send(streaming() + chunk(frame("hello")) + chunk(DONE) + chunk(b""))
+        await peer.send(stream_head() + chunk(frame("hello")) + chunk(DONE) + chunk(b""))
         await asyncio.Event().wait()
 
-    async with upstream(behave) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
+    async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         for number in (1, 2):
-            answer = await running.ask({**LARGE, "stream": True})
-            assert answer.stream().said.text == "hello"
+            answer = await bridge.request({**LARGE, "stream": True})
+            assert answer.stream().choice.text == "hello"
             assert server.connections == number

@@ -10,22 +10,22 @@ from typing import Any
 
 import pytest
 
-from tests.raw_client import bridge
-from tests.raw_upstream import Peer, answering, chunk, head, upstream, whole
+from tests.raw_client import run_bridge
+from tests.raw_upstream import Connection, chunk, head, responder, response, run_upstream
 from tests.upstream.formats import (
     DONE,
     ROUTES,
-    WAYS,
-    Way,
+    VARIANTS,
+    Variant,
     completion,
     event,
     frame,
     is_stream,
-    streamed,
-    streaming,
+    stream_head,
+    stream_response,
 )
 
-Behave = Callable[[Peer], Awaitable[None]]
+Behave = Callable[[Connection], Awaitable[None]]
 
 HTML = b"<html><head><title>Welcome to nginx!</title></head><body><h1>It works</h1></body></html>"
 
@@ -33,13 +33,13 @@ HTML = b"<html><head><title>Welcome to nginx!</title></head><body><h1>It works</
 def says(*pieces: bytes, stays: bool = False) -> Behave:
     """Answers one request with these bytes, whatever was asked, then closes, or does not."""
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         if await peer.request() is None:
             return
         for piece in pieces:
             await peer.send(piece)
         if stays:
-            await peer.stay()
+            await peer.wait_closed()
 
     return behave
 
@@ -47,24 +47,24 @@ def says(*pieces: bytes, stays: bool = False) -> Behave:
 def by_kind(for_whole: bytes, for_stream: bytes) -> Behave:
     """Answers as it was asked to, and closes."""
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         if (request := await peer.request()) is not None:
             await peer.send(for_stream if is_stream(request) else for_whole)
 
     return behave
 
 
-async def resets(peer: Peer) -> None:
+async def resets(peer: Connection) -> None:
     await peer.request()
     peer.abort()
 
 
-async def closes_at_once(peer: Peer) -> None:
+async def closes_at_once(peer: Connection) -> None:
     pass
 
 
 def page(status: int) -> bytes:
-    return whole(HTML, status, content_type="text/html")
+    return response(HTML, status, content_type="text/html")
 
 
 CHUNKED = head(200, content_type="application/json", transfer_encoding="chunked")
@@ -98,44 +98,52 @@ FAULTS: dict[str, tuple[Behave, int, str]] = {
     "is HTML under 200": (says(page(200)), 502, "upstream_"),
     "is HTML under 502": (says(page(502)), 502, "upstream_refused"),
     "is HTML under 404": (says(page(404)), 404, ""),
-    "is empty": (says(whole(b"")), 502, "upstream_"),
+    "is empty": (says(response(b"")), 502, "upstream_"),
     "is empty in chunks": (says(CHUNKED + chunk(b"")), 502, "upstream_"),
-    "is blank": (says(whole(b" \n\n ")), 502, "upstream_"),
+    "is blank": (says(response(b" \n\n ")), 502, "upstream_"),
     "is 204": (says(head(204)), 502, "upstream_"),
-    "is only NULs": (says(whole(b"\0" * 50)), 502, "upstream_"),
-    "is not UTF-8": (says(whole(b"\xff\xfe\x80" * 50)), 502, "upstream_"),
+    "is only NULs": (says(response(b"\0" * 50)), 502, "upstream_"),
+    "is not UTF-8": (says(response(b"\xff\xfe\x80" * 50)), 502, "upstream_"),
     "has no text": (
-        by_kind(whole({"said": "hello"}), streamed(event({"said": "hello"}), DONE)),
+        by_kind(response({"said": "hello"}), stream_response(event({"said": "hello"}), DONE)),
         502,
         "upstream_empty",
     ),
     "has null for a text": (
         by_kind(
-            whole({"text": None, "choices": [{"message": {"content": None}}]}),
-            streamed(event({"delta": None, "choices": [{"index": 0, "delta": {"content": None}}]}), DONE),
+            response({"text": None, "choices": [{"message": {"content": None}}]}),
+            stream_response(
+                event({"delta": None, "choices": [{"index": 0, "delta": {"content": None}}]}), DONE
+            ),
         ),
         502,
         "upstream_empty",
     ),
-    "only says that it is done": (by_kind(whole({}), streamed(DONE)), 502, "upstream_empty"),
-    "only comments": (by_kind(whole({}), streamed(b": ping\n\n", b": ping\n\n")), 502, "upstream_empty"),
-    "is a list": (says(whole(b"[1, 2]")), 502, "upstream_"),
+    "only says that it is done": (by_kind(response({}), stream_response(DONE)), 502, "upstream_empty"),
+    "only comments": (
+        by_kind(response({}), stream_response(b": ping\n\n", b": ping\n\n")),
+        502,
+        "upstream_empty",
+    ),
+    "is a list": (says(response(b"[1, 2]")), 502, "upstream_"),
     "is over limits.answer": (
-        by_kind(whole(completion("x" * 300_000)), streamed(*([b": " + b"x" * 30_000 + b"\n\n"] * 10))),
+        by_kind(
+            response(completion("x" * 300_000)), stream_response(*([b": " + b"x" * 30_000 + b"\n\n"] * 10))
+        ),
         502,
         "upstream_limit",
     ),
-    "is no gzip": (says(whole(b"plain text", content_encoding="gzip")), 502, "upstream_"),
+    "is no gzip": (says(response(b"plain text", content_encoding="gzip")), 502, "upstream_"),
     "is cut gzip": (
-        says(whole(gzip.compress(HALF)[:-12], content_encoding="gzip")),
+        says(response(gzip.compress(HALF)[:-12], content_encoding="gzip")),
         502,
         "upstream_",
     ),
-    "is of an unknown encoding": (says(whole(b"plain text", content_encoding="x-none")), 502, "upstream_"),
+    "is of an unknown encoding": (says(response(b"plain text", content_encoding="x-none")), 502, "upstream_"),
     "fails under 200, as OpenAI": (
         by_kind(
-            whole({"error": {"message": "out of memory", "type": "server_error"}}),
-            streamed(event({"error": {"message": "out of memory", "type": "server_error"}})),
+            response({"error": {"message": "out of memory", "type": "server_error"}}),
+            stream_response(event({"error": {"message": "out of memory", "type": "server_error"}})),
         ),
         502,
         "upstream_refused",
@@ -144,35 +152,35 @@ FAULTS: dict[str, tuple[Behave, int, str]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", VARIANTS, ids=str)
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_fault_is_an_error_of_its_own_status(fault: str, way: Way) -> None:
+async def test_a_fault_is_an_error_of_its_own_status(fault: str, way: Variant) -> None:
     behave, status, code = FAULTS[fault]
-    async with upstream(behave) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
-        answer = await running.ask(way.body)
+    async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+        answer = await bridge.request(way.body)
         error = answer.error()
         assert answer.status == status, error
         assert (error["code"] or "").startswith(code), error
         assert server.requests or fault == "closes at once"
-        await running.until_counted(1, "bridge_upstream_errors_total", route=way.model)
+        await bridge.wait_for_count(1, "bridge_upstream_errors_total", route=way.model)
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
-async def test_a_port_that_refuses_is_502(way: Way) -> None:
+@pytest.mark.parametrize("way", VARIANTS, ids=str)
+async def test_a_port_that_refuses_is_502(way: Variant) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    async with bridge(ROUTES, {"UPSTREAM": f"http://127.0.0.1:{port}"}) as running:
-        answer = await running.ask(way.body)
+    async with run_bridge(ROUTES, {"UPSTREAM": f"http://127.0.0.1:{port}"}) as bridge:
+        answer = await bridge.request(way.body)
         assert (answer.status, answer.error()["code"]) == (502, "upstream_connect")
-        assert await running.count("bridge_upstream_errors_total", route=way.model, kind="connect") == 1
+        assert await bridge.count("bridge_upstream_errors_total", route=way.model, kind="connect") == 1
 
 
 @pytest.mark.parametrize(
     "url", ["http://nothing.invalid", "http://nothing.invalid:99", "https://127.0.0.1:1"]
 )
 async def test_a_host_that_is_none_is_502(url: str) -> None:
-    async with bridge(ROUTES, {"UPSTREAM": url}) as running:
-        answer = await running.ask(WAYS[0].body)
+    async with run_bridge(ROUTES, {"UPSTREAM": url}) as bridge:
+        answer = await bridge.request(VARIANTS[0].body)
         assert (answer.status, answer.error()["code"]) == (502, "upstream_connect")
 
 
@@ -185,8 +193,8 @@ async def test_an_upstream_that_does_not_accept_is_504() -> None:
         one.connect_ex(full.getsockname())
     try:
         url = f"http://127.0.0.1:{full.getsockname()[1]}"
-        async with bridge(text, {"UPSTREAM": url}) as running:
-            answer = await running.ask(WAYS[0].body)
+        async with run_bridge(text, {"UPSTREAM": url}) as bridge:
+            answer = await bridge.request(VARIANTS[0].body)
             assert (answer.status, answer.error()["code"]) == (504, "upstream_timeout")
     finally:
         for one in [full, *waiting]:
@@ -194,22 +202,22 @@ async def test_an_upstream_that_does_not_accept_is_504() -> None:
 
 
 async def test_tls_to_a_plain_port_is_502() -> None:
-    async def plain(peer: Peer) -> None:
+    async def plain(peer: Connection) -> None:
         await peer.send(head(400))
 
-    async with upstream(plain) as server:
+    async with run_upstream(plain) as server:
         url = server.url.replace("http:", "https:")
-        async with bridge(ROUTES, {"UPSTREAM": url}) as running:
-            answer = await running.ask(WAYS[0].body)
+        async with run_bridge(ROUTES, {"UPSTREAM": url}) as bridge:
+            answer = await bridge.request(VARIANTS[0].body)
             assert (answer.status, answer.error()["code"]) == (502, "upstream_connect")
 
 
 async def test_tls_that_is_never_answered_is_504() -> None:
     text = ROUTES.replace("connect: 60s", "connect: 200ms")
-    async with upstream(Peer.stay) as server:
+    async with run_upstream(Connection.wait_closed) as server:
         url = server.url.replace("http:", "https:")
-        async with bridge(text, {"UPSTREAM": url}) as running:
-            answer = await running.ask(WAYS[0].body)
+        async with run_bridge(text, {"UPSTREAM": url}) as bridge:
+            answer = await bridge.request(VARIANTS[0].body)
             assert (answer.status, answer.error()["code"]) == (504, "upstream_timeout")
 
 
@@ -219,17 +227,17 @@ STATUSES = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS[:4], ids=str)
+@pytest.mark.parametrize("way", VARIANTS[:4], ids=str)
 @pytest.mark.parametrize(("said", "told"), STATUSES.items())
-async def test_a_status_stays_or_becomes_502(said: int, told: int, way: Way) -> None:
+async def test_a_status_stays_or_becomes_502(said: int, told: int, way: Variant) -> None:
     headers = {"location": "/elsewhere", "retry_after": "7"}
     body: Any = {} if said == 304 else {"error": {"message": "no, thank you", "type": "t", "code": "c"}}
-    answer_bytes = head(304, **headers) if said == 304 else whole(body, said, **headers)
+    answer_bytes = head(304, **headers) if said == 304 else response(body, said, **headers)
     async with (
-        upstream(answering(answer_bytes)) as server,
-        bridge(ROUTES, {"UPSTREAM": server.url}) as running,
+        run_upstream(responder(answer_bytes)) as server,
+        run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
     ):
-        answer = await running.ask(way.body)
+        answer = await bridge.request(way.body)
         assert answer.status == told
         error = answer.error()
         assert [request.path for request in server.requests] == ["/answer"], "redirects are not followed"
@@ -241,13 +249,16 @@ async def test_a_status_stays_or_becomes_502(said: int, told: int, way: Way) -> 
 
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_refusal_of_the_clients_own_key_is_theirs(status: int) -> None:
-    refusal = whole({"error": {"message": "a bad key", "code": "invalid_api_key"}}, status)
-    async with upstream(answering(refusal)) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
-        body = {**WAYS[0].body, "model": "theirs"}
-        answer = await running.ask(body, headers={"Authorization": "Bearer mine"})
+    refusal = response({"error": {"message": "a bad key", "code": "invalid_api_key"}}, status)
+    async with (
+        run_upstream(responder(refusal)) as server,
+        run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
+    ):
+        body = {**VARIANTS[0].body, "model": "theirs"}
+        answer = await bridge.request(body, headers={"Authorization": "Bearer mine"})
         assert (answer.status, answer.error()["message"]) == (status, "a bad key")
         assert server.requests[0].headers["authorization"] == "Bearer mine"
-        other = await running.ask(WAYS[0].body, headers={"Authorization": "Bearer mine"})
+        other = await bridge.request(VARIANTS[0].body, headers={"Authorization": "Bearer mine"})
         assert other.status == 502
         assert "authorization" not in server.requests[1].headers
 
@@ -256,12 +267,12 @@ async def test_a_refusal_of_the_clients_own_key_is_theirs(status: int) -> None:
 @pytest.mark.parametrize(("code", "status"), [(-4, 404), (-6, 504), (-9, 502)])
 async def test_a_code_under_200_is_what_the_rule_says(code: int, status: int, *, stream: bool) -> None:
     failure = {"code": code, "msg": "no such session"}
-    way = Way("strict", stream=stream, upstream=stream)
+    way = Variant("strict", stream=stream, upstream=stream)
     async with (
-        upstream(by_kind(whole(failure), streamed(event(failure)))) as server,
-        bridge(ROUTES, {"UPSTREAM": server.url}) as running,
+        run_upstream(by_kind(response(failure), stream_response(event(failure)))) as server,
+        run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
     ):
-        answer = await running.ask(way.body)
+        answer = await bridge.request(way.body)
         assert answer.status == status
         error = answer.error()
         assert (error["message"], error["code"]) == ("no such session", str(code))
@@ -270,20 +281,20 @@ async def test_a_code_under_200_is_what_the_rule_says(code: int, status: int, *,
 async def test_a_chunk_size_that_is_none_ends_whenever_it_comes() -> None:
     """Behind the head, and on a connection that is used again: what aiohttp's client waits on for ever."""
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         await peer.request()
-        await peer.send(whole(completion("good")))
+        await peer.send(response(completion("good")))
         await peer.request()
-        await peer.send(streaming())
+        await peer.send(stream_head())
         await peer.send(chunk(frame("hel")) if peer.number % 2 else b"")
         await peer.send(b"zz\r\nlo\r\n")
-        await peer.stay()
+        await peer.wait_closed()
 
-    for way in WAYS[:6]:
-        async with upstream(behave) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
-            good = await running.ask(WAYS[0].body)
-            assert good.completion().said.text == "good"
-            answer = await running.ask(way.body)
+    for way in VARIANTS[:6]:
+        async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+            good = await bridge.request(VARIANTS[0].body)
+            assert good.completion().choice.text == "good"
+            answer = await bridge.request(way.body)
             assert server.connections == 1
             if way.stream and answer.status == 200:
                 assert answer.stream().error is not None

@@ -7,9 +7,9 @@ from base64 import b64encode
 
 import pytest
 
-from tests.framing.event_stream_encoder import encoded, event, packed
-from tests.raw_client import HELLO, bridge
-from tests.raw_upstream import Peer, chunk, head, upstream
+from tests.framing.event_stream_encoder import bedrock_event, event_stream_message, raw_message
+from tests.raw_client import HELLO, run_bridge
+from tests.raw_upstream import Connection, chunk, head, run_upstream
 
 ROUTES = """
 x-common: &common
@@ -42,28 +42,30 @@ STREAMS = head(200, content_type="application/vnd.amazon.eventstream", transfer_
 
 
 def delta(text: str) -> bytes:
-    return event("contentBlockDelta", json.dumps({"contentBlockIndex": 0, "delta": {"text": text}}).encode())
+    return bedrock_event(
+        "contentBlockDelta", json.dumps({"contentBlockIndex": 0, "delta": {"text": text}}).encode()
+    )
 
 
 def exception(kind: str, message: str) -> bytes:
     payload = json.dumps({"message": message}).encode()
-    return encoded({":exception-type": kind, ":message-type": "exception"}, payload)
+    return event_stream_message({":exception-type": kind, ":message-type": "exception"}, payload)
 
 
 GOOD = [
-    event("messageStart", b'{"role":"assistant","p":"abc"}'),
+    bedrock_event("messageStart", b'{"role":"assistant","p":"abc"}'),
     delta("hel"),
     delta("lo"),
-    event("contentBlockStop", b'{"contentBlockIndex":0}'),
-    event("messageStop", b'{"stopReason":"max_tokens"}'),
-    event("metadata", b'{"usage":{"inputTokens":21,"outputTokens":5,"totalTokens":26}}'),
+    bedrock_event("contentBlockStop", b'{"contentBlockIndex":0}'),
+    bedrock_event("messageStop", b'{"stopReason":"max_tokens"}'),
+    bedrock_event("metadata", b'{"usage":{"inputTokens":21,"outputTokens":5,"totalTokens":26}}'),
 ]
 
 
 def says(*messages: bytes, size: int = 0, ends: bool = True):  # type: ignore[no-untyped-def]
     """Answers with these messages, each of a chunk or all in chunks of one size."""
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         await peer.request()
         body = b"".join(messages)
         pieces = [body[at : at + size] for at in range(0, len(body), size)] if size else messages
@@ -76,15 +78,15 @@ def says(*messages: bytes, size: int = 0, ends: bool = True):  # type: ignore[no
 @pytest.mark.parametrize("size", [0, 1, 7, 64, 10_000])
 async def test_what_bedrock_says(size: int, *, stream: bool) -> None:
     async with (
-        upstream(says(*GOOD, size=size)) as server,
-        bridge(ROUTES, {"UPSTREAM": server.url}) as running,
+        run_upstream(says(*GOOD, size=size)) as server,
+        run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
     ):
         body = {**HELLO, "model": "converse", "stream": stream, "stream_options": {"include_usage": True}}
         if not stream:
             del body["stream_options"]
-        answer = await running.ask(body)
+        answer = await bridge.request(body)
         said = answer.stream() if stream else answer.completion()
-        assert (said.said.text, said.said.finish_reason) == ("hello", "length")
+        assert (said.choice.text, said.choice.finish_reason) == ("hello", "length")
         assert said.usage is not None
         assert said.usage["total_tokens"] == 26
 
@@ -97,11 +99,20 @@ FAULTS = {
         "ended inside a message",
     ),
     "has a wrong checksum": ([*GOOD[:3], delta("more")[:-1] + b"\0"], "upstream_garbled", "checksum"),
-    "lies about its length": ([*GOOD[:3], packed(b"", b"{}", total=2**31)], "upstream_limit", "limits.frame"),
+    "lies about its length": (
+        [*GOOD[:3], raw_message(b"", b"{}", total=2**31)],
+        "upstream_limit",
+        "limits.frame",
+    ),
     "speaks JSON": ([*GOOD[:3], b'{"message":"no such model"}'], "upstream_garbled", "checksum"),
     "is throttled": ([*GOOD[:3], exception("throttlingException", "slow down")], "", "slow down"),
     "fails": (
-        [*GOOD[:3], encoded({":message-type": "error", ":error-code": "x", ":error-message": "we broke"})],
+        [
+            *GOOD[:3],
+            event_stream_message(
+                {":message-type": "error", ":error-code": "x", ":error-message": "we broke"}
+            ),
+        ],
         "x",
         "we broke",
     ),
@@ -114,15 +125,15 @@ FAULTS = {
 async def test_a_fault_on_its_way_is_an_honest_end(fault: str, size: int, *, ends: bool) -> None:
     messages, code, said = FAULTS[fault]
     async with (
-        upstream(says(*messages, size=size, ends=ends)) as server,
-        bridge(ROUTES, {"UPSTREAM": server.url}) as running,
+        run_upstream(says(*messages, size=size, ends=ends)) as server,
+        run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
     ):
-        streamed = (await running.ask({**HELLO, "model": "converse", "stream": True})).stream()
-        assert streamed.said.text == "hello"
+        streamed = (await bridge.request({**HELLO, "model": "converse", "stream": True})).stream()
+        assert streamed.choice.text == "hello"
         assert streamed.error is not None
         assert (streamed.error["code"] or "").startswith(code)
         assert not ends or said in streamed.error["message"]
-        whole = await running.ask({**HELLO, "model": "converse"})
+        whole = await bridge.request({**HELLO, "model": "converse"})
         assert whole.status in (429, 502)
         assert not ends or said in whole.error()["message"]
 
@@ -136,10 +147,10 @@ async def test_an_exception_has_the_status_of_the_rule(
     kind: str, status: int, model: str, *, stream: bool
 ) -> None:
     async with (
-        upstream(says(exception(kind, "no, thank you"))) as server,
-        bridge(ROUTES, {"UPSTREAM": server.url}) as running,
+        run_upstream(says(exception(kind, "no, thank you"))) as server,
+        run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
     ):
-        answer = await running.ask({**HELLO, "model": model, "stream": stream})
+        answer = await bridge.request({**HELLO, "model": model, "stream": stream})
         assert answer.status == status
         assert answer.error()["message"] == "no, thank you"
         assert answer.error()["type"] == kind
@@ -148,30 +159,31 @@ async def test_an_exception_has_the_status_of_the_rule(
 async def test_what_is_wrapped_is_read() -> None:
     def wrapped(text: str) -> bytes:
         said = b64encode(json.dumps({"completion": text}).encode()).decode()
-        return event("chunk", json.dumps({"bytes": said, "p": "abcdefgh"}).encode())
+        return bedrock_event("chunk", json.dumps({"bytes": said, "p": "abcdefgh"}).encode())
 
     async with (
-        upstream(says(wrapped("hel"), wrapped("lo"))) as server,
-        bridge(ROUTES, {"UPSTREAM": server.url}) as running,
+        run_upstream(says(wrapped("hel"), wrapped("lo"))) as server,
+        run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
     ):
-        answer = await running.ask({**HELLO, "model": "invoke"})
-        assert answer.completion().said.text == "hello"
+        answer = await bridge.request({**HELLO, "model": "invoke"})
+        assert answer.completion().choice.text == "hello"
 
 
 async def test_events_in_messages_are_read() -> None:
     messages = [
-        event("PayloadPart", piece) for piece in (b'data: {"text":"hel', b'lo"}\n\nda', b"ta: [DONE]\n\n")
+        bedrock_event("PayloadPart", piece)
+        for piece in (b'data: {"text":"hel', b'lo"}\n\nda', b"ta: [DONE]\n\n")
     ]
     async with (
-        upstream(says(*messages)) as server,
-        bridge(ROUTES, {"UPSTREAM": server.url}) as running,
+        run_upstream(says(*messages)) as server,
+        run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
     ):
-        answer = await running.ask({**HELLO, "model": "lines"})
-        assert answer.completion().said.text == "hello"
+        answer = await bridge.request({**HELLO, "model": "lines"})
+        assert answer.completion().choice.text == "hello"
 
 
 async def test_nothing_at_all_is_an_error() -> None:
-    async with upstream(says()) as server, bridge(ROUTES, {"UPSTREAM": server.url}) as running:
+    async with run_upstream(says()) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         for model in ("converse", "invoke", "lines"):
-            answer = await running.ask({**HELLO, "model": model})
+            answer = await bridge.request({**HELLO, "model": model})
             assert (answer.status, answer.error()["code"][:9]) == (502, "upstream_")

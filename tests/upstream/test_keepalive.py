@@ -13,30 +13,30 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.raw_client import HELLO, bridge
-from tests.raw_upstream import Peer, answering, head, upstream, whole
-from tests.upstream.certificates import filed
+from tests.raw_client import HELLO, run_bridge
+from tests.raw_upstream import Connection, head, responder, response, run_upstream
+from tests.upstream.certificates import run_bridge_from_file
 from tests.upstream.daemons import nginx, secured
-from tests.upstream.formats import DONE, completion, frame, is_stream, streamed
+from tests.upstream.formats import DONE, completion, frame, is_stream, stream_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from tests.raw_client import Running
+    from tests.raw_client import RunningBridge
     from tests.raw_upstream import Request
 
-    Behave = Callable[[Peer], Awaitable[None]]
-    Ending = Callable[[Peer], Awaitable[Request | None]]
+    Behave = Callable[[Connection], Awaitable[None]]
+    Ending = Callable[[Connection], Awaitable[Request | None]]
 
 ON_BOTH_LOOPS = True
 
 PLAIN = "routes: [{models: m, upstream: {url: '${UPSTREAM}', tls: {verify: false}}}]"
-GOOD = whole(completion("hello"))
+GOOD = response(completion("hello"))
 CLIENTS = 6
 
 
-def reset(peer: Peer) -> None:
+def reset(peer: Connection) -> None:
     """Close the connection by a reset, whether or not all was read."""
     wire = peer._writer.get_extra_info("socket")
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -51,20 +51,20 @@ def said(request: Request) -> str:
 def echoing(ending: Ending, answered: Counter[str]) -> Behave:
     """Answers each request by its own first word, until the ending gives no further one."""
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         request = await peer.request()
         while request is not None:
             answered[said(request)] += 1
             if is_stream(request):
-                await peer.send(streamed(frame(said(request)), DONE))
+                await peer.send(stream_response(frame(said(request)), DONE))
             else:
-                await peer.send(whole(completion(said(request))))
+                await peer.send(response(completion(said(request))))
             request = await ending(peer)
 
     return behave
 
 
-async def patient(peer: Peer, milliseconds: int) -> Request | None:
+async def patient(peer: Connection, milliseconds: int) -> Request | None:
     try:
         async with asyncio.timeout(milliseconds / 1000):
             return await peer.request()
@@ -72,35 +72,35 @@ async def patient(peer: Peer, milliseconds: int) -> Request | None:
         return None
 
 
-async def closes_when_idle(peer: Peer) -> Request | None:
+async def closes_when_idle(peer: Connection) -> Request | None:
     return await patient(peer, peer.number % 4)
 
 
-async def resets_when_idle(peer: Peer) -> Request | None:
+async def resets_when_idle(peer: Connection) -> Request | None:
     request = await patient(peer, peer.number % 4)
     if request is None:
         reset(peer)
     return request
 
 
-async def closes_at_once(peer: Peer) -> None:
+async def closes_at_once(peer: Connection) -> None:
     """Behind an answer that did not say so."""
 
 
-async def reads_and_closes(peer: Peer) -> None:
+async def reads_and_closes(peer: Connection) -> None:
     await peer.request()
 
 
-async def reads_and_resets(peer: Peer) -> None:
+async def reads_and_resets(peer: Connection) -> None:
     await peer.request()
     reset(peer)
 
 
-async def reads_a_little_and_closes(peer: Peer) -> None:
+async def reads_a_little_and_closes(peer: Connection) -> None:
     await peer.read(20)
 
 
-async def reads_a_little_and_resets(peer: Peer) -> None:
+async def reads_a_little_and_resets(peer: Connection) -> None:
     await peer.read(20)
     reset(peer)
 
@@ -116,7 +116,7 @@ ENDINGS: list[Ending] = [
 ]
 
 
-async def ask_much(running: Running, requests: int) -> Counter[str]:
+async def ask_much(bridge: RunningBridge, requests: int) -> Counter[str]:
     """So many of each of several clients, with pauses as long as the servers' patience; what was asked."""
     asked: Counter[str] = Counter()
 
@@ -127,16 +127,16 @@ async def ask_much(running: Running, requests: int) -> Counter[str]:
             text = word + " " * (100_000 if number % 10 == 0 else 10)
             body: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": text}]}
             if number % 3 == 0:
-                answer = await running.ask({**body, "stream": True})
-                assert answer.stream().said.text == word
+                answer = await bridge.request({**body, "stream": True})
+                assert answer.stream().choice.text == word
             else:
-                assert (await running.ask(body)).completion().said.text == word
+                assert (await bridge.request(body)).completion().choice.text == word
             await asyncio.sleep((client + number) % 4 / 1000)
 
     async with asyncio.TaskGroup() as group:
         for client in range(CLIENTS):
             group.create_task(ask(client))
-    assert await running.count("bridge_upstream_errors_total") == 0
+    assert await bridge.count("bridge_upstream_errors_total") == 0
     return asked
 
 
@@ -144,10 +144,10 @@ async def ask_much(running: Running, requests: int) -> Counter[str]:
 async def test_no_client_hears_of_a_connection_that_closes(ending: Ending) -> None:
     answered: Counter[str] = Counter()
     async with (
-        upstream(echoing(ending, answered)) as server,
-        bridge(PLAIN, {"UPSTREAM": server.url}) as running,
+        run_upstream(echoing(ending, answered)) as server,
+        run_bridge(PLAIN, {"UPSTREAM": server.url}) as bridge,
     ):
-        asked = await ask_much(running, 50)
+        asked = await ask_much(bridge, 50)
         assert answered == asked, "each is answered, and once"
         assert server.connections > 10
 
@@ -161,7 +161,7 @@ NGINX += [f"keepalive_requests {number}" for number in (1, 2, 3)]
 async def test_no_client_hears_of_the_patience_of_nginx(line: str, *, secure: bool, tmp_path: Path) -> None:
     answered: Counter[str] = Counter()
     text = f"{line}; lingering_close off;"
-    async with upstream(echoing(Peer.request, answered)) as model:
+    async with run_upstream(echoing(Connection.request, answered)) as model:
         begun = (
             secured(tmp_path, model.url, server=text)
             if secure
@@ -169,8 +169,8 @@ async def test_no_client_hears_of_the_patience_of_nginx(line: str, *, secure: bo
         )
         async with begun as server:
             url = f"http{'s' if secure else ''}://127.0.0.1:{server.port}/"
-            async with filed(tmp_path, PLAIN, {"UPSTREAM": url}) as running:
-                asked = await ask_much(running, 20)
+            async with run_bridge_from_file(tmp_path, PLAIN, {"UPSTREAM": url}) as bridge:
+                asked = await ask_much(bridge, 20)
             assert answered == asked
             served = await server.served(len(asked))
             assert len({one.connection for one in served}) > 10
@@ -188,7 +188,7 @@ BEGUN = [
 @pytest.mark.parametrize("resets", [False, True])
 @pytest.mark.parametrize("begun", BEGUN)
 async def test_an_answer_that_began_is_not_asked_for_again(begun: bytes, *, resets: bool) -> None:
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         await peer.request()
         await peer.send(GOOD)
         await peer.request()
@@ -197,9 +197,9 @@ async def test_an_answer_that_began_is_not_asked_for_again(begun: bytes, *, rese
         if resets:
             reset(peer)
 
-    async with upstream(behave) as server, bridge(PLAIN, {"UPSTREAM": server.url}) as running:
-        assert (await running.ask(HELLO)).status == 200
-        answer = await running.ask(HELLO)
+    async with run_upstream(behave) as server, run_bridge(PLAIN, {"UPSTREAM": server.url}) as bridge:
+        assert (await bridge.request(HELLO)).status == 200
+        answer = await bridge.request(HELLO)
         assert (answer.status, answer.error()["code"]) == (502, "upstream_disconnect")
         assert (server.connections, len(server.requests)) == (1, 2)
 
@@ -210,26 +210,26 @@ async def test_a_request_is_sent_again_only_once(idle: int, *, resets: bool) -> 
     """A server that answers nobody any more, on what connection ever, is a failure."""
     broken = False
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         while await peer.request() and not broken:
             await asyncio.sleep(0.05)  # so that the first requests are under way at once
             await peer.send(GOOD)
         if resets:
             reset(peer)
 
-    async with upstream(behave) as server, bridge(PLAIN, {"UPSTREAM": server.url}) as running:
-        await asyncio.gather(*(running.ask(HELLO) for _ in range(idle)))
+    async with run_upstream(behave) as server, run_bridge(PLAIN, {"UPSTREAM": server.url}) as bridge:
+        await asyncio.gather(*(bridge.request(HELLO) for _ in range(idle)))
         assert (server.connections, len(server.requests)) == (idle, idle)
         broken = True
-        answer = await running.ask(HELLO)
+        answer = await bridge.request(HELLO)
         assert (answer.status, answer.error()["code"]) == (502, "upstream_disconnect")
         assert (server.connections, len(server.requests)) == (idle + 1, idle + 2)
 
 
-POISON = whole(completion("what was not asked for"))
+POISON = response(completion("what was not asked for"))
 UNASKED = {
-    "a refusal": (whole({"error": {"message": "too slow"}}, 408, connection="close"), False),
-    "a refusal, and the end": (whole({"error": {"message": "too slow"}}, 408, connection="close"), True),
+    "a refusal": (response({"error": {"message": "too slow"}}, 408, connection="close"), False),
+    "a refusal, and the end": (response({"error": {"message": "too slow"}}, 408, connection="close"), True),
     "another answer": (POISON, False),
     "half of one": (POISON[:-20], False),
     "half a head": (POISON[:20], False),
@@ -242,7 +242,7 @@ UNASKED = {
 async def test_what_comes_on_an_idle_connection_is_nobodys_answer(case: str) -> None:
     data, ends = UNASKED[case]
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         await peer.request()
         await peer.send(GOOD)
         if peer.number == 1:
@@ -253,19 +253,19 @@ async def test_what_comes_on_an_idle_connection_is_nobodys_answer(case: str) -> 
         while await peer.request():
             await peer.send(GOOD)
 
-    async with upstream(behave) as server, bridge(PLAIN, {"UPSTREAM": server.url}) as running:
-        assert (await running.ask(HELLO)).completion().said.text == "hello"
+    async with run_upstream(behave) as server, run_bridge(PLAIN, {"UPSTREAM": server.url}) as bridge:
+        assert (await bridge.request(HELLO)).completion().choice.text == "hello"
         await asyncio.sleep(0.1)
         for _ in range(3):
-            assert (await running.ask(HELLO)).completion().said.text == "hello"
-        assert await running.count("bridge_upstream_errors_total") == 0
+            assert (await bridge.request(HELLO)).completion().choice.text == "hello"
+        assert await bridge.count("bridge_upstream_errors_total") == 0
 
 
 async def test_what_follows_an_answer_at_once_is_nobodys_answer() -> None:
     async with (
-        upstream(answering(GOOD + POISON)) as server,
-        bridge(PLAIN, {"UPSTREAM": server.url}) as running,
+        run_upstream(responder(GOOD + POISON)) as server,
+        run_bridge(PLAIN, {"UPSTREAM": server.url}) as bridge,
     ):
         for number in range(1, 4):
-            assert (await running.ask(HELLO)).completion().said.text == "hello"
+            assert (await bridge.request(HELLO)).completion().choice.text == "hello"
             assert server.connections == number

@@ -21,16 +21,16 @@ from bridge.loader import load_routes
 from bridge.openai.endpoints import CHAT
 from bridge.upstream.client import UpstreamClient
 from tests.raw_client import HELLO
-from tests.raw_upstream import upstream
+from tests.raw_upstream import run_upstream
 from tests.server.processes import CHECKOUT, served
-from tests.upstream.certificates import SECURE
+from tests.upstream.certificates import SECURE_SCHEMES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from tests.raw_upstream import Peer
+    from tests.raw_upstream import Connection
 
-    Behave = Callable[[Peer], Awaitable[None]]
+    Behave = Callable[[Connection], Awaitable[None]]
 
 FILES = Path(__file__).parent / "tls"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -106,20 +106,20 @@ async def test_a_file_that_is_not_there_is_told_at_load(tmp_path: Path) -> None:
     assert "routes[0].upstream.tls.ca: cannot read none.pem: No such file" in str(raised.value)
 
 
-@pytest.mark.parametrize(("scheme", "behave", "rule"), [(name, *way) for name, way in SECURE.items()])
+@pytest.mark.parametrize(("scheme", "behave", "rule"), [(name, *way) for name, way in SECURE_SCHEMES.items()])
 @pytest.mark.parametrize("known", [True, False])
 async def test_a_process_trusts_whom_the_system_trusts(
     scheme: str, behave: Behave, rule: str, known: bool, tmp_path: Path
 ) -> None:
     environment = {"SSL_CERT_FILE": str(FILES / "server.pem")} if known else {}
-    async with upstream(behave, tls=certified()) as server:
+    async with run_upstream(behave, tls=certified()) as server:
         url = server.url.replace("http:", f"{scheme}:")
         routes = f"routes: [{{models: m, upstream: {{url: '{url}'}}, {rule}}}]"
         given = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
-        async with served(tmp_path, routes, *given, environment=environment) as running:
-            answer = await running.ask(HELLO)
+        async with served(tmp_path, routes, *given, environment=environment) as bridge:
+            answer = await bridge.request(HELLO)
             if known:
-                assert answer.completion().said.text == "hello"
+                assert answer.completion().choice.text == "hello"
             else:
                 assert (answer.status, answer.error()["code"]) == (502, "upstream_connect")
 

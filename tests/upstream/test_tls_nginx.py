@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.raw_client import HELLO
-from tests.raw_upstream import Peer, answering, upstream, whole
-from tests.upstream.certificates import filed, paired, server_context
+from tests.raw_upstream import Connection, responder, response, run_upstream
+from tests.upstream.certificates import run_bridge_from_file, server_context, write_certificate
 from tests.upstream.daemons import TLS_VERSIONS, nginx, secured
-from tests.upstream.formats import DONE, Dialogue, completion, frame, is_stream, streamed
+from tests.upstream.formats import DONE, LockstepStream, completion, frame, is_stream, stream_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from tests.raw_client import Answer
+    from tests.raw_client import Response
 
-    Behave = Callable[[Peer], Awaitable[None]]
+    Behave = Callable[[Connection], Awaitable[None]]
 
 STREAM = {**HELLO, "stream": True}
-GOOD = whole(completion("hello"))
+GOOD = response(completion("hello"))
 TRUSTED = "{ca: server.pem}"
 OURS = "{ca: server.pem, cert: client.pem, key: client.key}"
 ASKS = """
@@ -35,67 +35,67 @@ def routes(url: str, tls: str = TRUSTED) -> str:
     return f"routes: [{{models: m, upstream: {{url: '{url}', tls: {tls}, timeouts: {{first_byte: 20s}}}}}}]"
 
 
-async def by_what_was_asked(peer: Peer) -> None:
+async def by_what_was_asked(peer: Connection) -> None:
     while (request := await peer.request()) is not None:
-        await peer.send(streamed(frame("hel"), frame("lo"), DONE) if is_stream(request) else GOOD)
+        await peer.send(stream_response(frame("hel"), frame("lo"), DONE) if is_stream(request) else GOOD)
 
 
-async def asked(folder: Path, port: int, tls: str, host: str = "127.0.0.1") -> Answer:
-    async with filed(folder, routes(f"https://{host}:{port}/", tls), {}) as running:
-        return await running.ask(HELLO)
+async def asked(folder: Path, port: int, tls: str, host: str = "127.0.0.1") -> Response:
+    async with run_bridge_from_file(folder, routes(f"https://{host}:{port}/", tls), {}) as bridge:
+        return await bridge.request(HELLO)
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
 async def test_answers_and_streams_come_over_one_connection(version: str, tmp_path: Path) -> None:
     async with (
-        upstream(by_what_was_asked) as model,
+        run_upstream(by_what_was_asked) as model,
         secured(tmp_path, model.url, version=version) as server,
-        filed(tmp_path, routes(f"https://127.0.0.1:{server.port}/v1"), {}) as running,
-        running.connect() as client,
+        run_bridge_from_file(tmp_path, routes(f"https://127.0.0.1:{server.port}/v1"), {}) as bridge,
+        bridge.connect() as client,
     ):
         for number in range(1, 11):
             await client.send(HELLO if number % 2 else STREAM)
-            answer = await client.answer()
+            answer = await client.response()
             said = answer.completion() if number % 2 else answer.stream()
-            assert said.said.text == "hello"
-            await running.until_counted(0, "bridge_requests_in_progress")
+            assert said.choice.text == "hello"
+            await bridge.wait_for_count(0, "bridge_requests_in_progress")
         served = await server.served(10)
         assert {one.protocol for one in served if one.status == 200} == {version}
         assert [one.number for one in served] == list(range(1, 11))
         assert len({one.connection for one in served}) == 1
-        assert await running.count("bridge_upstream_errors_total") == 0
+        assert await bridge.count("bridge_upstream_errors_total") == 0
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
 async def test_each_chunk_comes_as_it_is_said(version: str, tmp_path: Path) -> None:
-    dialogue = Dialogue()
+    dialogue = LockstepStream()
     async with (
-        upstream(dialogue.speak) as model,
+        run_upstream(dialogue.send) as model,
         secured(tmp_path, model.url, version=version) as server,
-        filed(tmp_path, routes(f"https://127.0.0.1:{server.port}/"), {}) as running,
-        running.connect() as client,
+        run_bridge_from_file(tmp_path, routes(f"https://127.0.0.1:{server.port}/"), {}) as bridge,
+        bridge.connect() as client,
     ):
         await client.send(STREAM)
-        await dialogue.hear(client)
+        await dialogue.receive(client)
 
 
 async def test_many_ask_at_once_for_much(tmp_path: Path) -> None:
     """Large bodies in both directions, each with its own answer."""
 
-    async def echoes(peer: Peer) -> None:
+    async def echoes(peer: Connection) -> None:
         while (request := await peer.request()) is not None:
-            await peer.send(whole(completion(request.body["messages"][0]["content"])))
+            await peer.send(response(completion(request.body["messages"][0]["content"])))
 
     async with (
-        upstream(echoes) as model,
+        run_upstream(echoes) as model,
         secured(tmp_path, model.url) as server,
-        filed(tmp_path, routes(f"https://127.0.0.1:{server.port}/"), {}) as running,
+        run_bridge_from_file(tmp_path, routes(f"https://127.0.0.1:{server.port}/"), {}) as bridge,
     ):
         texts = [f"{number} " * 50_000 for number in range(16)]
         bodies = [{"model": "m", "messages": [{"role": "user", "content": text}]} for text in texts]
         for _ in range(2):
-            answers = await asyncio.gather(*map(running.ask, bodies))
-            assert [answer.completion().said.text for answer in answers] == texts
+            answers = await asyncio.gather(*map(bridge.request, bodies))
+            assert [answer.completion().choice.text for answer in answers] == texts
 
 
 MISTRUST = {
@@ -109,9 +109,9 @@ MISTRUST = {
 @pytest.mark.parametrize("version", TLS_VERSIONS)
 async def test_a_server_that_is_not_trusted(case: str, version: str, tmp_path: Path) -> None:
     tls, complaint = MISTRUST[case]
-    paired(tmp_path, "other")
+    write_certificate(tmp_path, "other")
     async with (
-        upstream(answering(GOOD)) as model,
+        run_upstream(responder(GOOD)) as model,
         secured(tmp_path, model.url, version=version) as server,
     ):
         answer = await asked(tmp_path, server.port, tls)
@@ -124,8 +124,8 @@ async def test_a_server_that_is_not_trusted(case: str, version: str, tmp_path: P
 
 
 async def test_a_certificate_that_has_expired(tmp_path: Path) -> None:
-    async with upstream(answering(GOOD)) as model, secured(tmp_path, model.url) as server:
-        paired(tmp_path, "old", expired=True)
+    async with run_upstream(responder(GOOD)) as model, secured(tmp_path, model.url) as server:
+        write_certificate(tmp_path, "old", expired=True)
         text = f"ssl_certificate {tmp_path}/old.pem; ssl_certificate_key {tmp_path}/old.key;"
         async with nginx(
             tmp_path / "old", f"{text} location / {{ proxy_pass {model.url}; }}", listen="ssl"
@@ -140,23 +140,23 @@ async def test_a_certificate_that_has_expired(tmp_path: Path) -> None:
 async def test_the_name_that_is_expected_is_asked_for(tmp_path: Path) -> None:
     """A server of many names is told which of them is meant."""
     text = 'if ($ssl_server_name != "server.test") { return 421; }'
-    async with upstream(answering(GOOD)) as model, secured(tmp_path, model.url, server=text) as server:
+    async with run_upstream(responder(GOOD)) as model, secured(tmp_path, model.url, server=text) as server:
         named = await asked(tmp_path, server.port, "{ca: server.pem, server_name: server.test}")
-        assert named.completion().said.text == "hello"
+        assert named.completion().choice.text == "hello"
         assert (await asked(tmp_path, server.port, TRUSTED)).status == 502
         assert [one.status for one in await server.served(2)] == [200, 421]
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
 async def test_a_server_that_asks_who_we_are(version: str, tmp_path: Path) -> None:
-    paired(tmp_path, "client")
-    paired(tmp_path, "other")
+    write_certificate(tmp_path, "client")
+    write_certificate(tmp_path, "other")
     text = ASKS.format(folder=tmp_path)
     async with (
-        upstream(answering(GOOD)) as model,
+        run_upstream(responder(GOOD)) as model,
         secured(tmp_path, model.url, server=text, version=version) as server,
     ):
-        assert (await asked(tmp_path, server.port, OURS)).completion().said.text == "hello"
+        assert (await asked(tmp_path, server.port, OURS)).completion().choice.text == "hello"
         assert model.requests[0].headers["x-who"] == "CN=client.test"
         for tls in (TRUSTED, OURS.replace("client", "other")):
             answer = await asked(tmp_path, server.port, tls)
@@ -168,13 +168,13 @@ async def test_a_server_that_asks_who_we_are(version: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("tls", [TRUSTED, OURS.replace("client", "other")])
 async def test_a_server_that_hangs_up_on_strangers(tls: str, tmp_path: Path) -> None:
     """In TLS 1.3 it does so behind the handshake, when the request is on its way."""
-    paired(tmp_path, "server")
-    paired(tmp_path, "other")
+    write_certificate(tmp_path, "server")
+    write_certificate(tmp_path, "other")
     strict = server_context(tmp_path, "server", asks=True)
-    async with upstream(answering(GOOD), tls=strict) as model:
+    async with run_upstream(responder(GOOD), tls=strict) as model:
         url = model.url.replace("http:", "https:")
-        async with filed(tmp_path, routes(url, tls), {}) as running:
+        async with run_bridge_from_file(tmp_path, routes(url, tls), {}) as bridge:
             for _ in range(3):
-                answer = await running.ask(HELLO)
+                answer = await bridge.request(HELLO)
                 assert (answer.status, answer.error()["type"]) == (502, "server_error")
         assert not model.requests

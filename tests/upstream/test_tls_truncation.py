@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.raw_client import HELLO
-from tests.raw_upstream import Peer, chunk, head, upstream, whole
-from tests.upstream.certificates import filed, paired, server_context
+from tests.raw_upstream import Connection, chunk, head, response, run_upstream
+from tests.upstream.certificates import run_bridge_from_file, server_context, write_certificate
 from tests.upstream.daemons import secured
-from tests.upstream.formats import completion, frame, streaming
+from tests.upstream.formats import completion, frame, stream_head
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    Behave = Callable[[Peer], Awaitable[None]]
+    Behave = Callable[[Connection], Awaitable[None]]
 
 STREAM = {**HELLO, "stream": True}
-GOOD = whole(completion("hello"))
+GOOD = response(completion("hello"))
 
 
 def routes(url: str) -> str:
@@ -29,10 +29,10 @@ def routes(url: str) -> str:
 
 
 def says_half(half: bytes) -> Behave:
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         await peer.request()
         await peer.send(half)
-        await peer.stay()
+        await peer.wait_closed()
 
     return behave
 
@@ -40,8 +40,8 @@ def says_half(half: bytes) -> Behave:
 TO_THE_END = head(200, content_type="text/event-stream", connection="close")
 OF_A_LENGTH = head(200, content_type="text/event-stream", content_length="9999")
 HALVES = {
-    "in chunks": streaming() + chunk(frame("hello")),
-    "in half a chunk": streaming() + b"400\r\n" + frame("hello"),
+    "in chunks": stream_head() + chunk(frame("hello")),
+    "in half a chunk": stream_head() + b"400\r\n" + frame("hello"),
     "of a length": OF_A_LENGTH + frame("hello"),
     "until it closes": TO_THE_END + frame("hello"),
 }
@@ -51,36 +51,36 @@ HALVES = {
 async def test_a_stream_whose_server_dies_has_no_good_end(half: str, tmp_path: Path) -> None:
     """No TLS connection of a dead process was closed in good order."""
     async with (
-        upstream(says_half(HALVES[half])) as model,
+        run_upstream(says_half(HALVES[half])) as model,
         secured(tmp_path, model.url) as server,
-        filed(tmp_path, routes(f"https://127.0.0.1:{server.port}/"), {}) as running,
-        running.connect() as client,
+        run_bridge_from_file(tmp_path, routes(f"https://127.0.0.1:{server.port}/"), {}) as bridge,
+        bridge.connect() as client,
     ):
         await client.send(STREAM)
         assert (await client.head())[0] == 200
         data = b""
         while b"hello" not in data:
-            data += await client.piece()
+            data += await client.chunk()
         server.kill()
-        data += b"".join([piece async for piece in client.pieces()])
+        data += b"".join([piece async for piece in client.chunks()])
         assert b"[DONE]" not in data
         assert b'"code":"upstream_disconnect"' in data.replace(b": ", b":")
-        assert await running.count("bridge_upstream_errors_total", kind="disconnect") == 1
+        assert await bridge.count("bridge_upstream_errors_total", kind="disconnect") == 1
 
 
 @pytest.mark.parametrize("half", [GOOD[:-5], head(200, transfer_encoding="chunked") + b"9\r\n{"])
 async def test_a_whole_answer_whose_server_dies_is_none(half: bytes, tmp_path: Path) -> None:
     async with (
-        upstream(says_half(half)) as model,
+        run_upstream(says_half(half)) as model,
         secured(tmp_path, model.url) as server,
-        filed(tmp_path, routes(f"https://127.0.0.1:{server.port}/"), {}) as running,
-        running.connect() as client,
+        run_bridge_from_file(tmp_path, routes(f"https://127.0.0.1:{server.port}/"), {}) as bridge,
+        bridge.connect() as client,
     ):
         await client.send(HELLO)
-        await model.until(lambda model: len(model.requests) == 1)
+        await model.wait_until(lambda model: len(model.requests) == 1)
         await asyncio.sleep(0.05)  # what was said may have arrived by now, and need not
         server.kill()
-        answer = await client.answer()
+        answer = await client.response()
         assert (answer.status, answer.error()["code"]) == (502, "upstream_disconnect")
 
 
@@ -88,41 +88,41 @@ async def test_a_whole_answer_whose_server_dies_is_none(half: bytes, tmp_path: P
 async def test_a_connection_that_is_cut_off_is_a_disconnect(resets: bool, tmp_path: Path) -> None:
     """In the middle of a stream, by a reset, or in good order as far as TLS goes."""
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         await peer.request()
-        await peer.send(streaming() + chunk(frame("hello")))
+        await peer.send(stream_head() + chunk(frame("hello")))
         await asyncio.sleep(0.05)
         if resets:
             peer.abort()
 
-    paired(tmp_path, "server")
-    async with upstream(behave, tls=server_context(tmp_path, "server")) as model:
+    write_certificate(tmp_path, "server")
+    async with run_upstream(behave, tls=server_context(tmp_path, "server")) as model:
         url = model.url.replace("http:", "https:")
-        async with filed(tmp_path, routes(url), {}) as running:
-            answer = await running.ask(STREAM)
+        async with run_bridge_from_file(tmp_path, routes(url), {}) as bridge:
+            answer = await bridge.request(STREAM)
             said = answer.stream()
-            assert (said.said.text, (said.error or {})["code"]) == ("hello", "upstream_disconnect")
+            assert (said.choice.text, (said.error or {})["code"]) == ("hello", "upstream_disconnect")
 
 
 async def test_a_server_that_shows_another_certificate_later_is_not_trusted(tmp_path: Path) -> None:
     """Each connection is checked, also one that takes the place of another that was closed while idle."""
     changed = asyncio.Event()
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         await peer.request()
         await peer.send(GOOD)
         await changed.wait()
 
-    paired(tmp_path, "server")
-    paired(tmp_path, "other")
+    write_certificate(tmp_path, "server")
+    write_certificate(tmp_path, "other")
     shows = server_context(tmp_path, "server")
-    async with upstream(behave, tls=shows) as model:
+    async with run_upstream(behave, tls=shows) as model:
         url = model.url.replace("http:", "https:")
-        async with filed(tmp_path, routes(url), {}) as running:
-            assert (await running.ask(HELLO)).status == 200
+        async with run_bridge_from_file(tmp_path, routes(url), {}) as bridge:
+            assert (await bridge.request(HELLO)).status == 200
             shows.load_cert_chain(tmp_path / "other.pem", tmp_path / "other.key")
             changed.set()
-            answer = await running.ask(HELLO)
+            answer = await bridge.request(HELLO)
             assert (answer.status, answer.error()["code"]) == (502, "upstream_connect")
             assert "certificate verify failed" in answer.error()["message"]
             assert len(model.requests) == 1

@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from bridge.upstream import connection_pool as connections
-from tests.raw_client import HELLO, bridge, until
-from tests.raw_upstream import Peer, chunk, upstream
-from tests.upstream.formats import DONE, frame, streaming
+from tests.raw_client import HELLO, run_bridge, wait_until
+from tests.raw_upstream import Connection, chunk, run_upstream
+from tests.upstream.formats import DONE, frame, stream_head
 
 if TYPE_CHECKING:
     import pytest
@@ -18,29 +18,29 @@ async def test_connections_in_use_are_not_lost_among_many_urls(monkeypatch: pyte
     monkeypatch.setattr(connections, "_MAX_TARGETS", 5)
     monkeypatch.setattr(connections, "_SWEEP", 0.05)
     monkeypatch.setattr(connections, "_KEEPALIVE_EXPIRY", 0.1)
-    go_on, opened = asyncio.Event(), set[Peer]()
+    go_on, opened = asyncio.Event(), set[Connection]()
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         opened.add(peer)
         while await peer.request():
-            await peer.send(streaming() + chunk(frame("hello")))
+            await peer.send(stream_head() + chunk(frame("hello")))
             await go_on.wait()
             await peer.send(chunk(DONE) + chunk(b""))
         opened.discard(peer)
 
     text = "routes: [{models: '*', upstream: '${UPSTREAM}/{{ model }}'}]"
-    async with upstream(behave) as server, bridge(text, {"UPSTREAM": server.url}) as running:
+    async with run_upstream(behave) as server, run_bridge(text, {"UPSTREAM": server.url}) as bridge:
         asked = [
-            asyncio.ensure_future(running.ask({**HELLO, "model": f"m{number}", "stream": True}))
+            asyncio.ensure_future(bridge.request({**HELLO, "model": f"m{number}", "stream": True}))
             for number in range(12)
         ]
-        await server.until(lambda server: len(server.requests) == 12)
+        await server.wait_until(lambda server: len(server.requests) == 12)
         go_on.set()
         for answer in await asyncio.gather(*asked):
-            assert answer.stream().said.text == "hello"
+            assert answer.stream().choice.text == "hello"
 
         async def closed() -> bool:
             return not opened
 
-        await until(closed)
+        await wait_until(closed)
         assert server.connections == 12

@@ -17,18 +17,24 @@ from bridge.exchange.request_context import RequestContext
 from bridge.loader import load_routes
 from bridge.openai.endpoints import CHAT
 from bridge.upstream.client import UpstreamClient
-from tests.raw_client import HELLO, bridge
-from tests.raw_upstream import Peer, answering, head, upstream, whole
-from tests.upstream.formats import Way
-from tests.upstream.raw_websocket import SOCKETS, closing, says, shaken, text
+from tests.raw_client import HELLO, run_bridge
+from tests.raw_upstream import Connection, head, responder, response, run_upstream
+from tests.upstream.formats import Variant
+from tests.upstream.raw_websocket import (
+    WEBSOCKET_ROUTES,
+    accept_handshake,
+    close_frame,
+    text_message,
+    websocket_responder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    Behave = Callable[[Peer], Awaitable[None]]
+    Behave = Callable[[Connection], Awaitable[None]]
 
-WAYS = [Way("done", stream=stream, upstream=True) for stream in (False, True)]
-HURRIED = SOCKETS.replace("connect: 60s", "connect: 200ms")
+WAYS = [Variant("done", stream=stream, upstream=True) for stream in (False, True)]
+HURRIED = WEBSOCKET_ROUTES.replace("connect: 60s", "connect: 200ms")
 CERTIFICATES = Path(__file__).parent / "tls"
 REFUSAL = {"error": {"message": "no, thank you", "type": "t", "code": "c"}}
 
@@ -40,26 +46,29 @@ STATUSES = {
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize(("said", "told"), STATUSES.items())
-async def test_a_refusal_is_what_it_would_be_over_http(said: int, told: int, way: Way) -> None:
+async def test_a_refusal_is_what_it_would_be_over_http(said: int, told: int, way: Variant) -> None:
     headers = {"location": "/elsewhere", "retry_after": "7"}
-    refusal = head(304, **headers) if said == 304 else whole(REFUSAL, said, **headers)
-    async with upstream(answering(refusal)) as server, bridge(SOCKETS, {"UPSTREAM": server.url}) as running:
-        answer = await running.ask(way.body)
+    refusal = head(304, **headers) if said == 304 else response(REFUSAL, said, **headers)
+    async with (
+        run_upstream(responder(refusal)) as server,
+        run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": server.url}) as bridge,
+    ):
+        answer = await bridge.request(way.body)
         assert answer.status == told
         if said != 304:
             assert answer.error() == {"message": "no, thank you", "type": "t", "param": None, "code": "c"}
         assert said not in (429, 503) or answer.headers["retry-after"] == "7"
         assert [request.path for request in server.requests] == ["/chat"], "redirects are not followed"
-        assert await running.count("bridge_upstream_errors_total", kind="refused") == 1
+        assert await bridge.count("bridge_upstream_errors_total", kind="refused") == 1
 
 
 async def test_keys_are_not_carried_elsewhere() -> None:
-    async with upstream(answering(whole({}))) as other:
-        moved = whole(b"", 307, location=f"{other.url}/take")
-        async with upstream(answering(moved)) as server:
-            file = SOCKETS.replace("models: done,", "models: done, headers: {x-api-key: secret},")
-            async with bridge(file, {"UPSTREAM": server.url}) as running:
-                assert (await running.ask(WAYS[0].body)).status == 502
+    async with run_upstream(responder(response({}))) as other:
+        moved = response(b"", 307, location=f"{other.url}/take")
+        async with run_upstream(responder(moved)) as server:
+            file = WEBSOCKET_ROUTES.replace("models: done,", "models: done, headers: {x-api-key: secret},")
+            async with run_bridge(file, {"UPSTREAM": server.url}) as bridge:
+                assert (await bridge.request(WAYS[0].body)).status == 502
             assert server.requests[0].headers["x-api-key"] == "secret"
         assert other.connections == 0
 
@@ -67,8 +76,8 @@ async def test_keys_are_not_carried_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("refusal", "message"),
     [
-        (whole({"code": -4, "msg": "by the rule"}, 400), "by the rule"),
-        (whole(b"<html><title>Bad key</title></html>", 400, content_type="text/html"), "Bad key"),
+        (response({"code": -4, "msg": "by the rule"}, 400), "by the rule"),
+        (response(b"<html><title>Bad key</title></html>", 400, content_type="text/html"), "Bad key"),
         (head(400, content_length="99") + b'{"error": "cut', "400"),
         (head(400, transfer_encoding="chunked") + b'5\r\n{"err\r\n', "400"),
         (head(400) + b"what has no length is not read", "400"),
@@ -76,71 +85,77 @@ async def test_keys_are_not_carried_elsewhere() -> None:
 )
 @pytest.mark.parametrize("stays", [False, True])
 async def test_why_is_told_as_far_as_it_comes(refusal: bytes, message: str, *, stays: bool) -> None:
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         await peer.request()
         await peer.send(refusal)
         if stays:
-            await peer.stay()
+            await peer.wait_closed()
 
-    async with upstream(behave) as server, bridge(SOCKETS, {"UPSTREAM": server.url}) as running:
-        answer = await running.ask(WAYS[0].body)
+    async with (
+        run_upstream(behave) as server,
+        run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": server.url}) as bridge,
+    ):
+        answer = await bridge.request(WAYS[0].body)
         assert answer.status == (404 if b"-4" in refusal else 400)
         assert message in answer.error()["message"]
         if stays:
-            await server.until(lambda server: server.closed == 1)
+            await server.wait_until(lambda server: server.closed == 1)
 
 
 async def test_a_refusal_may_be_long() -> None:
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         await peer.request()
         await peer.send(head(400, content_length="99999999999"))
         while True:
             await peer.send(b"x" * 100_000)
 
-    async with upstream(behave) as server, bridge(SOCKETS, {"UPSTREAM": server.url}) as running:
-        answer = await running.ask(WAYS[0].body)
+    async with (
+        run_upstream(behave) as server,
+        run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": server.url}) as bridge,
+    ):
+        answer = await bridge.request(WAYS[0].body)
         assert answer.status == 400
         assert len(answer.error()["message"]) < 1000
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-async def test_nothing_listens(way: Way) -> None:
+async def test_nothing_listens(way: Variant) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     for url in (f"ws://127.0.0.1:{port}", "ws://nothing.invalid", f"wss://127.0.0.1:{port}"):
-        async with bridge(SOCKETS, {"UPSTREAM": url}) as running:
-            answer = await running.ask(way.body)
+        async with run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": url}) as bridge:
+            answer = await bridge.request(way.body)
             assert (answer.status, answer.error()["code"]) == (502, "upstream_connect")
-            assert await running.count("bridge_upstream_errors_total", kind="connect") == 1
+            assert await bridge.count("bridge_upstream_errors_total", kind="connect") == 1
 
 
-async def half(peer: Peer) -> None:
+async def half(peer: Connection) -> None:
     await peer.request()
     await peer.send(b"HTTP/1.1 101 Switching\r\nUpgr")
-    await peer.stay()
+    await peer.wait_closed()
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
-@pytest.mark.parametrize("behave", [Peer.stay, half])
+@pytest.mark.parametrize("behave", [Connection.wait_closed, half])
 async def test_a_handshake_that_hangs_is_504(behave: Behave, scheme: str) -> None:
-    async with upstream(behave) as server:
+    async with run_upstream(behave) as server:
         url = server.url.replace("http", scheme)
-        async with bridge(HURRIED, {"UPSTREAM": url}) as running:
-            answer = await running.ask(WAYS[0].body)
+        async with run_bridge(HURRIED, {"UPSTREAM": url}) as bridge:
+            answer = await bridge.request(WAYS[0].body)
             assert (answer.status, answer.error()["code"]) == (504, "upstream_timeout")
             assert "no websocket in 0.2 s" in answer.error()["message"]
         if scheme == "ws":
-            await server.until(lambda server: server.closed == 1)
+            await server.wait_until(lambda server: server.closed == 1)
 
 
 async def test_tls_to_a_plain_port_is_502() -> None:
-    async def plain(peer: Peer) -> None:
+    async def plain(peer: Connection) -> None:
         await peer.send(head(400))
 
-    async with upstream(plain) as server:
+    async with run_upstream(plain) as server:
         url = server.url.replace("http:", "wss:")
-        async with bridge(SOCKETS, {"UPSTREAM": url}) as running:
-            answer = await running.ask(WAYS[0].body)
+        async with run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": url}) as bridge:
+            answer = await bridge.request(WAYS[0].body)
             assert (answer.status, answer.error()["code"]) == (502, "upstream_connect")
 
 
@@ -158,7 +173,9 @@ async def test_whom_to_trust(tls: str, status: int | None, tmp_path: Path) -> No
         shutil.copy(file, tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATES / "server.pem", CERTIFICATES / "server.key")
-    async with upstream(says(text("hello"), closing(1000)), tls=context) as server:
+    async with run_upstream(
+        websocket_responder(text_message("hello"), close_frame(1000)), tls=context
+    ) as server:
         url = server.url.replace("http:", "wss:")
         file = tmp_path / "routes.yaml"
         stream = "response: false, stream: {framing: websocket, text: $.text}"
@@ -181,50 +198,50 @@ async def test_whom_to_trust(tls: str, status: int | None, tmp_path: Path) -> No
 
 def retrying(on: str) -> str:
     retry = f"retry: {{attempts: 2, backoff: 0.01, on: [{on}]}}"
-    return SOCKETS.replace("url: ${UPSTREAM}/chat", f"url: ${{UPSTREAM}}/chat\n    {retry}", 1)
+    return WEBSOCKET_ROUTES.replace("url: ${UPSTREAM}/chat", f"url: ${{UPSTREAM}}/chat\n    {retry}", 1)
 
 
-async def resets(peer: Peer) -> None:
+async def resets(peer: Connection) -> None:
     peer.abort()
 
 
 FIRST: dict[str, tuple[Behave, str]] = {
     "resets": (resets, "disconnect"),
-    "closes behind its handshake": (says(), "disconnect"),
-    "goes away": (says(closing(1012)), "disconnect"),
-    "is busy": (answering(whole({}, 503)), "'503'"),
-    "is too slow": (says(stays=True), "timeout"),
+    "closes behind its handshake": (websocket_responder(), "disconnect"),
+    "goes away": (websocket_responder(close_frame(1012)), "disconnect"),
+    "is busy": (responder(response({}, 503)), "'503'"),
+    "is too slow": (websocket_responder(stays=True), "timeout"),
 }
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize("first", FIRST)
-async def test_what_failed_before_the_first_message_is_tried_again(first: str, way: Way) -> None:
+async def test_what_failed_before_the_first_message_is_tried_again(first: str, way: Variant) -> None:
     fails, kind = FIRST[first]
 
-    async def behave(peer: Peer) -> None:
-        good = says(text("hello"), b'\x81\x0c{"end":true}', closing(1000))
+    async def behave(peer: Connection) -> None:
+        good = websocket_responder(text_message("hello"), b'\x81\x0c{"end":true}', close_frame(1000))
         await (fails if peer.number < 3 else good)(peer)
 
-    async with upstream(behave) as server:
-        async with bridge(retrying(kind), {"UPSTREAM": server.url}) as running:
-            answer = await running.ask(way.body)
-            said = answer.stream().said if way.stream else answer.completion().said
+    async with run_upstream(behave) as server:
+        async with run_bridge(retrying(kind), {"UPSTREAM": server.url}) as bridge:
+            answer = await bridge.request(way.body)
+            said = answer.stream().choice if way.stream else answer.completion().choice
             assert said.text == "hello"
             assert server.connections == 3
         other = "connect" if kind != "connect" else "timeout"
-        async with bridge(retrying(other), {"UPSTREAM": server.url}) as running:
+        async with run_bridge(retrying(other), {"UPSTREAM": server.url}) as bridge:
             server.connections = 0
-            assert (await running.ask(way.body)).status >= 500
+            assert (await bridge.request(way.body)).status >= 500
             assert server.connections == 1, "it is not worth it"
 
 
 async def test_what_has_begun_is_not_tried_again() -> None:
     async with (
-        upstream(says(text("hel"))) as server,
-        bridge(retrying("disconnect"), {"UPSTREAM": server.url}) as running,
+        run_upstream(websocket_responder(text_message("hel"))) as server,
+        run_bridge(retrying("disconnect"), {"UPSTREAM": server.url}) as bridge,
     ):
-        answer = await running.ask(WAYS[1].body)
+        answer = await bridge.request(WAYS[1].body)
         assert answer.stream().error is not None
         assert server.connections == 1
 
@@ -232,39 +249,42 @@ async def test_what_has_begun_is_not_tried_again() -> None:
 async def test_a_port_that_refuses_is_passed_over() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    both = SOCKETS.replace(
+    both = WEBSOCKET_ROUTES.replace(
         "url: ${UPSTREAM}/chat", f"url: ws://127.0.0.1:{port}/chat\n    replicas: ['${{UPSTREAM}}/chat']"
     )
-    async with upstream(says(text("hello"), closing(1000))) as server:
-        async with bridge(both, {"UPSTREAM": server.url.replace("http", "ws")}) as running:
+    async with run_upstream(websocket_responder(text_message("hello"), close_frame(1000))) as server:
+        async with run_bridge(both, {"UPSTREAM": server.url.replace("http", "ws")}) as bridge:
             for _ in range(3):
-                answer = await running.ask({**HELLO, "model": "open"})
-                assert answer.completion().said.text == "hello"
+                answer = await bridge.request({**HELLO, "model": "open"})
+                assert answer.completion().choice.text == "hello"
         assert server.connections == 3
 
 
 async def test_a_connection_is_not_left_open_by_a_refusal() -> None:
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         await peer.request()
-        await peer.send(whole({}, 429))
-        await peer.stay()
+        await peer.send(response({}, 429))
+        await peer.wait_closed()
 
-    async with upstream(behave) as server, bridge(SOCKETS, {"UPSTREAM": server.url}) as running:
+    async with (
+        run_upstream(behave) as server,
+        run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": server.url}) as bridge,
+    ):
         for number in (1, 2, 3):
-            assert (await running.ask(WAYS[0].body)).status == 429
-            await server.until(lambda server, number=number: server.closed == number)  # type: ignore[misc]
+            assert (await bridge.request(WAYS[0].body)).status == 429
+            await server.wait_until(lambda server, number=number: server.closed == number)  # type: ignore[misc]
 
 
 async def test_a_server_that_shakes_hands_and_does_not_read() -> None:
     """What is asked is larger than what the system takes in for it."""
 
-    async def behave(peer: Peer) -> None:
-        await shaken(peer)
+    async def behave(peer: Connection) -> None:
+        await accept_handshake(peer)
         await asyncio.Event().wait()
 
-    text_of = SOCKETS.replace("limits: {frame: 64KiB", "limits: {body: 64MiB, frame: 64KiB")
-    async with upstream(behave) as server, bridge(text_of, {"UPSTREAM": server.url}) as running:
+    text_of = WEBSOCKET_ROUTES.replace("limits: {frame: 64KiB", "limits: {body: 64MiB, frame: 64KiB")
+    async with run_upstream(behave) as server, run_bridge(text_of, {"UPSTREAM": server.url}) as bridge:
         for way in WAYS:
             body = {**way.body, "messages": [{"role": "user", "content": "x" * 20_000_000}]}
-            answer = await running.ask(body)
+            answer = await bridge.request(body)
             assert (answer.status, answer.error()["code"]) == (504, "upstream_timeout")

@@ -6,24 +6,30 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from tests.raw_client import Answer, bridge
-from tests.raw_upstream import Peer, upstream
-from tests.upstream.formats import Way
-from tests.upstream.raw_websocket import SOCKETS, asked, serving, shaken, text
+from tests.raw_client import Response, run_bridge
+from tests.raw_upstream import Connection, run_upstream
+from tests.upstream.formats import Variant
+from tests.upstream.raw_websocket import (
+    WEBSOCKET_ROUTES,
+    accept_handshake,
+    read_frame,
+    run_websocket_server,
+    text_message,
+)
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-PATIENT = SOCKETS.replace("first_byte: 300ms, idle: 300ms", "first_byte: 1h, idle: 1h")
+PATIENT = WEBSOCKET_ROUTES.replace("first_byte: 300ms, idle: 300ms", "first_byte: 1h, idle: 1h")
 
 
 async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
     taken = [0]
-    piece = text("x" * 16_000)
+    piece = text_message("x" * 16_000)
 
-    async def behave(peer: Peer) -> None:
-        await shaken(peer)
-        await asked(peer)
+    async def behave(peer: Connection) -> None:
+        await accept_handshake(peer)
+        await read_frame(peer)
         while True:
             await peer.send(piece)
             taken[0] += len(piece)
@@ -36,14 +42,14 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
         return before
 
     file = PATIENT.replace("answer: 256KiB", "answer: 1GiB")
-    async with upstream(behave) as server, bridge(file, {"UPSTREAM": server.url}) as running:
-        async with running.connect(buffer=4096) as client:
-            await client.send(Way("open", stream=True, upstream=True).body)
+    async with run_upstream(behave) as server, run_bridge(file, {"UPSTREAM": server.url}) as bridge:
+        async with bridge.connect(buffer=4096) as client:
+            await client.send(Variant("open", stream=True, upstream=True).body)
             held = await settled()
             assert held < 16 * 2**20
             while taken[0] == held:
                 await client.reader.read(2**16)
-        await running.until_counted(1, "bridge_client_disconnects_total")
+        await bridge.wait_for_count(1, "bridge_client_disconnects_total")
 
 
 async def test_a_client_that_reads_slowly_gets_all() -> None:
@@ -53,13 +59,13 @@ async def test_a_client_that_reads_slowly_gets_all() -> None:
         for word in words:
             await websocket.send_json({"text": word})
 
-    file = SOCKETS.replace("answer: 256KiB", "answer: 1GiB")
-    async with serving(answer) as (url, _), bridge(file, {"UPSTREAM": url}) as running:
-        async with running.connect(buffer=4096) as client:
-            await client.send(Way("open", stream=True, upstream=True).body)
+    file = WEBSOCKET_ROUTES.replace("answer: 256KiB", "answer: 1GiB")
+    async with run_websocket_server(answer) as (url, _), run_bridge(file, {"UPSTREAM": url}) as bridge:
+        async with bridge.connect(buffer=4096) as client:
+            await client.send(Variant("open", stream=True, upstream=True).body)
             await asyncio.sleep(1)  # several times the idle limit
-            assert (await client.answer()).stream().said.text == "".join(words)
-        assert await running.count("bridge_upstream_errors_total") == 0
+            assert (await client.response()).stream().choice.text == "".join(words)
+        assert await bridge.count("bridge_upstream_errors_total") == 0
 
 
 async def test_two_hundred_at_once_leave_nothing_open() -> None:
@@ -81,33 +87,33 @@ async def test_two_hundred_at_once_leave_nothing_open() -> None:
         finally:
             now[0] -= 1
 
-    async def one(running: Any, number: int) -> Answer | None:
+    async def one(bridge: Any, number: int) -> Response | None:
         said = ("well", "cut", "leave")[number % 3]
         body = {"model": "done", "messages": [{"role": "user", "content": said}], "stream": number % 2 == 0}
-        async with running.connect() as client:
+        async with bridge.connect() as client:
             await client.send(body)
             if said == "leave":
                 with suppress(TimeoutError):
                     async with asyncio.timeout(0.2):
                         await client.head()
                 return None
-            answer: Answer = await client.answer()
+            answer: Response = await client.response()
         return answer
 
-    async with serving(answer) as (url, seen), bridge(PATIENT, {"UPSTREAM": url}) as running:
-        answers = await asyncio.gather(*(one(running, number) for number in range(200)))
+    async with run_websocket_server(answer) as (url, seen), run_bridge(PATIENT, {"UPSTREAM": url}) as bridge:
+        answers = await asyncio.gather(*(one(bridge, number) for number in range(200)))
         assert len(seen) >= 134
         for number, answered in enumerate(answers):
             if number % 3 == 0:
                 assert answered is not None
                 said = answered.stream() if number % 2 == 0 else answered.completion()
-                assert said.said.text == "hello you"
+                assert said.choice.text == "hello you"
             elif number % 3 == 1:
                 assert answered is not None
                 error = answered.stream().error if number % 2 == 0 else answered.error()
                 assert error is not None
                 assert "1011: cut" in error["message"]
-        await running.until_counted(0, "bridge_requests_in_progress")
+        await bridge.wait_for_count(0, "bridge_requests_in_progress")
         while any(request.transport is not None for request in seen):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         assert (now[0], most[0] > 1) == (0, True)

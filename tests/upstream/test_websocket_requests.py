@@ -10,10 +10,19 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from aiohttp import web
 
-from tests.raw_client import HELLO, bridge
-from tests.raw_upstream import Peer, upstream
-from tests.upstream.formats import Way
-from tests.upstream.raw_websocket import SOCKETS, asked, closing, framed, says, serving, shaken, text
+from tests.raw_client import HELLO, run_bridge
+from tests.raw_upstream import Connection, run_upstream
+from tests.upstream.formats import Variant
+from tests.upstream.raw_websocket import (
+    WEBSOCKET_ROUTES,
+    accept_handshake,
+    close_frame,
+    read_frame,
+    run_websocket_server,
+    text_message,
+    websocket_frame,
+    websocket_responder,
+)
 
 KEYS = """
 routes:
@@ -38,13 +47,13 @@ routes:
 
 async def test_where_it_goes_and_with_which_keys() -> None:
     async with (
-        upstream(says(text("hello"), closing(1000))) as server,
-        bridge(KEYS, {"UPSTREAM": server.url.replace("http", "ws")}) as running,
+        run_upstream(websocket_responder(text_message("hello"), close_frame(1000))) as server,
+        run_bridge(KEYS, {"UPSTREAM": server.url.replace("http", "ws")}) as bridge,
     ):
         for model in ("spark-ü/?&3", "bearer", "theirs"):
             body = {**HELLO, "model": model, "user": "you & me"}
-            answer = await running.ask(body, headers={"Authorization": "Bearer mine"})
-            assert answer.completion().said.text == "hello"
+            answer = await bridge.request(body, headers={"Authorization": "Bearer mine"})
+            assert answer.completion().choice.text == "hello"
         by_query, by_header, by_client = server.requests
         where = urlsplit(by_query.path)
         assert where.path == "/spark-%C3%BC%2F%3F%263/chat"
@@ -82,26 +91,26 @@ async def test_a_token_that_is_refused_is_replaced_once() -> None:
     def allowed(request: web.Request) -> bool:
         return request.headers["authorization"] == "Bearer new"
 
-    async with serving(answer, web.post("/token", token), allowed=allowed) as (url, seen):
-        async with bridge(OAUTH, {"UPSTREAM": url}) as running:
-            assert (await running.ask(HELLO)).completion().said.text == "hello"
+    async with run_websocket_server(answer, web.post("/token", token), allowed=allowed) as (url, seen):
+        async with run_bridge(OAUTH, {"UPSTREAM": url}) as bridge:
+            assert (await bridge.request(HELLO)).completion().choice.text == "hello"
         assert [request.headers["authorization"] for request in seen] == ["Bearer old", "Bearer new"]
 
 
 async def test_the_request_is_one_text_message() -> None:
     heard: list[tuple[int, bytes]] = []
 
-    async def behave(peer: Peer) -> None:
-        await shaken(peer)
-        heard.append(await asked(peer))
-        await peer.send(text("hello") + closing(1000))
+    async def behave(peer: Connection) -> None:
+        await accept_handshake(peer)
+        heard.append(await read_frame(peer))
+        await peer.send(text_message("hello") + close_frame(1000))
 
     long = "☃" * 100_000
-    file = SOCKETS.replace("limits: {", "limits: {body: 1MiB, ")
-    async with upstream(behave) as server, bridge(file, {"UPSTREAM": server.url}) as running:
+    file = WEBSOCKET_ROUTES.replace("limits: {", "limits: {body: 1MiB, ")
+    async with run_upstream(behave) as server, run_bridge(file, {"UPSTREAM": server.url}) as bridge:
         for said in ("hi", long):
             body = {"model": "open", "messages": [{"role": "user", "content": said}], "stop": ["x"]}
-            await running.ask(body)
+            await bridge.request(body)
     assert [(opcode, json.loads(data)) for opcode, data in heard] == [
         (1, {"say": "hi", "stop": ["x"]}),
         (1, {"say": long, "stop": ["x"]}),
@@ -115,8 +124,11 @@ async def test_several_answers_are_several_sockets(*, stream: bool) -> None:
             await websocket.send_json({"text": word})
         await websocket.send_json({"end": True})
 
-    async with serving(answer) as (url, seen), bridge(SOCKETS, {"UPSTREAM": url}) as running:
-        answered = await running.ask({**Way("done", stream=stream, upstream=True).body, "n": 2})
+    async with (
+        run_websocket_server(answer) as (url, seen),
+        run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": url}) as bridge,
+    ):
+        answered = await bridge.request({**Variant("done", stream=stream, upstream=True).body, "n": 2})
         said = answered.stream() if stream else answered.completion()
         assert [said.choices[index].text for index in (0, 1)] == ["hello", "hello"]
         assert len(seen) == 2
@@ -124,21 +136,21 @@ async def test_several_answers_are_several_sockets(*, stream: bool) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_first_socket_that_fails_ends_the_others(*, stream: bool) -> None:
-    async def behave(peer: Peer) -> None:
-        await shaken(peer)
-        await asked(peer)
+    async def behave(peer: Connection) -> None:
+        await accept_handshake(peer)
+        await read_frame(peer)
         if peer.number == 1:
-            await peer.send(text("hello "))
-            await peer.stay()
-        await peer.send(closing(1011, "no more"))
+            await peer.send(text_message("hello "))
+            await peer.wait_closed()
+        await peer.send(close_frame(1011, "no more"))
 
-    file = SOCKETS.replace("first_byte: 300ms, idle: 300ms", "first_byte: 1h, idle: 1h")
-    async with upstream(behave) as server, bridge(file, {"UPSTREAM": server.url}) as running:
-        answer = await running.ask({**Way("done", stream=stream, upstream=True).body, "n": 2})
+    file = WEBSOCKET_ROUTES.replace("first_byte: 300ms, idle: 300ms", "first_byte: 1h, idle: 1h")
+    async with run_upstream(behave) as server, run_bridge(file, {"UPSTREAM": server.url}) as bridge:
+        answer = await bridge.request({**Variant("done", stream=stream, upstream=True).body, "n": 2})
         error = answer.stream().error if stream and answer.status == 200 else answer.error()
         assert error is not None
         assert "1011: no more" in error["message"]
-        await server.until(lambda server: server.closed == 1)
+        await server.wait_until(lambda server: server.closed == 1)
 
 
 async def test_messages_of_text_keep_their_spaces() -> None:
@@ -148,10 +160,13 @@ async def test_messages_of_text_keep_their_spaces() -> None:
         for word in words:
             await websocket.send_str(word)
 
-    async with serving(answer) as (url, _), bridge(SOCKETS, {"UPSTREAM": url}) as running:
+    async with (
+        run_websocket_server(answer) as (url, _),
+        run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": url}) as bridge,
+    ):
         for stream in (False, True):
-            answered = await running.ask(Way("raw", stream=stream, upstream=True).body)
-            said = answered.stream().said if stream else answered.completion().said
+            answered = await bridge.request(Variant("raw", stream=stream, upstream=True).body)
+            said = answered.stream().choice if stream else answered.completion().choice
             assert said.text == "".join(words)
 
 
@@ -162,28 +177,33 @@ async def test_lines_may_be_cut_across_messages() -> None:
         for piece in pieces:
             await websocket.send_bytes(piece)
 
-    async with serving(answer) as (url, _), bridge(SOCKETS, {"UPSTREAM": url}) as running:
-        answered = await running.ask({**HELLO, "model": "lines"})
-        assert answered.completion().said.text == "hello ☃"
+    async with (
+        run_websocket_server(answer) as (url, _),
+        run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": url}) as bridge,
+    ):
+        answered = await bridge.request({**HELLO, "model": "lines"})
+        assert answered.completion().choice.text == "hello ☃"
 
 
 async def test_a_line_that_is_not_ended_was_cut_off() -> None:
     async with (
-        upstream(says(framed(b'{"text":"hel"}\n{"text":"l'), closing(1000))) as server,
-        bridge(SOCKETS, {"UPSTREAM": server.url}) as running,
+        run_upstream(
+            websocket_responder(websocket_frame(b'{"text":"hel"}\n{"text":"l'), close_frame(1000))
+        ) as server,
+        run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": server.url}) as bridge,
     ):
-        assert (await running.ask({**HELLO, "model": "lines"})).status == 502
+        assert (await bridge.request({**HELLO, "model": "lines"})).status == 502
 
 
 async def test_base64_in_messages() -> None:
     wrapped = json.dumps({"bytes": b64encode(b'{"text":"hello"}').decode(), "p": "abc"}).encode()
-    file = SOCKETS.replace("inner: ndjson", "inner: base64")
+    file = WEBSOCKET_ROUTES.replace("inner: ndjson", "inner: base64")
     async with (
-        upstream(says(framed(wrapped), closing(1000))) as server,
-        bridge(file, {"UPSTREAM": server.url}) as running,
+        run_upstream(websocket_responder(websocket_frame(wrapped), close_frame(1000))) as server,
+        run_bridge(file, {"UPSTREAM": server.url}) as bridge,
     ):
-        answered = await running.ask({**HELLO, "model": "lines"})
-        assert answered.completion().said.text == "hello"
+        answered = await bridge.request({**HELLO, "model": "lines"})
+        assert answered.completion().choice.text == "hello"
 
 
 SESSION = """
@@ -215,12 +235,12 @@ async def test_a_session_around_a_socket(*, fails: bool, stream: bool) -> None:
             await websocket.send_json({"end": True})
 
     posts = web.post("/open", opened), web.post("/close", opened)
-    async with serving(answer, *posts) as (url, sockets):
+    async with run_websocket_server(answer, *posts) as (url, sockets):
         variables = {"UPSTREAM": url, "SOCKET": url.replace("http", "ws")}
-        async with bridge(SESSION, variables) as running:
-            answered = await running.ask({**HELLO, "stream": stream})
+        async with run_bridge(SESSION, variables) as bridge:
+            answered = await bridge.request({**HELLO, "stream": stream})
             if not fails:
-                said = answered.stream().said if stream else answered.completion().said
+                said = answered.stream().choice if stream else answered.completion().choice
                 assert said.text == "hello"
             elif stream:
                 assert answered.stream().error is not None
@@ -253,8 +273,8 @@ routes:
         await websocket.send_json({"event": "stream_end"})
         await websocket.receive()  # it would wait for the next request
 
-    async with serving(answer, web.post("/generate", generated)) as (url, _):
+    async with run_websocket_server(answer, web.post("/generate", generated)) as (url, _):
         variables = {"UPSTREAM": url, "SOCKET": url.replace("http", "ws")}
-        async with bridge(file, variables) as running:
-            assert (await running.ask(HELLO)).completion().said.text == "whole"
-            assert (await running.ask({**HELLO, "stream": True})).stream().said.text == "streamed"
+        async with run_bridge(file, variables) as bridge:
+            assert (await bridge.request(HELLO)).completion().choice.text == "whole"
+            assert (await bridge.request({**HELLO, "stream": True})).stream().choice.text == "streamed"

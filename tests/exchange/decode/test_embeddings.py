@@ -19,12 +19,12 @@ from tests.exchange.embeddings_exchange import (
     SERVES,
     WHOLE,
     Body,
-    body_of,
-    refusal,
-    reply,
+    embeddings_error,
+    embeddings_request,
+    embeddings_response,
     vectors,
 )
-from tests.exchange.single_exchange import ask, one_by_one, pieces_of
+from tests.exchange.single_exchange import bytewise, new_exchange, pieces_of
 
 PACKED = {**OPENAI, "data": [{"object": "embedding", "index": 0, "embedding": "AAAAPwAAgL4="}]}
 
@@ -89,13 +89,13 @@ def test_vectors_are_found_in_many_shapes(found: Any, wanted: list[list[float]])
     ],
 )
 def test_what_is_no_embedding_is_an_error_that_says_why(answer: Any, inputs: int, says: str) -> None:
-    error = refusal(BARE, answer, input=["text"] * inputs)
+    error = embeddings_error(BARE, answer, input=["text"] * inputs)
     assert (error.kind, error.status) == (UpstreamFailure.MALFORMED, 502)
     assert says in error.message
 
 
 def test_where_nothing_is_found_the_likely_paths_are_told() -> None:
-    error = refusal(BARE, {"embeddings": [[0.5]], "took": 5})
+    error = embeddings_error(BARE, {"embeddings": [[0.5]], "took": 5})
     assert error.kind is UpstreamFailure.EMPTY
     assert "`$.vectors`" in error.message
     assert "$.embeddings[0]" in error.message
@@ -103,37 +103,37 @@ def test_where_nothing_is_found_the_likely_paths_are_told() -> None:
 
 def test_failures_are_told_as_those_of_a_chat() -> None:
     rules = BARE + "error: {when: {$.code: {not: 0}}, message: $.msg, status: 404}"
-    error = refusal(rules, {"code": 5, "msg": "no such thing"})
+    error = embeddings_error(rules, {"code": 5, "msg": "no such thing"})
     assert (error.status, error.message, error.kind) == (404, "no such thing", UpstreamFailure.REFUSED)
-    assert refusal(BARE, {"error": {"message": "too long"}}).message == "too long"
-    assert refusal(WHOLE, {"error": {"message": "too long"}}).message == "too long"
-    assert refusal(BARE, b"").kind is UpstreamFailure.EMPTY
-    assert refusal(BARE, b"<html>").kind is UpstreamFailure.MALFORMED
+    assert embeddings_error(BARE, {"error": {"message": "too long"}}).message == "too long"
+    assert embeddings_error(WHOLE, {"error": {"message": "too long"}}).message == "too long"
+    assert embeddings_error(BARE, b"").kind is UpstreamFailure.EMPTY
+    assert embeddings_error(BARE, b"<html>").kind is UpstreamFailure.MALFORMED
 
 
 def test_the_answer_has_openais_shape() -> None:
     rules = BARE.replace("$.vectors", "$.vectors, usage: {prompt_tokens: $.count}")
-    assert reply(rules, {"vectors": [[0.5]], "count": 3}) == {
+    assert embeddings_response(rules, {"vectors": [[0.5]], "count": 3}) == {
         "object": "list",
         "model": "m",
         "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
         "usage": {"prompt_tokens": 3, "total_tokens": 3},
     }
-    assert "usage" not in reply(rules, {"vectors": [[0.5]]})
+    assert "usage" not in embeddings_response(rules, {"vectors": [[0.5]]})
 
 
 @pytest.mark.parametrize(("answer", "asked"), [(OPENAI, {}), (PACKED, {"encoding_format": "base64"})])
 def test_what_openai_says_itself_goes_on_as_it_is(answer: Body, asked: Body) -> None:
     data = json.dumps({**answer, "provider": {"a": 1.0}}, indent=1).encode()
-    for pieces in ([data], one_by_one([data])):
-        exchange = ask(SERVES, body_of(**asked), endpoint="embeddings")
+    for pieces in ([data], bytewise([data])):
+        exchange = new_exchange(SERVES, embeddings_request(**asked), endpoint="embeddings")
         assert simulate(exchange, pieces) == data
 
 
 @pytest.mark.parametrize("answer", [OPENAI, PACKED])
 def test_the_format_is_the_clients_whatever_the_servers(answer: Body) -> None:
     for asked, wanted in (("float", OPENAI), ("base64", PACKED)):
-        assert reply(SERVES, {**answer, "provider": "x"}, encoding_format=asked) == {
+        assert embeddings_response(SERVES, {**answer, "provider": "x"}, encoding_format=asked) == {
             **wanted,
             "provider": "x",
         }
@@ -141,7 +141,7 @@ def test_the_format_is_the_clients_whatever_the_servers(answer: Body) -> None:
 
 def test_faults_of_openais_shape_are_mended() -> None:
     found = {"data": [{"embedding": [1], "index": 1, "seen": True}, {"embedding": [0], "index": 0}]}
-    assert reply(SERVES, found, input=["a", "b"]) == {
+    assert embeddings_response(SERVES, found, input=["a", "b"]) == {
         "object": "list",
         "model": "m",
         "data": [
@@ -149,7 +149,7 @@ def test_faults_of_openais_shape_are_mended() -> None:
             {"object": "embedding", "index": 1, "embedding": [1], "seen": True},
         ],
     }
-    assert reply(SERVES, {**OPENAI, "usage": {"total_tokens": 2.0}, "error": None}) == OPENAI
+    assert embeddings_response(SERVES, {**OPENAI, "usage": {"total_tokens": 2.0}, "error": None}) == OPENAI
 
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -185,7 +185,7 @@ json_values = st.recursive(
 @given(json_values)
 def test_any_answer_gives_vectors_or_a_documented_error(value: Any) -> None:
     for rules in (SERVES, WHOLE):
-        exchange = ask(rules, body_of(), endpoint="embeddings")
+        exchange = new_exchange(rules, embeddings_request(), endpoint="embeddings")
         out = simulate(exchange, pieces_of([json.dumps(value).encode()]))
         assert bool(out) is (exchange.error is None)
         if exchange.error is not None:

@@ -13,7 +13,7 @@ from bridge.exchange.decode import response_decoder
 from bridge.exchange.decode.passthrough import ChunkPassthrough
 from bridge.exchange.decode.response_reader import ResponseReader
 from bridge.framing.length_delimited import encode_message
-from tests.exchange.single_exchange import ask, request
+from tests.exchange.single_exchange import new_exchange, request
 
 MAPPED = """
     stream:
@@ -35,7 +35,7 @@ def raw(framing: str, data: bytes) -> bytes:
 
 def outcome(rules: str, pieces: list[bytes], *, fast: bool, **members: Any) -> tuple[bytes, str, list[Any]]:
     """What the client gets: bytes, failure, counts."""
-    exchange = ask(rules, request(stream=True, **members))
+    exchange = new_exchange(rules, request(stream=True, **members))
     if not fast:
         exchange.legs[0].answering._text_path = None
     [leg] = exchange.legs
@@ -319,7 +319,7 @@ def test_a_stream_whose_frames_never_match_is_not_tried_for_long(monkeypatch: py
 )  # fmt: skip
 def test_there_is_no_fast_lane_where_more_may_depend_on_the_text(rule: str) -> None:
     text = "" if rule.startswith("text:") else "text: $.t, "
-    exchange = ask(f"stream: {{framing: ndjson, {text}{rule}}}\nresponse: $.t", request(stream=True))
+    exchange = new_exchange(f"stream: {{framing: ndjson, {text}{rule}}}\nresponse: $.t", request(stream=True))
     assert exchange.route.response.fast_text_path is None
 
 
@@ -327,7 +327,7 @@ def test_there_is_no_fast_lane_where_more_may_depend_on_the_text(rule: str) -> N
     "error", ["{when: {$.t: {matches: ^ERR}}}", "{when: {$: {exists: true}}, message: $.m}"]
 )
 def test_nor_where_the_text_may_be_an_error(error: str) -> None:
-    exchange = ask(
+    exchange = new_exchange(
         f"stream: {{framing: ndjson, text: $.t}}\nresponse: $.t\nerror: {error}", request(stream=True)
     )
     assert exchange.route.response.fast_text_path is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.exchange.single_exchange import sse, streamed
+from tests.exchange.single_exchange import run_stream, sse
 
 USAGE = {"stream_options": {"include_usage": True}}
 
@@ -19,13 +19,13 @@ def test_only_and_skip() -> None:
         'event: message\ndata: {"t": "e"}\n\n',
         "event: odd\ndata: no json at all\n\n",
     )
-    assert streamed(rules, events).said.text == "ae"
+    assert run_stream(rules, events).choice.text == "ae"
 
 
 def test_data_may_be_text() -> None:
     rules = "response: false\nstream: {data: text, text: $}"
     events = b'data: a\n\ndata:  b\ndata: c\n\ndata:{"x":1}\n\n'
-    assert streamed(rules, events).said.text == 'a b\nc{"x":1}'
+    assert run_stream(rules, events).choice.text == 'a b\nc{"x":1}'
 
 
 def test_fields_of_events() -> None:
@@ -37,8 +37,8 @@ def test_fields_of_events() -> None:
           usage: {prompt_tokens: {field: meta, path: $.usage.prompt}}
     """
     events = b'event: add\nsay: a\n\nevent:cut\nsay:b\nmeta: {"usage": {"prompt": 4}}\n\n'
-    stream = streamed(rules, events, USAGE)
-    assert (stream.said.text, stream.said.finish_reason) == ("ab", "length")
+    stream = run_stream(rules, events, USAGE)
+    assert (stream.choice.text, stream.choice.finish_reason) == ("ab", "length")
     assert stream.usage == {"prompt_tokens": 4, "completion_tokens": 0, "total_tokens": 4}
 
 
@@ -47,30 +47,32 @@ def test_fields_of_events() -> None:
 )
 def test_done_is_known_by_default(last: str) -> None:
     rules = "response: false\nstream: $.t"
-    assert streamed(rules, sse({"t": "a"}, last, {"t": "b"} if last.endswith("\n") else "")).said.text == "a"
+    assert (
+        run_stream(rules, sse({"t": "a"}, last, {"t": "b"} if last.endswith("\n") else "")).choice.text == "a"
+    )
 
 
 def test_another_literal_may_be_the_end() -> None:
     rules = "response: false\nstream: {text: $.t, done: END}"
-    stream = streamed(rules, sse({"t": "a"}, "data: END\n\n", {"t": "b"}))
-    assert (stream.said.text, stream.error) == ("a", None)
+    stream = run_stream(rules, sse({"t": "a"}, "data: END\n\n", {"t": "b"}))
+    assert (stream.choice.text, stream.error) == ("a", None)
 
 
 def test_the_frame_that_a_condition_ends_with_is_still_read() -> None:
     rules = "response: false\nstream: {text: $.t, done: {$.last: true}}"
-    stream = streamed(rules, sse({"t": "a"}, {"t": "b", "last": True}, {"t": "c"}))
-    assert (stream.said.text, stream.error) == ("ab", None)
+    stream = run_stream(rules, sse({"t": "a"}, {"t": "b", "last": True}, {"t": "c"}))
+    assert (stream.choice.text, stream.error) == ("ab", None)
 
 
 def test_the_frame_that_ends_need_not_be_json() -> None:
     rules = "response: false\nstream: {text: $.t, done: {event: end}}"
-    stream = streamed(rules, sse({"t": "a"}, "event: end\ndata: bye\n\n"))
-    assert (stream.said.text, stream.error) == ("a", None)
+    stream = run_stream(rules, sse({"t": "a"}, "event: end\ndata: bye\n\n"))
+    assert (stream.choice.text, stream.error) == ("a", None)
 
 
 def test_a_stream_without_its_promised_end_was_cut_short() -> None:
     for done in ("END", "{$.last: true}"):
-        stream = streamed(f"response: false\nstream: {{text: $.t, done: {done}}}", sse({"t": "a"}))
-        assert stream.said.text == "a"
+        stream = run_stream(f"response: false\nstream: {{text: $.t, done: {done}}}", sse({"t": "a"}))
+        assert stream.choice.text == "a"
         assert stream.error is not None
-    assert streamed("response: false\nstream: {text: $.t}", sse({"t": "a"})).error is None
+    assert run_stream("response: false\nstream: {text: $.t}", sse({"t": "a"})).error is None

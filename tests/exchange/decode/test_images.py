@@ -10,7 +10,7 @@ import pytest
 
 from bridge.core.errors import ConfigError, RequestError, UpstreamError, UpstreamFailure
 from bridge.exchange.dry_run import simulate
-from tests.exchange.single_exchange import NOW, ask, made, one_by_one, pieces_of, route
+from tests.exchange.single_exchange import NOW, bytewise, new_exchange, pieces_of, request_bodies, route
 
 Body = dict[str, Any]
 
@@ -25,14 +25,14 @@ def body_of(**members: Any) -> Body:
 
 def reply(rules: str, answer: Any, **members: Any) -> Body:
     """The client's answer, made of the same for every call."""
-    exchange = ask(rules, body_of(**members), endpoint="images")
+    exchange = new_exchange(rules, body_of(**members), endpoint="images")
     out = simulate(exchange, pieces_of(answer))
     assert exchange.error is None, exchange.error
     return dict(json.loads(out))
 
 
 def refusal(rules: str, answer: Any, **members: Any) -> UpstreamError:
-    exchange = ask(rules, body_of(**members), endpoint="images")
+    exchange = new_exchange(rules, body_of(**members), endpoint="images")
     assert simulate(exchange, pieces_of(answer)) == b""
     assert isinstance(exchange.error, UpstreamError)
     return exchange.error
@@ -135,8 +135,8 @@ def test_what_openai_says_itself_goes_on_as_it_is() -> None:
     }
     answer = {"created": 5, "data": [{"url": URL, "revised_prompt": "x"}], "usage": told, "size": "1x1"}
     data = json.dumps(answer, indent=1).encode()
-    for pieces in ([data], one_by_one([data])):
-        exchange = ask(SERVES, body_of(), endpoint="images")
+    for pieces in ([data], bytewise([data])):
+        exchange = new_exchange(SERVES, body_of(), endpoint="images")
         assert simulate(exchange, pieces) == data
         assert exchange.usage is not None
         assert exchange.usage[:3] == (5, 10, 15)
@@ -151,18 +151,18 @@ def test_counts_are_told_in_the_words_of_images() -> None:
 
 
 def test_several_images_are_one_call_where_the_server_is_told_else_as_many() -> None:
-    [body] = made(ask(SERVES, body_of(n=3), endpoint="images"))
+    [body] = request_bodies(new_exchange(SERVES, body_of(n=3), endpoint="images"))
     assert body["n"] == 3
     told = SERVES + "request: {body: {count: $.n}}\nresponse: {images: $.i}"
-    assert made(ask(told, body_of(n=3), endpoint="images")) == [{"count": 3}]
-    assert made(ask(BARE, body_of(n=3), endpoint="images")) == [{"text": "a cat"}] * 3
+    assert request_bodies(new_exchange(told, body_of(n=3), endpoint="images")) == [{"count": 3}]
+    assert request_bodies(new_exchange(BARE, body_of(n=3), endpoint="images")) == [{"text": "a cat"}] * 3
     assert reply(BARE, {"pictures": [URL]}, n=3)["data"] == [{"url": URL}] * 3
-    off = ask(BARE + "emulate: {n: false}", body_of(n=3), endpoint="images")
+    off = new_exchange(BARE + "emulate: {n: false}", body_of(n=3), endpoint="images")
     assert (len(off.legs), off.dropped) == (1, ("n",))
 
 
 def test_what_is_not_sent_is_named_but_the_format_is_served_here() -> None:
-    exchange = ask(BARE, body_of(size="5x5", quality="hd", response_format="url"), endpoint="images")
+    exchange = new_exchange(BARE, body_of(size="5x5", quality="hd", response_format="url"), endpoint="images")
     assert exchange.dropped == ("size", "quality")
 
 
@@ -176,7 +176,7 @@ poll: {url: "http://server/jobs/{{ id }}", until: {$.status: done}}
 response: {images: $.output}
 """
     )
-    exchange = ask(rules, body_of(n=2, size="5x5", quality="hd"), endpoint="images")
+    exchange = new_exchange(rules, body_of(n=2, size="5x5", quality="hd"), endpoint="images")
     assert (len(exchange.legs), exchange.dropped) == (2, ("quality",))
 
 
@@ -186,11 +186,13 @@ def test_the_prompt_is_a_users_message_too() -> None:
         + "prompt: last\nrequest: {body: {p: $.prompt, l: $.last, m: $.messages}}\nresponse: {images: $.i}"
     )
     told = [{"role": "user", "content": "a cat"}]
-    assert made(ask(rules, body_of(), endpoint="images")) == [{"p": "a cat", "l": "a cat", "m": told}]
+    assert request_bodies(new_exchange(rules, body_of(), endpoint="images")) == [
+        {"p": "a cat", "l": "a cat", "m": told}
+    ]
 
 
 def test_without_a_model_it_is_the_one_openai_takes() -> None:
-    exchange = ask(SERVES, {"prompt": "a cat"}, endpoint="images")
+    exchange = new_exchange(SERVES, {"prompt": "a cat"}, endpoint="images")
     assert exchange.legs[0].asking.body["model"] == "dall-e-2"
 
 
@@ -204,7 +206,7 @@ def test_without_a_model_it_is_the_one_openai_takes() -> None:
 )  # fmt: skip
 def test_a_wrong_request_is_refused_by_name(members: Body) -> None:
     with pytest.raises(RequestError) as refused:
-        ask(SERVES, body_of(**members), endpoint="images")
+        new_exchange(SERVES, body_of(**members), endpoint="images")
     assert (refused.value.status, refused.value.param) == (400, next(iter(members)))
 
 

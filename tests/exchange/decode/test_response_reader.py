@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.exchange.single_exchange import ask, completed, of_stream, pieces_of, request, streamed
+from tests.exchange.single_exchange import (
+    new_exchange,
+    pieces_of,
+    request,
+    run_completion,
+    run_ndjson_stream,
+    run_stream,
+)
 from tests.strict_client import read_completion
 
 USAGE = {"stream_options": {"include_usage": True}}
@@ -18,31 +25,31 @@ CHOICES = "response: {choices: '$.results[*]', text: $item.text, finish_reason: 
 
 def test_several_choices() -> None:
     answer = {"results": [{"text": "a", "why": "length"}, {"text": "b"}]}
-    whole = completed(CHOICES, answer, request(n=2))
+    whole = run_completion(CHOICES, answer, request(n=2))
     assert {index: (said.text, said.finish_reason) for index, said in whole.choices.items()} == {
         0: ("a", "length"),
         1: ("b", "stop"),
     }
-    stream = streamed(CHOICES, answer, request(n=2))
+    stream = run_stream(CHOICES, answer, request(n=2))
     assert {index: said.text for index, said in stream.choices.items()} == {0: "a", 1: "b"}
 
 
 def test_choices_of_a_stream_go_by_their_index() -> None:
     slots = "choices: '$.c[*]', text: $item.t"
     frames = [{"c": [{"index": n, "t": text}]} for n, text in ((1, "b"), (0, "a"), (1, "B"))]
-    stream = of_stream(slots, *frames)
+    stream = run_ndjson_stream(slots, *frames)
     assert {index: said.text for index, said in stream.choices.items()} == {0: "a", 1: "bB"}
 
 
 def test_each_choice_is_cut_alone() -> None:
     frames = [{"c": [{"index": n, "t": text}]} for n, text in ((0, "aEN"), (1, "bEN"), (0, "D"), (1, "d"))]
-    stream = of_stream("choices: '$.c[*]', text: $item.t", *frames, n=2, stop="END")
+    stream = run_ndjson_stream("choices: '$.c[*]', text: $item.t", *frames, n=2, stop="END")
     assert {index: said.text for index, said in stream.choices.items()} == {0: "a", 1: "bENd"}
 
 
 def test_values_outside_of_the_choices_can_be_read_too() -> None:
     rules = "response: {choices: '$.c[*]', text: $item.t, finish_reason: $.why, usage: {prompt_tokens: $.p}}"
-    whole = completed(rules, {"c": [{"t": "a"}, {"t": "b"}], "why": "length", "p": 1})
+    whole = run_completion(rules, {"c": [{"t": "a"}, {"t": "b"}], "why": "length", "p": 1})
     assert [said.finish_reason for said in whole.choices.values()] == ["length", "length"]
     assert whole.usage is not None
 
@@ -52,14 +59,14 @@ CENSORED = {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason":
 
 
 def test_slots_that_adjust_openais_shape_adjust_its_streams() -> None:
-    stream = streamed(ADJUSTED, b"data: " + json.dumps(CENSORED).encode() + b"\n\ndata: [DONE]\n\n")
-    assert (stream.said.text, stream.said.finish_reason) == ("a", "content_filter")
+    stream = run_stream(ADJUSTED, b"data: " + json.dumps(CENSORED).encode() + b"\n\ndata: [DONE]\n\n")
+    assert (stream.choice.text, stream.choice.finish_reason) == ("a", "content_filter")
 
 
 def test_a_stream_adjusts_what_the_response_has_adjusted() -> None:
     rules = ADJUSTED + "\nstream: {framing: ndjson}"
-    stream = streamed(rules, json.dumps(CENSORED).encode() + b"\n")
-    assert (stream.said.text, stream.said.finish_reason) == ("a", "content_filter")
+    stream = run_stream(rules, json.dumps(CENSORED).encode() + b"\n")
+    assert (stream.choice.text, stream.choice.finish_reason) == ("a", "content_filter")
 
 
 def counts(*numbers: int) -> dict[str, int]:
@@ -81,15 +88,15 @@ def counts(*numbers: int) -> dict[str, int]:
 )
 def test_known_usage_parts_make_the_rest(answer: dict[str, Any], usage: dict[str, int] | None) -> None:
     slots = "text: $.t, usage: {prompt_tokens: $.p, completion_tokens: $.c, total_tokens: $.n}"
-    whole = completed(f"response: {{{slots}}}", {"t": "x", **answer})
+    whole = run_completion(f"response: {{{slots}}}", {"t": "x", **answer})
     assert whole.usage == usage
-    stream = streamed(f"response: {{{slots}}}", {"t": "x", **answer}, USAGE)
+    stream = run_stream(f"response: {{{slots}}}", {"t": "x", **answer}, USAGE)
     assert stream.usage == usage
 
 
 def test_details_of_usage() -> None:
     rules = "response: {text: $.t, usage: {prompt_tokens: $.p, cached_tokens: $.k, reasoning_tokens: $.r}}"
-    usage = completed(rules, {"t": "x", "p": 3, "k": 1, "r": 0}).usage
+    usage = run_completion(rules, {"t": "x", "p": 3, "k": 1, "r": 0}).usage
     assert usage is not None
     assert usage["prompt_tokens_details"] == {"cached_tokens": 1}
     assert usage["completion_tokens_details"] == {"reasoning_tokens": 0}
@@ -97,13 +104,13 @@ def test_details_of_usage() -> None:
 
 def test_usage_of_a_stream_is_the_latest_or_the_sum() -> None:
     slots = "text: $.t, usage: {prompt_tokens: $.p, completion_tokens: {path: $.c, sum: true}}"
-    stream = of_stream(slots, {"t": "a", "p": 3, "c": 1}, {"t": "b", "p": 4, "c": 1.0}, {"c": 3})
+    stream = run_ndjson_stream(slots, {"t": "a", "p": 3, "c": 1}, {"t": "b", "p": 4, "c": 1.0}, {"c": 3})
     assert stream.usage == counts(4, 5, 9)
 
 
 def test_usage_from_a_header() -> None:
     rules = "response: {text: $.t, usage: {completion_tokens: {header: X-Tokens}}}"
-    assert completed(rules, {"t": "x"}, headers={"x-tokens": "12"}).usage == counts(0, 12, 12)
+    assert run_completion(rules, {"t": "x"}, headers={"x-tokens": "12"}).usage == counts(0, 12, 12)
 
 
 FINISH = (
@@ -130,38 +137,39 @@ FINISH = (
 )
 def test_finish_reasons(found: Any, reason: str) -> None:
     assert (
-        completed(f"response: {{text: $.t, {FINISH}}}", {"t": "x", "f": found}).said.finish_reason == reason
+        run_completion(f"response: {{text: $.t, {FINISH}}}", {"t": "x", "f": found}).choice.finish_reason
+        == reason
     )
-    assert of_stream(f"text: $.t, {FINISH}", {"t": "x"}, {"f": found}).said.finish_reason == reason
+    assert run_ndjson_stream(f"text: $.t, {FINISH}", {"t": "x"}, {"f": found}).choice.finish_reason == reason
 
 
 @pytest.mark.parametrize("found", ["null", "None", "", None, False])
 def test_an_unset_reason_does_not_end_an_answer(found: Any) -> None:
-    stream = of_stream(f"text: $.t, {FINISH}", {"t": "x", "f": found}, {"t": "y", "f": "length"})
-    assert (stream.said.text, stream.said.finish_reason) == ("xy", "length")
+    stream = run_ndjson_stream(f"text: $.t, {FINISH}", {"t": "x", "f": found}, {"t": "y", "f": "length"})
+    assert (stream.choice.text, stream.choice.finish_reason) == ("xy", "length")
 
 
 def test_without_the_slot_an_answer_that_ended_well_ended_with_stop() -> None:
-    assert completed("response: $.t", {"t": "x"}).said.finish_reason == "stop"
+    assert run_completion("response: $.t", {"t": "x"}).choice.finish_reason == "stop"
 
 
 def test_booleans_can_be_mapped() -> None:
     rules = "response: {text: $.t, finish_reason: {path: $.cut, map: {true: length, false: stop}}}"
-    assert completed(rules, {"t": "x", "cut": True}).said.finish_reason == "length"
-    assert completed(rules, {"t": "x", "cut": False}).said.finish_reason == "stop"
+    assert run_completion(rules, {"t": "x", "cut": True}).choice.finish_reason == "length"
+    assert run_completion(rules, {"t": "x", "cut": False}).choice.finish_reason == "stop"
 
 
 def test_id_and_role_and_logprobs() -> None:
     rules = "response: {text: $.t, id: $.id, role: $.who, logprobs: $.lp}"
-    exchange_out = completed(rules, {"t": "x", "id": "a-1", "who": "tool", "lp": {"content": []}})
-    assert (exchange_out.id, exchange_out.said.role) == ("a-1", "tool")
-    assert completed(rules, {"t": "x"}).said.role == "assistant"
-    assert completed(rules, {"t": "x", "id": 17}).id == "17"
+    exchange_out = run_completion(rules, {"t": "x", "id": "a-1", "who": "tool", "lp": {"content": []}})
+    assert (exchange_out.id, exchange_out.choice.role) == ("a-1", "tool")
+    assert run_completion(rules, {"t": "x"}).choice.role == "assistant"
+    assert run_completion(rules, {"t": "x", "id": 17}).id == "17"
 
 
 def test_reasoning_goes_beside_the_text() -> None:
-    stream = of_stream("text: $.t, reasoning: $.r", {"r": "h"}, {"r": "m"}, {"t": "Teal."})
-    assert (stream.said.reasoning, stream.said.text) == ("hm", "Teal.")
+    stream = run_ndjson_stream("text: $.t, reasoning: $.r", {"r": "h"}, {"r": "m"}, {"t": "Teal."})
+    assert (stream.choice.reasoning, stream.choice.text) == ("hm", "Teal.")
 
 
 def test_tool_calls_in_pieces() -> None:
@@ -171,19 +179,19 @@ def test_tool_calls_in_pieces() -> None:
         {"calls": [{"id": "b", "name": "mix", "arguments": {"n": 2}}]},
         {"calls": [{"index": 7, "function": {"name": "stir"}}]},
     ]
-    stream = of_stream("text: $.t, tool_calls: $.calls", *frames)
-    assert [(call["name"], call["arguments"]) for call in stream.said.tool_calls] == [
+    stream = run_ndjson_stream("text: $.t, tool_calls: $.calls", *frames)
+    assert [(call["name"], call["arguments"]) for call in stream.choice.tool_calls] == [
         ("pick", '{"c":"teal"}'),
         ("mix", '{"n":2}'),
         ("stir", "{}"),  # clients parse what a call without arguments has
     ]
-    assert len({call["id"] for call in stream.said.tool_calls}) == 3
-    assert stream.said.finish_reason == "tool_calls"
+    assert len({call["id"] for call in stream.choice.tool_calls}) == 3
+    assert stream.choice.finish_reason == "tool_calls"
 
 
 def test_calls_of_each_choice_have_their_own_ids() -> None:
     rules = "response: {text: $.t, tool_calls: $.calls}"
-    exchange = ask(rules, request(n=2))
+    exchange = new_exchange(rules, request(n=2))
     for leg in exchange.legs:
         exchange.start(leg, 200, {})
         exchange.feed(leg, pieces_of({"calls": [{"name": "f", "arguments": {}}]})[0])

@@ -6,31 +6,31 @@ from typing import Any
 
 import pytest
 
-from tests.exchange.single_exchange import failed, lines, request, sse, streamed
+from tests.exchange.single_exchange import ndjson, request, run_failure, run_stream, sse
 
 PLAIN = "response: $.t\nstream: {framing: ndjson, text: $.t}\n"
 
 
 @pytest.mark.parametrize("status", [400, 404, 408, 409, 413, 422, 429, 500, 501, 502, 503, 504, 529, 599])
 def test_these_statuses_of_the_server_stay(status: int) -> None:
-    assert failed(PLAIN, "no", status=status).status == status
-    assert failed(PLAIN, "no", request(stream=True), status=status).status == status
+    assert run_failure(PLAIN, "no", status=status).status == status
+    assert run_failure(PLAIN, "no", request(stream=True), status=status).status == status
 
 
 @pytest.mark.parametrize("status", [401, 403, 300, 302, 304, 307, 402, 405, 406, 410, 418, 424, 451, 199])
 def test_all_others_become_502(status: int) -> None:
-    assert failed(PLAIN, "no", status=status).status == 502
+    assert run_failure(PLAIN, "no", status=status).status == 502
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_the_clients_own_key_may_be_refused(status: int) -> None:
-    assert failed(PLAIN + "auth: client", "no", key="Bearer k", status=status).status == status
-    assert failed(PLAIN + "auth: {bearer: k}", "no", status=status).status == 502
+    assert run_failure(PLAIN + "auth: client", "no", key="Bearer k", status=status).status == status
+    assert run_failure(PLAIN + "auth: {bearer: k}", "no", status=status).status == 502
 
 
 def test_429_keeps_its_retry_after() -> None:
-    assert failed(PLAIN, "no", status=429, headers={"retry-after": "7"}).retry_after == "7"
-    assert failed(PLAIN, "no", status=429).retry_after is None
+    assert run_failure(PLAIN, "no", status=429, headers={"retry-after": "7"}).retry_after == "7"
+    assert run_failure(PLAIN, "no", status=429).retry_after is None
 
 
 @pytest.mark.parametrize(
@@ -46,27 +46,27 @@ def test_429_keeps_its_retry_after() -> None:
     ],
 )
 def test_openais_and_common_shapes_are_read(body: Any, message: str) -> None:
-    assert failed(PLAIN, body, status=400).message == message
+    assert run_failure(PLAIN, body, status=400).message == message
 
 
 def test_the_envelope_of_an_openai_server_goes_on() -> None:
     told = {"message": "too long", "type": "invalid_request_error", "param": "messages", "code": "length"}
-    assert failed("serves: [chat]", {"error": told}, status=400).envelope == {"error": told}
+    assert run_failure("serves: [chat]", {"error": told}, status=400).envelope == {"error": told}
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"<html><head><title>Bad gateway</title></head><body>nginx</body></html>", b"oops", b"[1]"]
 )
 def test_any_other_body_is_shortened(body: bytes) -> None:
-    error = failed(PLAIN, body + b" " * 5000 + b"x" * 5000, status=500)
+    error = run_failure(PLAIN, body + b" " * 5000 + b"x" * 5000, status=500)
     assert 0 < len(error.message) < 1000
     assert "500" in error.message
-    assert failed(PLAIN, body, status=500).message
+    assert run_failure(PLAIN, body, status=500).message
 
 
 def test_a_page_is_told_in_words() -> None:
     page = "<html><style>b{}</style><title>Bad gateway</title><h1>nginx</h1></html>"
-    error = failed(PLAIN, page, status=502)
+    error = run_failure(PLAIN, page, status=502)
     assert "Bad gateway nginx" in error.message
     assert "<" not in error.message
 
@@ -90,7 +90,7 @@ RULES = """
 
 
 def test_rules_hold_under_http_200() -> None:
-    error = failed(RULES, {"code": 17, "msg": "busy", "wait": 1.2, "t": "x"})
+    error = run_failure(RULES, {"code": 17, "msg": "busy", "wait": 1.2, "t": "x"})
     assert (error.status, error.message, error.type, error.code) == (503, "busy", "overloaded", "17")
     assert error.retry_after == "2"
 
@@ -99,38 +99,38 @@ def test_rules_hold_under_http_200() -> None:
     ("wait", "seconds"), [("30s", "30"), ("0.5s", "1"), (7, "7"), ("soon", None), (-1, None), (None, None)]
 )
 def test_the_time_to_wait_is_whole_seconds(wait: Any, seconds: str | None) -> None:
-    assert failed(RULES, {"code": 17, "msg": "busy", "wait": wait}).retry_after == seconds
+    assert run_failure(RULES, {"code": 17, "msg": "busy", "wait": wait}).retry_after == seconds
 
 
 @pytest.mark.parametrize(("code", "status"), [(-4, 404), (-5, 404), (-6, 504), (-7, 502), ("x", 502)])
 def test_rules_are_tried_in_order_and_map_statuses(code: Any, status: int) -> None:
-    assert failed(RULES, {"code": code, "msg": "no"}).status == status
-    assert failed(RULES, lines({"code": code, "msg": "no"}), request(stream=True)).status == status
+    assert run_failure(RULES, {"code": code, "msg": "no"}).status == status
+    assert run_failure(RULES, ndjson({"code": code, "msg": "no"}), request(stream=True)).status == status
 
 
 def test_a_rule_without_when_is_for_statuses_that_are_no_success() -> None:
-    error = failed(RULES, {"why": "gone"}, status=404)
+    error = run_failure(RULES, {"why": "gone"}, status=404)
     assert (error.status, error.message, error.code) == (404, "gone", "not_found")
-    error = failed(RULES, {"code": -6, "msg": "slow"}, status=500)
+    error = run_failure(RULES, {"code": -6, "msg": "slow"}, status=500)
     assert (error.status, error.message) == (504, "slow")
 
 
 def test_what_the_rules_do_not_see_is_no_failure() -> None:
     for answer in ({"t": "x", "code": 0}, {"t": "x"}):
-        stream = streamed(RULES, lines(answer))
-        assert (stream.said.text, stream.error) == ("x", None)
+        stream = run_stream(RULES, ndjson(answer))
+        assert (stream.choice.text, stream.error) == ("x", None)
 
 
 def test_a_list_of_conditions_is_any_of_them() -> None:
     rules = PLAIN + "error: {when: [{$.ok: false}, {$.code: {above: 0}, $.kind: fatal}], message: $.m}"
-    assert failed(rules, {"t": "x", "ok": False, "m": "a"}).message == "a"
-    assert failed(rules, {"t": "x", "code": 1, "kind": "fatal", "m": "b"}).message == "b"
-    assert streamed(rules, lines({"t": "x", "code": 1})).error is None
+    assert run_failure(rules, {"t": "x", "ok": False, "m": "a"}).message == "a"
+    assert run_failure(rules, {"t": "x", "code": 1, "kind": "fatal", "m": "b"}).message == "b"
+    assert run_stream(rules, ndjson({"t": "x", "code": 1})).error is None
 
 
 def test_an_error_on_the_way_ends_the_stream() -> None:
-    stream = streamed(RULES, lines({"t": "a"}, {"code": 17, "msg": "busy"}, {"t": "b"}))
-    assert stream.said.text == "a"
+    stream = run_stream(RULES, ndjson({"t": "a"}, {"code": 17, "msg": "busy"}, {"t": "b"}))
+    assert stream.choice.text == "a"
     assert stream.error == {"message": "busy", "type": "overloaded", "param": None, "code": "17"}
 
 
@@ -138,45 +138,45 @@ def test_errors_are_seen_in_frames_that_would_be_passed_over() -> None:
     rules = (
         "response: $.t\nstream: {text: $.t, only: {event: add}}\nerror: {when: {event: failed}, message: $.m}"
     )
-    error = failed(rules, sse('event: failed\ndata: {"m": "no"}\n\n'), request(stream=True))
+    error = run_failure(rules, sse('event: failed\ndata: {"m": "no"}\n\n'), request(stream=True))
     assert error.message == "no"
 
 
 def test_message_may_come_from_a_header() -> None:
     rules = PLAIN + "error: {message: {header: x-reason}, status: 418}"
-    error = failed(rules, "", status=500, headers={"x-reason": "teapot"})
+    error = run_failure(rules, "", status=500, headers={"x-reason": "teapot"})
     assert (error.message, error.status) == ("teapot", 418)
 
 
 @pytest.mark.parametrize("answer", [{"error": "no"}, {"error": {"message": "no"}}, {"error": ["no"]}])
 def test_an_error_in_a_common_shape_needs_no_rule(answer: Any) -> None:
-    assert failed(PLAIN, answer).status == 502
-    stream = streamed(PLAIN, lines({"t": "a"}, answer))
+    assert run_failure(PLAIN, answer).status == 502
+    stream = run_stream(PLAIN, ndjson({"t": "a"}, answer))
     assert stream.error is not None
-    assert stream.said.text == "a"
+    assert stream.choice.text == "a"
 
 
 @pytest.mark.parametrize("error", [None, "", False, {}, []])
 def test_an_empty_error_is_none(error: Any) -> None:
-    assert streamed(PLAIN, lines({"t": "a", "error": error})).error is None
+    assert run_stream(PLAIN, ndjson({"t": "a", "error": error})).error is None
 
 
 def test_an_error_beside_an_empty_text_is_one() -> None:
     """As OpenRouter ends a stream that failed."""
-    stream = streamed(PLAIN, lines({"t": "a"}, {"t": "", "error": {"code": 502, "message": "lost"}}))
+    stream = run_stream(PLAIN, ndjson({"t": "a"}, {"t": "", "error": {"code": 502, "message": "lost"}}))
     assert stream.error is not None
     assert (stream.error["message"], stream.error["code"]) == ("lost", "502")
 
 
 def test_an_event_named_error_is_one() -> None:
     rules = "response: $.x\nstream: $.message"
-    error = failed(rules, sse('event: error\ndata: {"message": "busy"}\n\n'), request(stream=True))
+    error = run_failure(rules, sse('event: error\ndata: {"message": "busy"}\n\n'), request(stream=True))
     assert error.message == "busy"
-    assert failed(rules, sse("event: error\ndata: busy\n\n"), request(stream=True)).status == 502
+    assert run_failure(rules, sse("event: error\ndata: busy\n\n"), request(stream=True)).status == 502
 
 
 def test_a_failure_may_be_told_as_an_event_under_its_status() -> None:
-    error = failed(PLAIN, sse({"error": {"message": "busy"}}), request(stream=True), status=503)
+    error = run_failure(PLAIN, sse({"error": {"message": "busy"}}), request(stream=True), status=503)
     assert (error.status, error.message) == (503, "busy")
 
 
@@ -185,4 +185,4 @@ def test_a_failure_may_be_told_as_an_event_under_its_status() -> None:
 def test_what_is_nested_too_deeply_is_an_error(status: int, stream: bool) -> None:
     deep = b'{"error": {"detail": ' + b'{"error": ' * 900 + b"1" + b"}" * 902
     for rules in (PLAIN, "serves: [chat]"):
-        assert failed(rules, deep, request(stream=stream), status=status).status >= 400
+        assert run_failure(rules, deep, request(stream=stream), status=status).status >= 400

@@ -6,16 +6,16 @@ import json
 from typing import Any
 
 from bridge.core.errors import UpstreamError, UpstreamFailure
-from tests.exchange.single_exchange import ask, request
+from tests.exchange.single_exchange import new_exchange, request
 
-__all__ = ["outcome", "taken"]
+__all__ = ["outcome", "uses_fast_path"]
 
 
 def outcome(
     rules: str, body: dict[str, Any], data: bytes, *, endpoint: str, short: bool, **options: Any
 ) -> tuple[Any, ...]:
     """What becomes of an answer: the client's bytes, failure and counts."""
-    exchange = ask(rules, body, endpoint=endpoint)
+    exchange = new_exchange(rules, body, endpoint=endpoint)
     if not short:
         exchange._completion_fast_path = None
     [leg] = exchange.legs
@@ -32,9 +32,9 @@ def outcome(
     return out, str(exchange.error), exchange.usage, exchange.dropped, exchange.started
 
 
-def taken(rules: str, answer: Any, **members: Any) -> bool:
+def uses_fast_path(rules: str, answer: Any, **members: Any) -> bool:
     """Whether an answer went the short way to its end."""
-    exchange = ask(rules, request(**members))
+    exchange = new_exchange(rules, request(**members))
     leg = exchange.legs[0]
     exchange.start(leg, 200, {})
     exchange.feed(leg, json.dumps(answer).encode())

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.openai.endpoints import ENDPOINTS
-from tests.exchange.fast_path.both_paths import outcome, taken
-from tests.exchange.single_exchange import ask, request, route
+from tests.exchange.fast_path.both_paths import outcome, uses_fast_path
+from tests.exchange.single_exchange import new_exchange, request, route
 from tests.exchange.strategies import json_values
 
 MAPPED = """
@@ -110,8 +110,8 @@ def test_what_is_told_beside_the_text_comes_to_the_same(document: Any, endpoint:
 def test_a_text_goes_the_short_way(name: str, endpoint: str) -> None:
     assert route(SHORT[name]).plans[endpoint, False].fast_rule is not None
     answer = {"a": "hi", "data": [{"output": ["hi"]}], "message": "ok", "why": "max", "n": 3, "id": "x"}
-    assert taken(SHORT[name], answer)
-    assert taken(SHORT[name], answer, n=1, stop=None)
+    assert uses_fast_path(SHORT[name], answer)
+    assert uses_fast_path(SHORT[name], answer, n=1, stop=None)
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_a_text_goes_the_short_way(name: str, endpoint: str) -> None:
 )
 def test_what_is_more_than_a_text_goes_the_long_way(answer: Any, members: dict[str, Any]) -> None:
     rules = MAPPED + "\nrequest: {body: {p: $.prompt}}\nemulate: {n: true}"
-    assert taken(rules, {"a": "hi"})
-    assert not taken(rules, answer, **members)
+    assert uses_fast_path(rules, {"a": "hi"})
+    assert not uses_fast_path(rules, answer, **members)
 
 
 @pytest.mark.parametrize("name", LONG)
@@ -150,7 +150,7 @@ def test_a_stream_has_no_short_way() -> None:
 
 
 def test_an_answer_that_is_too_long_is_told_of_as_soon_as_it_is() -> None:
-    exchange = ask("response: $.a\nlimits: {answer: 10}")
+    exchange = new_exchange("response: $.a\nlimits: {answer: 10}")
     [leg] = exchange.legs
     exchange.start(leg, 200, {})
     assert exchange.feed(leg, b'{"a":"0123') == b""

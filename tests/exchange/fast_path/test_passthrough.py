@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.exchange.fast_path.both_paths import outcome, taken
+from tests.exchange.fast_path.both_paths import outcome, uses_fast_path
 from tests.exchange.single_exchange import request
 
 SOUND: dict[str, Any] = {
@@ -98,6 +98,6 @@ def test_what_is_sound_goes_on_as_it_came() -> None:
     out, _, usage, *_ = outcome("", request(), data, endpoint="chat", short=True)
     assert out == data
     assert (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens) == (1, 2, 0)
-    assert taken("", SOUND)
-    assert taken("", {**SOUND, "usage": {**SOUND["usage"], "queue_time": 0.25}})
-    assert not taken("", {**SOUND, "created": 5.0})
+    assert uses_fast_path("", SOUND)
+    assert uses_fast_path("", {**SOUND, "usage": {**SOUND["usage"], "queue_time": 0.25}})
+    assert not uses_fast_path("", {**SOUND, "created": 5.0})

@@ -16,17 +16,17 @@ from bridge.expressions.scope import Scope
 from bridge.routes.rules.request_template import make_request
 from bridge.upstream.auth import RequestAuthenticator
 from bridge.upstream.client import UpstreamClient
-from tests.raw_client import table_of
-from tests.raw_upstream import whole
+from tests.raw_client import load_table
+from tests.raw_upstream import response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.route import Route
-    from tests.raw_upstream import Peer
+    from tests.raw_upstream import Connection
 
-__all__ = ["NOW", "Clock", "Sending", "bearer_of", "sender", "token", "tokens"]
+__all__ = ["NOW", "Clock", "SignedSender", "bearer_token", "run_sender", "token_response", "token_server"]
 
 NOW = 1_763_600_000.75
 """The time of day here, in seconds since 1970: Thu, 20 Nov 2025 00:53:20 GMT, and a bit."""
@@ -44,14 +44,14 @@ class Clock:
         return self.now
 
 
-class Heard(NamedTuple):
+class Response(NamedTuple):
     """An upstream's answer."""
 
     status: int
     body: bytes
 
 
-class Sending:
+class SignedSender:
     """The sending half of a bridge with one route."""
 
     def __init__(self, route: Route) -> None:
@@ -76,16 +76,16 @@ class Sending:
         request = self.request(**how)
         return await self.credentials.sign(request, request.urls[0])
 
-    async def ask(self, **how: Any) -> Heard:
+    async def send(self, **how: Any) -> Response:
         """Send it."""
         status, _, body = await self.upstream.fetch(self.request(**how), self.route.transport, 2**20)
-        return Heard(status, body)
+        return Response(status, body)
 
 
 @asynccontextmanager
-async def sender(text: str, variables: Mapping[str, str] | None = None) -> AsyncIterator[Sending]:
+async def run_sender(text: str, variables: Mapping[str, str] | None = None) -> AsyncIterator[SignedSender]:
     """The first route of a file."""
-    sending = Sending(table_of(text, variables or {}).routes[0])
+    sending = SignedSender(load_table(text, variables or {}).routes[0])
     try:
         async with asyncio.timeout(_PATIENCE):
             yield sending
@@ -93,22 +93,22 @@ async def sender(text: str, variables: Mapping[str, str] | None = None) -> Async
         await sending.upstream.close()
 
 
-def token(text: str, **members: Any) -> bytes:
+def token_response(text: str, **members: Any) -> bytes:
     """A token server's answer (RFC 6749, section 5.1)."""
-    return whole({"access_token": text, "token_type": "Bearer", "expires_in": 3600, **members})
+    return response({"access_token": text, "token_type": "Bearer", "expires_in": 3600, **members})
 
 
-def tokens(**members: Any) -> Any:
+def token_server(**members: Any) -> Any:
     """The behaviour of a token server: t1, t2, … over all its connections."""
     count = iter(range(1, 1000))
 
-    async def behave(peer: Peer) -> None:
+    async def behave(peer: Connection) -> None:
         while await peer.request():
-            await peer.send(token(f"t{next(count)}", **members))
+            await peer.send(token_response(f"t{next(count)}", **members))
 
     return behave
 
 
-def bearer_of(request: UpstreamRequest) -> str:
+def bearer_token(request: UpstreamRequest) -> str:
     """The token in a signed request."""
     return request.headers["Authorization"].removeprefix("Bearer ")

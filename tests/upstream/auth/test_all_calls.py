@@ -1,4 +1,4 @@
-"""Made credentials in the running bridge: on every call of a route, and in nothing that people see."""
+"""Made credentials in the bridge bridge: on every call of a route, and in nothing that people see."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.clients.bridge_process import ROOT
-from tests.raw_client import HELLO, bridge
-from tests.raw_upstream import answering, upstream, whole
-from tests.upstream.auth.signed_requests import tokens
+from tests.raw_client import HELLO, run_bridge
+from tests.raw_upstream import responder, response, run_upstream
+from tests.upstream.auth.signed_requests import token_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,26 +31,26 @@ routes:
 
 
 async def test_every_call_of_a_route_is_signed() -> None:
-    said = answering(whole({"id": "s1", "text": "hello"}))
-    async with upstream(tokens()) as there, upstream(said) as server:
-        async with bridge(
+    said = responder(response({"id": "s1", "text": "hello"}))
+    async with run_upstream(token_server()) as there, run_upstream(said) as server:
+        async with run_bridge(
             ROUTES, {"TOKENS": there.url, "UPSTREAM": server.url, "SECRET": "s3cret"}
-        ) as running:
-            assert (await running.ask(HELLO)).completion().said.text == "hello"
-        await server.until(lambda one: len(one.requests) == 3)
+        ) as bridge:
+            assert (await bridge.request(HELLO)).completion().choice.text == "hello"
+        await server.wait_until(lambda one: len(one.requests) == 3)
     assert [request.path for request in server.requests] == ["/open", "/ask", "/close"]
     assert {request.headers["authorization"] for request in server.requests} == {"Bearer t1"}
     assert len(there.requests) == 1
 
 
 async def test_a_token_that_cannot_be_had_is_an_error_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
-    refusal = whole({"error": "invalid_client", "error_description": "s3cret is wrong"}, 401)
-    async with upstream(answering(refusal)) as there, upstream(answering(whole({}))) as server:
+    refusal = response({"error": "invalid_client", "error_description": "s3cret is wrong"}, 401)
+    async with run_upstream(responder(refusal)) as there, run_upstream(responder(response({}))) as server:
         variables = {"TOKENS": there.url, "UPSTREAM": server.url, "SECRET": "s3cret"}
-        async with bridge(ROUTES, variables) as running:
-            answer = await running.ask(HELLO)
-            await running.until_counted(1, "bridge_upstream_errors_total", kind="token", route="m")
-            seen = (await running.see("/metrics")).body
+        async with run_bridge(ROUTES, variables) as bridge:
+            answer = await bridge.request(HELLO)
+            await bridge.wait_for_count(1, "bridge_upstream_errors_total", kind="token", route="m")
+            seen = (await bridge.get_admin("/metrics")).body
     where = there.url.removeprefix("http://")
     error = answer.error()
     assert (answer.status, error["code"]) == (502, "upstream_token")

@@ -21,8 +21,8 @@ from aiohttp import web
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.routes.rules.auth_rules import AWS
 from tests.clients.bridge_process import ROOT
-from tests.raw_upstream import answering, upstream, whole
-from tests.upstream.auth.signed_requests import sender
+from tests.raw_upstream import responder, response, run_upstream
+from tests.upstream.auth.signed_requests import run_sender
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -120,16 +120,16 @@ def route(port: int, path: str = "/model/{{ model }}/converse", host: str = "127
 async def test_the_signature_holds_for_the_bytes_that_are_sent(
     server: int, path: str, sent: str, body: bytes | None
 ) -> None:
-    async with sender(route(server, path)) as sending:
-        status, said = await sending.ask(body=body, model="anthropic.claude-3:0")
+    async with run_sender(route(server, path)) as sending:
+        status, said = await sending.send(body=body, model="anthropic.claude-3:0")
     assert (status, json.loads(said)) == (200, {"by": "AKIDEXAMPLE", "path": sent, "token": None})
 
 
 async def test_it_does_not_matter_how_the_host_is_written(server: int) -> None:
-    async with sender(route(server, host="LocalHost")) as sending:
-        assert (await sending.ask()).status == 200
-    async with sender(route(server, headers={"host": "bedrock.example"})) as sending:
-        assert (await sending.ask()).status == 200
+    async with run_sender(route(server, host="LocalHost")) as sending:
+        assert (await sending.send()).status == 200
+    async with run_sender(route(server, headers={"host": "bedrock.example"})) as sending:
+        assert (await sending.send()).status == 200
 
 
 async def test_headers_and_query_of_the_route_are_signed_with_it(server: int) -> None:
@@ -137,21 +137,21 @@ async def test_headers_and_query_of_the_route_are_signed_with_it(server: int) ->
         "headers": {"X-Amz-Model": "  two   words ", "X-Other": "1"},
         "query": {"z": "a b", "b": "{{ model }}"},
     }
-    async with sender(route(server, **more)) as sending:
-        status, said = await sending.ask(model="ü:1")
+    async with run_sender(route(server, **more)) as sending:
+        status, said = await sending.send(model="ü:1")
     assert (status, json.loads(said)["path"].partition("?")[2]) == (200, "z=a%20b&b=%C3%BC%3A1")
 
 
 async def test_keys_for_a_time_have_a_token(server: int) -> None:
     keys = {"access_key": "AKIDOTHER", "secret_key": "other", "session_token": "for-a-time"}
-    async with sender(route(server, keys=keys)) as sending:
-        status, said = await sending.ask()
+    async with run_sender(route(server, keys=keys)) as sending:
+        status, said = await sending.send()
     assert (status, json.loads(said)["by"], json.loads(said)["token"]) == (200, "AKIDOTHER", "for-a-time")
 
 
 async def test_a_wrong_secret_is_found_out(server: int) -> None:
-    async with sender(route(server, keys={"access_key": "AKIDOTHER", "secret_key": "wrong"})) as sending:
-        assert (await sending.ask()).status == 403
+    async with run_sender(route(server, keys={"access_key": "AKIDOTHER", "secret_key": "wrong"})) as sending:
+        assert (await sending.send()).status == 403
 
 
 @pytest.fixture
@@ -168,8 +168,8 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monk
 async def test_keys_of_the_environment(server: int, surroundings: pytest.MonkeyPatch) -> None:
     surroundings.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     surroundings.setenv("AWS_SECRET_ACCESS_KEY", KEYS["AKIDEXAMPLE"])
-    async with sender(route(server, keys={})) as sending:
-        assert (await sending.ask()).status == 200
+    async with run_sender(route(server, keys={})) as sending:
+        assert (await sending.send()).status == 200
 
 
 async def test_keys_of_a_file(server: int, surroundings: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -177,8 +177,8 @@ async def test_keys_of_a_file(server: int, surroundings: pytest.MonkeyPatch, tmp
         "[other]\naws_access_key_id = AKIDOTHER\naws_secret_access_key = other\n"
     )
     surroundings.setenv("AWS_PROFILE", "other")
-    async with sender(route(server, keys={})) as sending:
-        assert json.loads((await sending.ask()).body)["by"] == "AKIDOTHER"
+    async with run_sender(route(server, keys={})) as sending:
+        assert json.loads((await sending.send()).body)["by"] == "AKIDOTHER"
 
 
 @pytest.mark.parametrize("broken", ["", "[default\naws_access_key"])
@@ -186,16 +186,16 @@ async def test_no_keys_at_all(
     server: int, surroundings: pytest.MonkeyPatch, tmp_path: Path, broken: str
 ) -> None:
     (tmp_path / "credentials").write_text(broken)
-    async with sender(route(server, keys={})) as sending:
+    async with run_sender(route(server, keys={})) as sending:
         with pytest.raises(UpstreamError, match="no AWS keys: ") as caught:
-            await sending.ask()
+            await sending.send()
     assert (caught.value.kind, caught.value.status) == (UpstreamFailure.TOKEN, 502)
 
 
 def role(name: str, secret: str, minutes: float) -> bytes:
     """What a role's server says."""
     ends = (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return whole({"AccessKeyId": name, "SecretAccessKey": secret, "Token": "t", "Expiration": ends})
+    return response({"AccessKeyId": name, "SecretAccessKey": secret, "Token": "t", "Expiration": ends})
 
 
 async def test_keys_of_a_role(server: int, surroundings: pytest.MonkeyPatch) -> None:
@@ -203,11 +203,11 @@ async def test_keys_of_a_role(server: int, surroundings: pytest.MonkeyPatch) -> 
     first, second = role("AKIDEXAMPLE", KEYS["AKIDEXAMPLE"], 60), role("AKIDOTHER", "other", 60)
     soon = role("AKIDEXAMPLE", KEYS["AKIDEXAMPLE"], 5)
     for answers, asked, by in [((first,), 1, "AKIDEXAMPLE"), ((soon, second), 2, "AKIDOTHER")]:
-        async with upstream(answering(*answers)) as role_server:
+        async with run_upstream(responder(*answers)) as role_server:
             surroundings.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{role_server.url}/keys")
-            async with sender(route(server, keys={})) as sending:
+            async with run_sender(route(server, keys={})) as sending:
                 for _ in range(3):
-                    said = json.loads((await sending.ask()).body)
+                    said = json.loads((await sending.send()).body)
                     assert (said["by"], said["token"]) == (by, "t")
             assert len(role_server.requests) == asked
 
@@ -216,24 +216,24 @@ async def test_keys_that_run_out_are_renewed_beside_the_loop(
     server: int, surroundings: pytest.MonkeyPatch
 ) -> None:
     answers = role("AKIDEXAMPLE", KEYS["AKIDEXAMPLE"], 60), role("AKIDOTHER", "other", 60)
-    async with upstream(answering(*answers)) as role_server:
+    async with run_upstream(responder(*answers)) as role_server:
         surroundings.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", role_server.url)
-        async with sender(route(server, keys={})) as sending:
-            assert json.loads((await sending.ask()).body)["by"] == "AKIDEXAMPLE"
+        async with run_sender(route(server, keys={})) as sending:
+            assert json.loads((await sending.send()).body)["by"] == "AKIDEXAMPLE"
             signing: Any = sending.credentials._kinds[AWS]
             [source] = signing._sources.values()
             source.found._expiry_time = datetime.now(UTC)  # an hour later
             # The server of the role is on this loop: it could not answer if botocore stood in its way.
-            both = await asyncio.gather(sending.ask(), sending.ask())
+            both = await asyncio.gather(sending.send(), sending.send())
             assert {json.loads(answer.body)["by"] for answer in both} == {"AKIDOTHER"}
         assert len(role_server.requests) == 2
 
 
 async def test_many_look_for_keys_once(server: int, surroundings: pytest.MonkeyPatch) -> None:
-    async with upstream(answering(role("AKIDOTHER", "other", 60))) as role_server:
+    async with run_upstream(responder(role("AKIDOTHER", "other", 60))) as role_server:
         surroundings.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", role_server.url)
-        async with sender(route(server, keys={})) as sending:
-            answers = await asyncio.gather(*(sending.ask() for _ in range(20)))
+        async with run_sender(route(server, keys={})) as sending:
+            answers = await asyncio.gather(*(sending.send() for _ in range(20)))
         assert {answer.status for answer in answers} == {200}
         assert len(role_server.requests) == 1
 
@@ -242,8 +242,8 @@ def test_without_botocore_the_file_says_what_to_install() -> None:
     code = (
         "import sys, importlib.util as u; find = u.find_spec\n"
         "u.find_spec = lambda name, *more: None if name == 'botocore' else find(name, *more)\n"
-        "from tests.raw_client import table_of\n"
-        f"try: table_of({route(9)!r}, {{}})\n"
+        "from tests.raw_client import load_table\n"
+        f"try: load_table({route(9)!r}, {{}})\n"
         "except Exception as error: print(type(error).__name__, error, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

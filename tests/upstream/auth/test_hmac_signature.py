@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from bridge.core.errors import UpstreamError
-from tests.raw_upstream import answering, upstream, whole
-from tests.upstream.auth.signed_requests import NOW, sender
+from tests.raw_upstream import responder, response, run_upstream
+from tests.upstream.auth.signed_requests import NOW, run_sender
 
 DATE = "Thu, 20 Nov 2025 00:53:20 GMT"
 
@@ -48,11 +48,11 @@ WEBSOCKET = """
 @pytest.mark.parametrize("answers", ["", WEBSOCKET], ids=["http", "websocket"])
 async def test_sparks_way(answers: str) -> None:
     text = SPARK.replace("method: GET", "method: POST") + answers if answers else SPARK
-    async with upstream(answering(whole({}, 403))) as server:
+    async with run_upstream(responder(response({}, 403))) as server:
         url = server.url.replace("http", "ws") if answers else server.url
-        async with sender(text, {"UPSTREAM": url, "KEY": "the-key", "SECRET": "the-secret"}) as sending:
+        async with run_sender(text, {"UPSTREAM": url, "KEY": "the-key", "SECRET": "the-secret"}) as sending:
             with suppress(UpstreamError):
-                await sending.ask()
+                await sending.send()
     [request] = server.requests
     assert request.method == "GET"
     where, query = urlsplit(request.path), dict(parse_qsl(urlsplit(request.path).query, strict_parsing=True))
@@ -90,10 +90,10 @@ def route(**options: Any) -> str:
 async def test_a_signature_of_the_body(algorithm: str, encoding: str, body: bytes | None) -> None:
     options = {"algorithm": algorithm, "encoding": encoding, "headers": {"x-signature": "v1={{ signature }}"}}
     async with (
-        upstream(answering(whole({}))) as server,
-        sender(route(**options), {"UPSTREAM": server.url}) as sending,
+        run_upstream(responder(response({}))) as server,
+        run_sender(route(**options), {"UPSTREAM": server.url}) as sending,
     ):
-        await sending.ask(body=body)
+        await sending.send(body=body)
     [request] = server.requests
     digest = hmac.new(b"the-secret", str(int(NOW)).encode() + request.data, algorithm).digest()
     told = digest.hex() if encoding == "hex" else b64encode(digest).decode()
@@ -109,10 +109,10 @@ async def test_what_can_be_signed_is_what_is_sent() -> None:
         "query": {"k": "{{ key }}", "s": "{{ signature }}"},
     }
     async with (
-        upstream(answering(whole({}))) as server,
-        sender(route(**options), {"UPSTREAM": server.url}) as sending,
+        run_upstream(responder(response({}))) as server,
+        run_sender(route(**options), {"UPSTREAM": server.url}) as sending,
     ):
-        await sending.ask(model="q:1/2")
+        await sending.send(model="q:1/2")
     [request] = server.requests
     path, _, query = request.path.partition("?")
     assert (path, query.partition("&")[0]) == ("/a%20b/q%3A1%2F2", "x=%2F")

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from bridge.core.errors import ConfigError
 from tests.clients.bridge_process import ROOT
-from tests.raw_client import table_of
-from tests.raw_upstream import upstream
-from tests.upstream.auth.signed_requests import NOW, bearer_of, sender, tokens
+from tests.raw_client import load_table
+from tests.raw_upstream import run_upstream
+from tests.upstream.auth.signed_requests import NOW, bearer_token, run_sender, token_server
 
 if TYPE_CHECKING:
     from bridge.routes.rules.request_template import UpstreamRequest
@@ -62,7 +62,7 @@ def taken_apart(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes, byte
 
 
 async def signed(text: str, key: str) -> UpstreamRequest:
-    async with sender(text, {"KEY": key}) as sending:
+    async with run_sender(text, {"KEY": key}) as sending:
         return await sending.sign()
 
 
@@ -95,20 +95,20 @@ async def test_claims_of_any_shape_and_times_left_out() -> None:
     options = (
         "claims: {iat: null, iss: me, aud: [a, b], deep: {k: $.key, no: $.key.no}, nbf: $.now, no: $.key.no}"
     )
-    _, claims, _, _ = taken_apart(bearer_of(await signed(plain(options), "a-key")))
+    _, claims, _, _ = taken_apart(bearer_token(await signed(plain(options), "a-key")))
     assert claims == {
         "exp": int(NOW) + 300, "iss": "me", "aud": ["a", "b"], "deep": {"k": "a-key"}, "nbf": int(NOW),
     }  # fmt: skip
 
 
 async def test_a_token_is_used_for_half_of_its_life() -> None:
-    async with sender(plain("expires: 10m"), {"KEY": "k"}) as sending:
-        first = bearer_of(await sending.sign())
+    async with run_sender(plain("expires: 10m"), {"KEY": "k"}) as sending:
+        first = bearer_token(await sending.sign())
         sending.clock.now += 299
         sending.time.now += 86400  # set right meanwhile
-        assert bearer_of(await sending.sign()) == first
+        assert bearer_token(await sending.sign()) == first
         sending.clock.now += 1
-        assert bearer_of(await sending.sign()) != first
+        assert bearer_token(await sending.sign()) != first
 
 
 def pem(key: Any) -> str:
@@ -124,13 +124,13 @@ EC = ec.generate_private_key(ec.SECP256R1())
 
 
 async def test_rs256() -> None:
-    head, _, text, signature = taken_apart(bearer_of(await signed(plain("algorithm: RS256"), pem(RSA))))
+    head, _, text, signature = taken_apart(bearer_token(await signed(plain("algorithm: RS256"), pem(RSA))))
     assert head["alg"] == "RS256"
     RSA.public_key().verify(signature, text, padding.PKCS1v15(), hashes.SHA256())
 
 
 async def test_es256() -> None:
-    head, _, text, signature = taken_apart(bearer_of(await signed(plain("algorithm: ES256"), pem(EC))))
+    head, _, text, signature = taken_apart(bearer_token(await signed(plain("algorithm: ES256"), pem(EC))))
     assert (head["alg"], len(signature)) == ("ES256", 64)
     # RFC 7518, section 3.4: both numbers one behind the other.
     r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
@@ -151,8 +151,11 @@ async def test_a_token_to_exchange_for_one() -> None:
               claims: {iss: me@project, scope: cloud, aud: "https://oauth2.googleapis.com/token"}
               expires: 1h
     """
-    async with upstream(tokens()) as there, sender(google, {"TOKENS": there.url, "KEY": pem(RSA)}) as sending:
-        assert bearer_of(await sending.sign()) == "t1"
+    async with (
+        run_upstream(token_server()) as there,
+        run_sender(google, {"TOKENS": there.url, "KEY": pem(RSA)}) as sending,
+    ):
+        assert bearer_token(await sending.sign()) == "t1"
     form = parse_qs(there.requests[0].data.decode(), strict_parsing=True)
     assert form.keys() == {"grant_type", "assertion"}
     assert form["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]  # RFC 7523, section 2.1
@@ -191,7 +194,7 @@ def public(key: rsa.RSAPrivateKey) -> str:
 )
 def test_a_bad_key_is_a_problem_of_the_file(options: str, key: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        table_of(plain(options), {"KEY": key})
+        load_table(plain(options), {"KEY": key})
     assert message in str(caught.value)
     wanted = ("a private", "a secret", "a template", "templates")
     assert any(f"expected {what}" in str(caught.value) for what in wanted)
@@ -201,8 +204,8 @@ def test_a_bad_key_is_a_problem_of_the_file(options: str, key: str, message: str
 def test_without_cryptography_the_file_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['cryptography'] = None\n"
-        "from tests.raw_client import table_of\n"
-        f"table_of({plain('algorithm: RS256')!r}, {{'KEY': 'k'}})"
+        "from tests.raw_client import load_table\n"
+        f"load_table({plain('algorithm: RS256')!r}, {{'KEY': 'k'}})"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "ConfigError" in done.stderr
