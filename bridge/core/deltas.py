@@ -1,9 +1,9 @@
-"""The narrow waist: what one frame of an answer adds, whatever server and framing it came in.
+"""Deltas: the parts of a response, between the upstream's format and OpenAI's.
 
     upstream bytes ─▶ frames ─▶ Delta, Delta, … ─▶ chunks, or one completion
 
-A whole answer is a stream of one frame, so it is deltas too. Many framings and mappings meet here a few
-kinds of reply, and neither side knows the other.
+A non-streaming response is a stream of one frame, so it becomes deltas too. Decoders only produce deltas and
+encoders only consume them, so that each framing and each mapping works with each endpoint.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from bridge.core.json import JSONObject
 
 __all__ = [
     "FINISH_REASONS",
@@ -39,82 +41,75 @@ class _Missing(Enum):
 
 
 MISSING: Final = _Missing.MISSING
-"""What a path gives that finds nothing. Not null: null is something found."""
+"""The value of a path that finds nothing. A path that finds null has the value None."""
 
 FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
-"""OpenAI's vocabulary of `finish_reason`."""
+"""The values of `finish_reason` that OpenAI documents."""
 
 
 def as_finish_reason(value: Any) -> str:
-    """Return a word of OpenAI's vocabulary; any other word for an end is `stop`."""
+    """Return a value of `finish_reason` that OpenAI documents: `stop` for any other value."""
     return value if isinstance(value, str) and value in FINISH_REASONS else "stop"
 
 
 class Usage(NamedTuple):
-    """Token counts of an answer, as OpenAI names them. `estimated`: nobody counted, the bridge reckoned."""
+    """Token counts under OpenAI's names."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     total_tokens: int = 0
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
-    estimated: bool = False
+    estimated: bool = False  # by the bridge, for an upstream that sends no counts
 
 
 class ToolCallFragment(NamedTuple):
-    """A piece of a call of a tool, as a server's own format tells it.
+    """A part of a tool call, read from an upstream's own format."""
 
-    `at` is what the server tells its calls apart by while they stream; None of a call that is whole. A piece
-    with a `name`, be it empty, begins a call; `arguments` are JSON as text, or the next of it, and
-    `otherwise` what they are if none come. `ended`: nothing more comes of it. `more` goes to the client as it
-    is.
-    """
-
-    at: int | None = None
+    at: int | None = None  # the upstream's index of the call while calls stream; None of a complete call
     id: str = ""
-    name: str | None = None
-    arguments: str = ""
-    default_arguments: str = "{}"
-    ended: bool = False
-    more: Mapping[str, Any] = MappingProxyType({})
+    name: str | None = None  # begins a call, even if it is empty; None continues a call
+    arguments: str = ""  # JSON text, or a part of it
+    default_arguments: str = "{}"  # JSON text, for a call that ends without arguments
+    ended: bool = False  # the last fragment of the call
+    more: Mapping[str, Any] = MappingProxyType({})  # further members of the call for the client
 
 
 class Delta(NamedTuple):
-    """What one frame adds to one choice. An empty text and None mean: nothing of that.
-
-    `tool_calls` are OpenAI's delta form: `{index, id?, type?, function: {name?, arguments?}}`.
-    `instead`: the text takes the place of all that was said, which a stream can no longer do.
-    """
+    """The part of one choice that a frame adds."""
 
     text: str = ""
-    choice: int = 0
+    choice: int = 0  # index of the choice
     finish_reason: str | None = None
     reasoning: str = ""
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: list[JSONObject] | None = None  # {index, id?, type?, function: {name?, arguments?}} each
     logprobs: Any = None
-    replaces: bool = False
+    replaces: bool = False  # the text replaces all earlier text, which a stream cannot do any more
 
 
 class Embedding(NamedTuple):
-    """An embedding: finite numbers. `choice`: which of the client's inputs it is of."""
+    """An embedding."""
 
-    numbers: list[float]
-    choice: int = 0
+    numbers: list[float]  # finite
+    choice: int = 0  # index of the client's input
 
 
 class Image(NamedTuple):
-    """A generated image: where it is, or its bytes in base64, at least one of them."""
+    """A generated image, with a URL, base64, or both."""
 
     url: str | None = None
     b64_json: str | None = None
     revised_prompt: str | None = None
-    choice: int = 0
+    choice: int = 0  # index of the image
 
 
 def add_usages(counts: Sequence[Usage]) -> Usage:
-    """The sum of at least one; a detail that none tells stays untold, and an estimate stays one."""
-    first, *others = counts
-    for other in others:
-        parts = [one if two is None else two + (one or 0) for one, two in zip(first, other, strict=True)]
-        first = Usage._make(parts)._replace(estimated=first.estimated or other.estimated)
-    return first
+    """Return the sum of one or more counts. A sum with an estimate is an estimate."""
+    total, *others = counts
+    for usage in others:
+        # A detail that no upstream sends stays None.
+        sums = [
+            left if right is None else right + (left or 0) for left, right in zip(total, usage, strict=True)
+        ]
+        total = Usage._make(sums)._replace(estimated=total.estimated or usage.estimated)
+    return total

@@ -1,10 +1,10 @@
-"""What can go wrong, by whom: the blame sits in the class.
+"""Exceptions by who is to blame.
 
-    ConfigError      the file is wrong; raised at load, with every problem at once
-    RequestError     the client's fault: a 4xx
-    UpstreamError    the model server's fault: unreachable or garbled 502, timed out 504, refused as mapped
+    ConfigError      the file of routes is invalid; raised at load, with every problem at once
+    RequestError     the client's request is at fault: a 4xx
+    UpstreamError    the upstream failed: 502, 504 for a timeout, or as the route maps an error
 
-The client's leaving is not an error.
+A client that disconnects is not an error.
 """
 
 from __future__ import annotations
@@ -19,33 +19,28 @@ __all__ = ["BridgeError", "ConfigError", "RequestError", "UpstreamError", "Upstr
 
 
 class UpstreamFailure(StrEnum):
-    """How an upstream failed: the `kind` label of `bridge_upstream_errors_total`."""
+    """The kinds of upstream failures: the `kind` label of `bridge_upstream_errors_total`."""
 
     CONNECT = "connect"  # no connection: refused, unknown host, TLS
-    TIMEOUT = "timeout"  # too slow to connect, to begin or to go on
-    DISCONNECT = "disconnect"  # closed before its answer was complete
-    MALFORMED = "garbled"  # bytes that are not in the promised format
-    EMPTY = "empty"  # an answer in which the rule finds nothing to pass on
-    REFUSED = "refused"  # the server reported a failure itself
-    LIMIT = "limit"  # more than `limits` allow
-    TOKEN = "token"  # nothing to show the server: the credential could not be had  # noqa: S105
+    TIMEOUT = "timeout"  # too slow to connect, to begin or to continue the response
+    DISCONNECT = "disconnect"  # the connection closed before the response was complete
+    MALFORMED = "garbled"  # the bytes are not in the declared format
+    EMPTY = "empty"  # the rules find no output in the response
+    REFUSED = "refused"  # the upstream reported an error
+    LIMIT = "limit"  # the response exceeds `limits`
+    TOKEN = "token"  # no credential for the upstream could be obtained  # noqa: S105
 
 
 class ConfigError(Exception):
-    """A file of routes that cannot be used. `problems`: printable, in the order of the file."""
+    """An invalid file of routes."""
 
     def __init__(self, problems: Sequence[object]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = tuple(problems)
+        self.problems = tuple(problems)  # printable, in the order of the file
 
 
 class BridgeError(Exception):
-    """An answer that failed: what OpenAI's error envelope needs.
-
-    `status` is the HTTP status for the client, `message` one or more sentences for a person, `type` and
-    `code` OpenAI's words for it, `param` the offending member of the request, `retry_after` seconds,
-    `headers` more that the answer must carry.
-    """
+    """A request that failed, with the contents of OpenAI's error envelope."""
 
     def __init__(
         self,
@@ -58,26 +53,26 @@ class BridgeError(Exception):
         retry_after: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.status = status
-        self.message = message
+        self.status = status  # of the response to the client
+        self.message = message  # for a person
         self.type = type or _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-        self.param = param
+        self.param = param  # the member of the request at fault
         self.code = code
-        self.retry_after = retry_after
-        self.headers: dict[str, str] = {}
+        self.retry_after = retry_after  # seconds, or an HTTP date
+        self.headers: dict[str, str] = {}  # further headers of the response
 
     @property
     def envelope(self) -> dict[str, dict[str, str | None]]:
-        """The body of OpenAI's error answers, all four keys always there."""
+        """Return the body of an error response, in which OpenAI's clients expect all four keys."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
 
 class RequestError(BridgeError):
-    """The client asked for something it cannot have."""
+    """A request that the bridge rejects."""
 
 
 class UpstreamError(BridgeError):
-    """The model server failed. `kind` says how, for metrics."""
+    """A failure of the upstream."""
 
     def __init__(
         self,

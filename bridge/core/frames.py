@@ -1,4 +1,4 @@
-"""A frame: one message of a streamed answer, cut out of the bytes and not yet read."""
+"""Frames: the messages of a stream, cut from its bytes and not yet parsed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,8 @@ NO_FIELDS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Frame(NamedTuple):
-    """What one frame carries: its payload, None where an event has none, and an SSE event's other fields.
+    """One frame."""
 
-    `bare`: JSON that stood in an SSE stream outside of any event.
-    """
-
-    data: bytes | str | None
-    fields: Mapping[str, str] = NO_FIELDS
-    bare: bool = False
+    data: bytes | str | None  # the payload; None of an event without data
+    fields: Mapping[str, str] = NO_FIELDS  # of an SSE event besides `data`, headers of an AWS event
+    bare: bool = False  # JSON in an SSE stream, outside of any event

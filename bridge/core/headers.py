@@ -1,9 +1,7 @@
-"""Headers of HTTP as they came: names in any case, several by one name, values in any encoding (RFC 9110, 5).
+"""HTTP headers as they arrive: names in any case, repeated names, values in any encoding (RFC 9110, 5).
 
-    lowered({b"Content-Type": b"text/plain", …}) ─▶ {b"content-type": b"text/plain"}
-    Headers(…)["content-type"]                   ─▶ "text/plain"
-
-Few of them are ever looked at: they are decoded when they are.
+lower_names({b"Content-Type": b"text/plain", …}) ─▶ {b"content-type": b"text/plain"}
+Headers(…)["content-type"]                       ─▶ "text/plain"
 """
 
 from __future__ import annotations
@@ -14,17 +12,17 @@ __all__ = ["Headers", "header_bytes", "lower_names"]
 
 
 def lower_names(named: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """The same by lower-case name; of several that differ in case alone the first stands."""
+    """Return headers by lower-case name. Of names that differ only in case, the first is kept."""
     return dict(zip(map(bytes.lower, reversed(named)), reversed(named.values()), strict=True))
 
 
 def header_bytes(named: dict[bytes, bytes]) -> int:
-    """How many bytes there are of names and values."""
+    """Return the bytes of all names and values."""
     return sum(map(len, named)) + sum(map(len, named.values()))
 
 
 class Headers(Mapping[str, str]):
-    """The same as texts, by names in lower case."""
+    """Headers as text, by lower-case name. Values are decoded on access, since few of them are read."""
 
     __slots__ = ("_fields",)
 

@@ -1,7 +1,7 @@
-"""Jinja templates, sandboxed: the one file that knows Jinja, which is loaded where there is a template.
+"""Sandboxed Jinja templates. No other module imports Jinja, which is only loaded for a file with a template.
 
-Only what the file said can be one; what came from outside is put into the parsed template as text, so that
-no braces of it are read.
+Only the text of the file of routes is parsed. A value of `${…}` is put into the parsed template as text, so
+that braces in the value have no meaning.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ __all__ = ["JinjaTemplate"]
 
 
 class JinjaTemplate:
-    """A compiled template. `variables`: the names it reads. Raises ValueError when it is no Jinja."""
+    """A compiled template."""
 
     __slots__ = ("_render", "variables")
 
+    variables: frozenset[str]  # the names that the template reads
+
     def __init__(self, text: str, *, finalize: Callable[[Any], Any] | None = None) -> None:
+        """Compile a template; `finalize` converts the value of each expression. Raises ValueError."""
         environment = _environment(finalize)
         try:
             tree = environment.parse(text.template if isinstance(text, Interpolated) else text)
@@ -43,12 +46,12 @@ class JinjaTemplate:
             ) from None
 
     def __call__(self, variables: Mapping[str, Any]) -> str:
-        """Render. Raises RequestError where the template refuses the messages, BridgeError if it fails."""
+        """Render. Raises RequestError if the template rejects the messages, BridgeError (500) if it fails."""
         try:
             return self._render(variables)
         except BridgeError:
             raise
-        except Exception as error:  # a template runs the user's code: anything may come of it
+        except Exception as error:  # a template may raise any exception
             raise BridgeError(
                 500,
                 f"a template of the route failed: {type(error).__name__}: {error}",
@@ -85,10 +88,10 @@ def _base64(value: Any) -> str:
 
 
 def _raise_exception(message: str) -> None:
-    """Hugging Face's chat templates refuse messages with it."""
+    """Reject messages: Hugging Face's chat templates call this function."""
     raise RequestError(400, str(message), param="messages")
 
 
 def _tojson(value: Any, indent: int | None = None, ensure_ascii: bool = False) -> str:  # noqa: FBT001, FBT002
-    # As transformers' apply_chat_template has it: not escaped for HTML, readable characters.
+    # As in transformers' apply_chat_template: no escapes for HTML, readable characters.
     return json.dumps(value, indent=indent, ensure_ascii=ensure_ascii)

@@ -1,7 +1,7 @@
-"""JSON as bytes in and bytes out: the one file that knows the JSON library.
+"""JSON from and to bytes. No other module imports orjson.
 
-orjson is strict: it refuses byte order marks, NaN, halves of surrogate pairs and broken UTF-8, all of which
-real model servers send. What it refuses, the standard library reads; what neither reads is a `ValueError`.
+orjson rejects byte order marks, NaN, halves of surrogate pairs and invalid UTF-8, all of which model servers
+send. The standard library reads what orjson rejects.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ __all__ = ["JSONObject", "dumps", "loads", "loads_strictly", "objects", "pretty"
 JSONObject = dict[str, Any]
 
 loads_strictly = orjson.loads
-"""Reads one JSON value that any reader takes. Raises ValueError when it is none."""
+"""Parse one JSON value by orjson alone. Raises ValueError."""
 
 
 def loads(data: bytes | bytearray | str) -> Any:
-    """Read one JSON value. Raises ValueError when it is none."""
+    """Parse one JSON value. Raises ValueError if it is invalid."""
     try:
         return orjson.loads(data)
     except ValueError as error:
         if str(error).startswith("depth limit"):
-            # How deep the standard library reads depends on Python's version.
+            # The depth that the standard library can parse depends on the version of Python.
             raise ValueError("JSON nested too deeply") from None
         return _loads_leniently(data)
 
 
 def dumps(value: Any) -> bytes:
-    """Write one JSON value, compact, as UTF-8. NaN and infinities become null.
+    """Encode one JSON value, compact, as UTF-8. NaN and infinities become null.
 
-    Raises ValueError when it is nested too deeply.
+    Raises ValueError if the value is nested too deeply.
     """
     try:
         return orjson.dumps(value)
     except TypeError:
-        # Integers over 64 bits and halves of surrogate pairs: valid JSON, beyond orjson.
+        # Integers over 64 bits and halves of surrogate pairs are valid JSON that orjson cannot encode.
         try:
             return _standard.dumps(value, separators=(",", ":")).encode()
         except RecursionError:
@@ -54,14 +54,14 @@ def objects(value: Any) -> Iterator[JSONObject]:
 
 
 def pretty(value: Any) -> str:
-    """Write one JSON value for people: indented, in readable characters."""
+    """Encode one JSON value for people: indented, in readable characters."""
     return _standard.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _loads_leniently(data: bytes | bytearray | str) -> Any:
     text = data if isinstance(data, str) else data.decode("utf-8-sig", "replace")
     try:
-        # What is not a number has no place in JSON, and no way out of here.
+        # NaN and infinities become null, since JSON cannot encode them.
         return _standard.loads(text, strict=False, parse_constant=lambda name: None)
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None

@@ -1,9 +1,9 @@
-"""JSON Web Tokens, signed (RFC 7515, 7519): the one file that knows PyJWT.
+"""Signed JSON Web Tokens (RFC 7515, 7519). No other module imports PyJWT.
 
-    Signer("HS256", "secret").sign({"kid": "1"}, {"iss": "me", "exp": 1700000300})  ─▶  "eyJ…"
+    JWTSigner("HS256", "secret").sign({"kid": "1"}, {"iss": "me", "exp": 1700000300})  ─▶  "eyJ…"
 
-PyJWT has the algorithms. The token is put together here, so that a key is read and tried once, when the
-file is loaded, and not for each token.
+Only the algorithms are PyJWT's. Its `encode` would parse the key for each token; here the key is parsed and
+tried once, when the file is loaded.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ ALGORITHMS = (
 
 
 def is_known(algorithm: str) -> bool:
-    """Whether an algorithm can be had here: all but HS… need the package `cryptography`."""
+    """Return whether an algorithm is available: all but HS… require the package `cryptography`."""
     from jwt.algorithms import get_default_algorithms
 
     return algorithm in get_default_algorithms()
 
 
 class JWTSigner:
-    """Signs tokens with one key. Raises ValueError where that is no key of the algorithm."""
+    """Signs tokens with one key."""
 
     __slots__ = ("_algorithm", "_key", "_name")
 
     def __init__(self, algorithm: str, key: str) -> None:
-        # Imported late: with `cryptography` it takes longer than all the rest of a small file's check.
+        """Parse and try a key. Raises ValueError if the key is not valid for the algorithm."""
+        # With `cryptography`, this import takes longer than all other steps of loading a small file.
         from jwt.algorithms import get_default_algorithms
 
         if not key:
@@ -45,18 +46,18 @@ class JWTSigner:
         self._algorithm = get_default_algorithms()[algorithm]
         try:
             self._key = self._algorithm.prepare_key(key)
-            self.sign({}, {})  # a public key is a key as well, and shows only now that it cannot sign
-        except Exception as error:  # each algorithm has its own ways to refuse a key
+            self.sign({}, {})  # fails with a public key, which parses as well
+        except Exception as error:  # each algorithm raises exceptions of its own
             raise ValueError(type(error).__name__) from None
 
     def sign(self, headers: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
-        """The token of these claims in its compact form."""
-        head = {"alg": self._name, "typ": "JWT"} | dict(headers)
-        signed = _encoded(json.dumps(head)) + b"." + _encoded(json.dumps(claims))
-        return (signed + b"." + _encoded(self._algorithm.sign(signed, self._key))).decode()
+        """Return a token in compact form."""
+        header = {"alg": self._name, "typ": "JWT"} | dict(headers)
+        signed = _base64url(json.dumps(header)) + b"." + _base64url(json.dumps(claims))
+        return (signed + b"." + _base64url(self._algorithm.sign(signed, self._key))).decode()
 
 
-def _encoded(data: bytes) -> bytes:
+def _base64url(data: bytes) -> bytes:
     from jwt.utils import base64url_encode
 
     return base64url_encode(data)

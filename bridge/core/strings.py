@@ -1,31 +1,26 @@
-"""Strings that are more than their characters: of the file with text from outside in them, of a URL's path.
+"""Strings of the file of routes that carry more than their characters, and conversions to text.
 
-A string of the file may hold text that came from outside (`${NAME}`, `${file:…}`). Such a string is an
-`Interpolated`: itself the finished text, it remembers what the file said. Only what the file said can be
-a template or a path.
+A string with `${NAME}` or `${file:…}` becomes an `Interpolated`, which remembers the text of the file. Only
+the text of the file may be a template or a path, never the values that it includes.
 """
 
 from __future__ import annotations
 
 __all__ = ["Interpolated", "PathText", "count_of", "is_template", "key_text"]
 
-_OPEN, _CLOSE = "\ue000", "\ue001"  # private use: they mark the holes of `Interpolated.own`
+_OPEN, _CLOSE = "\ue000", "\ue001"  # private use: they mark the holes of `Interpolated.template`
 
 
 class Interpolated(str):
-    """A string of the file with text from outside in it.
-
-    As a string it is the finished text. `own` is what the file itself said, with holes; `values` are the
-    texts that fill them, each of which may be a secret.
-    """
+    """A string of the file with the values of `${…}` filled in."""
 
     __slots__ = ("template", "values")
 
-    template: str
-    values: tuple[str, ...]
+    template: str  # the text of the file, with a hole for each value
+    values: tuple[str, ...]  # in the order of the holes; each may be a secret
 
     def __new__(cls, parts: list[str], values: list[str]) -> Interpolated:
-        """`parts` surround `values`, so there is one more of them."""
+        """Join `parts` and `values` in turn; there is one part more than values."""
         finished = parts[0] + "".join(value + part for value, part in zip(values, parts[1:], strict=True))
         text = super().__new__(cls, finished)
         holes = (f"{_OPEN}{number}{_CLOSE}{part}" for number, part in enumerate(parts[1:]))
@@ -34,16 +29,16 @@ class Interpolated(str):
         return text
 
     def fill(self, text: str) -> str:
-        """Put the values into the holes of a piece of `own`."""
+        """Fill the values into the holes of a part of `template`."""
         for number, value in enumerate(self.values):
             text = text.replace(f"{_OPEN}{number}{_CLOSE}", value)
         return text
 
 
 def is_template(text: str) -> bool:
-    """Whether what the file said holds Jinja."""
-    own = text.template if isinstance(text, Interpolated) else text
-    return "{{" in own or "{%" in own
+    """Return whether the text of the file contains Jinja."""
+    template = text.template if isinstance(text, Interpolated) else text
+    return "{{" in template or "{%" in template
 
 
 def key_text(key: object) -> str:
@@ -57,6 +52,6 @@ def count_of(number: int, noun: str) -> str:
 
 
 class PathText(str):
-    """What `| path` gives: text for a URL's path, whose `/ : @` stay as they are."""
+    """Text for the path of a URL (Jinja's `| path`), in which `/`, `:` and `@` are not escaped."""
 
     __slots__ = ()
