@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bridge.exchange.call_parts import chat_part, image_part, input_batches, prompt_parts
 from bridge.exchange.decode.embeddings import EmbeddingsPassthrough, EmbeddingsReader
-from bridge.exchange.decode.images import ImagePassing, ImagesReader
+from bridge.exchange.decode.images import ImagesPassthrough, ImagesReader
 from bridge.exchange.decode.passthrough import CompletionPassthrough
 from bridge.exchange.decode.response_reader import ResponseReader
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ENDPOINTS", "EndpointExchange", "EndpointPassthrough", "make_reader"]
 
-EndpointPassthrough = CompletionPassthrough | EmbeddingsPassthrough | ImagePassing
+EndpointPassthrough = CompletionPassthrough | EmbeddingsPassthrough | ImagesPassthrough
 
 
 class EndpointExchange(NamedTuple):
@@ -46,6 +46,6 @@ ENDPOINTS: Final[Mapping[str, EndpointExchange]] = {
     "chat": EndpointExchange(chat_part, ResponseReader, CompletionPassthrough),
     "completions": EndpointExchange(prompt_parts, ResponseReader, CompletionPassthrough),
     "embeddings": EndpointExchange(input_batches, EmbeddingsReader, EmbeddingsPassthrough),
-    "images": EndpointExchange(image_part, ImagesReader, ImagePassing),
+    "images": EndpointExchange(image_part, ImagesReader, ImagesPassthrough),
 }
 """By the name of the endpoint."""

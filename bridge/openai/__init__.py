@@ -1,5 +1,10 @@
-"""OpenAI's side: bodies in, replies and errors out.
+"""OpenAI's side: the checks of requests, the encoders of responses and errors, one module per endpoint.
 
-Sources: OpenAI's API reference (chat completions, completions, models, streaming, errors) and what its
-Python and Node clients accept.
+    endpoint_spec.py   the description of an endpoint
+    endpoints.py       the registry: chat, completions, embeddings, images
+    encoders.py        deltas to chunks, or to one completion
+    normalize*.py      repairs of responses that are nearly in OpenAI's shape
+
+Sources: OpenAI's API reference (chat completions, completions, models, streaming, errors), and the responses
+that OpenAI's Python and Node clients accept.
 """

@@ -1,11 +1,11 @@
-"""Embeddings: what servers send for vectors, and the reply that clients expect.
+"""Embeddings: vectors in the shapes that upstreams send, responses in OpenAI's shape, and the endpoint.
 
     [0.5, -0.25]   [[…], […]]   [{"index": 1, "embedding": […]}, …]   "[0.5, -0.25]"   "AAAAPwAAgL4="
         └──────────────┴─────────────────────┬─────────────────────────────┴────────────────┘
                                     [[0.5, -0.25], …]
 
-A client gets the format it asked for, whatever the server's was. Every number fits a 32-bit float, since
-that is what base64 carries, and all vectors of a reply have one length.
+A client receives the format that it requests, whatever the upstream sends. Every number must fit a 32-bit
+float, which base64 carries, and all vectors of a response must have the same length.
 """
 
 from __future__ import annotations
@@ -31,62 +31,62 @@ if TYPE_CHECKING:
     from bridge.core.json import JSONObject
     from bridge.openai.encoders import CompletionInfo
 
-__all__ = ["EMBEDDINGS", "EmbeddingsEncoder", "mend_embeddings", "read_vectors"]
+__all__ = ["EMBEDDINGS", "EmbeddingsEncoder", "normalize_embeddings", "read_vectors"]
 Numbers = list[float]
 
 
-def read_vectors(found: Any) -> list[Numbers]:
-    """The vectors in what a slot found. Raises UpstreamError that says what is wrong with them."""
-    found = _opened(found)
-    if found == []:
+def read_vectors(value: Any) -> list[Numbers]:
+    """Return the vectors in a value that a slot found. Raises UpstreamError about an invalid vector."""
+    value = _unwrapped(value)
+    if value == []:
         return []
-    if not isinstance(found, list):
-        raise _garbled("sent no list of numbers where an embedding should be")
-    if _flat(found):
-        return [_checked(found)]
-    return [_checked(_one_row(_opened(item))) for item in _in_order(found)]
+    if not isinstance(value, list):
+        raise _malformed("sent no list of numbers as an embedding")
+    if _is_one_vector(value):
+        return [_checked(value)]
+    return [_checked(_one_row(_unwrapped(item))) for item in _in_order(value)]
 
 
 class EmbeddingsEncoder:
-    """Folds vectors into one answer."""
+    """Encodes vectors as one response."""
 
     __slots__ = ("_head", "_vectors")
 
-    started = False  # nothing leaves before the end, so a failure keeps its status
+    started = False  # nothing is sent before the end, so that a failure keeps its status
 
     def __init__(self, head: CompletionInfo) -> None:
         self._head = head
         self._vectors: dict[int, Numbers] = {}
 
     def write(self, vectors: Sequence[Any]) -> bytes:
-        """Nothing yet: the vectors are kept."""
+        """Keep the vectors."""
         self._vectors.update((vector.choice, vector.numbers) for vector in vectors)
         return b""
 
     def close(self, usage: Usage | None, choices: int) -> bytes:
-        """The answer. Raises UpstreamError where its vectors are not alike."""
+        """Return the response. Raises UpstreamError if the vectors have different lengths."""
         vectors = [self._vectors[number] for number in sorted(self._vectors)]
-        return json.dumps(mend_embeddings({}, vectors, self._head, usage))
+        return json.dumps(normalize_embeddings({}, vectors, self._head, usage))
 
     def fail(self, error: BridgeError) -> bytes:
-        """Nothing: the error's own envelope is the whole reply."""
+        """Return nothing: the error is the body of the response."""
         return b""
 
 
-def mend_embeddings(
+def normalize_embeddings(
     body: JSONObject, vectors: list[Numbers], head: CompletionInfo, usage: Usage | None
 ) -> JSONObject:
-    """An answer with these vectors in the format asked for: the same object, or a mended copy.
+    """Return a body with these vectors in the requested format: the same object if nothing differs.
 
-    `usage` are the counts that were understood of it; without any there are none in the answer. Raises
-    UpstreamError where the vectors differ in length, or have not the `dimensions` that were asked for.
+    `usage` are the token counts that were read from the body; without counts, the response has none. Raises
+    UpstreamError if the vectors differ in length, or have not the requested `dimensions`.
     """
-    asked = head.request_body
-    _check_lengths(vectors, asked.get("dimensions"))
-    told = body.get("data")
-    items = _in_order(told) if isinstance(told, list) and len(told) == len(vectors) else [{}] * len(vectors)
-    encode = _as_base64 if asked.get("encoding_format") == "base64" else _as_numbers
-    mended = {
+    request = head.request_body
+    _check_lengths(vectors, request.get("dimensions"))
+    data = body.get("data")
+    items = _in_order(data) if isinstance(data, list) and len(data) == len(vectors) else [{}] * len(vectors)
+    encode = _as_base64 if request.get("encoding_format") == "base64" else _as_numbers
+    normalized = {
         **omit(body, "error", "usage"),
         "object": "list",
         "data": [
@@ -103,35 +103,35 @@ def mend_embeddings(
     if usage is not None:
         counts = usage_object(usage)
         own = body["usage"] if isinstance(body.get("usage"), dict) else {}
-        mended["usage"] = own | {name: counts[name] for name in counts if name in _COUNTS}
-    return body if json_equal(mended, body) else mended
+        normalized["usage"] = own | {name: counts[name] for name in counts if name in _COUNTS}
+    return body if json_equal(normalized, body) else normalized
 
 
-def _opened(found: Any) -> Any:
-    """The list in a text of JSON or base64, or in an object of OpenAI's."""
-    if isinstance(found, dict):
-        found = found.get("embedding")
-    if not isinstance(found, str):
-        return found
-    if found.lstrip().startswith(("[", "{")):
+def _unwrapped(value: Any) -> Any:
+    """Return the list in JSON text, in base64, or in an object of OpenAI's shape."""
+    if isinstance(value, dict):
+        value = value.get("embedding")
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith(("[", "{")):
         try:
-            return _opened(json.loads(found))
+            return _unwrapped(json.loads(value))
         except ValueError:
-            raise _garbled("sent an embedding as text that is not JSON") from None
+            raise _malformed("sent an embedding as text that is not JSON") from None
     try:
-        data = b64decode("".join(found.split()), validate=True)
+        data = b64decode("".join(value.split()), validate=True)
         return list(struct.unpack(f"<{len(data) // 4}f", data))
     except (ValueError, struct.error):
-        raise _garbled("sent an embedding as text that is neither JSON nor base64 of floats") from None
+        raise _malformed("sent an embedding as text that is neither JSON nor base64 of floats") from None
 
 
-def _flat(found: list[Any]) -> bool:
-    """Whether it is one vector: whatever else is wrong with it, it holds no other vectors."""
-    return not isinstance(found[0], list | dict | str)
+def _is_one_vector(value: list[Any]) -> bool:
+    """Return whether a list is one vector, valid or not, instead of a list of vectors."""
+    return not isinstance(value[0], list | dict | str)
 
 
 def _in_order(items: list[Any]) -> list[Any]:
-    """Items in the order of their indexes, where each has one of its own."""
+    """Return items in the order of their indexes if all indexes are different integers."""
     indexes = [item.get("index") if isinstance(item, dict) else None for item in items]
     if all(type(index) is int for index in indexes) and len(set(indexes)) == len(items):
         return sorted(items, key=lambda item: int(item["index"]))
@@ -139,39 +139,39 @@ def _in_order(items: list[Any]) -> list[Any]:
 
 
 def _one_row(item: Any) -> Any:
-    """A vector that stands alone in a list of rows; more of them are those of single tokens."""
-    if not isinstance(item, list) or not item or _flat(item):
+    """Return the vector of an input: the only row of a list. Raises UpstreamError if there are more rows."""
+    if not isinstance(item, list) or not item or _is_one_vector(item):
         return item
     if len(item) > 1:
-        raise _garbled(
-            f"sent {len(item)} rows for one input, an embedding for each token: "
-            "it must pool them, which is a setting of the server"
+        raise _malformed(
+            f"sent {len(item)} rows for one input, an embedding for each token: turn on pooling in the "
+            "upstream's settings"
         )
-    return _opened(item[0])
+    return _unwrapped(item[0])
 
 
 def _checked(numbers: Any) -> Numbers:
-    """A vector that can be written in either format."""
+    """Return a vector that both formats can encode. Raises UpstreamError about any other value."""
     if not isinstance(numbers, list) or not numbers:
-        raise _garbled("sent an embedding that holds no numbers")
+        raise _malformed("sent an embedding with no numbers")
     if not set(map(type, numbers)) <= {int, float}:
-        raise _garbled("sent an embedding that holds something else than finite numbers (NaN, perhaps)")
+        raise _malformed("sent an embedding with values that are not finite numbers (NaN, perhaps)")
     try:
         struct.pack(f"<{len(numbers)}f", *numbers)
     except (struct.error, OverflowError):
-        raise _garbled("sent an embedding with a number that no 32-bit float holds") from None
+        raise _malformed("sent an embedding with a number that does not fit a 32-bit float") from None
     if not all(map(isfinite, numbers)):
-        raise _garbled("sent an embedding that holds NaN or infinity")
+        raise _malformed("sent an embedding with NaN or infinity")
     return numbers
 
 
 def _check_lengths(vectors: list[Numbers], dimensions: Any) -> None:
     lengths = {len(numbers) for numbers in vectors}
     if len(lengths) > 1:
-        raise _garbled(f"sent embeddings of different lengths: {', '.join(map(str, sorted(lengths)))}")
+        raise _malformed(f"sent embeddings of different lengths: {', '.join(map(str, sorted(lengths)))}")
     if dimensions is not None and lengths != {dimensions}:
-        raise _garbled(
-            f"sent embeddings of {lengths.pop()} numbers where {dimensions} `dimensions` were asked for"
+        raise _malformed(
+            f"sent embeddings of {lengths.pop()} numbers: expected {dimensions}, the requested `dimensions`"
         )
 
 
@@ -183,21 +183,21 @@ def _as_numbers(numbers: Numbers) -> Numbers:
     return numbers
 
 
-def _garbled(what: str) -> UpstreamError:
+def _malformed(what: str) -> UpstreamError:
     return UpstreamError(UpstreamFailure.MALFORMED, f"the upstream {what}")
 
 
-_COUNTS = {"prompt_tokens", "total_tokens", "estimated"}  # there is nothing that embeddings complete
+_COUNTS = {"prompt_tokens", "total_tokens", "estimated"}  # embeddings have no completion tokens
 
 
 def _check_input(body: JSONObject) -> None:
-    given = body.get("input")
-    if given is None:
+    value = body.get("input")
+    if value is None:
         raise missing_member("input")
-    parts = given if isinstance(given, list) else []
-    if given in ("", []) or "" in parts or [] in parts:
+    parts = value if isinstance(value, list) else []
+    if value in ("", []) or "" in parts or [] in parts:
         raise RequestError(
-            400, "`input` must not be empty, nor any part of it", param="input", code="invalid_value"
+            400, "`input` and all parts of `input` must not be empty", param="input", code="invalid_value"
         )
     if body.get("stream"):
         raise no_stream("embeddings")

@@ -1,11 +1,13 @@
-r"""What the client gets: a stream of chunks, or one completion, made of the same deltas.
+r"""Deltas to a stream of chunks, or to one completion.
 
-    write([Delta, …]) ─▶ bytes      StreamReply: `data: {…}\n\n` each;  WholeReply: nothing yet
-    close(usage)      ─▶ bytes      finish chunks, usage, `data: [DONE]`;  the whole body
-    fail(error)       ─▶ bytes      the honest end: `data: {"error": …}`, and no [DONE]
+                             ChunkEncoder                                   CompletionEncoder
+    write(deltas) ─▶ bytes   `data: {…}\n\n` for each                       nothing yet
+    close(usage)  ─▶ bytes   finish chunks, usage, `data: [DONE]`           the body
+    fail(error)   ─▶ bytes   `data: {"error": …}`, without `[DONE]`         nothing: the error is the body
 
-A stream has the role once, in its first chunk, one finish chunk a choice, and one id, created and model.
-Within it only the text changes, so a chunk is encoded once with a hole, and the hole filled.
+A choice of a stream has the role in its first chunk only, and one finish chunk. All chunks of a stream have
+the same id, created and model. Since most chunks only differ in their text, the bytes before and after the
+text are encoded once for each choice.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from bridge.core.deltas import Delta, Usage
     from bridge.core.errors import BridgeError
+    from bridge.core.json import JSONObject
     from bridge.openai.endpoint_spec import EndpointSpec
 
 __all__ = [
@@ -35,19 +38,19 @@ __all__ = [
 ]
 
 DONE = b"data: [DONE]\n\n"
-_HOLE = "\ue000"
+_HOLE = "\ue000"  # private use: the place of the text in a chunk that is encoded once
 
 
 @dataclass(slots=True)
 class CompletionInfo:
-    """What is the same in a whole reply. `created` is in Unix seconds, `asked` the client's body."""
+    """The members that all chunks of a response share, and the request."""
 
     endpoint: EndpointSpec
     id: str
-    created: int
+    created: int  # Unix time in seconds
     model: str
     role: str = "assistant"
-    include_usage: bool = False
+    include_usage: bool = False  # the client requests a chunk with the token counts
     request_body: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -69,77 +72,77 @@ class ResponseEncoder(Protocol):
 
 
 class ChunkEncoder:
-    """Writes chunks as they come."""
+    """Encodes each delta as chunks at once."""
 
-    __slots__ = ("_around", "_finish", "_head", "_tools", "started")
+    __slots__ = ("_finish_reasons", "_head", "_text_templates", "_with_tool_calls", "started")
 
     content_type = "text/event-stream; charset=utf-8"
 
     def __init__(self, head: CompletionInfo) -> None:
         self._head = head
-        self._around: dict[int, tuple[bytes, bytes]] = {}
-        self._finish: dict[int, str] = {}
-        self._tools: set[int] = set()
+        self._text_templates: dict[int, tuple[bytes, bytes]] = {}  # by choice
+        self._finish_reasons: dict[int, str] = {}  # by choice
+        self._with_tool_calls: set[int] = set()  # choices
         self.started = False
 
     def write(self, deltas: Sequence[Delta]) -> bytes:
-        """The chunks of some deltas."""
+        """Return the chunks of deltas."""
         out: list[bytes] = []
         for delta in deltas:
-            around = self._around.get(delta.choice) or self._open(delta, out)
+            before, after = self._text_templates.get(delta.choice) or self._open(delta, out)
             if delta.reasoning and self._head.endpoint.has_messages:
                 out.append(self._chunk(delta.choice, {"reasoning_content": delta.reasoning}))
             if delta.logprobs is not None:
                 out.append(self._chunk(delta.choice, {"content": delta.text}, logprobs=delta.logprobs))
             elif delta.text and not delta.replaces:
-                out += (around[0], json.dumps(delta.text), around[1])
+                out += (before, json.dumps(delta.text), after)
             if delta.tool_calls and self._head.endpoint.has_messages:
-                self._tools.add(delta.choice)
+                self._with_tool_calls.add(delta.choice)
                 out.append(self._chunk(delta.choice, {"tool_calls": delta.tool_calls}))
             if delta.finish_reason:
-                self._finish[delta.choice] = delta.finish_reason
+                self._finish_reasons[delta.choice] = delta.finish_reason
         return b"".join(out)
 
     def close(self, usage: Usage | None, choices: int) -> bytes:
-        """The end of a stream of at least so many choices."""
+        """Return finish chunks for at least `choices` choices, the usage if requested, and `[DONE]`."""
         out: list[bytes] = []
-        for choice in sorted(self._around.keys() | set(range(choices))):
-            if choice not in self._around:
+        for choice in sorted(self._text_templates.keys() | set(range(choices))):
+            if choice not in self._text_templates:
                 self._open(None, out, choice)
-            reason = finish_reason(self._finish.get(choice), tools=choice in self._tools)
+            reason = finish_reason(self._finish_reasons.get(choice), tools=choice in self._with_tool_calls)
             out.append(self._chunk(choice, {}, finish=reason))
         if usage is not None and self._head.include_usage:
             out.append(sse_event(self._object([]) | {"usage": usage_object(usage)}))
         return b"".join([*out, DONE])
 
     def fail(self, error: BridgeError) -> bytes:
-        """The end of a stream that failed on the way."""
+        """Return the error as the last event."""
         return sse_event(error.envelope)
 
     def _open(self, delta: Delta | None, out: list[bytes], choice: int = 0) -> tuple[bytes, bytes]:
-        """Begin a choice: its role, and the chunk that its texts will fill."""
+        """Begin a choice: append the chunk with the role, and return the text template."""
         choice = delta.choice if delta else choice
         self.started = True
         before, _, after = self._chunk(choice, {"content": _HOLE}).rpartition(json.dumps(_HOLE))
-        self._around[choice] = (before, after)
+        self._text_templates[choice] = (before, after)
         if self._head.endpoint.has_messages:
-            # Content is null where a call of tools is all there is, as in OpenAI's own streams.
+            # The content of a choice with nothing but tool calls is null, as in OpenAI's own streams.
             content = None if delta and delta.tool_calls and not delta.text else ""
             out.append(self._chunk(choice, {"role": self._head.role, "content": content, "refusal": None}))
         return before, after
 
     def _chunk(
-        self, choice: int, delta: dict[str, Any], *, finish: str | None = None, logprobs: Any = None
+        self, choice: int, delta: JSONObject, *, finish: str | None = None, logprobs: Any = None
     ) -> bytes:
         if self._head.endpoint.has_messages:
-            one = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+            body = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         else:
             text = delta.get("content", "")
             reason = text_finish_reason(finish) if finish else None
-            one = {"text": text, "index": choice, "logprobs": logprobs, "finish_reason": reason}
-        return sse_event(self._object([one]))
+            body = {"text": text, "index": choice, "logprobs": logprobs, "finish_reason": reason}
+        return sse_event(self._object([body]))
 
-    def _object(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+    def _object(self, choices: list[JSONObject]) -> JSONObject:
         head = self._head
         chunk = {
             "id": head.id,
@@ -152,14 +155,14 @@ class ChunkEncoder:
 
 
 class _Choice:
-    """One choice of a whole reply, as it is put together."""
+    """One choice of a completion while its deltas are folded."""
 
-    __slots__ = ("finish", "logprobs", "reasoning", "text", "tools")
+    __slots__ = ("finish", "logprobs", "reasoning", "text", "tool_calls")
 
     def __init__(self) -> None:
         self.text: list[str] = []
         self.reasoning: list[str] = []
-        self.tools: dict[int, dict[str, Any]] = {}
+        self.tool_calls: dict[int, JSONObject] = {}  # by index
         self.logprobs: Any = None
         self.finish: str | None = None
 
@@ -170,9 +173,9 @@ class _Choice:
         if delta.reasoning:
             self.reasoning.append(delta.reasoning)
         for call in delta.tool_calls or ():
-            fold_tool_call(self.tools, call)
+            fold_tool_call(self.tool_calls, call)
         if delta.logprobs is not None:
-            self.logprobs = _join_logprobs(self.logprobs, delta.logprobs)
+            self.logprobs = _merge_logprobs(self.logprobs, delta.logprobs)
         self.finish = delta.finish_reason or self.finish
 
 
@@ -181,14 +184,14 @@ class CompletionEncoder:
 
     __slots__ = ("_choices", "_head")
 
-    started = False  # nothing leaves before the end, so a failure keeps its status
+    started = False  # nothing is sent before the end, so that a failure keeps its status
 
     def __init__(self, head: CompletionInfo) -> None:
         self._head = head
         self._choices: dict[int, _Choice] = {}
 
     def write(self, deltas: Sequence[Delta]) -> bytes:
-        """Nothing yet: the deltas are kept."""
+        """Keep the deltas."""
         for delta in deltas:
             choice = self._choices.get(delta.choice)
             if choice is None:
@@ -197,36 +200,36 @@ class CompletionEncoder:
         return b""
 
     def close(self, usage: Usage | None, choices: int) -> bytes:
-        """The completion."""
+        """Return the completion."""
         for choice in range(choices):
             if choice not in self._choices:
                 self._choices[choice] = _Choice()
-        made = [self._made(number, choice) for number, choice in sorted(self._choices.items())]
-        return completion(self._head, made, usage)
+        bodies = [self._choice_body(number, choice) for number, choice in sorted(self._choices.items())]
+        return completion(self._head, bodies, usage)
 
     def fail(self, error: BridgeError) -> bytes:
-        """Nothing: the error's own envelope is the whole reply."""
+        """Return nothing: the error is the body of the response."""
         return b""
 
-    def _made(self, number: int, choice: _Choice) -> dict[str, Any]:
+    def _choice_body(self, number: int, choice: _Choice) -> JSONObject:
         text, reasoning = "".join(choice.text), "".join(choice.reasoning)
-        made = completion_choice(self._head, number, text, choice.finish)
-        made["logprobs"] = choice.logprobs
+        body = completion_choice(self._head, number, text, choice.finish)
+        body["logprobs"] = choice.logprobs
         if not self._head.endpoint.has_messages:
-            return made
-        message = made["message"]
+            return body
+        message = body["message"]
         if reasoning:
             message["reasoning_content"] = reasoning
-        if choice.tools:
+        if choice.tool_calls:
             message["content"] = text or None
-            message["tool_calls"] = [choice.tools[index] for index in sorted(choice.tools)]
-            made["finish_reason"] = finish_reason(choice.finish, tools=True)
-        return made
+            message["tool_calls"] = [choice.tool_calls[index] for index in sorted(choice.tool_calls)]
+            body["finish_reason"] = finish_reason(choice.finish, tools=True)
+        return body
 
 
 def completion(head: CompletionInfo, choices: Sequence[Mapping[str, Any]], usage: Usage | None) -> bytes:
-    """A whole body."""
-    body: dict[str, Any] = {
+    """Return the body of a completion."""
+    body: JSONObject = {
         "id": head.id,
         "object": head.endpoint.object,
         "created": head.created,
@@ -238,8 +241,8 @@ def completion(head: CompletionInfo, choices: Sequence[Mapping[str, Any]], usage
     return json.dumps(body)
 
 
-def completion_choice(head: CompletionInfo, number: int, text: str, finish: str | None) -> dict[str, Any]:
-    """One choice of a whole body, that says a text and no more."""
+def completion_choice(head: CompletionInfo, number: int, text: str, finish: str | None) -> JSONObject:
+    """Return a choice of a completion with nothing but text."""
     if head.endpoint.has_messages:
         message = {"role": head.role, "content": text, "refusal": None}
         return {"index": number, "message": message, "logprobs": None, "finish_reason": finish or "stop"}
@@ -247,20 +250,20 @@ def completion_choice(head: CompletionInfo, number: int, text: str, finish: str 
     return {"text": text, "index": number, "logprobs": None, "finish_reason": reason}
 
 
-def finish_reason(found: str | None, *, tools: bool) -> str:
-    """Why a choice that ended well ended. Servers that call tools often say `stop` all the same."""
-    if tools and found in (None, "stop"):
+def finish_reason(value: str | None, *, tools: bool) -> str:
+    """Return the finish reason of a choice. Many upstreams send `stop` even after tool calls (`tools`)."""
+    if tools and value in (None, "stop"):
         return "tool_calls"
-    return found or "stop"
+    return value or "stop"
 
 
-def text_finish_reason(found: str) -> str:
-    """The same of a legacy completion, which knows no calls of tools."""
-    return "stop" if found in ("tool_calls", "function_call") else found
+def text_finish_reason(value: str) -> str:
+    """Return the finish reason of a legacy completion, which has no tool calls."""
+    return "stop" if value in ("tool_calls", "function_call") else value
 
 
-def fold_tool_call(calls: dict[int, dict[str, Any]], delta: dict[str, Any]) -> None:
-    """Add one delta of a tool call to the calls by index: arguments grow, the rest is said once."""
+def fold_tool_call(calls: dict[int, JSONObject], delta: JSONObject) -> None:
+    """Add a delta to its call: append the arguments, and keep the first of every other member."""
     call = calls.setdefault(
         delta["index"], {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
     )
@@ -271,9 +274,9 @@ def fold_tool_call(calls: dict[int, dict[str, Any]], delta: dict[str, Any]) -> N
     call |= {name: value for name, value in delta.items() if name not in ("index", *call)}
 
 
-def usage_object(usage: Usage) -> dict[str, Any]:
-    """Token counts in OpenAI's shape."""
-    body: dict[str, Any] = {
+def usage_object(usage: Usage) -> JSONObject:
+    """Return token counts in OpenAI's shape."""
+    body: JSONObject = {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
@@ -287,15 +290,15 @@ def usage_object(usage: Usage) -> dict[str, Any]:
     return body
 
 
-def _join_logprobs(one: Any, other: Any) -> Any:
-    if isinstance(one, dict) and isinstance(other, dict):
-        return {
-            name: one[name] + value if isinstance(value, list) and isinstance(one.get(name), list) else value
-            for name, value in {**one, **other}.items()
-        }
-    return other if other is not None else one
+def _merge_logprobs(first: Any, second: Any) -> Any:
+    if not isinstance(first, dict) or not isinstance(second, dict):
+        return second if second is not None else first
+    return {
+        name: first[name] + value if isinstance(value, list) and isinstance(first.get(name), list) else value
+        for name, value in {**first, **second}.items()
+    }
 
 
-def sse_event(value: dict[str, Any]) -> bytes:
-    """One event of a stream."""
+def sse_event(value: JSONObject) -> bytes:
+    """Return an event of a stream."""
     return b"data: " + json.dumps(value) + b"\n\n"

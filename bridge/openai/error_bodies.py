@@ -1,4 +1,4 @@
-"""What a failed answer says: OpenAI's error shape, and the shapes that other servers share.
+"""Readers of error responses: OpenAI's shape, and the shapes that other servers share.
 
 {"error": {"message": …}}   {"error": "…"}   {"detail": [{"loc": …, "msg": …}]}   {"msg": …}   text, HTML
 """
@@ -10,22 +10,22 @@ from typing import Any, NamedTuple
 
 __all__ = ["ErrorDetails", "excerpt", "has_error", "parse_error_body"]
 
-_MOST = 500  # characters of a body that are shown to a person
+_MAX_EXCERPT = 500  # characters of a body in an error text
 
 
 class ErrorDetails(NamedTuple):
-    """What could be found of message, type, code and param; the message is never empty."""
+    """The details of an error response."""
 
-    message: str
+    message: str  # never empty
     type: str | None = None
     code: str | None = None
     param: str | None = None
 
 
 def parse_error_body(doc: Any, text: str, status: int) -> ErrorDetails:
-    """Read a failed answer: `doc` is its JSON, MISSING where it is none, and `text` its body."""
+    """Return the details of an error response: `doc` is its JSON or MISSING, `text` its body."""
     if isinstance(doc, list) and len(doc) == 1:
-        doc = doc[0]  # Gemini wraps the error of an array stream in an array
+        doc = doc[0]  # Gemini sends the error of a stream that is a JSON array in an array
     if isinstance(doc, dict):
         inner = doc["error"] if isinstance(doc.get("error"), dict) else doc
         message = _message(inner) or _message(doc)
@@ -33,31 +33,28 @@ def parse_error_body(doc: Any, text: str, status: int) -> ErrorDetails:
             return ErrorDetails(
                 message, _word(inner.get("type")), _word(inner.get("code")), _word(inner.get("param"))
             )
-    said = excerpt(_strip_html(text))
+    body = excerpt(_strip_html(text))
     if 200 <= status < 300:
         return ErrorDetails(
-            "the upstream reported a failure" + (f": {said}" if said else " without a word of it")
+            "the upstream reported a failure" + (f": {body}" if body else " without a message")
         )
-    return ErrorDetails(f"the upstream answered {status}" + (f": {said}" if said else " with an empty body"))
+    return ErrorDetails(f"the upstream responded {status}" + (f": {body}" if body else " with an empty body"))
 
 
 def has_error(doc: Any) -> bool:
-    """Whether a body or frame is nothing but an error in the shape most servers share."""
+    """Return whether a body or frame is an error in the shape that most servers share."""
     error = doc.get("error") if isinstance(doc, dict) else None
     return error is True or (isinstance(error, str | dict | list) and bool(error))
 
 
-def excerpt(text: str, most: int = _MOST) -> str:
-    """A text on one line, cut where it is long."""
-    line = " ".join(text[: most * 4].split())
-    return line if len(line) <= most else line[: most - 1] + "…"
+def excerpt(text: str, limit: int = _MAX_EXCERPT) -> str:
+    """Return a text on one line, cut at `limit` characters."""
+    line = " ".join(text[: limit * 4].split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def _message(doc: dict[str, Any]) -> str:
-    for name in _NAMES:
-        if found := _text(doc.get(name)):
-            return found
-    return ""
+    return next((text for name in _MESSAGE_MEMBERS if (text := _text(doc.get(name)))), "")
 
 
 def _text(value: Any) -> str:
@@ -75,22 +72,22 @@ def _text(value: Any) -> str:
 
 
 def _word(value: Any) -> str | None:
-    """A code or type as OpenAI's clients take it: a string or null."""
+    """Return a code or type as OpenAI's clients expect it: a string or null."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) and value else None
 
 
 def _strip_html(text: str) -> str:
-    """What a person reads of a page: its title and text."""
+    """Return the title and text of an HTML page."""
     if "<" not in text:
         return text
     page = re.sub(r"(?is)<(style|script)\b.*?</\1>|<!--.*?-->", " ", text[:20_000])
     return re.sub(r"(?s)<[^>]*>", " ", page)
 
 
-# Where servers put their words, the likelier first.
-_NAMES = (
+# The members in which servers send messages, the most frequent first.
+_MESSAGE_MEMBERS = (
     "message", "error", "msg", "detail", "error_msg", "error_message", "errors", "err", "error_description",
     "errorMessage", "reason", "title", "description",
 )  # fmt: skip

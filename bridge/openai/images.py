@@ -1,8 +1,8 @@
-"""Generated images: what servers send for them, and the reply that clients expect.
+"""Generated images: the shapes that upstreams send, responses in OpenAI's shape, and the endpoint.
 
     {"url": …}   {"b64_json": …}   "https://…"   "data:image/png;base64,…"   "iVBORw0KGgo…"   ─▶   Image
 
-A client that asked for a URL where the server sent bytes gets them in a `data:` URL.
+A client that requests URLs of an upstream that sends base64 receives `data:` URLs.
 """
 
 from __future__ import annotations
@@ -26,100 +26,102 @@ if TYPE_CHECKING:
     from bridge.core.json import JSONObject
     from bridge.openai.encoders import CompletionInfo
 
-__all__ = ["IMAGES", "ImagesEncoder", "mend_images", "read_image"]
+__all__ = ["IMAGES", "ImagesEncoder", "normalize_images", "read_image"]
 
 
 def read_image(url: Any, b64_json: Any, revised_prompt: Any = None) -> Image | None:
-    """An image of what was found for it, each told by its look; None where there is neither.
+    """Return the image in the values of its slots; None if neither is a text.
 
-    Raises UpstreamError where bytes are promised that are none.
+    A value is a URL or base64 by its first characters, whichever slot found it. Raises UpstreamError about
+    invalid base64.
     """
     texts = [text.strip() for text in (url, b64_json) if isinstance(text, str)]
-    where = next((text for text in texts if _URL.match(text)), None)
+    address = next((text for text in texts if _URL.match(text)), None)
     data = next((text for text in texts if text and not _URL.match(text)), None)
-    inline = _DATA.match(where or "")
-    if inline is not None and data is None:
-        where, data = None, str(where)[inline.end() :]
+    data_url = _DATA_URL.match(address or "")
+    if data_url is not None and data is None:
+        address, data = None, str(address)[data_url.end() :]
     if data is not None:
         data = _base64(data)
-    if where is None and data is None:
+    if address is None and data is None:
         return None
-    return Image(where, data, revised_prompt if isinstance(revised_prompt, str) else None)
+    return Image(address, data, revised_prompt if isinstance(revised_prompt, str) else None)
 
 
 class ImagesEncoder:
-    """Folds images into one answer."""
+    """Encodes images as one response."""
 
     __slots__ = ("_head", "_images")
 
-    started = False  # nothing leaves before the end, so a failure keeps its status
+    started = False  # nothing is sent before the end, so that a failure keeps its status
 
     def __init__(self, head: CompletionInfo) -> None:
         self._head = head
         self._images: dict[int, Image] = {}
 
     def write(self, images: Sequence[Any]) -> bytes:
-        """Nothing yet: the images are kept."""
+        """Keep the images."""
         self._images.update((image.choice, image) for image in images)
         return b""
 
     def close(self, usage: Usage | None, choices: int) -> bytes:
-        """The answer. Raises UpstreamError where an image is not to be had in the format asked for."""
+        """Return the response. Raises UpstreamError if an image cannot have the requested format."""
         images = [self._images[number] for number in sorted(self._images)]
-        return json.dumps(mend_images({}, images, self._head, usage))
+        return json.dumps(normalize_images({}, images, self._head, usage))
 
     def fail(self, error: BridgeError) -> bytes:
-        """Nothing: the error's own envelope is the whole reply."""
+        """Return nothing: the error is the body of the response."""
         return b""
 
 
-def mend_images(
+def normalize_images(
     body: JSONObject, images: list[Image], head: CompletionInfo, usage: Usage | None
 ) -> JSONObject:
-    """An answer with these images in the format asked for: the same object, or a mended copy.
+    """Return a body with these images in the requested format: the same object if nothing differs.
 
-    Raises UpstreamError where one is a URL and its bytes were asked for.
+    Raises UpstreamError if the client requests base64 and an image is a URL.
     """
-    told = dicts_in(body.get("data", []))
-    items = told if len(told) == len(images) else [{}] * len(images)
-    wanted = head.request_body.get("response_format")
-    mended = {
+    items = dicts_in(body.get("data", []))
+    if len(items) != len(images):
+        items = [{}] * len(images)
+    response_format = head.request_body.get("response_format")
+    normalized = {
         **omit(body, "error"),
         "created": with_upstream_identity(head, body).created,
         "data": [
-            {**omit(item, *_FORMATS), **_shown(image, wanted)}
+            {**omit(item, *_FORMATS), **_in_format(image, response_format)}
             for item, image in zip(items, images, strict=True)
         ],
     }
     if usage is not None and not isinstance(body.get("usage"), dict):
-        mended["usage"] = {
+        normalized["usage"] = {
             "input_tokens": usage.prompt_tokens,
             "output_tokens": usage.completion_tokens,
             "total_tokens": usage.total_tokens,
         }
-    return body if json_equal(mended, body) else mended
+    return body if json_equal(normalized, body) else normalized
 
 
-def _shown(image: Image, wanted: Any) -> JSONObject:
-    """An image as the client asked for it; as it came, where it did not say."""
+def _in_format(image: Image, response_format: Any) -> JSONObject:
+    """Return an image in the requested format; as the upstream sent it without a requested format."""
     url, data = image.url, image.b64_json
-    match wanted:
+    match response_format:
         case "b64_json" if data is None:
             raise UpstreamError(
                 UpstreamFailure.MALFORMED,
-                "the upstream sent the URL of an image where `response_format: b64_json` was asked for: "
-                "ask for `url`",
+                "the upstream sent the URL of an image: expected base64 by `response_format: b64_json`; "
+                "request `url` instead",
             )
         case "b64_json":
             url = None
         case "url":
-            url, data = url or f"data:{_kind(str(data))};base64,{data}", None
-    shown = {"url": url, "b64_json": data, "revised_prompt": image.revised_prompt}
-    return {name: value for name, value in shown.items() if value is not None}
+            url, data = url or f"data:{_media_type(str(data))};base64,{data}", None
+    members = {"url": url, "b64_json": data, "revised_prompt": image.revised_prompt}
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _base64(text: str) -> str:
-    """The same bytes as clients read them: on one line, of the standard alphabet, padded."""
+    """Return base64 as clients decode it: on one line, of the standard alphabet, padded."""
     data = "".join(text.splitlines()).translate(_STANDARD)
     if not _BASE64.fullmatch(data) or len(data.rstrip("=")) % 4 == 1:
         raise UpstreamError(
@@ -128,14 +130,14 @@ def _base64(text: str) -> str:
     return data + "=" * (-len(data) % 4)
 
 
-def _kind(data: str) -> str:
-    """The media type of an image, by its first bytes."""
-    first = b64decode(data[:32])
-    return next((kind for magic, kind in _MAGIC if magic.match(first)), "application/octet-stream")
+def _media_type(data: str) -> str:
+    """Return the media type of an image by its first bytes."""
+    start = b64decode(data[:32])
+    return next((name for magic, name in _MAGIC if magic.match(start)), "application/octet-stream")
 
 
 _URL = re.compile(r"(?:https?://|data:)", re.IGNORECASE)
-_DATA = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _STANDARD = str.maketrans("-_", "+/")
 _FORMATS = ("url", "b64_json", "revised_prompt")

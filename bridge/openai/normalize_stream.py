@@ -199,7 +199,7 @@ class ChunkNormalizer:
             mended = omit(mended, "role")
         if mended.get("tool_calls") is not None:
             known = self._calls.setdefault(index, ToolCallAssembler(f"call_{self._head.id}_{index}"))
-            calls = [known.delta(call) for call in dicts_in(mended["tool_calls"])]
+            calls = [known.add_delta(call) for call in dicts_in(mended["tool_calls"])]
             if not json_equal(calls, mended["tool_calls"]):
                 mended = {**mended, "tool_calls": calls}
         return mended

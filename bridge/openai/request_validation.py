@@ -156,4 +156,4 @@ COMMON_MEMBERS: dict[str, MemberCheck] = {
     "response_format": _OBJECT,
     "user": STRING,
 }
-"""The checks that all endpoints share."""
+"""The checks of members that all endpoints share."""

@@ -1,13 +1,14 @@
-"""Token counts where the server tells none: a rule of thumb, and marked as one wherever it is shown.
+"""Estimates of token counts for upstreams that send none (`emulate.usage: estimate`).
 
-    text      a Latin letter, digit, sign or space    1/4 token    (English: about four characters each)
-              a letter of another alphabet            1/2          (Cyrillic, Greek, Arabic, Hindi, …)
+    text      a Latin letter, digit, sign or space     1/4 token    (English: about four characters each)
+              a letter of another alphabet             1/2          (Cyrillic, Greek, Arabic, Hindi, …)
               a Chinese, Japanese or Korean character  1
               beyond the basic plane (emoji)           2
-    message   3 tokens for its role and its ends, and 3 where the answer begins (OpenAI's own count)
+    message   3 tokens for its role and its ends, and 3 for the start of the response (OpenAI's own count)
 
-Real tokenizers differ from one another by a third and more; this is within about that of them. Quarters are
-added character by character, so that it does not matter how a text was cut.
+Real tokenizers differ from one another by a third and more, and the estimate differs from them by about as
+much. Estimates are marked `estimated: true` in responses. Quarters of a token are added character by
+character, so that the estimate does not depend on how a text was cut.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ __all__ = ["TokenEstimator", "chat_tokens", "input_tokens", "text_tokens"]
 
 
 class TokenEstimator:
-    """Counts what is said, as it is said."""
+    """Estimates the tokens of a response while it arrives."""
 
     __slots__ = ("_quarters",)
 
@@ -37,27 +38,27 @@ class TokenEstimator:
 
     @property
     def tokens(self) -> int:
-        """So many so far, rounded up."""
+        """Return the tokens so far, rounded up."""
         return -(-self._quarters // 4)
 
     def add(self, delta: Delta) -> None:
-        """Count one delta: its text, its thoughts, and the calls of tools in it."""
+        """Add the text, the reasoning and the tool calls of a delta."""
         self._quarters += _quarters(delta.text) + _quarters(delta.reasoning)
         for call in delta.tool_calls or ():
             function = call.get("function") or {}
-            said = (function.get("name"), function.get("arguments"))
-            self._quarters += sum(_quarters(text) for text in said if isinstance(text, str))
+            texts = (function.get("name"), function.get("arguments"))
+            self._quarters += sum(_quarters(text) for text in texts if isinstance(text, str))
 
 
 def text_tokens(text: str) -> int:
-    """About how many tokens a text has."""
+    """Return the estimate of a text."""
     return -(-_quarters(text) // 4)
 
 
 def chat_tokens(body: JSONObject, messages: list[JSONObject]) -> int:
-    """Return about how many tokens a chat has: its messages and the tools of its body.
+    """Return the estimate of a chat: its messages and the tools of its body.
 
-    Images and sound in messages are not counted: their cost differs from model to model.
+    Images and sound in messages are not counted, since their cost differs from model to model.
     """
     tools = body.get("tools")
     tokens = sum(_message_tokens(message) for message in messages)
@@ -65,7 +66,7 @@ def chat_tokens(body: JSONObject, messages: list[JSONObject]) -> int:
 
 
 def input_tokens(name: str) -> Callable[[JSONObject, list[JSONObject]], int]:
-    """Return the estimate of requests whose texts or tokens are in a member, or else in messages."""
+    """Return the estimator of requests with texts or tokens in a member, or else in messages."""
 
     def estimate(body: JSONObject, messages: list[JSONObject]) -> int:
         return _tokens(body[name] if name in body else [message["content"] for message in messages])
@@ -73,15 +74,15 @@ def input_tokens(name: str) -> Callable[[JSONObject, list[JSONObject]], int]:
     return estimate
 
 
-def _tokens(given: Any) -> int:
-    """Those of a text, of texts, or of tokens, which are what they are."""
-    match given:
+def _tokens(value: Any) -> int:
+    """Return the estimate of a text, or of a list of texts and tokens."""
+    match value:
         case str():
-            return text_tokens(given)
+            return text_tokens(value)
         case list():
-            return sum(map(_tokens, given))
+            return sum(map(_tokens, value))
         case _:
-            return 1
+            return 1  # a token
 
 
 def _message_tokens(message: JSONObject) -> int:
@@ -95,7 +96,7 @@ def _quarters(text: str) -> int:
     return len(text) + sum(extra * sum(map(len, runs.findall(text))) for runs, extra in _EXTRA_QUARTERS)
 
 
-# What a character of each kind costs beyond one quarter.
+# The quarters of a character of each kind beyond the first.
 _EXTRA_QUARTERS = (
     (re.compile("[\u0370-\u10ff\u1200-\u1dff]+"), 1),
     (re.compile("[\u1100-\u11ff\u2e80-\ud7ff\uf900-\ufaff\uff00-\uffef]+"), 3),

@@ -1,13 +1,13 @@
-r"""Calls of tools in OpenAI's delta form, whatever form the server streams them in.
+"""Tool calls in OpenAI's delta form, from any form in which upstreams send calls.
 
     {"id": "a", "name": "pick", "arguments": {}}   ─▶   {"index": 0, "id": "a", "type": "function",
                                                          "function": {"name": "pick", "arguments": "{}"}}
 
-Clients find a call by its index, which counts from 0 without gaps, and join whatever comes twice: so id,
-type and name are said once, and arguments are text. What else the server says of a call stays.
+Clients find a call by its index, which counts from 0 without gaps, and join members that are repeated. So id,
+type and name are sent once, and arguments are text. Further members of a call are kept.
 
-What OpenAI's shape, or nearly that, means is guessed (`delta`); the pieces of a server's own format are exact
-(`piece`). A call that ends without arguments gets `{}`, since clients parse them.
+Upstreams that are nearly OpenAI-compatible are read by guesses (`add_delta`), the fragments of a tool format
+exactly (`add_fragment`). A call that ends without arguments gets `{}`, since clients parse the arguments.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 
 __all__ = ["ToolCallAssembler", "normalize_tool_call"]
 
-_OWN = {"index", "id", "type", "function"}
+_KNOWN_MEMBERS = {"index", "id", "type", "function"}
 
 
 class ToolCallAssembler:
-    """The calls of one choice as they come. `prefix` begins the ids of those that come without one."""
+    """The tool calls of one choice while they stream."""
 
-    __slots__ = ("_ids", "_pending_arguments", "_places", "_prefix")
+    __slots__ = ("_ids", "_indexes", "_pending_arguments", "_prefix")
 
     def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-        self._places: dict[int, int] = {}  # ours by the server's index
-        self._ids: list[str] = []
-        self._pending_arguments: dict[int, str] = {}  # the arguments of calls of which none have come
+        self._prefix = prefix  # of the ids of calls that arrive without an id
+        self._indexes: dict[int, int] = {}  # the client's index by the upstream's
+        self._ids: list[str] = []  # by the client's index
+        self._pending_arguments: dict[int, str] = {}  # the default arguments of calls that have none so far
 
     def __bool__(self) -> bool:
-        """Whether there were any."""
+        """Return whether a call has begun."""
         return bool(self._ids)
 
-    def delta(self, call: JSONObject) -> JSONObject:
-        """One piece of a call, in OpenAI's shape or nearly that."""
+    def add_delta(self, call: JSONObject) -> JSONObject:
+        """Return the delta of a call, or of a part of a call, that is nearly in OpenAI's shape."""
         delta = self._delta(call)
         if delta["function"]["arguments"]:
             self._pending_arguments.pop(delta["index"], None)
@@ -49,82 +49,82 @@ class ToolCallAssembler:
             self._pending_arguments[delta["index"]] = "{}"
         return delta
 
-    def read(self, found: list[Any]) -> list[JSONObject]:
-        """What pieces of either kind add; what is neither is no call."""
+    def add(self, parts: list[Any]) -> list[JSONObject]:
+        """Return the deltas of fragments and of nearly OpenAI's deltas; other values are ignored."""
         deltas = [
-            self.piece(one) if isinstance(one, ToolCallFragment) else self.delta(one)
-            for one in found
-            if isinstance(one, ToolCallFragment | dict)
+            self.add_fragment(part) if isinstance(part, ToolCallFragment) else self.add_delta(part)
+            for part in parts
+            if isinstance(part, ToolCallFragment | dict)
         ]
         return [delta for delta in deltas if delta]
 
-    def piece(self, piece: ToolCallFragment) -> JSONObject | None:
-        """One piece of a call in a format that says which; None where it adds nothing."""
-        if piece.name is not None:
-            return self._begin(piece, piece.name)
-        # A block that is no call of the client's, such as a search of the server's own, was never begun.
-        if piece.at is None or piece.at not in self._places:
+    def add_fragment(self, fragment: ToolCallFragment) -> JSONObject | None:
+        """Return the delta of a fragment; None if the fragment adds nothing."""
+        if fragment.name is not None:
+            return self._begin(fragment, fragment.name)
+        # Blocks that are not tool calls of the client, such as a search by the upstream, never begin a call.
+        if fragment.at is None or fragment.at not in self._indexes:
             return None
-        place = self._places[piece.at]
-        if piece.ended:
-            del self._places[piece.at]
-            return self._told(place) if place in self._pending_arguments else None
-        if not piece.arguments:
+        index = self._indexes[fragment.at]
+        if fragment.ended:
+            del self._indexes[fragment.at]
+            return self._default_arguments(index) if index in self._pending_arguments else None
+        if not fragment.arguments:
             return None
-        self._pending_arguments.pop(place, None)
-        return {"index": place, "function": {"arguments": piece.arguments}}
+        self._pending_arguments.pop(index, None)
+        return {"index": index, "function": {"arguments": fragment.arguments}}
 
     def close(self) -> list[JSONObject] | None:
-        """What is left to say, now that all calls have ended: the arguments of those without any."""
-        return [self._told(place) for place in list(self._pending_arguments)] or None
+        """Return the default arguments of calls that ended without arguments; None if all have some."""
+        return [self._default_arguments(index) for index in list(self._pending_arguments)] or None
 
-    def _told(self, place: int) -> JSONObject:
-        return {"index": place, "function": {"arguments": self._pending_arguments.pop(place)}}
+    def _default_arguments(self, index: int) -> JSONObject:
+        return {"index": index, "function": {"arguments": self._pending_arguments.pop(index)}}
 
-    def _begin(self, piece: ToolCallFragment, name: str) -> JSONObject:
-        place = len(self._ids)
-        # Results are found by their call's id, so two calls cannot share one.
-        known = piece.id if piece.id and piece.id not in self._ids else f"{self._prefix}_{place}"
-        self._ids.append(known)
-        if piece.at is not None:
-            self._places[piece.at] = place
-        if not piece.arguments:
-            self._pending_arguments[place] = piece.default_arguments
-        function = {"name": name, "arguments": piece.arguments}
-        return {"index": place, "id": known, "type": "function", "function": function, **piece.more}
+    def _begin(self, fragment: ToolCallFragment, name: str) -> JSONObject:
+        index = len(self._ids)
+        # Clients find the call of a result by its id, so that calls cannot share an id.
+        call_id = fragment.id if fragment.id and fragment.id not in self._ids else f"{self._prefix}_{index}"
+        self._ids.append(call_id)
+        if fragment.at is not None:
+            self._indexes[fragment.at] = index
+        if not fragment.arguments:
+            self._pending_arguments[index] = fragment.default_arguments
+        function = {"name": name, "arguments": fragment.arguments}
+        return {"index": index, "id": call_id, "type": "function", "function": function, **fragment.more}
 
     def _delta(self, call: JSONObject) -> JSONObject:
         function, rest = _parts(call)
         name = function.get("name")
-        place = self._place(call, name)
-        if place < len(self._ids):
-            said = {key: value for key, value in function.items() if key != "name"}
-            return {"index": place, "function": _with_arguments(said), **rest}
-        self._ids.append(str(call.get("id") or f"{self._prefix}_{place}"))
+        index = self._index(call, name)
+        if index < len(self._ids):
+            continued = {key: value for key, value in function.items() if key != "name"}
+            return {"index": index, "function": _with_arguments(continued), **rest}
+        self._ids.append(str(call.get("id") or f"{self._prefix}_{index}"))
         return {
-            "index": place,
-            "id": self._ids[place],
+            "index": index,
+            "id": self._ids[index],
             "type": _type(call),
             "function": _with_arguments(function, name=str(name or "")),
             **rest,
         }
 
-    def _place(self, call: JSONObject, name: Any) -> int:
-        """Which call a piece belongs to; one behind the last for another."""
-        index, known = call.get("index"), call.get("id")
-        if type(index) is int:
-            place = self._places.setdefault(index, len(self._ids))
-            another = name and known and place < len(self._ids) and str(known) != self._ids[place]
-            if another:  # all of them under one index, as Gemini had it
-                self._places[index] = len(self._ids)
-            return self._places[index]
-        if known and str(known) in self._ids:
-            return self._ids.index(str(known))
-        return len(self._ids) if known or name else max(len(self._ids) - 1, 0)
+    def _index(self, call: JSONObject, name: Any) -> int:
+        """Return the client's index of the call that a part belongs to; a new call gets the next index."""
+        upstream_index, call_id = call.get("index"), call.get("id")
+        if type(upstream_index) is int:
+            index = self._indexes.setdefault(upstream_index, len(self._ids))
+            if name and call_id and index < len(self._ids) and str(call_id) != self._ids[index]:
+                # Gemini has sent all calls under one index.
+                self._indexes[upstream_index] = len(self._ids)
+            return self._indexes[upstream_index]
+        if call_id and str(call_id) in self._ids:
+            return self._ids.index(str(call_id))
+        return len(self._ids) if call_id or name else max(len(self._ids) - 1, 0)
 
 
 def normalize_tool_call(number: int, call: JSONObject) -> JSONObject:
-    """One call of a whole answer."""
+    """Return a call of a non-streaming response in OpenAI's shape."""
     function, rest = _parts(call)
     kept = {"index": call["index"]} if "index" in call else {}
     return {
@@ -137,12 +137,12 @@ def normalize_tool_call(number: int, call: JSONObject) -> JSONObject:
 
 
 def _parts(call: JSONObject) -> tuple[JSONObject, JSONObject]:
-    """Its function, which may stand in the call itself, and what else it says."""
+    """Return the function, whose members may be in the call itself, and the further members of a call."""
     function = call.get("function")
     if isinstance(function, dict):
-        return function, {key: value for key, value in call.items() if key not in _OWN}
+        return function, {key: value for key, value in call.items() if key not in _KNOWN_MEMBERS}
     flat: JSONObject = {key: call[key] for key in ("name", "arguments") if key in call}
-    return flat, {key: value for key, value in call.items() if key not in _OWN | flat.keys()}
+    return flat, {key: value for key, value in call.items() if key not in _KNOWN_MEMBERS | flat.keys()}
 
 
 def _with_arguments(function: JSONObject, **more: str) -> JSONObject:
@@ -150,5 +150,5 @@ def _with_arguments(function: JSONObject, **more: str) -> JSONObject:
 
 
 def _type(call: JSONObject) -> str:
-    found = call.get("type")
-    return found if isinstance(found, str) and found else "function"
+    value = call.get("type")
+    return value if isinstance(value, str) and value else "function"

@@ -106,7 +106,7 @@ def _deltas(draw: st.DrawFn) -> list[Delta]:
                 choice,
                 draw(st.sampled_from([None, None, *sorted(FINISH_REASONS)])),
                 draw(st.just("") | ANY_TEXT),
-                [calls[choice].delta(piece) for piece in pieces] or None,
+                [calls[choice].add_delta(piece) for piece in pieces] or None,
             )
         )
     return found
@@ -190,7 +190,7 @@ def test_log_probabilities_go_with_their_text() -> None:
 
 
 def test_content_is_null_beside_calls_of_tools() -> None:
-    call = ToolCallAssembler("c").delta({"name": "f", "arguments": {}})
+    call = ToolCallAssembler("c").add_delta({"name": "f", "arguments": {}})
     whole = CompletionEncoder(CompletionInfo(CHAT, "a", 1, "m"))
     whole.write([Delta(tool_calls=[call], finish_reason="stop")])
     [choice] = json.loads(whole.close(None, 1))["choices"]

@@ -72,7 +72,7 @@ class ChoiceState:
         """Pieces of calls of tools in OpenAI's delta form: by index, id and name once, arguments as text."""
         if self.calls is None:
             self.calls = ToolCallAssembler(self._call_id)
-        return self.calls.read(found)
+        return self.calls.add(found)
 
     def close(self, number: int) -> Delta | None:
         """What was held back: each stage's rest goes through the stages behind it."""

@@ -10,7 +10,7 @@ from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.core.strings import count_of
 from bridge.exchange.decode.response_reader import ResponseReader
 from bridge.expressions.paths import vector_paths
-from bridge.openai.embeddings import mend_embeddings, read_vectors
+from bridge.openai.embeddings import normalize_embeddings, read_vectors
 
 if TYPE_CHECKING:
     from bridge.core.deltas import Usage
@@ -91,5 +91,5 @@ class EmbeddingsPassthrough(EmbeddingsReader):
         vectors = [vector.numbers for vector in super().read(scope)]
         if not vectors:
             return []
-        mended = mend_embeddings(scope.doc, vectors, self._head, self.usage)
+        mended = normalize_embeddings(scope.doc, vectors, self._head, self.usage)
         return [data if mended is scope.doc and data is not None else json.dumps(mended)]

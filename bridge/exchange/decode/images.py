@@ -8,7 +8,7 @@ from bridge.core import json
 from bridge.core.deltas import MISSING, Image
 from bridge.exchange.decode.response_reader import ResponseReader, as_list, record_count
 from bridge.expressions.paths import find_text_paths
-from bridge.openai.images import mend_images, read_image
+from bridge.openai.images import normalize_images, read_image
 
 if TYPE_CHECKING:
     from bridge.exchange.decode.choice_state import ReadOptions
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bridge.openai.encoders import CompletionInfo
     from bridge.routes.rules.response_rules import ResponseRule
 
-__all__ = ["ImagePassing", "ImagesReader"]
+__all__ = ["ImagesPassthrough", "ImagesReader"]
 
 
 class ImagesReader(ResponseReader):
@@ -78,7 +78,7 @@ class ImagesReader(ResponseReader):
         return read_image(url, data, prompt)
 
 
-class ImagePassing(ImagesReader):
+class ImagesPassthrough(ImagesReader):
     """The same of a server that speaks OpenAI's language: its own bytes, unless they have to be mended."""
 
     __slots__ = ("_head",)
@@ -92,7 +92,7 @@ class ImagePassing(ImagesReader):
         images = super().read(scope)
         if not images:
             return []
-        mended = mend_images(scope.doc, images, self._head, self.usage)
+        mended = normalize_images(scope.doc, images, self._head, self.usage)
         return [data if mended is scope.doc and data is not None else json.dumps(mended)]
 
 
