@@ -8,12 +8,14 @@ routes.yaml:12:5: routes[0].respones: unknown key
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
+from bridge.core.masking import mask
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 __all__ = ["Location", "Problem", "Problems", "SourceFile", "closest_match"]
 
@@ -89,6 +91,11 @@ class Problems(list[Problem]):
     def suppress(self, place: Location) -> None:
         """Say no more of what stands there: what it should be is not known."""
         self._settled.add((place.source.name, place.line, place.column))
+
+    def mask(self, secrets: Collection[str], start: int) -> None:
+        """Mask secrets in the messages of the problems from index `start` on."""
+        for index in range(start, len(self)):
+            self[index] = replace(self[index], message=mask(self[index].message, secrets))
 
     def sorted(self) -> list[Problem]:
         """In the order of the file. What an alias repeats is told once."""

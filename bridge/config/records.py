@@ -13,12 +13,13 @@ from dataclasses import MISSING as _NO_DEFAULT
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
+from bridge.config.problems import Problems
 from bridge.config.value_types import INVALID, ValueType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bridge.config.problems import Problems
+    from bridge.config.secrets import Secrecy
     from bridge.config.yaml_tree import Node
 
 __all__ = ["Record", "Shorthand", "option", "record", "spelling"]
@@ -27,11 +28,22 @@ T = TypeVar("T")
 
 
 def option(
-    shape: ValueType, doc: str, *, default: Any = _NO_DEFAULT, aliases: Sequence[str] = (), name: str = ""
+    shape: ValueType,
+    doc: str,
+    *,
+    default: Any = _NO_DEFAULT,
+    aliases: Sequence[str] = (),
+    name: str = "",
+    secret: Secrecy | None = None,
+    example: str = "",
 ) -> Any:
-    """A field of a record: its shape, a sentence for the reference, other accepted spellings."""
+    """Return a field of a record: its type, a phrase for the reference, and other accepted spellings.
+
+    `secret` marks what is below the key, see `bridge.config.secrets`; None keeps the mark of the key above.
+    `example` is a value in YAML for error messages.
+    """
     metadata = {"shape": shape, "doc": doc, "aliases": tuple(aliases), "name": name}
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata={**metadata, "secret": secret, "example": example})
 
 
 @dataclass_transform(eq_default=False, frozen_default=True)
@@ -59,6 +71,22 @@ class Record(ValueType):
         return isinstance(node.value, dict)
 
     def read(self, node: Node, problems: Problems) -> Any:
+        values = self._read_members(node, problems)
+        return INVALID if INVALID in values.values() else self.of(**values)
+
+    def read_valid(self, node: Node, **required: Any) -> tuple[Any, Node]:
+        """Return the record of the valid members of a node, and a node with only these.
+
+        `required` are values of required members, in case they are missing or invalid.
+        """
+        values = self._read_members(node, Problems())
+        valid = {name: value for name, value in values.items() if value is not INVALID}
+        names = {name for name, entry in self.fields.items() if entry.name in valid}
+        members = {word: item for word, item in node.value.items() if self._by_spelling.get(word) in names}
+        return self.of(**required | valid), replace(node, value=members)
+
+    def _read_members(self, node: Node, problems: Problems) -> dict[str, Any]:
+        """Return the values of all members; what is missing or wrong is INVALID."""
         values: dict[str, Any] = {}
         unknown = False
         for word, item in node.value.items():
@@ -68,7 +96,10 @@ class Record(ValueType):
             elif self.fields[name].name in values:
                 problems.add(item.key_place or item.place, item.path, f"`{word}` repeats `{name}`")
             else:
-                values[self.fields[name].name] = self.fields[name].metadata["shape"].check(item, problems)
+                entry = self.fields[name]
+                if entry.metadata["secret"] is not None:
+                    item.mark_secret(entry.metadata["secret"])
+                values[entry.name] = entry.metadata["shape"].check(item, problems)
         for name, entry in self.fields.items():
             if entry.default is _NO_DEFAULT and entry.name not in values:
                 problems.add(
@@ -77,7 +108,7 @@ class Record(ValueType):
                 values[entry.name] = INVALID
         if unknown:
             problems.suppress(node.place)  # what is missed here later may be what the key was meant for
-        return INVALID if INVALID in values.values() else self.of(**values)
+        return values
 
     def canonical(self, node: Node) -> Node:
         if not isinstance(node.value, dict):

@@ -151,6 +151,8 @@ class Keyword(ValueType):
         return isinstance(node.value, str)
 
     def read(self, node: Node, problems: Problems) -> Any:
+        if not isinstance(node.value, Interpolated):
+            node.secret = False  # a word of the language, or meant as one
         if node.value in self.words:
             return str(node.value)
         problems.add(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bridge.config.problems import Problems
+    from bridge.config.secrets import Secrecy
 
 __all__ = ["Node", "Scalar", "parse"]
 
@@ -42,6 +43,7 @@ class Node:
     place: Location
     path: str
     key_place: Location | None = None
+    secret: Secrecy = False
 
     @property
     def kind(self) -> str:
@@ -93,6 +95,11 @@ class Node:
             return
         for node in below:
             yield from node.walk()
+
+    def mark_secret(self, secret: Secrecy) -> None:
+        """Mark this node and all below it as secret or not; see `bridge.config.secrets`."""
+        for node in self.walk():
+            node.secret = secret
 
 
 def parse(text: str, name: str, problems: Problems) -> Node | None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from fnmatch import translate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bridge.config.interpolation import interpolate
 from bridge.config.merge import deep_merge
 from bridge.config.problems import Problems
+from bridge.config.records import Record
+from bridge.config.secrets import secret_texts
 from bridge.config.value_types import INVALID
 from bridge.config.yaml_tree import Node, parse
 from bridge.core.errors import ConfigError, RequestError
 from bridge.routes.compile.route import compile_route
-from bridge.routes.spec import FILE, ROUTE
+from bridge.routes.spec import ABSENT, FILE, ROUTE
+from bridge.routes.spec.auth import AuthSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from bridge.openai.endpoint_spec import EndpointSpec
     from bridge.routes.compile.environment import LoadEnvironment
     from bridge.routes.rules.route import Route
-    from bridge.routes.spec import ServerSpec
+    from bridge.routes.spec import RouteSpec, ServerSpec
 
 __all__ = ["RouteTable", "load"]
 
@@ -96,6 +99,7 @@ def load(text: str, name: str, surroundings: LoadEnvironment) -> RouteTable:
         raise ConfigError(problems)
     interpolate(tree, surroundings.environment, surroundings.read_file, problems)
     file = FILE.check(tree, problems)
+    problems.mask(tuple(secret_texts(tree)), 0)
     if file is INVALID:
         _check_routes(_listed(tree), surroundings, problems)
         raise ConfigError(problems.sorted())
@@ -118,13 +122,7 @@ def _check_routes(
     seen: set[str] = set()
     for below in listed:
         node = _apply_preset(below, surroundings, problems)
-        spec = ROUTE.check(node, problems)
-        if spec is INVALID:
-            problems.suppress(node.place)  # what is missing there may only have been left out
-            node = _valid_subset(node)
-            compile_route(ROUTE.check(node, Problems()), node, surroundings, problems)
-            continue
-        route = compile_route(spec, node, surroundings, problems)
+        route = _check_route(node, surroundings, problems)
         if route is not None and route.name in seen:
             at = node.find(("name",))
             problems.add(
@@ -135,15 +133,30 @@ def _check_routes(
     return routes
 
 
-def _valid_subset(node: Node) -> Node:
-    """A faulty route without its faulty members: what is wrong with the others together is told too."""
-    good: dict[Any, Node] = {"models": Node("any", node.place, node.path)}
-    for word, item in node.value.items():
-        if ROUTE.check(replace(node, value={**good, word: item}), Problems()) is not INVALID:
-            good[word] = item
-    if "stream" in node.value and "stream" not in good:
-        good.pop("response", None)  # `false` may stand there, and is no fault then
-    return replace(node, value=good)
+def _check_route(node: Node, surroundings: LoadEnvironment, problems: Problems) -> Route | None:
+    """Return the route of a node; None if problems were added, with no secret in their messages."""
+    before = len(problems)
+    spec = ROUTE.check(node, problems)
+    if spec is INVALID:
+        # A member that is missing may only have been misspelled, so nothing missing is reported here.
+        problems.suppress(node.place)
+        # The valid members are compiled all the same, to report every fault of the file at once.
+        spec, valid = _valid_subset(node)
+        compile_route(spec, valid, surroundings, problems)
+        route = None
+    else:
+        route = compile_route(spec, node, surroundings, problems)
+    if len(problems) > before:
+        problems.mask(tuple(secret_texts(node)), before)
+    return route
+
+
+def _valid_subset(node: Node) -> tuple[RouteSpec, Node]:
+    """Return the spec of a route's valid members alone, and their node."""
+    spec, valid = ROUTE.read_valid(node, models=("any",))
+    if "stream" in node.value and "stream" not in valid.value:
+        spec = replace(spec, response=ABSENT)  # `response: false` is a fault only without a stream
+    return spec, valid
 
 
 def _apply_preset(node: Node, surroundings: LoadEnvironment, problems: Problems) -> Node:
@@ -184,7 +197,7 @@ def _check_preset_auth(base: Node, node: Node, named: Node, problems: Problems) 
             named.place,
             named.path,
             f"the server of `{named.value}` wants a key",
-            expected=f"the key, such as auth: {_KEYS.get(next(iter(way.value)), _VALUE)}",
+            expected=f"the key, such as auth: {_example(next(iter(way.value)))}",
         )
 
 
@@ -195,10 +208,8 @@ def _is_glob(model: str) -> bool:
     return any(character in model for character in "*?[")
 
 
-_VALUE = '{value: "${KEY}"}'
-_KEYS = {  # what a route adds, by the way in which the key is shown
-    "jwt": '{jwt: {key: "${KEY}"}}',
-    "hmac": '{hmac: {key: "${KEY}", secret: "${SECRET}"}}',
-    "oauth2": '{oauth2: {client_id: "${KEY}", client_secret: "${SECRET}"}}',
-    "aws": "{aws: {region: us-east-1}}",
-}
+def _example(kind: str) -> str:
+    """Return an example of what a route adds to a preset's `auth` of a kind."""
+    entry = Record(AuthSpec).fields.get(kind)
+    example = entry.metadata["example"] if entry else ""
+    return f"{{{kind}: {example}}}" if example else '{value: "${KEY}"}'

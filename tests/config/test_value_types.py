@@ -210,3 +210,19 @@ def test_what_autodev_writes_is_taken_as_it_stands() -> None:
         "messages": [{"role": "user", "message": "hi"}],
         "user": "12345",
     }
+
+
+@pytest.mark.parametrize(
+    ("route", "counts"),
+    [
+        ("retry: {attempts: 3}}, session: {id: $.id, keep: conversation, most: 5}", (3, 5)),
+        ("retry: {retries: 3}}, session: {id: $.id, keep: conversation, max: 5}", (3, 5)),
+    ],
+)
+def test_two_counts_have_a_clearer_second_spelling(route: str, counts: tuple[int, int]) -> None:
+    text = f"routes: [{{models: m, upstream: {{url: 'http://h', {route}}}]"
+    (compiled,) = load(text, "routes.yaml", LoadEnvironment({}, str, {})).routes
+    retry, session = compiled.transport.retry, compiled.callouts.session
+    assert retry is not None
+    assert session is not None
+    assert (retry.attempts, session.most) == counts

@@ -13,12 +13,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
+from bridge.config.secrets import secret_texts
 from bridge.core.errors import BridgeError
 from bridge.core.jwt import JWTSigner, is_known
 from bridge.expressions.scope import Scope
 from bridge.expressions.templates import ValueTemplate
 from bridge.routes.compile.requests import compile_tls, compile_urls
-from bridge.routes.rules.auth_rules import AWS, CLAIM_VARIABLES, HMAC, JWT, SIGNED, OAuth2, mask
+from bridge.routes.rules.auth_rules import AWS, CLAIM_VARIABLES, HMAC, JWT, SIGNED, OAuth2
 from bridge.routes.rules.settings import TimeoutsSpec, TransportSpec
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class AuthCompiler:
             prefix="" if spec.header else "Bearer ",
             query=spec.query,
             transport=TransportSpec(timeouts=wait, tls=tls, proxy=spec.proxy or self._proxy),
-            secrets=tuple({pair} | _spellings([spec.client_secret, *(spec.params or {}).values()])),
+            secrets=tuple({pair} | _spellings(secret_texts(self._node))),
         )
 
     def jwt(self, spec: AssertionSpec) -> JWT | None:
@@ -194,7 +195,7 @@ class AuthCompiler:
             secret = str(spec.secret(Scope({"key": spec.given}))) if spec.secret else spec.given
             return JWTSigner(spec.algorithm, secret)
         except BridgeError as error:
-            self._problem(mask(error.message, [spec.given]), "a template of a part of `key`", "secret")
+            self._problem(error.message, "a template of a part of `key`", "secret")
         except ValueError as error:  # told without the key
             self._problem(
                 f"this is no key for {spec.algorithm}: {error}",
@@ -209,7 +210,7 @@ class AuthCompiler:
         try:
             return {member: build(scope) for member, build in builders.items()}
         except BridgeError as error:
-            self._problem(mask(error.message, [key]), "templates that the key suits", name)
+            self._problem(error.message, "templates that the key suits", name)
             return {}
 
     def _known(self, steps: tuple[str, ...], builder: ValueTemplate, names: Iterable[str]) -> bool:
@@ -244,11 +245,9 @@ def _form(spec: OAuth2Spec) -> Mapping[str, str]:
     }
 
 
-def _spellings(secrets: Iterable[str | None]) -> set[str]:
-    """Secrets as a server may repeat them: as they are, or as they stood in a form."""
-    return {
-        form for secret in secrets if secret for form in (secret, quote(secret, safe=""), quote_plus(secret))
-    }
+def _spellings(secrets: Iterable[str]) -> set[str]:
+    """Return secrets as a server may repeat them: as they are, or as a form encodes them."""
+    return {form for secret in secrets for form in (secret, quote(secret, safe=""), quote_plus(secret))}
 
 
 def _constant(text: str) -> ValueTemplate:

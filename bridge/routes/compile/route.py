@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.config.merge import deep_merge
 from bridge.config.records import Record
+from bridge.config.secrets import secret_texts
 from bridge.config.value_types import INVALID
 from bridge.core import json
-from bridge.core.strings import Interpolated
 from bridge.framing import FRAMINGS, MESSAGE_FRAMINGS
 from bridge.prompts import PROMPTS, template_prompt, tokenizer_prompt
 from bridge.routes.compile.auth import compile_auth, compile_dynamic_auth
@@ -77,7 +76,7 @@ class RouteCompiler:
             limits=spec.limits,
             transport=self._located_transport(),
             samples=spec.samples,
-            secrets=tuple(self._secrets()),
+            secrets=tuple(secret_texts(self._node)),
         )
 
     def _response(self) -> ResponseRules:
@@ -224,20 +223,6 @@ class RouteCompiler:
         own = [(self._transport.url, at.find(("url",)))] if self._transport.url else []
         return own + [(url, at.find(("replicas", n))) for n, url in enumerate(self._transport.replicas)]
 
-    def _secrets(self) -> list[str]:
-        """What came from outside into keys, headers and queries, and keys in any case."""
-        found = []
-        for below in self._node.walk():
-            text, steps = below.value, set(re.split(r"[.\[\]]", below.path))
-            if isinstance(text, Interpolated):
-                # Of a URL only what is behind its host: an address is no secret.
-                behind = text.partition("?")[2] if "://" in text else text
-                kept = steps & _SECRET_PARTS or "://" in text
-                found += [value for value in text.values if value and kept and value in behind]
-            elif isinstance(text, str) and "auth" in steps and below.path.endswith(_KEYS):
-                found.append(text)
-        return found
-
     def _at(self, *steps: str) -> Node:
         return self._node.find(steps)
 
@@ -247,11 +232,6 @@ class RouteCompiler:
 
 
 _REQUEST = Record(RequestSpec)
-_SECRET_PARTS = {"auth", "headers", "customHeaders", "query"}
-_KEYS = (
-    ".bearer", ".value", ".password", ".key", ".secret", ".client_secret", ".access_key", ".secret_key",
-    ".session_token", ".refresh_token",
-)  # fmt: skip
 
 
 def _schemes(stream: StreamRule | None) -> tuple[str, ...]:

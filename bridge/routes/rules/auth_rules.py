@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from bridge.core.jwt import JWTSigner
     from bridge.expressions.templates import ValueTemplate
     from bridge.routes.rules.settings import TransportSpec
 
-__all__ = ["AWS", "CLAIM_VARIABLES", "HMAC", "JWT", "SIGNED", "DynamicAuth", "OAuth2", "mask"]
+__all__ = ["AWS", "CLAIM_VARIABLES", "HMAC", "JWT", "SIGNED", "DynamicAuth", "OAuth2"]
 
 CLAIM_VARIABLES = ("key", "now", "exp")
 """What the claims of a token may read: the key as the file gives it, and times in seconds since 1970."""
@@ -110,15 +110,5 @@ class AWS:
         """What of it will be in a request, for people."""
         return ("Authorization: AWS4-HMAC-SHA256 ***",)
 
-
-def mask(text: str, secrets: Iterable[str]) -> str:
-    """A text for people, without these."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "***")
-    return text
-
-
-_SHORTEST_SECRET = 4  # characters; a shorter text occurs everywhere
 
 DynamicAuth = OAuth2 | JWT | HMAC | AWS

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from bridge.core.masking import mask
 from bridge.openai.endpoints import ENDPOINTS
-from bridge.routes.rules.auth_rules import mask
 from bridge.routes.rules.body_rules import UnchangedBody
 from bridge.routes.rules.endpoint_plan import EndpointPlan
 from bridge.routes.rules.openai_defaults import OPENAI_STREAM, OPENAI_WHOLE

@@ -7,6 +7,7 @@ from typing import Any
 
 from bridge.config.quantities import DURATION, SIZE
 from bridge.config.records import Record, option, record
+from bridge.config.secrets import EXTERNAL
 from bridge.config.value_types import ANY, FLAG, TEXT, Integer, Keyword, ListOf, MapOf, Text
 from bridge.openai.endpoints import ENDPOINTS
 
@@ -52,7 +53,10 @@ class TLSSpec:
 @record
 class RetrySpec:
     attempts: int = option(
-        Integer(0, 10), "how often a request is sent again that failed before any output", default=2
+        Integer(0, 10),
+        "how often a request is sent again that failed before any output",
+        default=2,
+        aliases=["retries"],
     )
     on: tuple[str, ...] = option(
         ListOf(Keyword(("connect", "disconnect", "timeout", "429", "500", "502", "503", "504"))),
@@ -110,12 +114,16 @@ class SampleSpec:
     endpoint: str = option(Keyword(ENDPOINTS), "what the client called", default="chat")
     sends: Any = option(ANY, "the body that must reach the server", default=ABSENT)
     url: str | None = option(TEXT, "the URL it must reach", default=None)
-    headers: dict[str, str] = option(MapOf(Text(lenient=True)), "headers it must carry", default=None)
+    headers: dict[str, str] = option(
+        MapOf(Text(lenient=True)), "headers it must carry", default=None, secret=EXTERNAL
+    )
     receives: Any = option(
         ANY,
         "what the server answers: JSON, the raw text of a stream, or the list of a websocket's messages",
         default=ABSENT,
     )
     status: int = option(Integer(100, 599), "the HTTP status of that", default=200)
-    response_headers: dict[str, str] = option(MapOf(Text(lenient=True)), "headers of that", default=None)
+    response_headers: dict[str, str] = option(
+        MapOf(Text(lenient=True)), "headers of that", default=None, secret=EXTERNAL
+    )
     answers: Any = option(ANY, "the text, or a mapping to hold against the OpenAI answer", default=ABSENT)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bridge.config.quantities import DURATION
 from bridge.config.records import Record, Shorthand, option, record
+from bridge.config.secrets import EXTERNAL
 from bridge.config.value_types import (
     TEXT,
     AnyOf,
@@ -60,12 +61,17 @@ class RouteSpec:
         default=None,
     )
     path: str | None = option(TEXT, "joined to the upstream, which is a base then", default=None)
-    headers: dict[str, Any] = option(HEADERS, "headers to send", default=None, aliases=["customHeaders"])
-    query: dict[str, Any] = option(HEADERS, "query parameters to add to the URL", default=None)
+    headers: dict[str, Any] = option(
+        HEADERS, "headers to send", default=None, aliases=["customHeaders"], secret=EXTERNAL
+    )
+    query: dict[str, Any] = option(
+        HEADERS, "query parameters to add to the URL", default=None, secret=EXTERNAL
+    )
     auth: Any = option(
         AnyOf(Keyword(("client",)), Record(AuthSpec)),
         "the key that the server wants; `client` passes theirs",
         default=None,
+        secret=True,
     )
     prompt: Any = option(
         AnyOf(Keyword(PROMPTS), Record(PromptSpec)), "how messages become one string", default="plain"
@@ -122,7 +128,7 @@ class ServerSpec:
         _ADDRESS_OR_OFF, "/metrics, /healthz and /readyz; `off` for none", default="127.0.0.1:9090"
     )
     keys: tuple[str, ...] = option(
-        OneOrMany(TEXT, least=0), "bearer keys that clients must show; none: open", default=()
+        OneOrMany(TEXT, least=0), "bearer keys that clients must show; none: open", default=(), secret=True
     )
     workers: int = option(Integer(1, 128), "processes that share the front", default=1)
     cors: tuple[str, ...] = option(

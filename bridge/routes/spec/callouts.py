@@ -6,6 +6,7 @@ from typing import Any
 
 from bridge.config.quantities import DURATION
 from bridge.config.records import Record, option, record
+from bridge.config.secrets import EXTERNAL
 from bridge.config.value_types import TEXT, AnyOf, Integer, Keyword, MapOf, Text
 from bridge.routes.rules.settings import ABSENT, METHOD
 from bridge.routes.spec.requests import HEADERS
@@ -24,8 +25,10 @@ class CallSpec:
     url: str | None = option(TEXT, "the whole URL", default=None)
     path: str | None = option(TEXT, "a path on the route's upstream", default=None)
     method: str | None = option(METHOD, "the HTTP method; else POST with a body, GET without", default=None)
-    headers: dict[str, Any] = option(HEADERS, "headers, over those of the route", default=None)
-    query: dict[str, Any] = option(HEADERS, "query parameters", default=None)
+    headers: dict[str, Any] = option(
+        HEADERS, "headers, over those of the route", default=None, secret=EXTERNAL
+    )
+    query: dict[str, Any] = option(HEADERS, "query parameters", default=None, secret=EXTERNAL)
     body: Any = option(BODY, "the body, a template", default=ABSENT)
     when: Any = option(
         REQUEST_CONDITION, "requests for which it is made, such as {$.stream: false}", default=None
@@ -75,6 +78,9 @@ class SessionSpec:
     )
     ttl: float = option(DURATION, "how long a kept session may idle until it is closed", default=1800.0)
     most: int = option(
-        Integer(1), "how many are kept; the one that has idled longest makes room", default=1000
+        Integer(1),
+        "how many are kept; the one that has idled longest makes room",
+        default=1000,
+        aliases=["max"],
     )
     store: str = option(_STORE, "where they are kept; a Redis is shared by all bridges", default="memory")

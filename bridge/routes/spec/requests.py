@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.config.records import option, record
+from bridge.config.secrets import EXTERNAL
 from bridge.config.value_types import TEXT, ListOf, MapOf
 from bridge.routes.rules.settings import ABSENT
 from bridge.routes.spec.value_types import BODY, TEMPLATE
@@ -29,7 +30,7 @@ class RequestSpec:
         BODY, "members set last, at top level; never messages", default=None, aliases=["customFields"]
     )
     headers: dict[str, Any] = option(
-        HEADERS, "the same as the route's headers", default=None, aliases=["customHeaders"]
+        HEADERS, "the same as the route's headers", default=None, aliases=["customHeaders"], secret=EXTERNAL
     )
     body: Any = option(BODY, "a body built from nothing, of any shape, in place of the edits", default=ABSENT)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.config.records import Record, Shorthand, option, record
+from bridge.config.secrets import EXTERNAL
 from bridge.config.value_types import TEXT, Keyword
 from bridge.framing import FRAMINGS, INNER_FRAMINGS
 from bridge.routes.rules.settings import ABSENT, METHOD, URL
@@ -76,8 +77,10 @@ class StreamSpec(AnswerSpec):
     url: str | None = option(URL, "the URL when streaming", default=None)
     path: str | None = option(TEXT, "the path when streaming", default=None)
     method: str | None = option(METHOD, "the HTTP method when streaming", default=None)
-    headers: dict[str, Any] = option(HEADERS, "headers added when streaming", default=None)
-    query: dict[str, Any] = option(HEADERS, "query parameters added when streaming", default=None)
+    headers: dict[str, Any] = option(HEADERS, "headers added when streaming", default=None, secret=EXTERNAL)
+    query: dict[str, Any] = option(
+        HEADERS, "query parameters added when streaming", default=None, secret=EXTERNAL
+    )
     request: RequestSpec | None = option(Record(RequestSpec), "the body when streaming", default=None)
     mode: str = option(
         Keyword(("delta", "cumulative")),

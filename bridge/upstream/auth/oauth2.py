@@ -20,8 +20,8 @@ from weakref import WeakKeyDictionary
 from bridge.core import json
 from bridge.core.deltas import MISSING
 from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.core.masking import mask
 from bridge.openai.error_bodies import excerpt, parse_error_body
-from bridge.routes.rules.auth_rules import mask
 from bridge.routes.rules.request_template import UpstreamRequest
 from bridge.upstream.auth.signed_jwt import make_token
 from bridge.upstream.auth.signing import with_headers, with_query
