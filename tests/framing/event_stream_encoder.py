@@ -1,7 +1,7 @@
-"""AWS event streams as their specification says them, written from it alone.
+"""An encoder of AWS event streams, written from their specification alone.
 
-total length, headers' length, CRC of both │ headers │ payload │ CRC of all before      (big-endian)
-a header: length of the name, name, type, value as its type has it
+total length, headers length, CRC of both │ headers │ payload │ CRC of everything before      (big-endian)
+header: length of the name, name, type, value by its type
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ __all__ = [
 
 
 class Byte(int):
-    """A header's value of one byte."""
+    """A header value of one byte."""
 
 
 class Short(int):
-    """One of two."""
+    """A header value of two bytes."""
 
 
 class Integer(int):
-    """One of four."""
+    """A header value of four bytes."""
 
 
 class Long(int):
-    """One of eight."""
+    """A header value of eight bytes."""
 
 
 Header = bool | Byte | Short | Integer | Long | bytes | str | datetime | UUID
 
 
 def header(name: str, value: Header) -> bytes:
-    """One header."""
+    """Return an encoded header."""
     return struct.pack("!B", len(name.encode())) + name.encode() + _value(value)
 
 
@@ -75,25 +75,25 @@ def _value(value: Header) -> bytes:
 
 
 def raw_message(
-    headers: bytes, payload: bytes, *, total: int | None = None, ahead: int | None = None
+    headers: bytes, payload: bytes, *, total: int | None = None, headers_length: int | None = None
 ) -> bytes:
-    """A message of headers that are bytes already. `total` and `ahead`: the lengths it lies about."""
+    """Return a message of encoded headers; `total` and `headers_length` replace its correct lengths."""
     lengths = struct.pack(
         "!II",
         12 + len(headers) + len(payload) + 4 if total is None else total,
-        len(headers) if ahead is None else ahead,
+        len(headers) if headers_length is None else headers_length,
     )
-    begun = lengths + struct.pack("!I", crc32(lengths)) + headers + payload
-    return begun + struct.pack("!I", crc32(begun))
+    message = lengths + struct.pack("!I", crc32(lengths)) + headers + payload
+    return message + struct.pack("!I", crc32(message))
 
 
 def event_stream_message(headers: Mapping[str, Header], payload: bytes = b"") -> bytes:
-    """A message."""
+    """Return an encoded message."""
     return raw_message(b"".join(header(name, value) for name, value in headers.items()), payload)
 
 
 def bedrock_event(kind: str, payload: bytes) -> bytes:
-    """A message as Bedrock writes one."""
+    """Return a message as Bedrock writes one."""
     return event_stream_message(
         {":event-type": kind, ":content-type": "application/json", ":message-type": "event"}, payload
     )

@@ -1,4 +1,4 @@
-"""Feeds bytes to framers in pieces, for the tests beside this."""
+"""Bodies split into pieces, and the frames that a framer makes of the pieces."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMIT = 1 << 20
 
 
 class Outcome(NamedTuple):
-    """The frames of a body, and what ended it if it did not end well."""
+    """The frames of a body, and the error that ended it, if any."""
 
     frames: list[Frame]
     error: str | None
@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
 
 
 def run_framer(framing: str, pieces: Iterable[bytes], limit: int = LIMIT) -> Outcome:
-    """Feed a body, piece by piece."""
+    """Feed a body in pieces to a framer, and return its frames."""
     framer = FRAMINGS[framing].framer(limit)
     frames: list[Frame] = []
     try:
@@ -41,7 +41,7 @@ def run_framer(framing: str, pieces: Iterable[bytes], limit: int = LIMIT) -> Out
 
 
 def frames(framing: str, body: bytes) -> list[Frame]:
-    """The frames of a body that ends well, the same ones however it is cut in two, or into bytes."""
+    """Return the frames of a body without errors, the same for every split into two pieces or bytes."""
     whole = run_framer(framing, [body])
     assert whole.error is None
     for at in range(len(body) + 1):
@@ -52,13 +52,13 @@ def frames(framing: str, body: bytes) -> list[Frame]:
 
 
 def split_evenly(body: bytes, size: int) -> list[bytes]:
-    """A body in pieces of one size."""
+    """Return a body in pieces of one size."""
     return [body[at : at + size] for at in range(0, len(body), size)]
 
 
-def split_at(body: bytes, places: Sequence[int]) -> list[bytes]:
-    """A body cut at places, each taken modulo its length."""
-    at = sorted(place % (len(body) + 1) for place in places)
+def split_at(body: bytes, positions: Sequence[int]) -> list[bytes]:
+    """Return a body split at positions, each taken modulo its length."""
+    at = sorted(position % (len(body) + 1) for position in positions)
     return [body[start:end] for start, end in zip([0, *at], [*at, len(body)], strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""The output never depends on how the network cut the bytes, be they what they may."""
+"""Every framing on arbitrary bytes: frames and errors are independent of how the network splits the bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bridge.framing import FRAMINGS
 from bridge.framing.buffer import FrameBuffer
 from tests.framing.splits import cuts, run_framer, split_at, split_evenly
 
-# What means something to some framer, and what looks as if it did.
+# Bytes that some framer treats specially, and bytes that resemble them.
 PIECES = [
     b"\n", b"\r", b"\r\n", b"\n\n", b"\0", b" ", b"\t", b",", b"{", b"}", b"[", b"]", b'"', b"\\", b'\\"',
     b":", b"a", b"1", b"-2.5e3", b"true", b"null", b'{"a":1}', b'{"a":"}\\"{"}', b'"x,\\\\"', b"data:",
@@ -31,17 +31,17 @@ BODIES = st.one_of(st.lists(st.sampled_from(PIECES), max_size=24).map(b"".join),
 @example(b"[1,22,333,4444]", [3], 3)
 @example(b"][1]", [1], 1000)
 @example(b"\n\n\n\n\n\n\n\n\n\n\ndata: x", [2, 4, 7], 7)
-def test_any_bytes_cut_anywhere_give_the_same_frames_and_the_same_error(
-    framing: str, body: bytes, places: list[int], limit: int
+def test_frames_and_errors_are_independent_of_splits(
+    framing: str, body: bytes, positions: list[int], limit: int
 ) -> None:
     whole = run_framer(framing, [body], limit)
-    assert run_framer(framing, split_at(body, places), limit) == whole
+    assert run_framer(framing, split_at(body, positions), limit) == whole
     assert run_framer(framing, split_evenly(body, 1), limit) == whole
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 @given(BODIES, st.integers(1, 20))
-def test_a_frame_that_is_given_is_within_the_limit(framing: str, body: bytes, limit: int) -> None:
+def test_no_frame_exceeds_the_limit(framing: str, body: bytes, limit: int) -> None:
     outcome = run_framer(framing, split_evenly(body, 2), limit)
     for frame in outcome.frames:
         if isinstance(frame.data, bytes):
@@ -60,11 +60,11 @@ FRAMED = {
 @pytest.mark.parametrize("framing", FRAMED)
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])
 @pytest.mark.parametrize("over", [-1, 0, 1, 2, 3, 4, 5, 6, 50])
-def test_the_limit_is_the_same_however_a_frame_comes(framing: str, size: int, over: int) -> None:
+def test_the_limit_is_exact_for_every_split(framing: str, size: int, over: int) -> None:
     before, after = FRAMED[framing]
-    counted = before if framing == "sse" else b""
+    counted_prefix = before if framing == "sse" else b""
     limit = 40
-    value = b'"' + b"x" * (limit + over - len(counted) - 2) + b'"'
+    value = b'"' + b"x" * (limit + over - len(counted_prefix) - 2) + b'"'
     for body in (
         before + value + after,
         before + value if framing != "json-array" else before + value + after,
@@ -91,14 +91,14 @@ def test_blank_lines_do_not_count_against_the_limit(size: int) -> None:
 
 @pytest.mark.parametrize("framing", FRAMED)
 @pytest.mark.parametrize("size", [1, 3, 1000])
-def test_the_good_frames_ahead_of_a_bad_one_still_leave(framing: str, size: int) -> None:
+def test_frames_before_an_oversized_frame_are_returned(framing: str, size: int) -> None:
     _, after = FRAMED[framing]
-    begun, prefix, separator = {
+    opening, prefix, separator = {
         "sse": (b"", b"data: ", b"\n\n"),
         "json-array": (b"[", b"", b","),
         "json": (b"", b"", b""),
     }.get(framing, (b"", b"", after))
-    body = begun + b"".join(
+    body = opening + b"".join(
         prefix + value + separator for value in (b'{"a":1}', b'{"a":2}', b'"' + b"x" * 99 + b'"')
     )
     outcome = run_framer(framing, split_evenly(body, size), 20)
@@ -123,7 +123,7 @@ def test_the_good_frames_ahead_of_a_bad_one_still_leave(framing: str, size: int)
         ("json-array", b'[{"a": "', b"x" * 100, b'"}]'),
     ],
 )
-def test_a_frame_in_many_pieces_is_joined_once(
+def test_the_pieces_of_a_frame_are_joined_once(
     framing: str, begin: bytes, piece: bytes, end: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied = 0
@@ -141,7 +141,7 @@ def test_a_frame_in_many_pieces_is_joined_once(
     assert copied <= sum(map(len, body))
 
 
-def test_a_buffer_is_empty_once_taken() -> None:
+def test_take_empties_the_buffer() -> None:
     buffer = FrameBuffer(10)
     buffer.append(b"ab")
     buffer.append(b"")

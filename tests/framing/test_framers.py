@@ -1,4 +1,4 @@
-"""Each framing on what servers write, whole and cut at every place."""
+"""Each framing on bodies that servers write, in one piece and split at every position."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tests.framing.splits import frames, run_framer, split_evenly
 
 
 def _data(framing: str, body: bytes) -> list[bytes | str | None]:
-    found = frames(framing, body)
-    assert not any(frame.fields for frame in found)
-    return [frame.data for frame in found]
+    result = frames(framing, body)
+    assert not any(frame.fields for frame in result)
+    return [frame.data for frame in result]
 
 
-def test_the_framings_have_the_names_of_the_language() -> None:
+def test_every_documented_framing_is_registered() -> None:
     assert {"sse", "ndjson", "nul", "json-array", "json", "text"} <= FRAMINGS.keys()
 
 
@@ -35,11 +35,11 @@ def test_an_empty_body_has_no_frames(framing: str) -> None:
         (b'{"a":"\xff\xc3"}\n', [b'{"a":"\xff\xc3"}']),
     ],
 )
-def test_lines(body: bytes, lines: list[bytes]) -> None:
+def test_ndjson_frames_are_non_blank_lines(body: bytes, lines: list[bytes]) -> None:
     assert _data("ndjson", body) == lines
 
 
-def test_a_carriage_return_is_white_space_at_the_end_of_a_line() -> None:
+def test_ndjson_lines_may_end_with_a_carriage_return() -> None:
     assert [data.strip() for data in _data("ndjson", b"1\r\n2\r\n\r\n3") if isinstance(data, bytes)] == [
         b"1",
         b"2",
@@ -57,7 +57,7 @@ def test_a_carriage_return_is_white_space_at_the_end_of_a_line() -> None:
         (b"\0", []),
     ],
 )
-def test_nul(body: bytes, values: list[bytes]) -> None:
+def test_nul_frames_end_with_a_nul_byte(body: bytes, values: list[bytes]) -> None:
     assert _data("nul", body) == values
 
 
@@ -78,21 +78,21 @@ VALUES = [
 
 
 @pytest.mark.parametrize(("body", "values"), VALUES)
-def test_values_one_after_another(body: bytes, values: list[bytes]) -> None:
+def test_json_frames_are_consecutive_values(body: bytes, values: list[bytes]) -> None:
     assert _data("json", body) == values
 
 
-def test_arrays_are_values_too() -> None:
+def test_json_frames_may_be_arrays() -> None:
     assert _data("json", b"[1,[2]] [] {}") == [b"[1,[2]]", b"[]", b"{}"]
 
 
 @pytest.mark.parametrize("body", [b'{"a":1}{"a":', b'{"a":1}{"a":"x'])
-def test_a_value_that_is_cut_short_is_left_to_its_reader(body: bytes) -> None:
+def test_a_truncated_json_value_is_a_frame(body: bytes) -> None:
     assert _data("json", body) == [b'{"a":1}', body[7:]]
 
 
 @pytest.mark.parametrize("body", [b"}", b"]]", b"{]}", b"}{}", b"1]2"])
-def test_brackets_that_nothing_opened_do_not_stop_the_framer(body: bytes) -> None:
+def test_unopened_brackets_are_passed_on_as_frames(body: bytes) -> None:
     assert b"".join(data for data in _data("json", body) if isinstance(data, bytes)) == body
 
 
@@ -109,12 +109,12 @@ def test_brackets_that_nothing_opened_do_not_stop_the_framer(body: bytes) -> Non
         (b'{"error":"x"}', [b'{"error":"x"}']),
     ],
 )
-def test_the_elements_of_an_array(body: bytes, values: list[bytes]) -> None:
+def test_json_array_frames_are_elements(body: bytes, values: list[bytes]) -> None:
     assert _data("json-array", body) == values
 
 
 @pytest.mark.parametrize("body", [b"[", b'[{"a":1}', b'[{"a":1},', b'[{"a":1},\r\n'])
-def test_an_array_that_is_cut_short_is_an_error_behind_its_good_frames(body: bytes) -> None:
+def test_a_truncated_array_is_an_error_after_its_frames(body: bytes) -> None:
     for size in (1, 2, 100):
         outcome = run_framer("json-array", split_evenly(body, size))
         assert [frame.data for frame in outcome.frames] == [b'{"a":1}'][: body.count(b"}")]
@@ -132,5 +132,5 @@ def test_an_array_that_is_cut_short_is_an_error_behind_its_good_frames(body: byt
         (b"\xef\xbb\xbfa", "\ufeffa"),
     ],
 )
-def test_raw_text(body: bytes, text: str) -> None:
+def test_raw_text_is_decoded_with_replacement_characters(body: bytes, text: str) -> None:
     assert "".join(str(data) for data in _data("text", body)) == text

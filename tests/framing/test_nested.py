@@ -1,4 +1,4 @@
-"""What the messages of a websocket or an event stream carry, where it is not JSON itself."""
+"""Framings nested in the messages of a websocket or an event stream."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ OUTER: dict[str, Callable[[bytes], bytes]] = {
 
 
 def run(outer: str, inner: str, pieces: Iterable[bytes], limit: int = LIMIT) -> Outcome:
-    """Feed a body, piece by piece."""
-    cutting = make_framer(FRAMINGS[outer], inner, limit)
+    """Feed a body in pieces to a nested framer, and return its frames."""
+    framer = make_framer(FRAMINGS[outer], inner, limit)
     frames: list[Frame] = []
     try:
         for piece in pieces:
-            frames.extend(cutting.feed(piece))
-        frames.extend(cutting.close())
+            frames.extend(framer.feed(piece))
+        frames.extend(framer.close())
     except UpstreamError as error:
         return Outcome(frames, error.message, error.kind)
     return Outcome(frames, None, None)
 
 
-def said(outer: str, inner: str, payloads: Iterable[bytes], limit: int = LIMIT) -> Outcome:
-    """What comes of such messages, the same however they are cut."""
+def nested_outcome(outer: str, inner: str, payloads: Iterable[bytes], limit: int = LIMIT) -> Outcome:
+    """Return the outcome of messages with these payloads, the same for every split into two pieces."""
     body = b"".join(map(OUTER[outer], payloads))
     outcome = run(outer, inner, [body], limit)
     assert run(outer, inner, split_evenly(body, 1), limit) == outcome
@@ -51,7 +51,7 @@ def said(outer: str, inner: str, payloads: Iterable[bytes], limit: int = LIMIT) 
 
 
 def wrapped(payload: bytes) -> bytes:
-    """As Bedrock's InvokeModelWithResponseStream wraps what its models say, with its padding."""
+    """Return a payload as Bedrock's InvokeModelWithResponseStream wraps one, with padding."""
     return json.dumps({"bytes": b64encode(payload).decode(), "p": "abcdefghijklmnopqrstuvwxyzABCDEF"})
 
 
@@ -59,16 +59,16 @@ PAYLOADS = [b'{"delta":"\xc3\xa9"}', b"{}", b"x", b"xy", b"xyz", bytes(range(256
 
 
 @pytest.mark.parametrize("outer", OUTER)
-def test_base64(outer: str) -> None:
-    outcome = said(outer, "base64", map(wrapped, PAYLOADS))
+def test_base64_payloads_are_decoded(outer: str) -> None:
+    outcome = nested_outcome(outer, "base64", map(wrapped, PAYLOADS))
     assert outcome.error is None
     assert [frame.data for frame in outcome.frames] == PAYLOADS
     if outer == "eventstream":
         assert all(frame.fields["event"] == "chunk" for frame in outcome.frames)
 
 
-def test_base64_of_nothing_is_nothing() -> None:
-    assert [frame.data for frame in said("websocket", "base64", [b'{"bytes":""}']).frames] == [None]
+def test_an_empty_base64_payload_is_an_empty_frame() -> None:
+    assert [frame.data for frame in nested_outcome("websocket", "base64", [b'{"bytes":""}']).frames] == [None]
 
 
 @pytest.mark.parametrize("outer", OUTER)
@@ -81,14 +81,14 @@ def test_base64_of_nothing_is_nothing() -> None:
         b"\xff\xfe", b"[" * 100_000,
     ],
 )  # fmt: skip
-def test_what_is_no_base64_is_told(outer: str, payload: bytes) -> None:
+def test_invalid_base64_is_an_error(outer: str, payload: bytes) -> None:
     outcome = run(outer, "base64", [OUTER[outer](wrapped(b"good")), OUTER[outer](payload)])
     assert [frame.data for frame in outcome.frames] == [b"good"]
     assert outcome.kind == "garbled"
     assert 'expected {"bytes": "…"}' in (outcome.error or "")
 
 
-def test_a_failure_is_plain_json_whatever_the_others_are() -> None:
+def test_an_exception_message_is_plain_json_under_every_inner_framing() -> None:
     failure = event_stream_message(
         {":message-type": "exception", ":exception-type": "x"}, b'{"message":"no"}'
     )
@@ -99,9 +99,9 @@ def test_a_failure_is_plain_json_whatever_the_others_are() -> None:
 
 
 @pytest.mark.parametrize("outer", OUTER)
-def test_events_over_messages(outer: str) -> None:
+def test_events_may_span_messages(outer: str) -> None:
     payloads = [b": ping\n\nda", b"ta: one\n", b"\nevent: e\r\ndata: tw", b"o\r\n\r\ndata: \xc3", b"\xa9\n"]
-    outcome = said(outer, "sse", payloads)
+    outcome = nested_outcome(outer, "sse", payloads)
     assert outcome.error is None
     assert [(frame.data, frame.fields.get("event")) for frame in outcome.frames] == [
         (b"one", None),
@@ -119,25 +119,25 @@ def test_events_over_messages(outer: str) -> None:
         ("json-array", [b'[{"a":1},{"a"', b':2},{"a":3}]']),
     ],
 )
-def test_frames_are_cut_across_messages(outer: str, inner: str, payloads: list[bytes]) -> None:
-    outcome = said(outer, inner, payloads)
+def test_json_frames_may_span_messages(outer: str, inner: str, payloads: list[bytes]) -> None:
+    outcome = nested_outcome(outer, inner, payloads)
     assert outcome.error is None
     assert [json.loads(frame.data or b"") for frame in outcome.frames] == [{"a": 1}, {"a": 2}, {"a": 3}]
 
 
 @pytest.mark.parametrize("outer", OUTER)
-def test_text_over_messages(outer: str) -> None:
-    outcome = said(outer, "text", [b"a", b" ", b"\n", b"\xe2\x98", b"\x83"])
+def test_text_may_span_messages(outer: str) -> None:
+    outcome = nested_outcome(outer, "text", [b"a", b" ", b"\n", b"\xe2\x98", b"\x83"])
     assert outcome.error is None
     assert "".join(str(frame.data) for frame in outcome.frames) == "a \n☃"
 
 
 @pytest.mark.parametrize("outer", OUTER)
 @pytest.mark.parametrize("inner", ["sse", "ndjson", "nul"])
-def test_the_limit_holds_of_what_messages_make_together(outer: str, inner: str) -> None:
-    """No message is over it; all of them are one frame that is."""
+def test_the_limit_applies_to_a_frame_of_several_messages(outer: str, inner: str) -> None:
+    """No message exceeds the limit; the frame that they form does."""
     payloads = [b"data: "] * (inner == "sse") + [b"x" * 20] * 10
-    outcome = said(outer, inner, payloads, limit=100)
+    outcome = nested_outcome(outer, inner, payloads, limit=100)
     assert (outcome.frames, outcome.kind) == ([], "limit")
 
 
@@ -155,10 +155,10 @@ def test_the_limit_holds_of_what_messages_make_together(outer: str, inner: str) 
     cuts,
     st.sampled_from([7, 60, 1000]),
 )
-def test_any_messages_cut_anywhere_give_the_same(
-    inner: str, outer: str, payloads: list[bytes], places: list[int], limit: int
+def test_nested_frames_are_independent_of_splits(
+    inner: str, outer: str, payloads: list[bytes], positions: list[int], limit: int
 ) -> None:
     body = b"".join(map(OUTER[outer], payloads))
     outcome = run(outer, inner, [body], limit)
-    assert run(outer, inner, split_at(body, places), limit) == outcome
+    assert run(outer, inner, split_at(body, positions), limit) == outcome
     assert run(outer, inner, split_evenly(body, 1), limit) == outcome

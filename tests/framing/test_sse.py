@@ -1,4 +1,4 @@
-"""Server-Sent Events as the WHATWG standard says and as servers really write them."""
+"""Server-sent events, by the WHATWG standard and as servers write them."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ EVENTS = [
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_stream_with_each_end_of_line(end: bytes) -> None:
+def test_each_line_ending_is_accepted(end: bytes) -> None:
     body = end.join(STREAM) + end
     assert frames("sse", body) == EVENTS
     assert frames("sse", b"\xef\xbb\xbf" + body) == EVENTS
 
 
 @pytest.mark.parametrize("shift", range(3))
-def test_a_stream_with_ends_of_line_mixed(shift: int) -> None:
+def test_line_endings_may_be_mixed_within_a_stream(shift: int) -> None:
     # A CR before a blank line ended by LF would be one CRLF, so that pair is left out.
     ends = [ENDS[(number + shift) % 2] for number in range(len(STREAM))]
     assert frames("sse", b"".join(line + end for line, end in zip(STREAM, ends, strict=True))) == EVENTS
@@ -63,14 +63,14 @@ def test_a_stream_with_ends_of_line_mixed(shift: int) -> None:
         (b"data: a\r\n", [b"a"]),
     ],
 )
-def test_ends_of_line_of_more_than_one_kind(body: bytes, expected: list[bytes]) -> None:
+def test_line_endings_may_be_mixed_around_blank_lines(body: bytes, expected: list[bytes]) -> None:
     assert [frame.data for frame in frames("sse", body)] == expected
 
 
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        # the space behind the colon is one, and may be missing
+        # up to one space after the colon is removed
         (b"data:a\n\n", [Frame(b"a")]),
         (b"data:  a\n\n", [Frame(b" a")]),
         (b"data: a \n\n", [Frame(b"a ")]),
@@ -97,7 +97,7 @@ def test_ends_of_line_of_more_than_one_kind(body: bytes, expected: list[bytes]) 
         (b"data: a\n\ndata: b", [Frame(b"a"), Frame(b"b")]),
         (b"data: a\n\ndata: b\n", [Frame(b"a"), Frame(b"b")]),
         (b"event: e\ndata: b\r", [Frame(b"b", {"event": "e"})]),
-        # what only looks like an end of line
+        # characters that resemble line endings
         (
             b"data: a\xe2\x80\xa8b\xc2\x85c\x0bd\x0c\x1ce\n\n",
             [Frame(b"a\xe2\x80\xa8b\xc2\x85c\x0bd\x0c\x1ce")],
@@ -107,11 +107,11 @@ def test_ends_of_line_of_more_than_one_kind(body: bytes, expected: list[bytes]) 
         (b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\n", [Frame(None, {"\ufeffdata": "a"})]),
         (b"\xef\xbb\xbf", []),
         (b"data: a\n\n\xef\xbb\xbfdata: b\n\n", [Frame(b"a"), Frame(None, {"\ufeffdata": "b"})]),
-        # blank lines ahead
+        # leading blank lines
         (b"\n\n\r\ndata: a\n\n", [Frame(b"a")]),
     ],
 )
-def test_events(body: bytes, expected: list[Frame]) -> None:
+def test_an_event_has_its_data_and_fields(body: bytes, expected: list[Frame]) -> None:
     assert frames("sse", body) == expected
 
 
@@ -126,12 +126,12 @@ def test_events(body: bytes, expected: list[Frame]) -> None:
         b"{not json",
     ],
 )
-def test_one_whole_json_body_where_a_stream_was_promised(body: bytes) -> None:
+def test_a_json_body_instead_of_a_stream_is_one_bare_frame(body: bytes) -> None:
     (frame,) = frames("sse", body)
     assert frame == Frame(body.removeprefix(b"\xef\xbb\xbf").lstrip(), bare=True)
 
 
-def test_bare_json_between_events() -> None:
+def test_bare_json_between_events_is_a_frame() -> None:
     body = b'data: a\n\n{"error": {"message": "gone"}}\n\ndata: b\n\n'
     assert frames("sse", body) == [
         Frame(b"a"),
@@ -140,17 +140,17 @@ def test_bare_json_between_events() -> None:
     ]
 
 
-def test_bare_json_behind_the_last_event() -> None:
+def test_bare_json_after_the_last_event_is_a_frame() -> None:
     assert frames("sse", b'data: a\n\n{"error": 1}')[1:] == [Frame(b'{"error": 1}', bare=True)]
     assert frames("sse", b'data: a\r\n\r\n{"error": 1}\r\n')[1:] == [Frame(b'{"error": 1}', bare=True)]
 
 
-def test_the_two_halves_of_a_crlf_are_one_end_of_line() -> None:
+def test_a_crlf_split_across_pieces_is_one_line_ending() -> None:
     pieces = [b"data: a\r", b"\ndata: b\r", b"\n\r", b"\ndata: c\r", b"\n", b"\r", b"\n"]
     assert run_framer("sse", pieces).frames == [Frame(b"a\nb"), Frame(b"c")]
 
 
-def test_a_frame_leaves_as_soon_as_its_blank_line_is_there() -> None:
+def test_a_frame_is_returned_as_soon_as_its_blank_line_arrives() -> None:
     framer = FRAMINGS["sse"].framer(100)
     assert list(framer.feed(b"data: a\n")) == []
     assert list(framer.feed(b"\n")) == [Frame(b"a")]
