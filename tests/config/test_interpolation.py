@@ -1,4 +1,4 @@
-"""`${NAME}`, defaults, files and `$$`; what comes from outside stays text."""
+"""`${NAME}`, defaults, files and `$$`: interpolated text is never a path or a template."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.config.yaml_reader import interpolated
 if TYPE_CHECKING:
     from bridge.routes.rules.route import Route
 
-EVIL = [
+HOSTILE = [
     "$.model",
     "$",
     "$item.x",
@@ -54,18 +54,22 @@ EVIL = [
         ("x $${A} ${A}", "x ${A} alpha"),
     ],
 )
-def test_a_string_with_holes(text: str, value: str) -> None:
-    found = interpolated(f"key: '{text}'", {"A": "alpha", "B": "beta", "EMPTY": ""}, {"/key": "s3cret\n"})
-    assert found == ({"key": value}, [])
+def test_a_string_is_interpolated(text: str, value: str) -> None:
+    result = interpolated(f"key: '{text}'", {"A": "alpha", "B": "beta", "EMPTY": ""}, {"/key": "s3cret\n"})
+    assert result == ({"key": value}, [])
 
 
-def test_only_the_last_line_ends_of_a_file_are_cut() -> None:
+def test_trailing_line_breaks_of_a_file_are_removed() -> None:
     assert interpolated("'${file:f}'", files={"f": " a\nb \r\n\n"})[0] == " a\nb "
 
 
-@pytest.mark.parametrize("evil", EVIL)
-def test_what_a_variable_holds_is_not_read_again(evil: str) -> None:
-    assert interpolated("['${A}', 'x${A}', '${A}${A}']", {"A": evil})[0] == [evil, "x" + evil, evil + evil]
+@pytest.mark.parametrize("value", HOSTILE)
+def test_the_value_of_a_variable_is_not_interpolated(value: str) -> None:
+    assert interpolated("['${A}', 'x${A}', '${A}${A}']", {"A": value})[0] == [
+        value,
+        "x" + value,
+        value + value,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -81,11 +85,11 @@ def test_what_a_variable_holds_is_not_read_again(evil: str) -> None:
         ("${file:/no}", "cannot read /no: No such file or directory"),
     ],
 )
-def test_a_hole_that_cannot_be_filled_is_told(text: str, message: str) -> None:
+def test_a_failed_interpolation_is_a_problem(text: str, message: str) -> None:
     assert message in interpolated(f"'{text}'", {"A": "a"})[1]
 
 
-def test_every_string_is_filled_aliases_too() -> None:
+def test_aliased_strings_are_interpolated() -> None:
     assert interpolated("a: &a {b: ['${A}']}\nc: *a\nd: {<<: *a}", {"A": "x"})[0] == {
         "a": {"b": ["x"]},
         "c": {"b": ["x"]},
@@ -106,8 +110,8 @@ def _sent(text: str, environment: dict[str, str], doc: dict[str, Any]) -> Any:
     return route.request.non_streaming.body.build(Scope(doc), doc)
 
 
-@pytest.mark.parametrize("evil", EVIL)
-def test_outside_text_is_never_a_path_or_a_template_in_a_body(evil: str) -> None:
+@pytest.mark.parametrize("value", HOSTILE)
+def test_an_interpolated_value_in_a_body_is_literal(value: str) -> None:
     text = """
 routes:
   - models: m
@@ -120,17 +124,17 @@ routes:
         in_expression: "{{ '${A}' }}|{{ '${A}' ~ model }}"
         in_default: {$path: $.nothing, default: "${A}"}
 """
-    assert _sent(text, {"A": evil}, {"model": "m"}) == {
-        "alone": evil,
-        "in_text": f"x {evil} y",
-        "in_template": f"m {evil}",
-        "in_expression": f"{evil}|{evil}m",
-        "in_default": evil,
+    assert _sent(text, {"A": value}, {"model": "m"}) == {
+        "alone": value,
+        "in_text": f"x {value} y",
+        "in_template": f"m {value}",
+        "in_expression": f"{value}|{value}m",
+        "in_default": value,
     }
 
 
-@pytest.mark.parametrize("evil", EVIL)
-def test_nor_in_headers_queries_models_and_urls(evil: str) -> None:
+@pytest.mark.parametrize("value", HOSTILE)
+def test_an_interpolated_value_in_headers_query_model_and_url_is_literal(value: str) -> None:
     text = """
 routes:
   - models: m
@@ -142,22 +146,22 @@ routes:
     request: {headers: {d: "${A}"}, fields: {e: "${A}"}}
 """
     scope = Scope({"model": "m/n"})
-    route = _load(text, {"A": evil})
+    route = _load(text, {"A": value})
     outgoing = route.request.non_streaming
     assert route.request.model is not None
-    assert route.request.model(scope) == evil
-    assert [url(scope) for url in outgoing.urls] == [f"http://127.0.0.1:8000/{evil}/x/m%2Fn/{evil}"]
+    assert route.request.model(scope) == value
+    assert [url(scope) for url in outgoing.urls] == [f"http://127.0.0.1:8000/{value}/x/m%2Fn/{value}"]
     assert {name: header(scope) for name, header in outgoing.headers.items()} == {
-        "a": evil,
-        "b": f"m/n {evil}",
-        "d": evil,
+        "a": value,
+        "b": f"m/n {value}",
+        "d": value,
     }
-    assert outgoing.query["c"](scope) == evil
+    assert outgoing.query["c"](scope) == value
     assert outgoing.body is not None
-    assert outgoing.body.build(scope, {})["e"] == evil
+    assert outgoing.body.build(scope, {})["e"] == value
 
 
-def test_nor_in_prompts_and_keys() -> None:
+def test_an_interpolated_value_in_prompt_and_key_is_literal() -> None:
     text = """
 routes:
   - models: m
@@ -170,13 +174,13 @@ routes:
     assert route.request.non_streaming.keys["Authorization"](Scope({})) == "Bearer {{ last }}"
 
 
-def test_nor_in_slots() -> None:
+def test_an_interpolated_value_is_not_accepted_as_a_path() -> None:
     text = "routes: [{models: m, upstream: 'http://h', response: {text: '${A}'}}]"
     with pytest.raises(ConfigError, match="is no path"):
         _load(text, {"A": "$.text"})
 
 
-def test_what_begins_with_two_dollars_is_literal_everywhere() -> None:
+def test_text_with_two_leading_dollars_is_literal() -> None:
     text = """
 routes:
   - models: m
@@ -194,14 +198,14 @@ routes:
     assert [headers[name](Scope({})) for name in "ab"] == ["$.x", "${X}"]
 
 
-def test_a_number_or_a_flag_may_come_from_outside() -> None:
+def test_numbers_and_booleans_may_be_interpolated() -> None:
     text = """
 server: {workers: "${W}"}
 routes:
   - {models: m, upstream: "http://h", emulate: {n: "${N}"}, limits: {frame: "${F}", queue: "${Q:-7}"}}
 """
-    surroundings = LoadEnvironment({"W": "4", "N": "False", "F": "2KiB"}, lambda name: "", {})
-    table = load(text, "routes.yaml", surroundings)
+    environment = LoadEnvironment({"W": "4", "N": "False", "F": "2KiB"}, lambda name: "", {})
+    table = load(text, "routes.yaml", environment)
     assert table.server.workers == 4
     assert table.routes[0].emulate.n is False
     assert (table.routes[0].limits.frame, table.routes[0].limits.queue) == (2048, 7)

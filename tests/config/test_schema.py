@@ -1,4 +1,4 @@
-"""The JSON Schema that editors are given: whole, described, and as wide as the language's own examples."""
+"""The JSON Schema of a routes file: complete, described, and valid for the examples of the language."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SCHEMA = FILE.schema()
 
-_WORDS = {
+_KEYWORDS = {
     "type", "properties", "patternProperties", "additionalProperties", "required", "items", "minItems",
     "minimum", "maximum", "pattern", "enum", "const", "anyOf", "oneOf", "description",
 }  # fmt: skip
@@ -33,7 +33,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "null": (type(None),),
 }
 
-# The examples of the language's description, as far as the file's keys go.
+# Examples from the manual of the language.
 EXAMPLES = [
     """
 server:
@@ -117,83 +117,87 @@ routes:
 
 
 def _parts(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """This schema and all below it."""
+    """Yield a schema and every schema nested in the schema."""
     yield schema
-    below = [*schema.get("properties", {}).values(), *schema.get("patternProperties", {}).values()]
-    below += [*schema.get("anyOf", []), *schema.get("oneOf", [])]
-    below += [
-        schema[word] for word in ("items", "additionalProperties") if isinstance(schema.get(word), dict)
+    children = [*schema.get("properties", {}).values(), *schema.get("patternProperties", {}).values()]
+    children += [*schema.get("anyOf", []), *schema.get("oneOf", [])]
+    children += [
+        schema[keyword]
+        for keyword in ("items", "additionalProperties")
+        if isinstance(schema.get(keyword), dict)
     ]
-    for part in below:
+    for part in children:
         yield from _parts(part)
 
 
-def _takes(schema: dict[str, Any], value: Any) -> bool:
-    """Whether a value is valid, for the words of JSON Schema that are used here."""
-    if "anyOf" in schema and not any(_takes(one, value) for one in schema["anyOf"]):
+def _accepts(schema: dict[str, Any], value: Any) -> bool:
+    """Return whether a value is valid by the keywords of JSON Schema that the bridge uses."""
+    if "anyOf" in schema and not any(_accepts(alternative, value) for alternative in schema["anyOf"]):
         return False
-    if "oneOf" in schema and sum(_takes(one, value) for one in schema["oneOf"]) != 1:
+    if "oneOf" in schema and sum(_accepts(alternative, value) for alternative in schema["oneOf"]) != 1:
         return False
     if "enum" in schema and value not in schema["enum"]:
         return False
     if "const" in schema and value is not schema["const"]:
         return False
     if "type" in schema:
-        named = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
-        if isinstance(value, bool) and "boolean" not in named:
+        types = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+        if isinstance(value, bool) and "boolean" not in types:
             return False
-        if not isinstance(value, tuple(kind for name in named for kind in _TYPES[name])):
+        if not isinstance(value, tuple(kind for name in types for kind in _TYPES[name])):
             return False
     match value:
         case str():
             return re.search(schema.get("pattern", ""), value) is not None
         case list():
             return len(value) >= schema.get("minItems", 0) and all(
-                _takes(schema.get("items", {}), item) for item in value
+                _accepts(schema.get("items", {}), item) for item in value
             )
         case dict():
-            return _takes_mapping(schema, value)
+            return _accepts_mapping(schema, value)
         case int() | float():
             return bool(schema.get("minimum", value) <= value <= schema.get("maximum", value))
     return True
 
 
-def _takes_mapping(schema: dict[str, Any], value: dict[Any, Any]) -> bool:
+def _accepts_mapping(schema: dict[str, Any], value: dict[Any, Any]) -> bool:
     if not all(name in value for name in schema.get("required", [])):
         return False
     for name, item in value.items():
         known = schema.get("properties", {}).get(name)
-        if known is None and any(re.search(word, str(name)) for word in schema.get("patternProperties", {})):
+        if known is None and any(
+            re.search(keyword, str(name)) for keyword in schema.get("patternProperties", {})
+        ):
             continue
         other = schema.get("additionalProperties", True) if known is None else known
-        if other is False or (isinstance(other, dict) and not _takes(other, item)):
+        if other is False or (isinstance(other, dict) and not _accepts(other, item)):
             return False
     return True
 
 
 def _records(shape: ValueType) -> Iterator[Record]:
-    """Every record that a shape leads to."""
+    """Yield every record that is reachable from a shape."""
     if isinstance(shape, Record):
         yield shape
         for entry in fields(shape.of):
             yield from _records(entry.metadata["shape"])
-    for below in vars(shape).values():
-        for one in below if isinstance(below, tuple) else (below,):
-            if isinstance(one, ValueType):
-                yield from _records(one)
+    for children in vars(shape).values():
+        for alternative in children if isinstance(children, tuple) else (children,):
+            if isinstance(alternative, ValueType):
+                yield from _records(alternative)
 
 
-def test_the_schema_is_json_in_known_words() -> None:
+def test_the_schema_is_json_with_known_keywords() -> None:
     assert json.loads(json.dumps(SCHEMA)) == SCHEMA
     for part in _parts(SCHEMA):
-        assert part.keys() <= _WORDS
-        named = part.get("type", [])
-        assert {named} if isinstance(named, str) else set(named) <= _TYPES.keys()
+        assert part.keys() <= _KEYWORDS
+        types = part.get("type", [])
+        assert {types} if isinstance(types, str) else set(types) <= _TYPES.keys()
         assert set(part.get("required", [])) <= part.get("properties", {}).keys()
         re.compile(part.get("pattern", ""))
 
 
-def test_every_key_is_there_with_its_description() -> None:
+def test_every_key_has_a_description() -> None:
     records = {record.of: record for record in _records(FILE)}
     assert len(records) >= 15
     for record in records.values():
@@ -201,14 +205,14 @@ def test_every_key_is_there_with_its_description() -> None:
         assert schema["additionalProperties"] is False
         assert "^x-" in schema["patternProperties"]
         for entry in fields(record.of):
-            for word in (spelling(entry), *entry.metadata["aliases"]):
-                assert schema["properties"][word]["description"] == entry.metadata["doc"]
+            for keyword in (spelling(entry), *entry.metadata["aliases"]):
+                assert schema["properties"][keyword]["description"] == entry.metadata["doc"]
                 assert entry.metadata["doc"]
 
 
 @pytest.mark.parametrize("text", EXAMPLES)
-def test_the_examples_are_valid(text: str) -> None:
-    assert _takes(SCHEMA, read(text))
+def test_examples_of_the_manual_are_valid(text: str) -> None:
+    assert _accepts(SCHEMA, read(text))
 
 
 @pytest.mark.parametrize(
@@ -226,5 +230,5 @@ def test_the_examples_are_valid(text: str) -> None:
         "{server: {workers: 0}, routes: [{models: m}]}",
     ],
 )
-def test_what_is_broken_is_not_valid(text: str) -> None:
-    assert not _takes(SCHEMA, read(text))
+def test_a_faulty_file_is_invalid(text: str) -> None:
+    assert not _accepts(SCHEMA, read(text))

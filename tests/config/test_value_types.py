@@ -1,4 +1,4 @@
-"""What a value may be: durations, sizes, words, one or many; spellings of keys; presets underneath."""
+"""Types of values (durations, sizes, keywords, lists), spellings of keys, and routes merged over presets."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 def _checked(shape: ValueType, text: str) -> Any:
     problems = Problems()
-    found = shape.check(tree(text), problems)
-    assert (found is INVALID) is bool(problems)
-    return found
+    value = shape.check(tree(text), problems)
+    assert (value is INVALID) is bool(problems)
+    return value
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,12 @@ def _checked(shape: ValueType, text: str) -> Any:
         (MapOf(TEXT), "{a: 1}", INVALID), (MapOf(TEXT), "[a]", INVALID),
     ],
 )  # fmt: skip
-def test_a_value_is_taken_or_told_of(shape: ValueType, text: str, value: Any) -> None:
+def test_a_value_is_converted_or_reported(shape: ValueType, text: str, value: Any) -> None:
     assert _checked(shape, text) == value
 
 
 @pytest.mark.parametrize(
-    ("word", "known", "near"),
+    ("word", "known", "closest"),
     [
         ("respones", ["response", "stream", "request"], "response"),
         ("finish-reason", ["finish_reason", "role"], "finish_reason"),
@@ -86,12 +86,12 @@ def test_a_value_is_taken_or_told_of(shape: ValueType, text: str, value: Any) ->
         ("a", [], None),
     ],
 )
-def test_the_nearest_known_word(word: str, known: list[str], near: str | None) -> None:
-    assert closest_match(word, known) == near
+def test_the_closest_known_word_is_suggested(word: str, known: list[str], closest: str | None) -> None:
+    assert closest_match(word, known) == closest
 
 
 @pytest.mark.parametrize(
-    ("base", "top", "both"),
+    ("base", "top", "merged"),
     [
         ("{a: 1, b: 2}", "{b: 3, c: 4}", {"a": 1, "b": 3, "c": 4}),
         ("{a: {b: {c: 1, d: 2}}}", "{a: {b: {d: 3}}}", {"a": {"b": {"c": 1, "d": 3}}}),
@@ -103,8 +103,8 @@ def test_the_nearest_known_word(word: str, known: list[str], near: str | None) -
         ("[1]", "{a: 1}", {"a": 1}),
     ],
 )
-def test_a_tree_is_laid_over_another_mapping_by_mapping(base: str, top: str, both: Any) -> None:
-    assert deep_merge(tree(base), tree(top)).plain() == both
+def test_mappings_are_merged_deeply(base: str, top: str, merged: Any) -> None:
+    assert deep_merge(tree(base), tree(top)).plain() == merged
 
 
 PRESET = """
@@ -125,7 +125,7 @@ def _over_preset(route: str, preset: str = PRESET, environment: dict[str, str] |
     return load(text, "routes.yaml", LoadEnvironment(environment or {}, read_file, {"server": preset}))
 
 
-def test_a_route_is_laid_over_its_preset() -> None:
+def test_a_route_is_merged_over_its_preset() -> None:
     (route,) = _over_preset(
         "headers: {x-both: c}, request: {fields: {m: 3}}, limits: {answer: 4KiB}, stream: false"
     ).routes
@@ -148,7 +148,7 @@ def test_a_route_is_laid_over_its_preset() -> None:
     assert route.response.non_streaming.finish_reason is not None
 
 
-def test_other_accepted_spellings_are_laid_over_too() -> None:
+def test_alternative_spellings_are_merged_over_a_preset() -> None:
     (route,) = _over_preset(
         "customHeaders: {x-both: c}, request: {customFields: {m: 3}, messageKeys: {role: who}}"
     ).routes
@@ -160,14 +160,14 @@ def test_other_accepted_spellings_are_laid_over_too() -> None:
     assert built == {"messages": [{"who": "user", "message": "hi"}], "n": 1, "m": 3}
 
 
-def test_null_turns_off_what_the_preset_reads() -> None:
+def test_null_removes_an_extractor_of_the_preset() -> None:
     (route,) = _over_preset("response: {finish_reason: null}").routes
     assert route.response.non_streaming is not None
     assert route.response.non_streaming.finish_reason is None
     assert route.response.non_streaming.text is not None
 
 
-def test_a_preset_is_filled_from_the_environment_and_its_faults_have_its_name() -> None:
+def test_a_preset_is_interpolated_and_its_problems_name_the_preset() -> None:
     preset = "headers: {x-a: '${A}'}"
     (route,) = _over_preset("model: n", preset, {"A": "{{ a }}"}).routes
     assert route.request.non_streaming.headers["x-a"](Scope({})) == "{{ a }}"
@@ -187,18 +187,18 @@ def test_a_preset_is_filled_from_the_environment_and_its_faults_have_its_name() 
         ("-3", "-3"),
     ],
 )
-def test_numbers_and_booleans_in_headers_become_strings_as_they_are_written(written: str, sent: str) -> None:
+def test_numbers_and_booleans_in_headers_keep_their_spelling(written: str, sent: str) -> None:
     (route,) = _over_preset(f"headers: {{x-a: {written}}}, query: {{q: {written}}}").routes
     assert route.request.non_streaming.headers["x-a"](Scope({})) == sent
     assert route.request.non_streaming.query["q"](Scope({})) == sent
 
 
-def test_keys_that_begin_with_x_are_ignored_but_in_mappings_of_names() -> None:
+def test_keys_with_the_prefix_x_are_ignored_except_in_mappings_of_names() -> None:
     (route,) = _over_preset("x-note: [1], limits: {x-a: 1}, headers: {x-b: c}").routes
     assert route.request.non_streaming.headers["x-b"](Scope({})) == "c"
 
 
-def test_what_autodev_writes_is_taken_as_it_stands() -> None:
+def test_a_request_rule_of_autodev_is_accepted_unchanged() -> None:
     fields, keys = '{"user": "12345", "model": "gpt-4"}', '{"role": "role", "content": "message"}'
     pasted = f'{{ "customFields": {fields}, "messageKeys": {keys} }}'
     text = f"routes: [{{models: m, upstream: 'http://127.0.0.1:8000', request: {pasted}}}]"

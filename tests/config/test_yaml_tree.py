@@ -1,4 +1,4 @@
-"""YAML 1.2 with places: scalars, anchors, merge keys, and what is a fault."""
+"""YAML 1.2 with locations: scalars, anchors, merge keys and problems."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bridge.config.problems import Problems
 from bridge.config.yaml_tree import parse
 from tests.config.yaml_reader import problems_of, read, tree
 
-# YAML 1.2.2, 10.3.2 (core schema); what only YAML 1.1 knows stays text.
+# YAML 1.2.2, 10.3.2 (core schema). Scalars that only YAML 1.1 converts stay text.
 SCALARS: list[tuple[str, Any]] = [
     ("no", "no"), ("No", "No"), ("yes", "yes"), ("on", "on"), ("off", "off"), ("y", "y"), ("n", "n"),
     ("12:30", "12:30"), ("12:30:45", "12:30:45"), ("2001-12-14", "2001-12-14"), ("1_000", "1_000"),
@@ -31,35 +31,35 @@ SCALARS: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("text", "value"), SCALARS)
-def test_a_scalar_is_what_yaml_1_2_says(text: str, value: Any) -> None:
-    found = read(f"key: {text}" if value != [None] else f"key:\n  {text}")["key"]
-    assert found == value
-    assert type(found) is type(value)
+def test_scalars_are_typed_by_yaml_1_2(text: str, value: Any) -> None:
+    result = read(f"key: {text}" if value != [None] else f"key:\n  {text}")["key"]
+    assert result == value
+    assert type(result) is type(value)
 
 
-def test_nan_is_a_number() -> None:
+def test_nan_is_a_float() -> None:
     assert math.isnan(read("[.nan]")[0])
 
 
-def test_keys_are_typed_as_values_are() -> None:
-    found = read("{1: a, '1': b, -4: c, no: d, null: e, 1.5: f, true_: g}")
-    assert found == {1: "a", "1": "b", -4: "c", "no": "d", None: "e", 1.5: "f", "true_": "g"}
+def test_keys_are_typed_as_values() -> None:
+    result = read("{1: a, '1': b, -4: c, no: d, null: e, 1.5: f, true_: g}")
+    assert result == {1: "a", "1": "b", -4: "c", "no": "d", None: "e", 1.5: "f", "true_": "g"}
 
 
 @pytest.mark.parametrize(
     "keys", ["a: 1, a: 2", "1: 1, 1: 2", "'1': 1, '1': 2", "true: 1, True: 2", "0x1: 1, 1: 2"]
 )
-def test_a_duplicate_key_is_a_fault(keys: str) -> None:
+def test_a_duplicate_key_is_a_problem(keys: str) -> None:
     (fault,) = problems_of("{" + keys + "}")
     assert "is there twice" in fault
     assert fault.startswith(f"1:{keys.index(',') + 4}:")
 
 
-def test_keys_that_cannot_be_told_apart_later_are_no_silent_loss() -> None:
+def test_keys_that_are_equal_in_python_are_duplicates() -> None:
     assert problems_of("{1: a, true: b}") == ["1:8: the key `true` is there twice"]
 
 
-def test_anchors_and_aliases_give_the_same_value_at_each_place() -> None:
+def test_an_alias_has_the_value_of_its_anchor() -> None:
     assert read("a: &x {b: [1, 2]}\nc: *x\nd: [*x, *x]") == {
         "a": {"b": [1, 2]},
         "c": {"b": [1, 2]},
@@ -80,13 +80,13 @@ def test_anchors_and_aliases_give_the_same_value_at_each_place() -> None:
         ("'<<': 1", {"<<": 1}),
     ],
 )
-def test_merge_keys(text: str, merged: dict[str, Any]) -> None:
+def test_merge_keys_are_merged(text: str, merged: dict[str, Any]) -> None:
     assert (
         read(f"one: &one {{a: 1, b: 2}}\ntwo: &two {{b: 3, c: 4}}\nmerged:\n  {text}\n")["merged"] == merged
     )
 
 
-def test_a_merge_of_a_merge() -> None:
+def test_merge_keys_are_merged_transitively() -> None:
     text = "a: &a {x: 1, y: 1}\nb: &b {<<: *a, y: 2, z: 2}\nc: {<<: *b, z: 3}"
     assert read(text)["c"] == {"x": 1, "y": 2, "z": 3}
 
@@ -123,32 +123,32 @@ def test_a_merge_of_a_merge() -> None:
         "{a: " * 300,
     ],
 )
-def test_what_is_broken_is_told_not_raised(text: str) -> None:
+def test_invalid_yaml_is_a_problem_and_not_an_exception(text: str) -> None:
     assert problems_of(text)
 
 
 @pytest.mark.parametrize("levels", [150, 340, 450])
-def test_what_is_nested_beyond_reason_is_told(levels: int) -> None:
+def test_excessive_nesting_is_a_problem(levels: int) -> None:
     (fault,) = problems_of("[" * levels + "]" * levels)
     assert "levels" in fault or "nested too deeply" in fault
     assert read("[" * 90 + "]" * 90)
 
 
-def test_an_alias_of_aliases_does_not_grow_without_bound() -> None:
+def test_expansion_of_aliases_is_bounded() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
     assert any("too many values" in fault for fault in problems_of("\n".join(lines)))
 
 
 @given(st.text(alphabet=st.sampled_from("ab:-?{}[]&*!|>'\"%@` \n\t#,$<~0.\r\x85\ufeff中")))
-def test_any_text_is_read_or_told_of(text: str) -> None:
+def test_any_text_is_parsed_or_reported(text: str) -> None:
     problems = Problems()
     assert parse(text, "file.yaml", problems) is not None or problems
     for problem in problems:
         assert str(problem)
 
 
-def test_every_value_knows_its_place_and_its_way() -> None:
+def test_every_value_has_its_location_and_path() -> None:
     text = "a:\n  - b: 1\n    c.d: {e: [x]}\n"
     nodes = {node.path: (node.place.line, node.place.column) for node in tree(text).walk()}
     assert nodes == {
@@ -165,7 +165,7 @@ def test_every_value_knows_its_place_and_its_way() -> None:
     assert (key.line, key.column) == (3, 5)
 
 
-def test_the_way_to_what_is_not_there_ends_at_the_last_that_is() -> None:
+def test_find_returns_the_deepest_existing_node() -> None:
     top = tree("a: [{b: text}]")
     assert top.find(("a", 0, "b", "c")).path == "a[0].b"
     assert top.find(("a", 7)).path == "a"
@@ -173,6 +173,6 @@ def test_the_way_to_what_is_not_there_ends_at_the_last_that_is() -> None:
     assert top.find(("a", 0, "b", 0)).path == "a[0].b"
 
 
-def test_a_byte_order_mark_is_no_part_of_the_file() -> None:
+def test_a_byte_order_mark_is_skipped() -> None:
     assert read("\ufeffa: 1") == {"a": 1}
     assert problems_of("\ufeffa: 1\na: 2") == ["2:1: the key `a` is there twice"]

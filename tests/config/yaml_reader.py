@@ -1,4 +1,4 @@
-"""Reads YAML as the bridge does, for the tests beside this."""
+"""YAML read as the bridge reads a routes file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["interpolated", "problems_of", "read", "tree"]
 
 
 def tree(text: str) -> Node:
-    """The tree of a text without faults."""
+    """Return the tree of a text without problems."""
     problems = Problems()
     node = parse(text, "file.yaml", problems)
     assert not problems, problems
@@ -28,12 +28,12 @@ def tree(text: str) -> Node:
 
 
 def read(text: str) -> Any:
-    """What a text without faults says."""
+    """Return the plain value of a text without problems."""
     return tree(text).plain()
 
 
 def problems_of(text: str) -> list[str]:
-    """The faults of a text, as `line:column: message`."""
+    """Return the problems of a text, each as `line:column: message`."""
     problems = Problems()
     parse(text, "file.yaml", problems)
     return [f"{problem.place.line}:{problem.place.column}: {problem.message}" for problem in problems]
@@ -42,7 +42,7 @@ def problems_of(text: str) -> list[str]:
 def interpolated(
     text: str, environment: Mapping[str, str] | None = None, files: Mapping[str, str] | None = None
 ) -> tuple[Any, list[str]]:
-    """What a text says with its holes filled, and the faults of these."""
+    """Return the plain value of an interpolated text, and the messages of its problems."""
 
     def read_file(name: str) -> str:
         if files is None or name not in files:

@@ -1,4 +1,4 @@
-"""Compiles rules as a file's text gives them, for the tests beside this."""
+"""Paths, conditions, templates and extractors compiled from YAML and applied to a document."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ JSON = st.recursive(
     ),
     max_leaves=12,
 )
-"""Any JSON document, of few names so that paths meet something in it."""
+"""Any JSON document, with few names, so that paths find members."""
 
 
 def find(path: str, doc: Any, item: Any = MISSING) -> Any:
-    """What a path gives."""
+    """Return the result of a path."""
     return compile_path(path).find(Scope(doc, item))
 
 
 def holds(when: str, doc: Any = None, fields: Mapping[str, str] | None = None) -> bool:
-    """Whether a condition, in YAML, holds."""
+    """Return whether a condition in YAML holds."""
     faults = RuleErrors()
     condition = compile_when(read(when), faults)
     assert not faults.found, faults.found
@@ -54,7 +54,7 @@ def holds(when: str, doc: Any = None, fields: Mapping[str, str] | None = None) -
 
 
 def compile_template(template: str) -> ValueTemplate:
-    """A template, in YAML, compiled."""
+    """Return a compiled template in YAML."""
     faults = RuleErrors()
     compiled = compile_body(read(template), faults)
     assert not faults.found, faults.found
@@ -62,7 +62,7 @@ def compile_template(template: str) -> ValueTemplate:
 
 
 def render(template: str, doc: Any) -> Any:
-    """What a template, in YAML, builds."""
+    """Return the result of a template in YAML."""
     return compile_template(template)(Scope(doc))
 
 
@@ -73,7 +73,7 @@ def extract(
     fields: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Any:
-    """What a slot, in YAML, gives."""
+    """Return the result of an extractor in YAML."""
     faults = RuleErrors()
     compiled = compile_slot(read(text), faults)
     assert not faults.found, faults.found
@@ -81,7 +81,7 @@ def extract(
 
 
 def template_problems(template: str) -> list[tuple[tuple[str | int, ...], str]]:
-    """Where a template, in YAML, is faulty and why."""
+    """Return the path and the message of each problem of a template in YAML."""
     faults = RuleErrors()
     compile_body(read(template), faults)
     return [(fault.at, fault.message) for fault in faults.found]

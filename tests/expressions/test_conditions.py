@@ -1,4 +1,4 @@
-"""`when`: every form, and what holds of what is missing."""
+"""Conditions (`when`): every form, and conditions on missing values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DOC: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("when", "expected"),
     [
-        # a value: equal
+        # equal to a value
         ("{$.code: 0}", True),
         ("{$.code: 1}", False),
         ("{$.text: hello}", True),
@@ -48,7 +48,7 @@ DOC: dict[str, Any] = {
         ("{$.false: false}", True),
         ("{$.empty: ''}", True),
         ("{$.empty: null}", False),
-        # a list: one of
+        # equal to a value of a list
         ("{$.code: [1, 0]}", True),
         ("{$.code: [1, 2]}", False),
         ("{$.code: []}", False),
@@ -95,7 +95,7 @@ DOC: dict[str, Any] = {
         ("[{$.code: 1}, {$.text: hello}]", True),
         ("[{$.code: 1}, {$.text: help}]", False),
         ("[{$.code: 0, $.text: help}, {$.code: 0, $.one: 1}]", True),
-        # of a path that can match more, any match
+        # a path with several matches: any match
         ("{'$.list[*]': a}", True),
         ("{'$.list[*]': b}", False),
         ("{'$.list[*]': [b, a]}", True),
@@ -106,13 +106,13 @@ DOC: dict[str, Any] = {
         ("{'$.nothing[*]': {exists: true}}", False),
         ("{'$..a': 1}", True),
         ("{'$..z': 1}", False),
-        # the document and its parts as they are
+        # the document, and its members as values
         ("{$.list: [[1, a, true]]}", True),
         ("{$: {exists: true}}", True),
         ("{$.map: {exists: true}}", True),
     ],
 )
-def test_a_condition(when: str, expected: bool) -> None:
+def test_a_condition_is_evaluated(when: str, expected: bool) -> None:
     assert holds(when, DOC) is expected
 
 
@@ -138,7 +138,7 @@ def test_a_condition(when: str, expected: bool) -> None:
         ("{exists: false, not: 0}", False),
     ],
 )
-def test_of_what_is_missing_only_its_absence_holds(path: str, match: str, expected: bool) -> None:
+def test_a_missing_value_satisfies_only_exists_false(path: str, match: str, expected: bool) -> None:
     assert holds(f"{{{path}: {match}}}", DOC) is expected
 
 
@@ -156,11 +156,11 @@ def test_of_what_is_missing_only_its_absence_holds(path: str, match: str, expect
         ("{x-y.z: '1'}", True),
     ],
 )
-def test_a_key_may_name_a_field_of_an_event(when: str, expected: bool) -> None:
+def test_a_condition_may_test_a_field_of_an_event(when: str, expected: bool) -> None:
     assert holds(when, DOC, {"event": "message", "meta": '{"tokens": 5}', "x-y.z": "1"}) is expected
 
 
-def test_what_is_found_is_not_what_lies_in_the_fields() -> None:
+def test_a_path_does_not_read_the_fields_of_an_event() -> None:
     assert not holds("{$.event: message}", DOC, {"event": "message"})
 
 
@@ -188,14 +188,14 @@ def test_what_is_found_is_not_what_lies_in_the_fields() -> None:
         ("{$.a: {not: {above: x}}}", ("$.a", "not", "above")),
     ],
 )
-def test_what_is_no_condition_is_told_with_the_way_to_it(when: str, at: tuple[str | int, ...]) -> None:
+def test_an_invalid_condition_is_reported_with_its_path(when: str, at: tuple[str | int, ...]) -> None:
     faults = RuleErrors()
     condition = compile_when(read(when), faults)
     assert [fault.at for fault in faults.found] == [at]
     assert condition.holds(Scope(DOC)) in {True, False}
 
 
-def test_a_field_is_no_key_where_no_frames_are_read() -> None:
+def test_a_field_is_invalid_in_a_condition_without_frames() -> None:
     faults = RuleErrors()
     compile_when({"event": "x"}, faults, fields=False)
     assert [fault.at for fault in faults.found] == [("event",)]
@@ -224,9 +224,9 @@ MATCHES = st.one_of(
     ),
     JSON,
 )
-def test_any_condition_on_any_document_says_yes_or_no(when: list[dict[str, Any]], doc: Any) -> None:
+def test_any_condition_on_any_document_is_true_or_false(when: list[dict[str, Any]], doc: Any) -> None:
     condition = compile_when(when, RuleErrors())
     assert condition.holds(Scope(doc)) in {True, False}
     assert condition.holds(Scope(doc)) == any(
-        compile_when(one, RuleErrors()).holds(Scope(doc)) for one in when
+        compile_when(alternative, RuleErrors()).holds(Scope(doc)) for alternative in when
     )

@@ -1,4 +1,4 @@
-"""Slots: sources, their order, their options; null is nothing found."""
+"""Extractors: sources, their order and their options; null counts as missing."""
 
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ HEADERS = {"x-answer": "from the head"}
         ("[{path: $.text, when: {event: remove}}, {path: $.end, when: {event: [add]}}]", "eos"),
     ],
 )
-def test_a_slot(text: str, value: Any) -> None:
+def test_an_extractor_reads_a_value(text: str, value: Any) -> None:
     quoted = text if text.startswith("{") or "[*]" not in text else f"'{text}'"
-    found = extract(quoted, DOC, fields=FIELDS, headers=HEADERS)
-    assert found == value
-    assert (found is MISSING) is (value is MISSING)
+    result = extract(quoted, DOC, fields=FIELDS, headers=HEADERS)
+    assert result == value
+    assert (result is MISSING) is (value is MISSING)
 
 
-def test_the_item_of_several_answers() -> None:
+def test_an_extractor_reads_the_item() -> None:
     assert extract("[$item.text, $.text]", DOC, item={"text": "one"}) == "one"
     assert extract("[$item.text, $.text]", DOC, item={}) == "hi"
     assert extract("[$item.text, $.text]", DOC) == "hi"
@@ -129,20 +129,20 @@ def test_the_item_of_several_answers() -> None:
         ("{path: $.a, min: x}", ("min",)),
     ],
 )
-def test_what_is_no_slot_is_told_with_the_way_to_it(text: str, at: tuple[str | int, ...]) -> None:
+def test_an_invalid_extractor_is_reported_with_its_path(text: str, at: tuple[str | int, ...]) -> None:
     faults = RuleErrors()
     compiled = compile_slot(read(text), faults)
     assert [fault.at for fault in faults.found] == [at]
-    compiled.read(Scope(DOC))
+    compiled.read(Scope(DOC))  # must not raise
 
 
-def test_options_of_the_place_are_let_through() -> None:
+def test_extra_options_are_accepted() -> None:
     faults = RuleErrors()
     compile_slot({"path": "$.a", "trim": True}, faults, extra=("trim",))
     assert not faults.found
 
 
-def test_what_a_slot_looks_at_is_known() -> None:
+def test_an_extractor_lists_the_paths_that_it_reads() -> None:
     compiled = compile_slot(
         read("[$.a, {path: '$.b[0]', when: {$.d: 1}}, {const: 1}, $item.c]"), RuleErrors()
     )
@@ -154,7 +154,7 @@ def test_what_a_slot_looks_at_is_known() -> None:
     assert not compile_slot("$item", RuleErrors()).whole
 
 
-SLOTS = st.recursive(
+EXTRACTORS = st.recursive(
     st.sampled_from(
         [
             "$.a.b[0]", "$", "$item.a", "$..a", "$.a[*]", "$.a[?(@.b > 1)]", {"const": 1},
@@ -169,11 +169,11 @@ SLOTS = st.recursive(
 )  # fmt: skip
 
 
-@given(SLOTS, JSON, JSON, st.sampled_from(["", "{}", '{"a": [1]}', "[", "NaN", '{"a": "\ud800"}']))
-def test_any_slot_reads_any_document(value: Any, doc: Any, item: Any, event: str) -> None:
+@given(EXTRACTORS, JSON, JSON, st.sampled_from(["", "{}", '{"a": [1]}', "[", "NaN", '{"a": "\ud800"}']))
+def test_any_extractor_reads_any_document(value: Any, doc: Any, item: Any, event: str) -> None:
     faults = RuleErrors()
     compiled = compile_slot(value, faults, extra=("trim",))
     if not any("trim" in fault.at for fault in faults.found):
         assert not faults.found
-    found = compiled.read(Scope(doc, item, {"event": event}, {"x": "y"}))
-    assert found is not None
+    result = compiled.read(Scope(doc, item, {"event": event}, {"x": "y"}))
+    assert result is not None

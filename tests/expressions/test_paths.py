@@ -1,4 +1,4 @@
-"""Paths: names and indexes give one value, all else a list of matches, nothing found is MISSING."""
+"""Paths: names and indexes give one value, other paths a list of matches; no match is MISSING."""
 
 from __future__ import annotations
 
@@ -102,16 +102,16 @@ def test_names_and_indexes_give_one_value(path: str, value: Any) -> None:
         ("$.users[*].age * 2", [60, 2]),
     ],
 )
-def test_what_can_match_more_gives_the_list_of_its_matches(path: str, values: Any) -> None:
+def test_a_path_with_several_matches_gives_a_list(path: str, values: Any) -> None:
     assert find(path, DOC) == values
     assert compile_path(path).many
 
 
-def test_every_member_of_a_mapping() -> None:
+def test_a_wildcard_matches_every_member() -> None:
     assert find("$.x-y.*", DOC) == [1, 2, 3, 4]
 
 
-def test_the_item_of_a_list() -> None:
+def test_a_path_may_start_at_the_item() -> None:
     assert find("$item", DOC, {"role": "user"}) == {"role": "user"}
     assert find("$item.role", DOC, {"role": "user"}) == "user"
     assert find("$item[1]", DOC, [1, 2]) == 2
@@ -127,7 +127,7 @@ def test_the_item_of_a_list() -> None:
 @pytest.mark.parametrize(
     "text", ["$", "$.a", "$[0]", "$['a']", "$item", "$item.a", "$item[0]", "$..a", "$.", "$["]
 )
-def test_what_is_a_path(text: str) -> None:
+def test_a_dollar_or_item_starts_a_path(text: str) -> None:
     assert is_path(text)
 
 
@@ -152,11 +152,11 @@ def test_what_is_a_path(text: str) -> None:
         ["$"],
     ],
 )
-def test_what_is_none(text: Any) -> None:
+def test_other_values_are_not_paths(text: Any) -> None:
     assert not is_path(text)
 
 
-def test_text_from_outside_is_no_path_and_no_part_of_one() -> None:
+def test_interpolated_text_is_not_a_path_nor_part_of_a_path() -> None:
     assert not is_path(Interpolated(["", ""], ["$.a"]))
     assert is_path(Interpolated(["$.", ""], ["a"]))
     with pytest.raises(ValueError, match="cannot be part of a path"):
@@ -169,7 +169,7 @@ def test_text_from_outside_is_no_path_and_no_part_of_one() -> None:
      "$.a[?@.b =~ '(']", "$.a[01x]", "$.a..", "$.'a", "$.a.`sub(/(/, x)`", "$item[", "$\n.a", "$.a[1:2:3:4]",
      "$.a[?@.b == ]", "$.#", "$.a[**]"],
 )  # fmt: skip
-def test_what_is_broken_is_a_value_error(text: str) -> None:
+def test_an_invalid_path_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match="no path"):
         compile_path(text)
 
@@ -191,7 +191,7 @@ def test_what_is_broken_is_a_value_error(text: str) -> None:
         ("$.a.`parent`.b", None),
     ],
 )
-def test_the_member_of_the_document_that_a_path_reads(path: str, head: str | None) -> None:
+def test_the_head_of_a_path_is_the_member_that_the_path_reads(path: str, head: str | None) -> None:
     assert compile_path(path).head == head
 
 
@@ -210,16 +210,18 @@ STEPS = st.lists(st.one_of(st.sampled_from(["a", "b", "c", "x-y"]), st.integers(
 
 
 @given(STEPS, JSON, st.randoms(use_true_random=False), st.booleans())
-def test_a_definite_path_is_a_walk(steps: list[str | int], doc: Any, random: Any, on_item: bool) -> None:
+def test_a_path_of_names_and_indexes_walks_the_document(
+    steps: list[str | int], doc: Any, random: Any, on_item: bool
+) -> None:
     def written(step: str | int) -> str:
         if isinstance(step, int):
             return f"[{step}]"
         return str(random.choice([f".{step}", f"['{step}']", f'["{step}"]']))
 
     path = ("$item" if on_item else "$") + "".join(map(written, steps))
-    found = find(path, None, doc) if on_item else find(path, doc)
-    wanted = _walk(steps, doc)
-    assert found is wanted
+    result = find(path, None, doc) if on_item else find(path, doc)
+    expected = _walk(steps, doc)
+    assert result is expected
 
 
 PIECES = [
@@ -234,30 +236,42 @@ PIECES = [
     st.sampled_from(["$", "$.", "$.a", "$item.a", ""]),
     JSON,
 )
-def test_any_text_is_a_path_that_never_raises_or_a_value_error(text: str, start: str, doc: Any) -> None:
+def test_any_text_is_a_value_error_or_a_path_that_does_not_raise(text: str, start: str, doc: Any) -> None:
     try:
         path = compile_path(start + text)
     except ValueError:
         return
-    found = path.find(Scope(doc, doc))
-    assert found is MISSING or not path.many or isinstance(found, list)
+    result = path.find(Scope(doc, doc))
+    assert result is MISSING or not path.many or isinstance(result, list)
 
 
+@pytest.mark.parametrize("value", [10**400, 0, "x", [1, "b"], None, MISSING])
 @pytest.mark.parametrize(
-    "doc", [{"a": 10**400}, {"a": 0}, {"a": "x"}, {"a": [1, "b"]}, {"a": None}, {}, None]
+    ("path", "results"),
+    [
+        ("$.a * 1.5", {"0": 0.0}),
+        ("$.b - 1.5 * $.a", {}),
+        ("$.a + 1", {"0": 1, str(10**400): 10**400 + 1}),
+        ("$.a[\\b]", {"[1, 'b']": [1, "b"]}),
+        ("$.a.`len`", {"x": 1, "[1, 'b']": 2}),
+        ("$.a.`keys`", {}),
+    ],
 )
-@pytest.mark.parametrize("path", ["$.a * 1.5", "1.5 * $.a", "$.a + 1", "$.a[\\b]", "$.a.`len`", "$.a.`keys`"])
-def test_arithmetic_and_functions_on_what_they_are_not_made_for(path: str, doc: Any) -> None:
-    compile_path(path if path.startswith("$") else "$.b - " + path).find(Scope(doc))
+def test_arithmetic_and_functions_give_nothing_for_unsuitable_values(
+    path: str, results: dict[str, Any], value: Any
+) -> None:
+    doc = {} if value is MISSING else {"a": value}
+    assert find(path, doc) == results.get(str(value), MISSING)
+    assert find(path, None) is MISSING
 
 
-def test_a_very_long_path_is_read() -> None:
+def test_a_path_of_thousands_of_steps_is_evaluated() -> None:
     doc: dict[str, Any] = {}
     assert find("$" + ".a" * 5000, doc) is MISSING
     assert find("$" + ".a" * 2000 + ".*", doc) is MISSING
 
 
-def test_the_texts_of_documents_those_most_like_the_wanted_path_first() -> None:
+def test_suggested_paths_lead_to_texts_and_the_most_similar_comes_first() -> None:
     docs = [{"data": [{"output": "hi", "n": 1}], "a b": "x"}, {"data": [{"output": "ho"}]}]
     assert find_text_paths(docs, "$.data[0].text") == ["$.data[0].output", "$['a b']"]
     assert find_text_paths([{"a": "b"}], most=0) == []

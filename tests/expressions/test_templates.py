@@ -1,4 +1,4 @@
-"""Templates of bodies: leaves, instructions, what is left out, and what a template reads."""
+"""Templates of bodies: leaves, instructions, omitted members, and the members that a template reads."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ DOC: dict[str, Any] = {
         ("text", "text"),
         ("5", 5),
         ("null", None),
-        # what finds nothing is left out, the mapping around it stays
+        # a member without a value is omitted, the mapping around the member stays
         ("{a: $.absent, b: 1}", {"b": 1}),
         ("{a: {b: $.absent}}", {"a": {}}),
         ("{a: [$.absent, {b: $.absent}, 1]}", {"a": [{}, 1]}),
@@ -116,25 +116,25 @@ DOC: dict[str, Any] = {
         ("{$each: $.list, $as: {$path: $item, as: string, when: {$item: {exists: true}}}}", ["1", "x"]),
     ],
 )
-def test_a_template(template: str, body: Any) -> None:
+def test_a_template_is_rendered(template: str, body: Any) -> None:
     assert render(template, DOC) == body
 
 
-def test_what_finds_nothing_at_all_is_missing() -> None:
+def test_a_template_without_a_value_is_missing() -> None:
     assert render("$.absent", DOC) is MISSING
 
 
 @pytest.mark.parametrize("item", [0, 0.0, False, "", [], {}, None])
-def test_an_item_that_is_nothing_much_is_still_the_item(item: Any) -> None:
+def test_a_falsy_item_is_rendered(item: Any) -> None:
     assert render('{$each: $.l, $as: "{{ item }}"}', {"l": [item]}) == [str(item)]
 
 
-def test_a_type_passes_whole() -> None:
+def test_a_value_is_passed_on_uncopied() -> None:
     value = {"deep": [1.5, True, {"x": None}]}
     assert render("{a: $.v}", {"v": value})["a"] is value
 
 
-def test_neighbours_with_lists_of_parts_are_joined_part_by_part() -> None:
+def test_merged_messages_concatenate_their_lists_of_parts() -> None:
     messages = [
         {"role": "user", "content": [1]},
         {"role": "user", "content": [2]},
@@ -145,7 +145,7 @@ def test_neighbours_with_lists_of_parts_are_joined_part_by_part() -> None:
 
 
 @pytest.mark.parametrize("role", [[], {}, None, 5, ["system"]])
-def test_a_role_of_any_type_is_looked_at(role: Any) -> None:
+def test_a_role_of_any_type_is_accepted(role: Any) -> None:
     items = [{"role": role, "content": "a"}, "no mapping", 5]
     assert render("{$each: $.m, skip: [system], merge: role}", {"m": items}) == items
 
@@ -175,11 +175,11 @@ def test_a_role_of_any_type_is_looked_at(role: Any) -> None:
         ("{a: '{{ x | nofilter }}'}", ("a",)),
     ],
 )
-def test_what_is_broken_is_told_with_the_way_to_it(template: str, at: tuple[str | int, ...]) -> None:
+def test_an_invalid_template_is_reported_with_its_path(template: str, at: tuple[str | int, ...]) -> None:
     assert [fault[0] for fault in template_problems(template)] == [at]
 
 
-def test_every_fault_is_told() -> None:
+def test_every_problem_of_a_template_is_reported() -> None:
     assert (
         len(
             template_problems(
@@ -191,7 +191,7 @@ def test_every_fault_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "reads", "passes"),
+    ("template", "reads", "copies"),
     [
         ("{a: $.model, b: $.stop}", {"model", "stop"}, {"model", "stop"}),
         ("{a: '$.messages[0].content'}", {"messages"}, set()),
@@ -214,18 +214,18 @@ def test_every_fault_is_told() -> None:
         ("{a: 1, b: text, $$c: d}", set(), set()),
     ],
 )
-def test_what_a_template_reads_and_passes_on_whole(
-    template: str, reads: set[str | None], passes: set[str]
+def test_a_template_lists_the_members_that_it_reads_and_copies(
+    template: str, reads: set[str | None], copies: set[str]
 ) -> None:
     compiled = compile_template(template)
     assert compiled.reads == reads
-    assert compiled.copied_members == passes
+    assert compiled.copied_members == copies
 
 
 @pytest.mark.parametrize(
     ("text", "value"), [("$.a", "$.a"), ("{{ a }}", "1"), ("x", "x"), ("{{ a", None), ("", "")]
 )
-def test_a_text_is_never_a_path(text: str, value: str | None) -> None:
+def test_a_text_template_is_never_a_path(text: str, value: str | None) -> None:
     faults = RuleErrors()
     compiled = compile_text(text, faults)
     assert bool(faults.found) is (value is None)
@@ -251,7 +251,7 @@ TEMPLATES = st.recursive(
 
 
 @given(TEMPLATES, st.dictionaries(st.sampled_from(["a", "b", "c"]), JSON, max_size=3))
-def test_any_template_builds_from_any_document(template: Any, doc: dict[str, Any]) -> None:
+def test_any_template_renders_any_document(template: Any, doc: dict[str, Any]) -> None:
     faults = RuleErrors()
     compiled = compile_body(template, faults)
     assert not faults.found

@@ -1,4 +1,4 @@
-"""What is done to a value on its way: each option, and their order."""
+"""Transforms of a value: each option, and the order of options."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.config.yaml_reader import read
 from tests.expressions.rule_compiler import JSON, render, template_problems
 
 
-def _adjusted(options: str, value: Any) -> Any:
-    """What becomes of a member; MISSING where it is left out."""
+def _transformed(options: str, value: Any) -> Any:
+    """Return a member with these options applied, MISSING if the member is omitted."""
     return render(f"{{a: {{$path: $.a, {options}}}}}", {"a": value}).get("a", MISSING)
 
 
@@ -105,10 +105,10 @@ def _adjusted(options: str, value: Any) -> Any:
         ("map: {a: {b: [1]}}", "a", {"b": [1]}),
     ],
 )
-def test_an_option(options: str, value: Any, result: Any) -> None:
-    found = _adjusted(options, value)
-    assert found == result
-    assert type(found) is type(result)
+def test_an_option_transforms_a_value(options: str, value: Any, result: Any) -> None:
+    transformed = _transformed(options, value)
+    assert transformed == result
+    assert type(transformed) is type(result)
 
 
 @pytest.mark.parametrize(
@@ -127,11 +127,11 @@ def test_an_option(options: str, value: Any, result: Any) -> None:
         (None, None),
     ],
 )
-def test_the_keys_of_map_are_typed_as_yaml_reads_them(value: Any, result: Any) -> None:
+def test_keys_of_map_are_typed_as_in_yaml(value: Any, result: Any) -> None:
     table = "{-4: 404, '-4': text, 1: one, 0: zero, no: text no}"
     if value is True:
         table = "{true: yes}"
-    assert _adjusted(f"map: {table}", value) == result
+    assert _transformed(f"map: {table}", value) == result
 
 
 @pytest.mark.parametrize(
@@ -148,12 +148,10 @@ def test_the_keys_of_map_are_typed_as_yaml_reads_them(value: Any, result: Any) -
         ("as: int, min: 5", "3", 3),
     ],
 )
-def test_options_are_applied_in_one_order_whatever_theirs_in_the_file(
-    options: str, value: Any, result: Any
-) -> None:
-    assert _adjusted(options, value) == result
+def test_options_are_applied_in_a_fixed_order(options: str, value: Any, result: Any) -> None:
+    assert _transformed(options, value) == result
     assert (
-        _adjusted(", ".join(reversed(options.split(", "))) if "'" not in options else options, value)
+        _transformed(", ".join(reversed(options.split(", "))) if "'" not in options else options, value)
         == result
     )
 
@@ -178,7 +176,7 @@ def test_options_are_applied_in_one_order_whatever_theirs_in_the_file(
         "as: null",
     ],
 )
-def test_what_is_no_option_is_told(options: str) -> None:
+def test_an_invalid_option_is_reported(options: str) -> None:
     name = options.split(":")[0]
     assert [at for at, _ in template_problems(f"{{x: {{$path: $.a, {options}}}}}")] == [("x", name)]
 
@@ -201,22 +199,22 @@ OPTIONS = st.fixed_dictionaries(
 
 
 @given(OPTIONS, JSON)
-def test_any_value_is_adjusted_or_left_out(options: dict[str, Any], value: Any) -> None:
+def test_any_value_is_transformed_or_omitted(options: dict[str, Any], value: Any) -> None:
     faults = RuleErrors()
     adjust = compile_adjustments(options, faults)
     slot = compile_slot({"path": "$", **options}, faults)
     assert not faults.found
     assert (adjust is None) is (not options)
-    found = slot.read(Scope(value))
-    assert found is not None
-    if found is not MISSING:
-        json.dumps(found)
+    transformed = slot.read(Scope(value))
+    assert transformed is not None
+    if transformed is not MISSING:
+        json.dumps(transformed)
 
 
-def test_a_value_nested_beyond_reason_cannot_be_made_a_string() -> None:
+def test_an_excessively_nested_value_is_not_converted_to_a_string() -> None:
     value: Any = []
     for _ in range(100_000):
         value = [value]
     assert compile_slot(read("{path: $, as: string}"), RuleErrors()).read(Scope(value)) is MISSING
-    while value:  # taken apart by hand: freeing it whole would recurse as deeply
+    while value:  # dismantled level by level, since freeing the value at once would recurse as deeply
         value = value.pop()
