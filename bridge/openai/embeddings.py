@@ -19,7 +19,7 @@ from bridge.core import json
 from bridge.core.errors import RequestError, UpstreamError, UpstreamFailure
 from bridge.openai.encoders import usage_object
 from bridge.openai.endpoint_spec import BodySchema, EndpointSpec, MemberCheck
-from bridge.openai.normalize import json_equal, omit, with_upstream_identity
+from bridge.openai.normalize import keep_items, omit, with_members, with_upstream_identity
 from bridge.openai.request_validation import COMMON_MEMBERS, are_prompts, missing_member, no_stream
 from bridge.openai.token_estimate import input_tokens
 
@@ -83,28 +83,27 @@ def normalize_embeddings(
     """
     request = head.request_body
     _check_lengths(vectors, request.get("dimensions"))
-    data = body.get("data")
-    items = _in_order(data) if isinstance(data, list) and len(data) == len(vectors) else [{}] * len(vectors)
+    sent = body.get("data")
+    items = _in_order(sent) if isinstance(sent, list) and len(sent) == len(vectors) else [{}] * len(vectors)
     encode = _as_base64 if request.get("encoding_format") == "base64" else _as_numbers
-    normalized = {
-        **omit(body, "error", "usage"),
+    data = [
+        with_members(
+            item if isinstance(item, dict) else {},
+            {"object": "embedding", "index": number, "embedding": encode(numbers)},
+        )
+        for number, (item, numbers) in enumerate(zip(items, vectors, strict=True))
+    ]
+    members: JSONObject = {
         "object": "list",
-        "data": [
-            {
-                **(item if isinstance(item, dict) else {}),
-                "object": "embedding",
-                "index": number,
-                "embedding": encode(numbers),
-            }
-            for number, (item, numbers) in enumerate(zip(items, vectors, strict=True))
-        ],
+        "data": keep_items(data, sent),
         "model": with_upstream_identity(head, body).model,
     }
-    if usage is not None:
-        counts = usage_object(usage)
-        own = body["usage"] if isinstance(body.get("usage"), dict) else {}
-        normalized["usage"] = own | {name: counts[name] for name in counts if name in _COUNTS}
-    return body if json_equal(normalized, body) else normalized
+    if usage is None:
+        return with_members(omit(body, "error", "usage"), members)
+    counts = usage_object(usage)
+    own = body["usage"] if isinstance(body.get("usage"), dict) else {}
+    members["usage"] = with_members(own, {name: counts[name] for name in counts if name in _COUNTS})
+    return with_members(omit(body, "error"), members)
 
 
 def _unwrapped(value: Any) -> Any:

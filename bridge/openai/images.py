@@ -15,7 +15,7 @@ from bridge.core import json
 from bridge.core.deltas import Image
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.openai.endpoint_spec import BodySchema, EndpointSpec, MemberCheck
-from bridge.openai.normalize import dicts_in, json_equal, omit, with_upstream_identity
+from bridge.openai.normalize import dicts_in, keep_items, omit, with_members, with_upstream_identity
 from bridge.openai.request_validation import COMMON_MEMBERS, STRING, missing_member, no_stream
 
 if TYPE_CHECKING:
@@ -85,21 +85,26 @@ def normalize_images(
     if len(items) != len(images):
         items = [{}] * len(images)
     response_format = head.request_body.get("response_format")
-    normalized = {
-        **omit(body, "error"),
+    data = [
+        _with_image(item, _in_format(image, response_format))
+        for item, image in zip(items, images, strict=True)
+    ]
+    members: JSONObject = {
         "created": with_upstream_identity(head, body).created,
-        "data": [
-            {**omit(item, *_FORMATS), **_in_format(image, response_format)}
-            for item, image in zip(items, images, strict=True)
-        ],
+        "data": keep_items(data, body.get("data")),
     }
     if usage is not None and not isinstance(body.get("usage"), dict):
-        normalized["usage"] = {
+        members["usage"] = {
             "input_tokens": usage.prompt_tokens,
             "output_tokens": usage.completion_tokens,
             "total_tokens": usage.total_tokens,
         }
-    return body if json_equal(normalized, body) else normalized
+    return with_members(omit(body, "error"), members)
+
+
+def _with_image(item: JSONObject, members: JSONObject) -> JSONObject:
+    """Return an item of `data` with these members of an image and no others."""
+    return with_members(omit(item, *(name for name in _FORMATS if name not in members)), members)
 
 
 def _in_format(image: Image, response_format: Any) -> JSONObject:

@@ -1,107 +1,117 @@
-"""What chunks and completions have in common, read from servers that nearly speak OpenAI's language."""
+"""Rules that completions and chunks of nearly OpenAI-compatible upstreams are normalized by.
+
+Every function returns the object that it was given unless it has to change something, so that a caller finds
+out by identity whether the upstream's own bytes can be forwarded.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
-from bridge.core.deltas import as_finish_reason
-from bridge.openai.encoders import text_finish_reason
+from bridge.core.deltas import MISSING, as_finish_reason
+from bridge.openai.encoders import CompletionInfo, text_finish_reason
 
 if TYPE_CHECKING:
     from bridge.core.deltas import Usage
     from bridge.core.json import JSONObject
-    from bridge.openai.encoders import CompletionInfo
 
 __all__ = [
     "choice_text",
     "coerce_text_fields",
     "dicts_in",
-    "json_equal",
+    "keep_items",
     "normalize_finish_reason",
     "normalize_usage",
     "omit",
+    "with_members",
     "with_upstream_identity",
-]  # fmt: skip
+]
 
 _TEXTS = ("content", "reasoning_content", "reasoning")
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+_SCALARS = (str, int, bool, type(None))
+_MAX_TIMESTAMP = 2**53  # seconds of Unix time: every JSON parser reads smaller integers exactly
+
+
+def with_members(body: JSONObject, members: JSONObject) -> JSONObject:
+    """Return the object with these members: the same object if it has them already."""
+    for name, value in members.items():
+        old = body.get(name, MISSING)
+        # Equality does not suffice: 1 == 1.0 == True, and lists and objects may hold such numbers.
+        if old is not value and (type(old) is not type(value) or type(old) not in _SCALARS or old != value):
+            return {**body, **members}
+    return body
+
+
+def omit(body: JSONObject, *names: str) -> JSONObject:
+    """Return the object without these members: the same object if it has none of them."""
+    if body.keys().isdisjoint(names):
+        return body
+    return {name: value for name, value in body.items() if name not in names}
+
+
+def keep_items(items: list[Any], old: Any) -> Any:
+    """Return the list `old` if it holds the same objects as `items`, else `items`."""
+    if type(old) is list and len(items) == len(old) and all(map(_is, items, old)):
+        return old
+    return items
 
 
 def with_upstream_identity(head: CompletionInfo, body: JSONObject) -> CompletionInfo:
-    """What a reply is called by its server, where that says something usable."""
-    return replace(
-        head,
-        id=_text(body.get("id")) or head.id,
-        created=_integer(body.get("created")) or head.created,
-        model=_text(body.get("model")) or head.model,
+    """Return the head with the upstream's id, time and model where the upstream sent valid ones."""
+    return CompletionInfo(
+        head.endpoint,
+        _text(body.get("id")) or head.id,
+        _timestamp(body.get("created")) or head.created,
+        _text(body.get("model")) or head.model,
+        head.role,
+        head.include_usage,
+        head.request_body,
     )
 
 
 def normalize_finish_reason(value: Any, *, legacy: bool = False) -> str | None:
-    """A reason of OpenAI's vocabulary, None while the answer goes on."""
+    """Return a finish reason of OpenAI's vocabulary, None if the choice is not finished."""
     if value in (None, "", "null", "None") or value is False:
         return None
     word = as_finish_reason(value)
     return text_finish_reason(word) if legacy else word
 
 
-def normalize_usage(told: Any, usage: Usage) -> JSONObject:
-    """Token counts as they were told, with those that were understood."""
-    mended: JSONObject = _integers(told) if isinstance(told, dict) else {}
-    counts = ("prompt_tokens", "completion_tokens", "total_tokens")
-    mended |= {name: getattr(usage, name) for name in counts}
-    return mended | ({"estimated": True} if usage.estimated else {})
+def normalize_usage(sent: Any, usage: Usage) -> JSONObject:
+    """Return the upstream's usage object with the counts that were read from it, all counts as integers."""
+    counts = {name: getattr(usage, name) for name in _COUNTS}
+    if usage.estimated:
+        counts["estimated"] = True
+    return with_members(_integers(sent), counts) if isinstance(sent, dict) else counts
 
 
 def choice_text(choice: JSONObject) -> str | None:
-    """The text of a legacy completion's choice, or of a chat's in its place."""
-    for said in (choice, choice.get("delta"), choice.get("message")):
-        if isinstance(said, dict):
+    """Return the text of a legacy completion's choice, or of a chat's choice in its place."""
+    for holder in (choice, choice.get("delta"), choice.get("message")):
+        if isinstance(holder, dict):
             for name in ("text", "content"):
-                if isinstance(said.get(name), str):
-                    return str(said[name])
+                if isinstance(holder.get(name), str):
+                    return str(holder[name])
     return None
 
 
-def coerce_text_fields(said: JSONObject) -> JSONObject:
-    """A delta or message whose texts are texts; the same object where they were."""
+def coerce_text_fields(message: JSONObject) -> JSONObject:
+    """Return a delta or message whose text members are strings or null."""
     for name in _TEXTS:
-        if not isinstance(said.get(name), str | None):
-            said = {**said, name: _as_text(said[name])}
-    return said
+        if not isinstance(message.get(name), str | None):
+            message = {**message, name: _as_text(message[name])}
+    return message
 
 
 def dicts_in(value: Any) -> list[JSONObject]:
-    """The objects of a list, or the one in its place."""
+    """Return the objects of a list, or the one object that was sent in place of a list."""
     return list(json.objects(value if isinstance(value, list) else [value]))
 
 
-def omit(body: JSONObject, *names: str) -> JSONObject:
-    """A copy that lacks some members."""
-    return {name: value for name, value in body.items() if name not in names}
-
-
-def json_equal(one: Any, other: Any) -> bool:
-    """Equal JSON, and of equal types: 1 is not 1.0 here."""
-    if one is other:
-        return True
-    if type(one) is not type(other):
-        return False
-    if type(one) is dict:
-        if one.keys() != other.keys():
-            return False
-        for name, value in one.items():  # a loop: what was not mended is the same object, as a rule
-            if value is not other[name] and not json_equal(value, other[name]):
-                return False
-        return True
-    if type(one) is list:
-        return len(one) == len(other) and all(map(json_equal, one, other))
-    return bool(one == other)
-
-
 def _as_text(value: Any) -> str:
-    """What stands where a text should: parts, as Mistral's models have them when they think, or else."""
+    """Return text for a value in its place: that of content parts (Mistral's reasoning models), or JSON."""
     if isinstance(value, list):
         texts = [part.get("text") for part in value if isinstance(part, dict)]
         return "".join(text for text in texts if isinstance(text, str))
@@ -109,17 +119,22 @@ def _as_text(value: Any) -> str:
 
 
 def _integers(value: Any) -> Any:
+    """Return a usage object without integers that were sent as floats, as 26.0."""
     if isinstance(value, dict):
-        return {name: _integers(one) for name, one in value.items()}
+        return with_members(value, {name: _integers(count) for name, count in value.items()})
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
-        return value.encode(errors="replace").decode()
+        return value if value.isascii() else value.encode(errors="replace").decode()
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
-def _integer(value: Any) -> int:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**53
-    return int(value) if good else 0
+def _timestamp(value: Any) -> int:
+    valid = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _MAX_TIMESTAMP
+    return int(value) if valid else 0
+
+
+def _is(item: Any, old: Any) -> bool:
+    return item is old

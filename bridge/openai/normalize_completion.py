@@ -1,4 +1,4 @@
-"""Mends whole answers of servers that nearly speak OpenAI's language; what is right stays as it is."""
+"""Normalization of non-streaming completions from nearly OpenAI-compatible upstreams."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from bridge.openai.normalize import (
     choice_text,
     coerce_text_fields,
     dicts_in,
-    json_equal,
+    keep_items,
     normalize_finish_reason,
     normalize_usage,
     omit,
+    with_members,
     with_upstream_identity,
 )
 from bridge.openai.tool_calls import normalize_tool_call
@@ -24,57 +25,61 @@ if TYPE_CHECKING:
 
 __all__ = ["normalize_completion"]
 
+_CONTENT_ALTERNATIVES = ("tool_calls", "function_call", "refusal", "audio")
+
 
 def normalize_completion(body: JSONObject, head: CompletionInfo, usage: Usage | None) -> JSONObject:
-    """An answer that has choices, as clients expect it: the same object, or a mended copy.
+    """Return a body with `choices` as clients expect it: the same object if nothing has to change.
 
-    `head` says what the answer does not, `usage` are the counts that were understood of it.
+    `head` fills in what the body lacks. `usage` holds the token counts that were read from the body.
     """
     head = with_upstream_identity(head, body)
-    mended = {
-        **omit(body, "error", "usage"),
+    members: JSONObject = {
         "id": head.id,
         "object": head.endpoint.object,
         "created": head.created,
         "model": head.model,
         "choices": _choices(body["choices"], head),
     }
-    if usage is not None:
-        mended["usage"] = normalize_usage(body.get("usage"), usage)
-    return body if json_equal(mended, body) else mended
+    if usage is None:
+        # An `error` that got this far is null or empty, but some clients only check that it is there.
+        return with_members(omit(body, "error", "usage"), members)
+    members["usage"] = normalize_usage(body.get("usage"), usage)
+    return with_members(omit(body, "error"), members)
 
 
-def _choices(found: Any, head: CompletionInfo) -> list[JSONObject]:
-    choices = [_choice(number, choice, head) for number, choice in enumerate(dicts_in(found))]
-    if sorted(choice["index"] for choice in choices) == list(range(len(choices))):
-        return choices
-    return [{**choice, "index": number} for number, choice in enumerate(choices)]
+def _choices(sent: Any, head: CompletionInfo) -> Any:
+    choices = [_choice(number, choice, head) for number, choice in enumerate(dicts_in(sent))]
+    if sorted([choice["index"] for choice in choices]) != list(range(len(choices))):
+        choices = [{**choice, "index": number} for number, choice in enumerate(choices)]
+    return keep_items(choices, sent)
 
 
 def _choice(number: int, choice: JSONObject, head: CompletionInfo) -> JSONObject:
-    mended = {**choice, "index": choice_index(choice, number)}
-    finish = normalize_finish_reason(choice.get("finish_reason"), legacy=not head.endpoint.has_messages)
-    if head.endpoint.has_messages:
-        mended["message"] = message = _message(choice)
-        mended["finish_reason"] = finish or ("tool_calls" if message.get("tool_calls") else "stop")
-        return mended if "message" in choice else omit(mended, "text")
-    mended["text"] = choice_text(choice) or ""
-    mended["finish_reason"] = finish or "stop"
-    mended.setdefault("logprobs", None)
-    return omit(mended, "message")
+    is_chat = head.endpoint.has_messages
+    finish = normalize_finish_reason(choice.get("finish_reason"), legacy=not is_chat)
+    members: JSONObject = {"index": choice_index(choice, number)}
+    if is_chat:
+        members["message"] = message = _message(choice)
+        members["finish_reason"] = finish or ("tool_calls" if message.get("tool_calls") else "stop")
+        return with_members(choice if "message" in choice else omit(choice, "text"), members)
+    members["text"] = choice_text(choice) or ""
+    members["finish_reason"] = finish or "stop"
+    members["logprobs"] = choice.get("logprobs")
+    return with_members(omit(choice, "message"), members)
 
 
 def _message(choice: JSONObject) -> JSONObject:
     message = choice.get("message")
     if not isinstance(message, dict):
         return {"role": "assistant", "content": choice_text(choice) or "", "refusal": None}
-    mended = coerce_text_fields({"role": "assistant", "content": None} | message | {"role": "assistant"})
-    if mended.get("tool_calls") is not None:
-        calls = dicts_in(mended["tool_calls"])
-        mended["tool_calls"] = [normalize_tool_call(number, call) for number, call in enumerate(calls)]
-    if mended["content"] is None and not any(mended.get(name) for name in _INSTEAD_OF_TEXT):
-        mended["content"] = ""
-    return mended
-
-
-_INSTEAD_OF_TEXT = ("tool_calls", "function_call", "refusal", "audio")
+    if "content" not in message:
+        message = {**message, "content": None}
+    message = coerce_text_fields(with_members(message, {"role": "assistant"}))
+    if message.get("tool_calls") is not None:
+        sent = message["tool_calls"]
+        calls = [normalize_tool_call(number, call) for number, call in enumerate(dicts_in(sent))]
+        message = with_members(message, {"tool_calls": keep_items(calls, sent)})
+    if message["content"] is None and not any(message.get(name) for name in _CONTENT_ALTERNATIVES):
+        message = {**message, "content": ""}
+    return message

@@ -16,9 +16,10 @@ from bridge.openai.normalize import (
     choice_text,
     coerce_text_fields,
     dicts_in,
-    json_equal,
+    keep_items,
     normalize_finish_reason,
     omit,
+    with_members,
     with_upstream_identity,
 )
 from bridge.openai.tool_calls import ToolCallAssembler
@@ -85,26 +86,27 @@ class ChunkNormalizer:
         if not self._known:
             self._known = True  # the first chunk that goes on says what the stream is called
             self._head = with_upstream_identity(self._head, chunk)
-        unchanged = len(kept) == len(choices) and all(
-            one is other for one, other in zip(kept, choices, strict=True)
-        )
         # Counts that were asked for come at the end, once: a client may add up what it gets.
         usage = chunk.get("usage")
         early = usage is not None and (self._head.include_usage or type(usage) is not dict)
-        if unchanged and not early and self._agrees(chunk):
-            return chunk
-        return self.with_identity(chunk) | {"choices": kept} | ({"usage": None} if early else {})
+        members: JSONObject = {"choices": keep_items(kept, choices)}
+        if early:
+            members["usage"] = None
+        return with_members(self.with_identity(chunk), members)
 
     def with_identity(self, chunk: JSONObject) -> JSONObject:
         """A chunk under the id, created and model of this stream."""
         head = self._head
-        return {
-            **omit(chunk, "error"),  # it is null or empty, but there are clients that only look for it
-            "id": head.id,
-            "object": head.endpoint.chunk_object,
-            "created": head.created,
-            "model": head.model,
-        }
+        # An `error` that got this far is null or empty, but some clients only check that it is there.
+        return with_members(
+            omit(chunk, "error"),
+            {
+                "id": head.id,
+                "object": head.endpoint.chunk_object,
+                "created": head.created,
+                "model": head.model,
+            },
+        )
 
     def reopened(self, chunk: JSONObject) -> JSONObject:
         """The chunk before the newest, without the finish of what was resumed."""
@@ -124,17 +126,6 @@ class ChunkNormalizer:
         said: JSONObject = {"delta": {}} if self._head.endpoint.has_messages else {"text": ""}
         return {"index": index, **said, "logprobs": None, "finish_reason": reason}
 
-    def _agrees(self, chunk: JSONObject) -> bool:
-        head = self._head
-        return (
-            chunk.get("id") == head.id
-            and chunk.get("model") == head.model
-            and chunk.get("object") == head.endpoint.chunk_object
-            and type(chunk.get("created")) is int
-            and chunk["created"] == head.created
-            and "error" not in chunk
-        )
-
     def _choice(self, number: int, choice: Any, ended: _Choices) -> JSONObject | None:
         if not isinstance(choice, dict):
             return None
@@ -152,10 +143,9 @@ class ChunkNormalizer:
             return None
         if said is None:
             said = self._delta(index, {"delta": {}}) if key == "delta" else ""
-        same = said is choice.get(key) and finish == raw and type(raw) is not bool
-        if same and choice.get("index") is index and "finish_reason" in choice:
-            return choice
-        return {**omit(choice, *_TEXTS), "index": index, key: said, "finish_reason": finish}
+        members = {"index": index, key: said, "finish_reason": finish}
+        normalized = with_members(choice, members)
+        return choice if normalized is choice else {**omit(choice, *_TEXTS), **members}
 
     def _goes_on(self, index: int, finish: str | None, ended: _Choices) -> bool:
         """Whether a choice still has something to say: nothing follows its finish."""
@@ -199,9 +189,9 @@ class ChunkNormalizer:
             mended = omit(mended, "role")
         if mended.get("tool_calls") is not None:
             known = self._calls.setdefault(index, ToolCallAssembler(f"call_{self._head.id}_{index}"))
-            calls = [known.add_delta(call) for call in dicts_in(mended["tool_calls"])]
-            if not json_equal(calls, mended["tool_calls"]):
-                mended = {**mended, "tool_calls": calls}
+            sent = mended["tool_calls"]
+            calls = [known.add_delta(call) for call in dicts_in(sent)]
+            mended = with_members(mended, {"tool_calls": keep_items(calls, sent)})
         return mended
 
     def _normalize_texts(self, delta: JSONObject) -> JSONObject:

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import ToolCallFragment
 from bridge.core.messages import arguments_text
+from bridge.openai.normalize import omit, with_members
 
 if TYPE_CHECKING:
     from bridge.core.json import JSONObject
 
 __all__ = ["ToolCallAssembler", "normalize_tool_call"]
-
-_KNOWN_MEMBERS = {"index", "id", "type", "function"}
 
 
 class ToolCallAssembler:
@@ -98,16 +97,10 @@ class ToolCallAssembler:
         name = function.get("name")
         index = self._index(call, name)
         if index < len(self._ids):
-            continued = {key: value for key, value in function.items() if key != "name"}
-            return {"index": index, "function": _with_arguments(continued), **rest}
+            function = _with_arguments(omit(function, "name"))
+            return with_members(omit(rest, "id", "type"), {"index": index, "function": function})
         self._ids.append(str(call.get("id") or f"{self._prefix}_{index}"))
-        return {
-            "index": index,
-            "id": self._ids[index],
-            "type": _type(call),
-            "function": _with_arguments(function, name=str(name or "")),
-            **rest,
-        }
+        return with_members(rest, {"index": index, **_identity(call, self._ids[index], function)})
 
     def _index(self, call: JSONObject, name: Any) -> int:
         """Return the client's index of the call that a part belongs to; a new call gets the next index."""
@@ -126,27 +119,26 @@ class ToolCallAssembler:
 def normalize_tool_call(number: int, call: JSONObject) -> JSONObject:
     """Return a call of a non-streaming response in OpenAI's shape."""
     function, rest = _parts(call)
-    kept = {"index": call["index"]} if "index" in call else {}
-    return {
-        **kept,
-        "id": str(call.get("id") or f"call_{number}"),
-        "type": _type(call),
-        "function": _with_arguments(function, name=str(function.get("name") or "")),
-        **rest,
-    }
+    return with_members(rest, _identity(call, str(call.get("id") or f"call_{number}"), function))
 
 
 def _parts(call: JSONObject) -> tuple[JSONObject, JSONObject]:
-    """Return the function, whose members may be in the call itself, and the further members of a call."""
+    """Return the function, whose members may be in the call itself, and the call without such members."""
     function = call.get("function")
     if isinstance(function, dict):
-        return function, {key: value for key, value in call.items() if key not in _KNOWN_MEMBERS}
+        return function, call
     flat: JSONObject = {key: call[key] for key in ("name", "arguments") if key in call}
-    return flat, {key: value for key, value in call.items() if key not in _KNOWN_MEMBERS | flat.keys()}
+    return flat, omit(call, "name", "arguments")
 
 
-def _with_arguments(function: JSONObject, **more: str) -> JSONObject:
-    return {**function, **more, "arguments": arguments_text(function.get("arguments"))}
+def _identity(call: JSONObject, call_id: str, function: JSONObject) -> JSONObject:
+    """Return the members that are sent once for each call."""
+    named = with_members(function, {"name": str(function.get("name") or "")})
+    return {"id": call_id, "type": _type(call), "function": _with_arguments(named)}
+
+
+def _with_arguments(function: JSONObject) -> JSONObject:
+    return with_members(function, {"arguments": arguments_text(function.get("arguments"))})
 
 
 def _type(call: JSONObject) -> str:

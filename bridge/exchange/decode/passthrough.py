@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.core import json
 from bridge.exchange.decode.response_reader import ResponseReader
 from bridge.openai.encoders import DONE, sse_event, usage_object
-from bridge.openai.normalize import json_equal, normalize_finish_reason, normalize_usage
+from bridge.openai.normalize import keep_items, normalize_finish_reason, normalize_usage, with_members
 from bridge.openai.normalize_completion import normalize_completion
 from bridge.openai.normalize_stream import ChunkNormalizer
 
@@ -130,14 +130,11 @@ class ChunkPassthrough(ResponseReader):
 
     def usage_event(self, usage: Usage) -> bytes:
         """The last chunk, with the token counts: as the server sent it, where it did."""
-        told, data = self._usage or ({}, None)
-        chunk = self.mender.with_identity(told) | {
-            "choices": [],
-            "usage": normalize_usage(told.get("usage"), usage),
-        }
-        if self._usage is None:
-            chunk["usage"] = usage_object(usage)
-        return _event(chunk, data if json_equal(chunk, told) else None)
+        chunk, data = self._usage or ({}, None)
+        counts = normalize_usage(chunk["usage"], usage) if chunk else usage_object(usage)
+        choices = keep_items([], chunk.get("choices"))
+        normalized = with_members(self.mender.with_identity(chunk), {"choices": choices, "usage": counts})
+        return _event(normalized, data if normalized is chunk else None)
 
     def _count_of(self, scope: Scope, chunk: dict[str, Any], data: bytes | str | None) -> None:
         choices = chunk.get("choices")

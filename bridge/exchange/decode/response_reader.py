@@ -273,7 +273,7 @@ def record_count(counts: dict[str, int], name: str, found: Any, *, total: bool) 
     """Note one count, be it written as text; `total`: beside what was counted before."""
     if found is MISSING or isinstance(found, bool):
         return
-    count = convert(found, "int")
+    count = found if type(found) is int else convert(found, "int")
     if count is not MISSING and count >= 0:
         counts[name] = count + (counts.get(name, 0) if total else 0)
 

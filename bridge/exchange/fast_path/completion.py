@@ -18,9 +18,9 @@ from bridge.core import json
 from bridge.core.deltas import MISSING
 from bridge.exchange.decode.response_reader import as_identifier, count_tokens, to_usage
 from bridge.expressions.scope import Scope
-from bridge.openai.conforming import is_conforming, sound_usage
 from bridge.openai.encoders import completion, completion_choice
 from bridge.openai.error_bodies import has_error
+from bridge.openai.normalize_completion import normalize_completion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,11 +88,13 @@ class CompletionFastPath:
         if rule.id is not None or rule.role is not None:
             head = _with_identity(rule, scope, head)
         finish = None if rule.finish_reason is None else rule.finish_reason.read(scope)
-        if rule.usage:
-            counts: dict[str, int] = {}
-            count_tokens(rule, scope, counts)
-            self.usage = to_usage(counts) if counts else None
+        self._count(scope)
         return completion(head, [completion_choice(head, 0, text, finish)], self.usage)
+
+    def _count(self, scope: Scope) -> None:
+        counts: dict[str, int] = {}
+        count_tokens(self._rule, scope, counts)
+        self.usage = to_usage(counts) if counts else None
 
 
 class PassthroughFastPath(CompletionFastPath):
@@ -101,13 +103,13 @@ class PassthroughFastPath(CompletionFastPath):
     __slots__ = ()
 
     def _written(self, data: bytes, doc: Any, head: CompletionInfo) -> bytes | None:
-        if (
-            not is_conforming(doc)
-            or self._course.route.response.errors.match(Scope(doc, headers=self._headers)) is not None
-        ):
+        scope = Scope(doc, headers=self._headers)
+        if type(doc) is not dict or not doc.get("choices"):
             return None
-        self.usage = sound_usage(doc)
-        return data
+        if self._course.route.response.errors.match(scope) is not None:
+            return None
+        self._count(scope)
+        return data if normalize_completion(doc, head, self.usage) is doc else None
 
 
 def _with_identity(rule: ResponseRule, scope: Scope, head: CompletionInfo) -> CompletionInfo:
