@@ -1,27 +1,30 @@
-"""Calls of tools for servers that have them in a shape of their own: what `tools: NAME` of a route names.
+"""Tool calls in the formats of model servers other than OpenAI's: the values of a route's `tools`.
 
-    tools, tool_choice, messages   ─▶  in the server's shape, members of the request document
-    a frame, or a whole answer     ─▶  pieces of calls
+    request    tools, tool_choice, messages   ─▶  members of the request document, in the upstream's format
+    response   a frame, or a body             ─▶  fragments of tool calls
 
-The client's own body is read once, into functions, a choice and turns; each format writes these. A new format
-is a file and a word in the table.
+This is the only folder with code for one vendor's servers; everything else about a server is YAML. Tool calls
+differ in structure, not only in names: results are matched by id, by name or by order, arguments arrive
+complete or in fragments, messages have to be merged, and JSON Schema is reduced to a subset. Templates in
+YAML cannot express this. To add a format, write a module with a `ToolFormat` and a row of `TOOL_FORMATS`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bridge.core.deltas import MISSING
 from bridge.tool_formats.anthropic import ANTHROPIC
 from bridge.tool_formats.bedrock import BEDROCK
 from bridge.tool_formats.cohere import COHERE
 from bridge.tool_formats.gemini import GEMINI
-from bridge.tool_formats.messages import read_turns
+from bridge.tool_formats.messages import read_messages
 from bridge.tool_formats.ollama import OLLAMA
-from bridge.tool_formats.tool_choice import parse_tool_choice, read_functions
+from bridge.tool_formats.tool_choice import read_functions, read_tool_choice
 from bridge.tool_formats.tool_format import ToolFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
     from bridge.core.json import JSONObject
@@ -30,30 +33,34 @@ __all__ = ["TOOL_FORMATS", "ToolFormat", "to_format"]
 
 
 def to_format(
-    tools: ToolFormat, body: JSONObject, messages: list[JSONObject], reads: AbstractSet[str | None]
+    tool_format: ToolFormat, body: JSONObject, messages: list[JSONObject], reads: AbstractSet[str | None]
 ) -> JSONObject:
-    """The members of the request document that this format writes, of those read; MISSING is left out.
+    """Return the members of the request document in a format, as far as the rules read them (None: all).
 
-    Raises RequestError (400), naming the member at fault, where the server cannot be told what is asked.
+    A member without a value is MISSING. Raises RequestError (400) about a member that the format cannot
+    express.
     """
-    found: JSONObject = {}
+    members: JSONObject = {}
     if reads & {None, "tools", "tool_choice"}:
         functions = read_functions(body.get("tools"))
-        wanted = parse_tool_choice(body, functions)
-        # A choice, or a list of tools, without any tool is refused by servers.
-        found["tools"] = tools.tools(functions, wanted) if functions else MISSING
-        found["tool_choice"] = tools.choice(wanted) if functions else MISSING
+        choice = read_tool_choice(body, functions)
+        # Servers reject a choice without tools, and an empty list of tools.
+        members["tools"] = tool_format.write_tools(functions, choice) if functions else MISSING
+        members["tool_choice"] = tool_format.write_choice(choice) if functions else MISSING
     if reads & {None, "messages", "turns"}:
-        turns = read_turns(messages)
-        found["messages"] = tools.messages(turns)
-        found["turns"] = tools.messages(turn for turn in turns if turn.role != "system")
-    return found
+        parsed = read_messages(messages)
+        members["messages"] = tool_format.write_messages(parsed)
+        members["turns"] = tool_format.write_messages(
+            message for message in parsed if message.role != "system"
+        )
+    return members
 
 
-TOOL_FORMATS = {
+TOOL_FORMATS: Final[Mapping[str, ToolFormat]] = {
     "ollama": OLLAMA,
     "anthropic": ANTHROPIC,
     "gemini": GEMINI,
     "bedrock": BEDROCK,
     "cohere": COHERE,
 }
+"""By the value of `tools`."""

@@ -1,11 +1,12 @@
-"""Anthropic's Messages: calls and their results are blocks of the content, streamed by the block.
+"""The tool format of Anthropic's Messages API: calls and results are blocks of the content.
 
     {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "pick", "input": {"n": 1}}]}
     {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "red"}]}
 
-Roles alternate, so neighbours of one role are one message; empty texts are refused, so they are left out.
-A stream counts blocks, not calls: text before them shifts their index, and the server's own tools (searches)
-stream their input alike. An input is `{}` in the block's start and comes after it, unless it stays empty.
+Roles must alternate, so neighbors of the same role are merged. Empty texts are rejected, so they are left
+out. A stream numbers blocks, not calls: a text before a call shifts the index of the call, and the input of
+tools that the server runs itself (searches) streams like that of calls. The input is `{}` in the start of a
+block, and follows in fragments unless it is empty.
 """
 
 from __future__ import annotations
@@ -34,39 +35,40 @@ if TYPE_CHECKING:
 __all__ = ["ANTHROPIC"]
 
 
-def _tools(functions: list[Function], wanted: ToolChoice) -> Any:
+def _write_tools(functions: list[Function], choice: ToolChoice) -> Any:
     return [
         {**function.declaration, "input_schema": function.schema}
-        for function in select_functions(functions, wanted.allowed)
+        for function in select_functions(functions, choice.allowed)
     ]
 
 
-def _choice(wanted: ToolChoice) -> Any:
-    if wanted.mode == "none":
+def _write_choice(choice: ToolChoice) -> Any:
+    if choice.mode == "none":
         return {"type": "none"}
-    if wanted.mode is None and wanted.parallel:
+    if choice.mode is None and choice.parallel:
         return MISSING
-    kind = {None: "auto", "auto": "auto", "required": "any"}[wanted.mode]
-    choice: JSONObject = {"type": "tool", "name": wanted.name} if wanted.name else {"type": kind}
-    return choice if wanted.parallel else {**choice, "disable_parallel_tool_use": True}
+    kind = {None: "auto", "auto": "auto", "required": "any"}[choice.mode]
+    written: JSONObject = {"type": "tool", "name": choice.name} if choice.name else {"type": kind}
+    return written if choice.parallel else {**written, "disable_parallel_tool_use": True}
 
 
-def _messages(turns: Iterable[Message]) -> list[JSONObject]:
-    messages = merge_same_role(({"role": _role(turn), "content": _blocks(turn)} for turn in turns), "content")
-    return [{**message, "content": _simplest(message["content"])} for message in messages]
+def _write_messages(messages: Iterable[Message]) -> list[JSONObject]:
+    written = ({"role": _role(message), "content": _blocks(message)} for message in messages)
+    merged = merge_same_role(written, "content")
+    return [{**message, "content": _simplified(message["content"])} for message in merged]
 
 
-def _role(turn: Message) -> str:
-    return "user" if turn.role == "tool" else turn.role
+def _role(message: Message) -> str:
+    return "user" if message.role == "tool" else message.role
 
 
-def _blocks(turn: Message) -> list[JSONObject]:
-    said = [_block(piece) for piece in turn.pieces]
-    if turn.role == "tool":
-        return [{"type": "tool_result", "tool_use_id": turn.tool_call_id, "content": _simplest(said)}]
-    return said + [
+def _blocks(message: Message) -> list[JSONObject]:
+    blocks = [_block(piece) for piece in message.pieces]
+    if message.role == "tool":
+        return [{"type": "tool_result", "tool_use_id": message.tool_call_id, "content": _simplified(blocks)}]
+    return blocks + [
         {"type": "tool_use", "id": call.id, "name": call.name, "input": call.read_arguments()}
-        for call in turn.calls
+        for call in message.calls
     ]
 
 
@@ -79,8 +81,8 @@ def _block(piece: str | Image) -> JSONObject:
     return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
 
 
-def _simplest(blocks: list[JSONObject]) -> str | list[JSONObject]:
-    """A lone text as a string."""
+def _simplified(blocks: list[JSONObject]) -> str | list[JSONObject]:
+    """Return blocks, or the text of a single block of text."""
     match blocks:
         case []:
             return ""
@@ -89,25 +91,25 @@ def _simplest(blocks: list[JSONObject]) -> str | list[JSONObject]:
     return blocks
 
 
-def _calls(found: Any) -> Iterator[ToolCallFragment]:
-    index = as_int(get_path(found, "index"))
-    match get_path(found, "type"):
+def _read_calls(document: Any) -> Iterator[ToolCallFragment]:
+    index = as_int(get_path(document, "index"))
+    match get_path(document, "type"):
         case "content_block_start":
-            block = get_path(found, "content_block")
+            block = get_path(document, "content_block")
             if get_path(block, "type") == "tool_use":
-                given = json.dumps(block.get("input") or {}).decode()
+                arguments = json.dumps(block.get("input") or {}).decode()
                 yield ToolCallFragment(
-                    index, as_str(block.get("id")), as_str(block.get("name")), default_arguments=given
+                    index, as_str(block.get("id")), as_str(block.get("name")), default_arguments=arguments
                 )
         case "content_block_delta":
-            if get_path(found, "delta", "type") == "input_json_delta":
-                yield ToolCallFragment(index, arguments=as_str(get_path(found, "delta", "partial_json")))
+            if get_path(document, "delta", "type") == "input_json_delta":
+                yield ToolCallFragment(index, arguments=as_str(get_path(document, "delta", "partial_json")))
         case "content_block_stop":
             yield ToolCallFragment(index, ended=True)
         case _:
-            for block in json.objects(get_path(found, "content")):
+            for block in json.objects(get_path(document, "content")):
                 if block.get("type") == "tool_use":
                     yield complete_call(block.get("id"), block.get("name"), block.get("input"))
 
 
-ANTHROPIC = ToolFormat(_tools, _choice, _messages, _calls, choice_sets_parallel=True)
+ANTHROPIC = ToolFormat(_write_tools, _write_choice, _write_messages, _read_calls, choice_sets_parallel=True)

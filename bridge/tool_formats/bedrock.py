@@ -1,11 +1,11 @@
-"""Bedrock's Converse: calls and their results are blocks, each named by its only member.
+"""The tool format of Bedrock's Converse API: calls and results are blocks, named by their only member.
 
     {"role": "assistant", "content": [{"toolUse": {"toolUseId": "c1", "name": "pick", "input": {"n": 1}}}]}
     {"role": "user", "content": [{"toolResult": {"toolUseId": "c1", "content": [{"text": "red"}]}}]}
 
-Roles alternate, so neighbours of one role are one message. There is no `none` among the choices: tools that
-must not be called are not offered. A stream counts blocks, not calls; an event says by its members what it
-is, and the one that ends a block has nothing but the block's index.
+Roles must alternate, so neighbors of the same role are merged. The choice `none` is missing: tools that must
+not be called are not sent. A stream numbers blocks, not calls. The members of an event are its type; the
+event that ends a block has no member but the index of the block.
 """
 
 from __future__ import annotations
@@ -34,37 +34,38 @@ if TYPE_CHECKING:
 __all__ = ["BEDROCK"]
 
 
-def _tools(functions: list[Function], wanted: ToolChoice) -> Any:
-    if wanted.mode == "none":
+def _write_tools(functions: list[Function], choice: ToolChoice) -> Any:
+    if choice.mode == "none":
         return MISSING
     return [
         {"toolSpec": {**function.declaration, "inputSchema": {"json": function.schema}}}
-        for function in select_functions(functions, wanted.allowed)
+        for function in select_functions(functions, choice.allowed)
     ]
 
 
-def _choice(wanted: ToolChoice) -> Any:
-    if wanted.name:
-        return {"tool": {"name": wanted.name}}
-    return {"auto": {"auto": {}}, "required": {"any": {}}}.get(wanted.mode or "", MISSING)
+def _write_choice(choice: ToolChoice) -> Any:
+    if choice.name:
+        return {"tool": {"name": choice.name}}
+    return {"auto": {"auto": {}}, "required": {"any": {}}}.get(choice.mode or "", MISSING)
 
 
-def _messages(turns: Iterable[Message]) -> list[JSONObject]:
-    messages = merge_same_role(({"role": _role(turn), "content": _blocks(turn)} for turn in turns), "content")
-    return [{**message, "content": message["content"] or [{"text": ""}]} for message in messages]
+def _write_messages(messages: Iterable[Message]) -> list[JSONObject]:
+    written = ({"role": _role(message), "content": _blocks(message)} for message in messages)
+    merged = merge_same_role(written, "content")
+    return [{**message, "content": message["content"] or [{"text": ""}]} for message in merged]
 
 
-def _role(turn: Message) -> str:
-    return "user" if turn.role == "tool" else turn.role
+def _role(message: Message) -> str:
+    return "user" if message.role == "tool" else message.role
 
 
-def _blocks(turn: Message) -> list[JSONObject]:
-    said = [_block(piece) for piece in turn.pieces]
-    if turn.role == "tool":
-        return [{"toolResult": {"toolUseId": turn.tool_call_id, "content": said}}]
-    return said + [
+def _blocks(message: Message) -> list[JSONObject]:
+    blocks = [_block(piece) for piece in message.pieces]
+    if message.role == "tool":
+        return [{"toolResult": {"toolUseId": message.tool_call_id, "content": blocks}}]
+    return blocks + [
         {"toolUse": {"toolUseId": call.id, "name": call.name, "input": call.read_arguments()}}
-        for call in turn.calls
+        for call in message.calls
     ]
 
 
@@ -72,25 +73,22 @@ def _block(piece: str | Image) -> JSONObject:
     if isinstance(piece, str):
         return {"text": piece}
     media_type, data = piece.read_data()
-    form = media_type.partition("/")[2]
-    return {"image": {"format": {"jpg": "jpeg"}.get(form, form), "source": {"bytes": data}}}
+    subtype = media_type.partition("/")[2]
+    return {"image": {"format": {"jpg": "jpeg"}.get(subtype, subtype), "source": {"bytes": data}}}
 
 
-def _calls(found: Any) -> Iterator[ToolCallFragment]:
-    index, start, delta = (
-        as_int(get_path(found, "contentBlockIndex")),
-        get_path(found, "start"),
-        get_path(found, "delta"),
-    )
-    if called := get_path(start, "toolUse"):
-        yield ToolCallFragment(index, as_str(get_path(called, "toolUseId")), as_str(get_path(called, "name")))
-    elif streamed := get_path(delta, "toolUse"):
-        yield ToolCallFragment(index, arguments=as_str(get_path(streamed, "input")))
+def _read_calls(document: Any) -> Iterator[ToolCallFragment]:
+    index = as_int(get_path(document, "contentBlockIndex"))
+    start, delta = get_path(document, "start"), get_path(document, "delta")
+    if call := get_path(start, "toolUse"):
+        yield ToolCallFragment(index, as_str(get_path(call, "toolUseId")), as_str(get_path(call, "name")))
+    elif fragment := get_path(delta, "toolUse"):
+        yield ToolCallFragment(index, arguments=as_str(get_path(fragment, "input")))
     elif index is not None and start is None and delta is None:
         yield ToolCallFragment(index, ended=True)
-    for block in json.objects(get_path(found, "output", "message", "content")):
-        if isinstance(used := block.get("toolUse"), dict):
-            yield complete_call(used.get("toolUseId"), used.get("name"), used.get("input"))
+    for block in json.objects(get_path(document, "output", "message", "content")):
+        if isinstance(call := block.get("toolUse"), dict):
+            yield complete_call(call.get("toolUseId"), call.get("name"), call.get("input"))
 
 
-BEDROCK = ToolFormat(_tools, _choice, _messages, _calls)
+BEDROCK = ToolFormat(_write_tools, _write_choice, _write_messages, _read_calls)

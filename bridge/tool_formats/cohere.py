@@ -1,10 +1,11 @@
-"""Cohere's v2 chat: OpenAI's calls, results as documents, a choice of two words.
+"""The tool format of Cohere's v2 chat API: OpenAI's calls, results as documents, a choice of two words.
 
     {"role": "assistant", "tool_plan": "I will pick.", "tool_calls": [{"id": "c1", "type": "function", …}]}
     {"role": "tool", "tool_call_id": "c1", "content": [{"type": "document", "document": {"data": {…}}}]}
 
-What is said beside calls is their plan. A document's data is an object. `REQUIRED` with the one tool that is
-wanted is the choice of that tool. A stream has one event each for a call's start, its fragments and its end.
+The text of a message with calls is `tool_plan`. The data of a document is an object. The choice of one tool
+is `REQUIRED` with only that tool. A stream has an event for the start of a call, for each fragment, and for
+the end.
 """
 
 from __future__ import annotations
@@ -34,34 +35,37 @@ if TYPE_CHECKING:
 __all__ = ["COHERE"]
 
 
-def _tools(functions: list[Function], wanted: ToolChoice) -> Any:
-    names = frozenset({wanted.name}) if wanted.name else wanted.allowed
+def _write_tools(functions: list[Function], choice: ToolChoice) -> Any:
+    names = frozenset({choice.name}) if choice.name else choice.allowed
     return [function.openai for function in select_functions(functions, names)]
 
 
-def _choice(wanted: ToolChoice) -> Any:
-    # `auto` is not among the words: it is what leaving the choice out means.
-    return {"none": "NONE", "required": "REQUIRED"}.get(wanted.mode or "", MISSING)
+def _write_choice(choice: ToolChoice) -> Any:
+    # `auto` is expressed by leaving the choice out.
+    return {"none": "NONE", "required": "REQUIRED"}.get(choice.mode or "", MISSING)
 
 
-def _messages(turns: Iterable[Message]) -> list[JSONObject]:
-    return [_message(turn) for turn in turns]
+def _write_messages(messages: Iterable[Message]) -> list[JSONObject]:
+    return [_message(message) for message in messages]
 
 
-def _message(turn: Message) -> JSONObject:
-    if turn.role == "tool":
-        for image in turn.images:
+def _message(message: Message) -> JSONObject:
+    if message.role == "tool":
+        for image in message.images:
             raise invalid_parameter(
                 image.at,
-                "is an image in a tool's result: this model's server takes text there",
+                "is an image in the result of a tool: this model's server only accepts text",
                 code="unsupported_content",
             )
-        document = {"type": "document", "document": {"data": as_object(turn.text)}}
-        return {"role": "tool", "tool_call_id": turn.tool_call_id, "content": [document]}
-    if turn.calls:
-        plan = {"tool_plan": turn.text} if turn.text else {}
-        return {"role": turn.role, **plan, "tool_calls": [_call(call) for call in turn.calls]}
-    return {"role": turn.role, "content": list(map(_part, turn.pieces)) if turn.images else turn.text}
+        document = {"type": "document", "document": {"data": as_object(message.text)}}
+        return {"role": "tool", "tool_call_id": message.tool_call_id, "content": [document]}
+    if message.calls:
+        plan = {"tool_plan": message.text} if message.text else {}
+        return {"role": message.role, **plan, "tool_calls": [_call(call) for call in message.calls]}
+    return {
+        "role": message.role,
+        "content": list(map(_part, message.pieces)) if message.images else message.text,
+    }
 
 
 def _part(piece: str | Image) -> JSONObject:
@@ -75,26 +79,26 @@ def _call(call: ToolCall) -> JSONObject:
     return {"id": call.id, "type": "function", "function": function}
 
 
-def _calls(found: Any) -> Iterator[ToolCallFragment]:
-    index = as_int(get_path(found, "index"))
-    streamed = get_path(found, "delta", "message", "tool_calls")
-    function = get_path(streamed, "function")
-    match get_path(found, "type"):
+def _read_calls(document: Any) -> Iterator[ToolCallFragment]:
+    index = as_int(get_path(document, "index"))
+    fragment = get_path(document, "delta", "message", "tool_calls")
+    function = get_path(fragment, "function")
+    match get_path(document, "type"):
         case "tool-call-start":
             name = as_str(get_path(function, "name"))
             yield ToolCallFragment(
-                index, as_str(get_path(streamed, "id")), name, as_str(get_path(function, "arguments"))
+                index, as_str(get_path(fragment, "id")), name, as_str(get_path(function, "arguments"))
             )
         case "tool-call-delta":
             yield ToolCallFragment(index, arguments=as_str(get_path(function, "arguments")))
         case "tool-call-end":
             yield ToolCallFragment(index, ended=True)
         case _:
-            for call in json.objects(get_path(found, "message", "tool_calls")):
+            for call in json.objects(get_path(document, "message", "tool_calls")):
                 function = get_path(call, "function")
                 yield complete_call(
                     call.get("id"), get_path(function, "name"), get_path(function, "arguments")
                 )
 
 
-COHERE = ToolFormat(_tools, _choice, _messages, _calls)
+COHERE = ToolFormat(_write_tools, _write_choice, _write_messages, _read_calls)

@@ -1,12 +1,12 @@
-"""Gemini's generateContent: parts of contents, calls known by their tools' names.
+"""The tool format of Gemini's generateContent API: calls and results are parts, matched by the tool's name.
 
     {"role": "model", "parts": [{"functionCall": {"name": "pick", "args": {"n": 1}}}]}
     {"role": "user", "parts": [{"functionResponse": {"name": "pick", "response": {"result": "red"}}}]}
 
-Roles are `user` and `model` and alternate. A call's args are an object, whole in one chunk, most often
-without an id: several in one chunk or in several are all calls of their own. So results go by name and order,
-and no id is sent. A model that thinks signs its calls and wants the signature back; it travels as Google's
-own OpenAI endpoint has it, in `extra_content` of the call.
+Roles are `user` and `model` and must alternate. A call arrives complete in one chunk, with its args as an
+object and most often without an id, so each `functionCall` is a new call. Results are matched by name and
+order, so ids are not sent. Models with reasoning sign their calls and require the signature in later
+requests: as on Google's own OpenAI endpoint, `extra_content` of the call carries the signature.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
 __all__ = ["GEMINI"]
 
 
-def _tools(functions: list[Function], wanted: ToolChoice) -> Any:
+def _write_tools(functions: list[Function], choice: ToolChoice) -> Any:
     return [
         {
             "functionDeclarations": [
-                _declared(function) for function in select_functions(functions, wanted.allowed)
+                _declaration(function) for function in select_functions(functions, choice.allowed)
             ]
         }
     ]
 
 
-def _declared(function: Function) -> JSONObject:
-    # An object without properties is refused here; a function that says no parameters has none.
+def _declaration(function: Function) -> JSONObject:
+    # Gemini rejects an object without properties, so a function without parameters is sent without a schema.
     schema = subset({"type": "object", **function.parameters}, f"{function.at}.function.parameters")
     return {
         **function.declaration,
@@ -56,30 +56,27 @@ def _declared(function: Function) -> JSONObject:
     }
 
 
-def _choice(wanted: ToolChoice) -> Any:
-    if wanted.mode is None:
+def _write_choice(choice: ToolChoice) -> Any:
+    if choice.mode is None:
         return MISSING
-    mode = {"auto": "AUTO", "none": "NONE", "required": "ANY"}[wanted.mode]
-    named = {"allowedFunctionNames": [wanted.name]} if wanted.name else {}
+    mode = {"auto": "AUTO", "none": "NONE", "required": "ANY"}[choice.mode]
+    named = {"allowedFunctionNames": [choice.name]} if choice.name else {}
     return {"functionCallingConfig": {"mode": mode, **named}}
 
 
-def _messages(turns: Iterable[Message]) -> list[JSONObject]:
-    messages = merge_same_role(
-        ({"role": _ROLES[turn.role], "parts": _parts(turn)} for turn in turns), "parts"
-    )
-    return [{**message, "parts": message["parts"] or [{"text": ""}]} for message in messages]
+def _write_messages(messages: Iterable[Message]) -> list[JSONObject]:
+    written = ({"role": _ROLES[message.role], "parts": _parts(message)} for message in messages)
+    merged = merge_same_role(written, "parts")
+    return [{**message, "parts": message["parts"] or [{"text": ""}]} for message in merged]
 
 
-def _parts(turn: Message) -> list[JSONObject]:
-    if turn.role == "tool":
-        if not turn.name:
-            raise invalid_parameter(
-                f"{turn.at}.tool_call_id", "is the id of no call before it, so its tool is not known"
-            )
-        response = {"name": turn.name, "response": as_object(turn.text)}
-        return [{"functionResponse": response}, *map(_part, turn.images)]
-    return [*map(_part, turn.pieces), *map(_called, turn.calls)]
+def _parts(message: Message) -> list[JSONObject]:
+    if message.role == "tool":
+        if not message.name:
+            raise invalid_parameter(f"{message.at}.tool_call_id", "must be the id of an earlier tool call")
+        response = {"name": message.name, "response": as_object(message.text)}
+        return [{"functionResponse": response}, *map(_part, message.images)]
+    return [*map(_part, message.pieces), *map(_call_part, message.calls)]
 
 
 def _part(piece: str | Image) -> JSONObject:
@@ -89,14 +86,14 @@ def _part(piece: str | Image) -> JSONObject:
     return {"inlineData": {"mimeType": media_type, "data": data}}
 
 
-def _called(call: ToolCall) -> JSONObject:
+def _call_part(call: ToolCall) -> JSONObject:
     part: JSONObject = {"functionCall": {"name": call.name, "args": call.read_arguments()}}
     signature = as_str(get_path(call.more, "extra_content", "google", "thought_signature"))
     return {**part, "thoughtSignature": signature} if signature else part
 
 
-def _calls(found: Any) -> Iterator[ToolCallFragment]:
-    candidate = next(json.objects(get_path(found, "candidates")), found)
+def _read_calls(document: Any) -> Iterator[ToolCallFragment]:
+    candidate = next(json.objects(get_path(document, "candidates")), document)
     for part in json.objects(get_path(candidate, "content", "parts")):
         if isinstance(call := part.get("functionCall"), dict):
             signature = as_str(part.get("thoughtSignature"))
@@ -106,4 +103,4 @@ def _calls(found: Any) -> Iterator[ToolCallFragment]:
 
 _ROLES = {"system": "system", "user": "user", "tool": "user", "assistant": "model"}
 
-GEMINI = ToolFormat(_tools, _choice, _messages, _calls)
+GEMINI = ToolFormat(_write_tools, _write_choice, _write_messages, _read_calls)

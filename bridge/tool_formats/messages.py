@@ -1,12 +1,12 @@
-"""A client's messages, read once for every format: who speaks, what is said, called and answered.
+"""The messages of a request, parsed once for all formats.
 
     {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "pick", …}}]}
     {"role": "tool", "tool_call_id": "c1", "content": "red"}
-      ─▶  Turn("assistant", (), (Call("c1", "pick", …),))
-          Turn("tool", ("red",), answers="c1", name="pick")
+      ─▶  Message("assistant", (), (ToolCall("c1", "pick", …),))
+          Message("tool", ("red",), tool_call_id="c1", name="pick")
 
-Results stand in the order of their calls, since some servers tell equal calls apart by nothing else. A call
-and an image know where they stood, so that what a format cannot take is refused by its place.
+Results are sorted by the order of their calls, since some servers match results by order alone. Calls and
+images carry their path in the request, so that an error can name the member that a format cannot express.
 """
 
 from __future__ import annotations
@@ -24,104 +24,104 @@ if TYPE_CHECKING:
 
     from bridge.core.json import JSONObject
 
-__all__ = ["Image", "Message", "ToolCall", "invalid_parameter", "read_turns"]
+__all__ = ["Image", "Message", "ToolCall", "invalid_parameter", "read_messages"]
 Role = Literal["system", "user", "assistant", "tool"]
 
 
 class ToolCall(NamedTuple):
-    """A call of a tool that the model made. `arguments` are JSON as text, `more` what else is said of it."""
+    """A tool call in a message of the assistant."""
 
     id: str
     name: str
-    arguments: str
-    at: str
-    more: JSONObject
+    arguments: str  # JSON as text
+    at: str  # the path of the call in the request
+    more: JSONObject  # further members of the call
 
     def read_arguments(self) -> JSONObject:
-        """The arguments as an object; none are an empty one. Raises RequestError where they are none."""
+        """Return the arguments as an object; {} without arguments. Raises RequestError (400)."""
         try:
-            found = json.loads(self.arguments) if self.arguments.strip() else {}
+            value = json.loads(self.arguments) if self.arguments.strip() else {}
         except ValueError as error:
             raise invalid_parameter(
                 f"{self.at}.function.arguments", f"must be a JSON object as text: {error}"
             ) from None
-        if not isinstance(found, dict | None):
+        if not isinstance(value, dict | None):
             raise invalid_parameter(
                 f"{self.at}.function.arguments", "must be a JSON object as text, not another value"
             )
-        return found or {}
+        return value or {}
 
 
 class Image(NamedTuple):
-    """A picture, as the URL of its data or of where it is."""
+    """An image in a message."""
 
-    url: str
-    at: str
+    url: str  # http: or data:
+    at: str  # the path of the content part in the request
 
     def read_data(self) -> tuple[str, str]:
-        """Its media type and its bytes as base64. Raises RequestError where it lies elsewhere."""
-        found = _DATA_URL.fullmatch(self.url)
-        if found is None:
+        """Return the media type and the bytes as base64. Raises RequestError (400) about other URLs."""
+        data_url = _DATA_URL.fullmatch(self.url)
+        if data_url is None:
             raise invalid_parameter(
                 f"{self.at}.image_url.url",
                 "must be a data URL in base64, such as data:image/png;base64,…: "
-                "this model's server fetches no images",
+                "this model's server does not fetch images",
                 code="unsupported_content",
             )
-        return found["type"].lower(), found["data"]
+        return data_url["type"].lower(), data_url["data"]
 
     @property
     def is_remote(self) -> bool:
-        """Whether it is to be fetched."""
+        """Return whether the image has to be fetched."""
         return self.url.startswith(("http://", "https://"))
 
 
 class Message(NamedTuple):
-    """One message. A `tool` turn `answers` the call of this id, which was one of the tool `name`."""
+    """A message."""
 
     role: Role
     parts: tuple[str | Image, ...]
     calls: tuple[ToolCall, ...] = ()
-    tool_call_id: str = ""
-    name: str = ""
-    at: str = ""
+    tool_call_id: str = ""  # of the call that a result belongs to
+    name: str = ""  # of the tool that a result is of
+    at: str = ""  # the path of the message in the request
 
     @property
     def text(self) -> str:
-        """What is said in words, a line each part."""
+        """Return the texts, one line for each part."""
         return "\n".join(part for part in self.parts if isinstance(part, str))
 
     @property
     def images(self) -> list[Image]:
-        """What is shown."""
+        """Return the images."""
         return [part for part in self.parts if isinstance(part, Image)]
 
     @property
     def pieces(self) -> list[str | Image]:
-        """Text and images in their order; text alone is one piece, and that which is empty none."""
+        """Return texts and images in their order, without empty texts; texts without images are joined."""
         pieces = self.parts if self.images else (self.text,)
         return [piece for piece in pieces if piece]
 
 
-def read_turns(messages: list[JSONObject]) -> list[Message]:
-    """The messages of a request. Raises RequestError (400) that names the member at fault."""
-    known: dict[str, tuple[int, str]] = {}  # which call in order, and of what, by its id
-    turns = [_turn(f"messages[{number}]", message, known) for number, message in enumerate(messages)]
+def read_messages(messages: list[JSONObject]) -> list[Message]:
+    """Parse messages. Raises RequestError (400) that names the member at fault."""
+    calls: dict[str, tuple[int, str]] = {}  # the position of a call and the name of its tool, by id
+    parsed = [_message(f"messages[{number}]", message, calls) for number, message in enumerate(messages)]
     ordered: list[Message] = []
-    for role, group in groupby(turns, key=lambda turn: turn.role):
-        said = list(group)
+    for role, group in groupby(parsed, key=lambda message: message.role):
+        run = list(group)
         if role == "tool":
-            said.sort(key=lambda turn: known.get(turn.tool_call_id, (len(known), ""))[0])
-        ordered += said
+            run.sort(key=lambda message: calls.get(message.tool_call_id, (len(calls), ""))[0])
+        ordered += run
     return ordered
 
 
-def invalid_parameter(param: str, why: str, *, code: str = "invalid_value") -> RequestError:
-    """The client's fault at one member of its request."""
-    return RequestError(400, f"`{param}` {why}", param=param, code=code)
+def invalid_parameter(param: str, fault: str, *, code: str = "invalid_value") -> RequestError:
+    """Return the error about one member of a request."""
+    return RequestError(400, f"`{param}` {fault}", param=param, code=code)
 
 
-def _turn(at: str, message: JSONObject, known: dict[str, tuple[int, str]]) -> Message:
+def _message(at: str, message: JSONObject, known: dict[str, tuple[int, str]]) -> Message:
     parts = tuple(_parts(f"{at}.content", message.get("content")))
     match message["role"]:
         case "system" | "developer":
@@ -132,34 +132,30 @@ def _turn(at: str, message: JSONObject, known: dict[str, tuple[int, str]]) -> Me
                 known[call.id] = len(known), call.name
             return Message("assistant", parts, calls, at=at)
         case "tool":
-            answered = message.get("tool_call_id")
-            if not isinstance(answered, str) or not answered:
-                raise invalid_parameter(
-                    f"{at}.tool_call_id", "must be the id of the call that this is the result of"
-                )
-            _, name = known.get(answered, (0, message.get("name")))
+            call_id = message.get("tool_call_id")
+            if not isinstance(call_id, str) or not call_id:
+                raise invalid_parameter(f"{at}.tool_call_id", "must be the id of a tool call")
+            _, name = known.get(call_id, (0, message.get("name")))
             return Message(
-                "tool", parts, tool_call_id=answered, name=name if isinstance(name, str) else "", at=at
+                "tool", parts, tool_call_id=call_id, name=name if isinstance(name, str) else "", at=at
             )
         case _:
-            # Whatever is neither the model's nor the operator's is told as the user's, as in prompts.
+            # Messages of any other role are the user's, as in prompts.
             return Message("user", parts, at=at)
 
 
-def _calls(at: str, found: Any) -> Iterator[ToolCall]:
-    if not isinstance(found, list | None):
+def _calls(at: str, calls: Any) -> Iterator[ToolCall]:
+    if not isinstance(calls, list | None):
         raise invalid_parameter(at, "must be an array")
-    for number, call in enumerate(found or []):
+    for number, call in enumerate(calls or []):
         here = f"{at}[{number}]"
         match call:
-            case {"id": str(known), "function": {"name": str(name)} as function} if known and name:
+            case {"id": str(call_id), "function": {"name": str(name)} as function} if call_id and name:
                 arguments = arguments_text(function.get("arguments"))
                 more = {key: value for key, value in call.items() if key not in ("id", "type", "function")}
-                yield ToolCall(known, name, arguments, here, more)
+                yield ToolCall(call_id, name, arguments, here, more)
             case _:
-                raise invalid_parameter(
-                    here, "must be a call of a function, with an `id` and a `function.name`"
-                )
+                raise invalid_parameter(here, "must be a tool call with an `id` and a `function.name`")
 
 
 def _parts(at: str, content: Any) -> Iterator[str | Image]:
@@ -177,7 +173,7 @@ def _parts(at: str, content: Any) -> Iterator[str | Image]:
                 yield Image(url, here)
             case _:
                 raise invalid_parameter(
-                    here, "is no content part that this model takes: text or `image_url`",
+                    here, "must be a content part that this model accepts: text or `image_url`",
                     code="unsupported_content",
                 )  # fmt: skip
 

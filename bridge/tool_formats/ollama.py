@@ -1,11 +1,11 @@
-"""Ollama's /api/chat: OpenAI's shape with arguments as objects, results by a tool's name, bare images.
+"""The tool format of Ollama's /api/chat: arguments are objects, results carry the tool's name.
 
     {"role": "assistant", "tool_calls": [{"function": {"name": "pick", "arguments": {"n": 1}}}]}
     {"role": "tool", "content": "red", "tool_name": "pick"}
     {"role": "user", "content": "What is it?", "images": ["iVBOR…"]}
 
-There is no choice of tools: a tool that must not be called is not offered. A call comes whole in one line of
-a stream, most often without an id; several come in one line or in several.
+The choice is missing: tools that must not be called are not sent. A call arrives complete in one line of a
+stream, most often without an id.
 """
 
 from __future__ import annotations
@@ -28,38 +28,38 @@ if TYPE_CHECKING:
 __all__ = ["OLLAMA"]
 
 
-def _tools(functions: list[Function], wanted: ToolChoice) -> Any:
-    if wanted.mode == "none":
+def _write_tools(functions: list[Function], choice: ToolChoice) -> Any:
+    if choice.mode == "none":
         return MISSING
-    names = frozenset({wanted.name}) if wanted.name else wanted.allowed
+    names = frozenset({choice.name}) if choice.name else choice.allowed
     return [function.openai for function in select_functions(functions, names)]
 
 
-def _choice(wanted: ToolChoice) -> Any:
+def _write_choice(choice: ToolChoice) -> Any:
     return MISSING
 
 
-def _messages(turns: Iterable[Message]) -> list[JSONObject]:
-    return [_message(turn) for turn in turns]
+def _write_messages(messages: Iterable[Message]) -> list[JSONObject]:
+    return [_message(message) for message in messages]
 
 
-def _message(turn: Message) -> JSONObject:
-    message: JSONObject = {"role": turn.role, "content": turn.text}
-    if turn.images:
-        message["images"] = [image.read_data()[1] for image in turn.images]
-    if turn.calls:
-        message["tool_calls"] = [
-            {"function": {"name": call.name, "arguments": call.read_arguments()}} for call in turn.calls
+def _message(message: Message) -> JSONObject:
+    written: JSONObject = {"role": message.role, "content": message.text}
+    if message.images:
+        written["images"] = [image.read_data()[1] for image in message.images]
+    if message.calls:
+        written["tool_calls"] = [
+            {"function": {"name": call.name, "arguments": call.read_arguments()}} for call in message.calls
         ]
-    if turn.name:
-        message["tool_name"] = turn.name
-    return message
+    if message.name:
+        written["tool_name"] = message.name
+    return written
 
 
-def _calls(found: Any) -> Iterator[ToolCallFragment]:
-    for call in json.objects(get_path(found, "message", "tool_calls")):
+def _read_calls(document: Any) -> Iterator[ToolCallFragment]:
+    for call in json.objects(get_path(document, "message", "tool_calls")):
         function = get_path(call, "function")
         yield complete_call(call.get("id"), get_path(function, "name"), get_path(function, "arguments"))
 
 
-OLLAMA = ToolFormat(_tools, _choice, _messages, _calls)
+OLLAMA = ToolFormat(_write_tools, _write_choice, _write_messages, _read_calls)

@@ -1,7 +1,7 @@
-"""The tools that a client offers, and which of them it wants called, read once for every format.
+"""The tools of a request and the choice among them, parsed once for all formats.
 
 tools: [{"type": "function", "function": {"name": "pick", …}}]   ─▶  [Function("pick", …)]
-tool_choice: {"type": "function", "function": {"name": "pick"}}  ─▶  Wanted("required", name="pick")
+tool_choice: {"type": "function", "function": {"name": "pick"}}  ─▶  ToolChoice("required", name="pick")
 """
 
 from __future__ import annotations
@@ -13,71 +13,69 @@ from bridge.tool_formats.messages import invalid_parameter
 if TYPE_CHECKING:
     from bridge.core.json import JSONObject
 
-__all__ = ["Function", "ToolChoice", "parse_tool_choice", "read_functions", "select_functions"]
+__all__ = ["Function", "ToolChoice", "read_functions", "read_tool_choice", "select_functions"]
+
 Mode = Literal["auto", "none", "required"]
 
 
 class Function(NamedTuple):
-    """A tool. `schema` is the JSON Schema of its arguments; `strict` is nothing that these servers know."""
+    """A function that a client offers as a tool. No format can express OpenAI's `strict`."""
 
     name: str
     description: str
-    parameters: JSONObject
-    at: str
+    parameters: JSONObject  # JSON Schema
+    at: str  # the path of the tool in the request
 
     @property
     def schema(self) -> JSONObject:
-        """The parameters as servers insist on them: an object's."""
+        """Return the parameters as the schema of an object, which servers require."""
         return {"type": "object", "properties": {}, **self.parameters}
 
     @property
     def declaration(self) -> JSONObject:
-        """Its name, and what it does where that is said: an empty description is refused by some."""
+        """Return the name, and the description unless it is empty: some servers reject an empty one."""
         described = {"description": self.description} if self.description else {}
         return {"name": self.name, **described}
 
     @property
     def openai(self) -> JSONObject:
-        """It in OpenAI's shape."""
+        """Return the function in OpenAI's shape."""
         return {"type": "function", "function": {**self.declaration, "parameters": self.schema}}
 
 
 class ToolChoice(NamedTuple):
-    """The client's choice. `mode` None: it said nothing; `name`: this tool; `allowed`: any of these.
+    """The `tool_choice` of a request."""
 
-    `parallel`: several may be called at once.
-    """
-
-    mode: Mode | None = None
-    name: str = ""
-    allowed: frozenset[str] = frozenset()
-    parallel: bool = True
+    mode: Mode | None = None  # None: the request has no choice
+    name: str = ""  # of the one function to call
+    allowed: frozenset[str] = frozenset()  # names of the functions that may be called; empty: all
+    parallel: bool = True  # several functions may be called at once
 
 
 def read_functions(tools: Any) -> list[Function]:
-    """The `tools` of a request. Raises RequestError (400) that names the one at fault."""
+    """Parse `tools`. Raises RequestError (400) about an invalid tool."""
     return [_function(f"tools[{number}]", tool) for number, tool in enumerate(tools or [])]
 
 
-def parse_tool_choice(body: JSONObject, functions: list[Function]) -> ToolChoice:
-    """What a request says of calling them. Raises RequestError (400) where it is none of these tools."""
-    wanted = _wanted(body.get("tool_choice"))
+def read_tool_choice(body: JSONObject, functions: list[Function]) -> ToolChoice:
+    """Parse `tool_choice` and `parallel_tool_calls`. Raises RequestError (400) about an unknown function."""
+    choice = _tool_choice(body.get("tool_choice"))
     known = {function.name for function in functions}
-    for name in sorted({wanted.name} - {""} | wanted.allowed):
+    for name in sorted({choice.name} - {""} | choice.allowed):
         if name not in known:
             raise invalid_parameter("tool_choice", f"names `{name}`, which is not among `tools`")
-    return wanted._replace(parallel=body.get("parallel_tool_calls") is not False)
+    return choice._replace(parallel=body.get("parallel_tool_calls") is not False)
 
 
 def select_functions(functions: list[Function], names: frozenset[str]) -> list[Function]:
-    """Those of these names; with no names, all."""
+    """Return the functions of these names; all functions for no names."""
     return [function for function in functions if not names or function.name in names]
 
 
 def _function(at: str, tool: Any) -> Function:
     match tool:
         case {"type": str(kind)} if kind != "function":
-            raise invalid_parameter(at, f"is a tool of type `{kind}`: this model calls functions only")
+            raise invalid_parameter(at, f"has the type `{kind}`: this model only calls functions")
         case {"function": {"name": str(name)} as function} if name:
             description, parameters = function.get("description"), function.get("parameters")
             if not isinstance(description, str | None):
@@ -88,19 +86,19 @@ def _function(at: str, tool: Any) -> Function:
     raise invalid_parameter(at, "must be a function with a `function.name`")
 
 
-def _wanted(choice: Any) -> ToolChoice:
-    match choice:
+def _tool_choice(value: Any) -> ToolChoice:
+    match value:
         case None:
             return ToolChoice()
         case "auto" | "none" | "required":
-            return ToolChoice(choice)
+            return ToolChoice(value)
         case {"type": "function", "function": {"name": str(name)}} if name:
             return ToolChoice("required", name)
         case {
             "type": "allowed_tools",
-            "allowed_tools": {"mode": "auto" | "required" as mode, "tools": list(some)},
+            "allowed_tools": {"mode": "auto" | "required" as mode, "tools": list(tools)},
         }:
-            names = frozenset(function.name for function in read_functions(some))
+            names = frozenset(function.name for function in read_functions(tools))
             if names:
                 return ToolChoice(mode, allowed=names)
     raise invalid_parameter("tool_choice", "must be auto, none, required, or a function by its name")

@@ -1,10 +1,7 @@
-"""What a format of calls of tools is, and what the formats share.
+"""The description of a tool format, and the readers and writers that formats share.
 
-    request    tools, tool_choice, messages   ─▶  as this server writes them
-    answer     a frame, or a whole answer     ─▶  CallPiece, CallPiece, …
-
-The request side may refuse what the client sent. The answer side never raises: servers lie, and what is not
-in the promised shape is no call.
+Writers may reject a request. Readers never raise, since a response may contain anything: a value that is not
+in the expected shape is not a tool call.
 """
 
 from __future__ import annotations
@@ -34,59 +31,59 @@ __all__ = [
 
 
 class ToolFormat(NamedTuple):
-    """How a kind of server is told of tools, and tells of calls.
+    """The format of one vendor's tool calls.
 
-    `tools(functions, wanted)` is `$.tools`, `choice(wanted)` is `$.tool_choice`, each MISSING where nothing
-    is to be sent; `messages(turns)` are `$.messages`. These raise RequestError. `calls(found)` are the pieces
-    of calls in one frame, in a whole answer, or in one of several answers. `folds_parallel`: the choice says
-    what `parallel_tool_calls` does.
+    Writers return the values of `$.tools`, `$.tool_choice` and `$.messages`, or MISSING for a value that is
+    not sent. Writers raise RequestError about a request that the format cannot express.
     """
 
-    tools: Callable[[list[Function], ToolChoice], Any]
-    choice: Callable[[ToolChoice], Any]
-    messages: Callable[[Iterable[Message]], list[JSONObject]]
-    calls: Callable[[Any], Iterable[ToolCallFragment]]
-    choice_sets_parallel: bool = False
+    write_tools: Callable[[list[Function], ToolChoice], Any]
+    write_choice: Callable[[ToolChoice], Any]
+    write_messages: Callable[[Iterable[Message]], list[JSONObject]]
+    read_calls: Callable[[Any], Iterable[ToolCallFragment]]  # from a frame, a body, or one of several choices
+    choice_sets_parallel: bool = False  # `$.tool_choice` carries `parallel_tool_calls`
 
 
 def merge_same_role(messages: Iterable[JSONObject], content: str) -> list[JSONObject]:
-    """Neighbours of one role as one message, the lists under `content` joined."""
-    joined: list[JSONObject] = []
+    """Merge neighbors of the same role: join the lists under `content`."""
+    merged: list[JSONObject] = []
     for message in messages:
-        if joined and joined[-1]["role"] == message["role"]:
-            joined[-1] = {**message, content: joined[-1][content] + message[content]}
+        if merged and merged[-1]["role"] == message["role"]:
+            merged[-1] = {**message, content: merged[-1][content] + message[content]}
         else:
-            joined.append(message)
-    return joined
+            merged.append(message)
+    return merged
 
 
 def as_object(text: str) -> JSONObject:
-    """A tool's result for servers that take objects only: the one it is, or one that holds it."""
+    """Return the result of a tool as an object: the text as JSON, or an object that contains the text."""
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except ValueError:
-        found = text
-    return found if isinstance(found, dict) else {"result": text}
+        value = text
+    return value if isinstance(value, dict) else {"result": text}
 
 
-def complete_call(known: Any, name: Any, arguments: Any, more: JSONObject | None = None) -> ToolCallFragment:
-    """A call that is told at once, its arguments an object, or already text."""
+def complete_call(
+    call_id: Any, name: Any, arguments: Any, more: JSONObject | None = None
+) -> ToolCallFragment:
+    """Return a call that arrives complete, with its arguments as JSON or as text."""
     text = arguments_text(arguments or None) or "{}"
-    return ToolCallFragment(None, as_str(known), as_str(name), text, more=more or {})
+    return ToolCallFragment(None, as_str(call_id), as_str(name), text, more=more or {})
 
 
-def as_str(found: Any) -> str:
-    """A string, empty where it is none."""
-    return found if isinstance(found, str) else ""
+def as_str(value: Any) -> str:
+    """Return a string; "" for any other value."""
+    return value if isinstance(value, str) else ""
 
 
-def as_int(found: Any) -> int | None:
-    """An integer, None where it is none."""
-    return found if type(found) is int else None
+def as_int(value: Any) -> int | None:
+    """Return an integer; None for any other value."""
+    return value if type(value) is int else None
 
 
-def get_path(found: Any, *names: str) -> Any:
-    """What lies below these names; None where nothing does."""
+def get_path(value: Any, *names: str) -> Any:
+    """Return the value below these names; None if a member is missing."""
     for name in names:
-        found = found.get(name) if isinstance(found, dict) else None
-    return found
+        value = value.get(name) if isinstance(value, dict) else None
+    return value

@@ -65,7 +65,7 @@ def test_the_empty_input_is_told_before_the_next_call_begins() -> None:
     events = [_begin(1, "stir"), _stop(1), _begin(2, "pick"), _input(2, '{"n":1}'), _stop(2)]
     calls, told = ToolCallAssembler("x"), []
     for event in events:
-        told += calls.add(list(TOOL_FORMATS["anthropic"].calls(event)))
+        told += calls.add(list(TOOL_FORMATS["anthropic"].read_calls(event)))
     assert [(delta["index"], delta["function"]["arguments"]) for delta in told] == [
         (0, ""), (0, "{}"), (1, ""), (1, '{"n":1}'),
     ]  # fmt: skip
@@ -198,7 +198,7 @@ def test_whatever_a_server_sends_gives_calls_that_clients_can_read(name: str, fr
     calls, heard = ToolCallAssembler("x"), 0
     ids: list[str] = []
     for frame in frames:
-        for delta in calls.add(list(TOOL_FORMATS[name].calls(frame))):
+        for delta in calls.add(list(TOOL_FORMATS[name].read_calls(frame))):
             assert delta["index"] <= heard
             if delta["index"] == heard:
                 heard += 1

@@ -144,7 +144,7 @@ class ResponseRule:
         """This rule with calls of tools read in a format, unless it `said` where they are, or null."""
         if tools is None or self.tool_calls is not None or "tool_calls" in said:
             return self
-        read, on_item = tools.calls, self.choices is not None
+        read, on_item = tools.read_calls, self.choices is not None
 
         def calls(scope: Scope) -> Any:
             return list(read(scope.item if on_item else scope.doc)) or MISSING
