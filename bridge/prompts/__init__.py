@@ -1,13 +1,13 @@
-"""Messages to one string, for servers that complete a text instead of carrying on a conversation.
+"""Messages to one string, for servers that complete a text instead of a chat.
 
     messages ─▶ Prompt.render ─▶ "<|im_start|>user\\nhi<|im_end|>\\n<|im_start|>assistant\\n"
                 Prompt.stop   ─▶ ("<|im_end|>",)
 
-A prompt is found once, at load: by name (`PROMPTS`), from a Jinja template of the file's own, or from the
-`tokenizer_config.json` that comes with a model. It reads only the members of the request document that it
-names in `variables`, so the others may be made on demand.
+A prompt is chosen when the file is loaded: by name (`PROMPTS`), from a Jinja template of the file, or from
+the `tokenizer_config.json` of a model. To add a named prompt, write a `PromptFormat` in `formats.py` and a
+row of `PROMPTS`.
 
-Markers inside what a client wrote are left alone, as they are by the models' own templates.
+Markers in a client's texts are not escaped, as the models' own templates do not escape markers either.
 """
 
 from bridge.prompts.chat_templates import template_prompt, tokenizer_prompt

@@ -3,9 +3,9 @@
     prompt: {template: "{% for m in messages %}…"}     ─▶ template_prompt(source)
     prompt: {file: tokenizer_config.json}              ─▶ tokenizer_prompt(config)
 
-A template sees the members of the request document that it names and, whatever the client sent under
-these names, what transformers' `apply_chat_template` gives: `add_generation_prompt`, the special tokens
-and `strftime_now`. The clock of the latter is the document's `now`, in seconds since 1970.
+A template has the members of the request document that it names, and the variables of transformers'
+`apply_chat_template`: `add_generation_prompt`, the special tokens and `strftime_now`. These variables take
+precedence over members that a client sends under the same names. `strftime_now` formats the document's `now`.
 """
 
 from __future__ import annotations
@@ -26,52 +26,53 @@ __all__ = ["template_prompt", "tokenizer_prompt"]
 
 _NO_TOKENS = {"bos_token": "", "eos_token": ""}
 
-# A prompt cannot read itself: `prompt` in a template is a name of its own, set in some of its branches.
-_NOT_OF_THE_DOCUMENT = frozenset({"add_generation_prompt", "prompt", "strftime_now"})
+# `prompt` in a template is a variable of the template: the document's `prompt` is the template's result.
+_NOT_IN_DOCUMENT = frozenset({"add_generation_prompt", "prompt", "strftime_now"})
 
 
 def template_prompt(source: str) -> Prompt:
-    """The prompt of a Jinja template. Raises ValueError when it is no Jinja."""
-    return _prompt(source, given=_NO_TOKENS, otherwise={}, stop=())
+    """Return the prompt of a Jinja template. Raises ValueError about invalid Jinja."""
+    return _prompt(source, given=_NO_TOKENS, defaults={}, stop=())
 
 
 def tokenizer_prompt(config: Mapping[str, Any]) -> Prompt:
-    """The prompt of a parsed `tokenizer_config.json`, which stops at the model's own end of text.
+    """Return the prompt of a parsed `tokenizer_config.json`, which stops at the model's EOS token.
 
-    Raises ValueError when there is no chat template in it, or one that is no Jinja.
+    Raises ValueError about a missing or invalid chat template.
     """
     tokens = _NO_TOKENS | _special_tokens(config)
-    # Templates ask `tools is none`, which an undefined name is not.
-    otherwise = {"tools": None, "documents": None}
+    # Templates check `tools is none`, which is false for an undefined name.
+    defaults = {"tools": None, "documents": None}
     stop = (tokens["eos_token"],) if tokens["eos_token"] else ()
-    return _prompt(_chat_template(config), given=tokens, otherwise=otherwise, stop=stop)
+    return _prompt(_chat_template(config), given=tokens, defaults=defaults, stop=stop)
 
 
 def _prompt(
     source: str,
     *,
     given: Mapping[str, str],
-    otherwise: Mapping[str, Any],
+    defaults: Mapping[str, Any],
     stop: tuple[str, ...],
 ) -> Prompt:
-    from bridge.core.jinja import JinjaTemplate  # Jinja costs start and memory, which not every file needs
+    # Importing Jinja takes time and memory, which most files do not need.
+    from bridge.core.jinja import JinjaTemplate
 
     template = JinjaTemplate(_without_last_line_end(source))
-    reads = template.variables - given.keys() - _NOT_OF_THE_DOCUMENT
+    reads = template.variables - given.keys() - _NOT_IN_DOCUMENT
 
     def render(document: Document) -> str:
         named = {name: document[name] for name in reads if name in document}
         if "messages" in reads:
             named["messages"] = _with_contents(document)
         clock = partial(_strftime_now, document)
-        return template({**otherwise, **named, **given, "add_generation_prompt": True, "strftime_now": clock})
+        return template({**defaults, **named, **given, "add_generation_prompt": True, "strftime_now": clock})
 
     clocked = {"now"} if "strftime_now" in template.variables else set()
     return Prompt(render, stop, reads | clocked)
 
 
 def _without_last_line_end(source: str) -> str:
-    """Leave out what Jinja itself would, had it not been told to keep it: files and YAML blocks end so."""
+    """Remove the line end of files and YAML blocks, which Jinja keeps because of `keep_trailing_newline`."""
     if not isinstance(source, Interpolated):
         return source.removesuffix("\n")
     if not source.template.endswith("\n"):
@@ -82,9 +83,9 @@ def _without_last_line_end(source: str) -> str:
 
 
 def _with_contents(document: Document) -> list[Mapping[str, Any]]:
-    """The messages, none without a content, for templates add strings to it.
+    """Return the messages with "" in place of a missing content, to which templates add strings.
 
-    Those with tool calls stay as they came: DeepSeek's template tells them by a content that is null.
+    Messages with tool calls are unchanged, since DeepSeek's template recognizes them by a content of null.
     """
     return [
         message
@@ -102,8 +103,8 @@ def _chat_template(config: Mapping[str, Any]) -> str:
     match config.get("chat_template"):
         case str(text):
             return text
-        case list(several):
-            return _default_of(several)
+        case list(templates):
+            return _default_template(templates)
         case _:
             raise ValueError(
                 "no chat_template: expected a string or a list of {name, template}"
@@ -111,19 +112,19 @@ def _chat_template(config: Mapping[str, Any]) -> str:
             )
 
 
-def _default_of(several: list[Any]) -> str:
-    for one in several:
-        match one:
+def _default_template(templates: list[Any]) -> str:
+    for template in templates:
+        match template:
             case {"name": "default", "template": str(text)}:
                 return text
-    names = [str(one["name"]) for one in several if isinstance(one, dict) and "name" in one]
+    names = [str(item["name"]) for item in templates if isinstance(item, dict) and "name" in item]
     raise ValueError(
         f"no chat_template named default: expected one among {', '.join(names) or 'the templates listed'}"
     )
 
 
 def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
-    """All of them, as transformers gives them to its templates."""
+    """Return the special tokens under the names that transformers uses in templates."""
     texts = {name: _token(value) for name, value in config.items() if name.endswith("_token")}
     return {name: text for name, text in texts.items() if text is not None}
 
@@ -133,4 +134,4 @@ def _token(value: object) -> str | None:
         case str(text) | {"content": str(text)}:
             return text
         case _:
-            return None  # unset, or a switch such as add_bos_token
+            return None  # null, or a boolean such as add_bos_token

@@ -1,11 +1,11 @@
-"""What a prompt is, and what it reads: the messages of the request document, as (role, text).
+"""The description of a prompt, and the messages of the request document as (role, text).
 
-    {"role": "developer", "content": "Be brief."}   ─▶ Said("system", "Be brief.")
-    {"role": "tool", "content": "21 °C"}            ─▶ Said("user", "21 °C")
-    {"role": "assistant", "tool_calls": […]}        ─▶ Said("assistant", "")
+    {"role": "developer", "content": "Be brief."}   ─▶ PromptMessage("system", "Be brief.")
+    {"role": "tool", "content": "21 °C"}            ─▶ PromptMessage("user", "21 °C")
+    {"role": "assistant", "tool_calls": […]}        ─▶ PromptMessage("assistant", "")
 
-Three roles are left of the many: whatever is neither the model's nor the operator's is told to the model
-as the user's. Reading never fails; odd messages are refused elsewhere, or are worth an answer.
+Prompts have three roles: messages of any other role are the user's. Reading never fails, since invalid
+messages are rejected before.
 """
 
 from __future__ import annotations
@@ -18,46 +18,41 @@ from bridge.core.messages import visible_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MESSAGES", "Document", "Prompt", "PromptMessage", "Role", "messages_of", "read"]
+__all__ = ["MESSAGES", "Document", "Prompt", "PromptMessage", "Role", "messages_of", "read_messages"]
 
 Document = Mapping[str, Any]
 Role = Literal["system", "user", "assistant"]
 
 MESSAGES = frozenset({"messages"})
-"""The `variables` of a prompt that reads nothing but the messages."""
+"""The `variables` of a prompt that only reads the messages."""
 
 
 class Prompt(NamedTuple):
-    """How messages become one string.
-
-    `render` takes the request document. `stop` are the strings at which a completion model begins to write
-    the user's next turn. `variables` are the names of the request document that `render` reads. `cut` are
-    stop strings that the server is not told of, since they are words which a chat may well hold.
-    """
+    """A conversion of the request document to one string."""
 
     render: Callable[[Document], str]
-    stop: tuple[str, ...]
-    variables: frozenset[str]
-    cut: tuple[str, ...] = ()
+    stop: tuple[str, ...]  # strings with which a completion model begins the user's next turn
+    variables: frozenset[str]  # the members of the request document that `render` reads
+    cut: tuple[str, ...] = ()  # stop strings that the bridge applies itself, as a chat may contain the words
 
 
 class PromptMessage(NamedTuple):
-    """One message, reduced to what a prompt shows of it."""
+    """A message as prompts write it."""
 
     role: Role
     text: str
 
 
-def read(document: Document, tidy: Callable[[str], str] = str) -> list[PromptMessage]:
-    """The messages in their order, each text made tidy as the format asks."""
+def read_messages(document: Document, clean: Callable[[str], str] = str) -> list[PromptMessage]:
+    """Return the messages with their texts cleaned by a function."""
     return [
-        PromptMessage(_role(message.get("role")), tidy(visible_text(message)))
+        PromptMessage(_role(message.get("role")), clean(visible_text(message)))
         for message in messages_of(document)
     ]
 
 
 def messages_of(document: Document) -> list[Mapping[str, Any]]:
-    """The messages as they came; none is an empty conversation."""
+    """Return the messages of the request document."""
     return document.get("messages") or []
 
 
