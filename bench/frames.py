@@ -52,14 +52,14 @@ def _of_stream(route: Route, form: str, frames: list[bytes]) -> float:
         "stream": True,
     }
     exchange = Exchange(RequestContext(route, CHAT, body, json.dumps(body).encode(), id="0" * 32, now=0.0))
-    (leg,) = exchange.legs
-    exchange.start(leg, 200, {})
+    (call,) = exchange.calls
+    exchange.start(call, 200, {})
     for frame in frames[:_SETTLED]:
-        exchange.feed(leg, frame)
+        exchange.feed(call, frame)
     rest = frames[_SETTLED:]
     begun = time.perf_counter()
     for frame in rest:
-        exchange.feed(leg, frame)
+        exchange.feed(call, frame)
     return (time.perf_counter() - begun) / len(rest)
 
 

@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
 
 def play(exchange: Exchange, conversation: Case, pieces: Iterable[bytes]) -> Outcome:
     """The exchange on the recorded answers, the bytes of the last one cut into these pieces."""
-    out = b"".join(_CallPlayer(exchange, leg, conversation, list(pieces)).run() for leg in exchange.legs)
+    out = b"".join(_CallPlayer(exchange, call, conversation, list(pieces)).run() for call in exchange.calls)
     error = exchange.error
     status = error.status if error is not None and not exchange.started else 200
     envelope = json.dumps(error.envelope) if error is not None else ""
@@ -46,8 +46,8 @@ def play(exchange: Exchange, conversation: Case, pieces: Iterable[bytes]) -> Out
 def sent_requests(conversation: Case) -> list[UpstreamRequest]:
     """What reaches the server, each call of an exchange with those ahead of it and behind it."""
     exchange, sent = conversation.exchange(), []
-    for leg in exchange.legs:
-        playing = _CallPlayer(exchange, leg, conversation, [conversation.data])
+    for call in exchange.calls:
+        playing = _CallPlayer(exchange, call, conversation, [conversation.data])
         playing.run()
         sent += playing.sent
     return sent
@@ -63,11 +63,11 @@ class _CallPlayer:
     """One call of an exchange; `sent` are its requests and those around it."""
 
     def __init__(
-        self, exchange: Exchange, leg: UpstreamCall, conversation: Case, pieces: list[bytes]
+        self, exchange: Exchange, call: UpstreamCall, conversation: Case, pieces: list[bytes]
     ) -> None:
         self.sent: list[UpstreamRequest] = []
         self._exchange = exchange
-        self._leg = leg
+        self._leg = call
         self._now = 0.0
         self._left: Iterator[_Response] = iter([
             *(_Response(call.status, call.lower_headers, [call.data]) for call in conversation.calls),
@@ -78,25 +78,25 @@ class _CallPlayer:
 
     def run(self) -> bytes:
         """What the client gets of it."""
-        exchange, leg = self._exchange, self._leg
+        exchange, call = self._exchange, self._leg
         try:
             if not self._before():
-                self._ask(leg.request())
-                exchange.start(leg, self._latest.status, self._latest.headers)
+                self._ask(call.request())
+                exchange.start(call, self._latest.status, self._latest.headers)
                 self._feed()
-            self._out += exchange.close(leg)
+            self._out += exchange.close(call)
         except UpstreamError as error:
-            self._out += exchange.connection_lost(leg, error)
-        if leg.callouts is not None:
-            self.sent += [step.request for step in leg.callouts.after() if isinstance(step, SendRequest)]
+            self._out += exchange.connection_lost(call, error)
+        if call.callouts is not None:
+            self.sent += [step.request for step in call.callouts.after() if isinstance(step, SendRequest)]
         return self._out
 
     def _before(self) -> bool:
         """Make the calls ahead; whether the client has got its answer by them."""
-        leg, came = self._leg, None
-        if leg.callouts is None:
+        call, came = self._leg, None
+        if call.callouts is None:
             return False
-        steps = leg.callouts.before()
+        steps = call.callouts.before()
         while True:
             try:
                 step = steps.send(came)
@@ -111,8 +111,8 @@ class _CallPlayer:
                 case Sleep(seconds):
                     self._now += seconds
                 case DeliverResponse(heard):
-                    if not leg.answering.started:
-                        self._exchange.start(leg, heard.status, heard.headers)
+                    if not call.decoder.started:
+                        self._exchange.start(call, heard.status, heard.headers)
                     self._feed()
 
     def _ask(self, request: UpstreamRequest) -> None:

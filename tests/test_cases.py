@@ -30,7 +30,7 @@ def test_the_server_gets_the_requests(of: tuple[str, str]) -> None:
     conversation = read_case(*of)
     sent = sent_requests(conversation)
     wanted = [*(call.sends for call in conversation.calls), conversation.sends]
-    assert len(sent) == len(wanted) * len(conversation.exchange().legs) > 0
+    assert len(sent) == len(wanted) * len(conversation.exchange().calls) > 0
     for request, sends in zip(sent, cycle(wanted), strict=False):
         hold_request(request, sends)
 

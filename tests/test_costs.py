@@ -76,10 +76,10 @@ def completed(data: bytes, answer: bytes) -> bytes:
     body = parse_request(CHAT, data)
     route, _ = table(CUSTOM).find(body["model"], CHAT)
     exchange = Exchange(RequestContext(route, CHAT, body, data, id=ID, now=NOW))
-    (leg,) = exchange.legs
-    leg.request()
-    exchange.start(leg, 200, {})
-    return exchange.feed(leg, answer) + exchange.close(leg)
+    (call,) = exchange.calls
+    call.request()
+    exchange.start(call, 200, {})
+    return exchange.feed(call, answer) + exchange.close(call)
 
 
 def test_a_whole_answer() -> None:
@@ -95,12 +95,12 @@ def test_a_whole_answer() -> None:
 def costs(frames: list[bytes]) -> list[int]:
     """What the frames of one stream cost, each."""
     exchange = new_exchange(CUSTOM, request(stream=True))
-    (leg,) = exchange.legs
-    exchange.start(leg, 200, {})
+    (call,) = exchange.calls
+    exchange.start(call, 200, {})
     found = []
     for data in frames:
         with counted() as count:
-            assert exchange.feed(leg, data)
+            assert exchange.feed(call, data)
         found.append(count.instructions)
     return found
 

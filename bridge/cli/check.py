@@ -59,12 +59,14 @@ def check_sample(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str]]:
 
 
 def _check_request(exchange: Exchange, sample: SampleSpec) -> Iterator[tuple[str, str]]:
-    leg = exchange.legs[0]
-    fill_placeholders(leg)
+    call = exchange.calls[0]
+    fill_placeholders(call)
     route = exchange.route
     # The request that asks for the answer: where it is only polled, the call that began it.
     request = (
-        leg.request() if route.callouts.sends_request else leg.asking.build_callout(route.callouts.calls[0])
+        call.request()
+        if route.callouts.sends_request
+        else call.builder.build_callout(route.callouts.calls[0])
     )
     if sample.sends is not ABSENT:
         sent = json.loads(request.body) if request.body else None

@@ -38,10 +38,10 @@ def explain(called: argparse.Namespace) -> int:
         route, name = table.find(body["model"], endpoint)
         exchange = Exchange(RequestContext(route, endpoint, body, data, id="explained", now=0.0))
         _print_route(route, name, exchange)
-        for number, leg in enumerate(exchange.legs):
-            fill_placeholders(leg)
-            first = "" if len(exchange.legs) == 1 else f", call {number + 1}"
-            _print_calls(leg, first)
+        for number, call in enumerate(exchange.calls):
+            fill_placeholders(call)
+            first = "" if len(exchange.calls) == 1 else f", call {number + 1}"
+            _print_calls(call, first)
         _print_reading(route, exchange)
         if called.receives:
             _print_answer(exchange, Path(called.receives).read_bytes())
@@ -91,36 +91,36 @@ def _request_data(called: argparse.Namespace) -> bytes:
 
 def _print_route(route: Route, name: str, exchange: Exchange) -> None:
     print(f"route    {route.name} (by `{name}`)")
-    streams = exchange.legs[0].course.stream_rule is not None
+    streams = exchange.calls[0].plan.stream_rule is not None
     if streams is not exchange.is_stream:
         print("         the client wants a stream, the server answers whole" if exchange.is_stream
               else "         the client wants a whole answer, the server streams")  # fmt: skip
 
 
-def _print_calls(leg: UpstreamCall, number: str) -> None:
+def _print_calls(call: UpstreamCall, number: str) -> None:
     """The requests around one answer and its own, in the order in which they are sent."""
-    route = leg.asking.route
+    route = call.builder.route
     session = route.callouts.session
     titles = [("opens a session", session.open if session else None)]
-    titles += [(f"calls, as {call.at} says", call) for call in route.callouts.calls]
-    _print_each(leg, titles)
+    titles += [(f"calls, as {callout.at} says", callout) for callout in route.callouts.calls]
+    _print_each(call, titles)
     if route.callouts.sends_request:
-        _print_request(f"sends{number}", leg.request(), route)
+        _print_request(f"sends{number}", call.request(), route)
     rest = [
         ("asks for the answer until it is there", route.callouts.poll),
         ("cancels, if nobody waits", route.callouts.cancel),
     ]
-    _print_each(leg, [*rest, ("closes the session", session.close if session else None)])
+    _print_each(call, [*rest, ("closes the session", session.close if session else None)])
 
 
-def _print_each(leg: UpstreamCall, titles: list[tuple[str, Callout | None]]) -> None:
-    for title, call in titles:
-        if call is None or (call.when and not call.when.holds(Scope(leg.asking.document))):
+def _print_each(call: UpstreamCall, titles: list[tuple[str, Callout | None]]) -> None:
+    for title, callout in titles:
+        if callout is None or (callout.when and not callout.when.holds(Scope(call.builder.document))):
             continue
         try:
-            _print_request(title, leg.asking.build_callout(call), leg.asking.route)
+            _print_request(title, call.builder.build_callout(callout), call.builder.route)
         except UpstreamError:
-            print(f"{title}\n  {call.outgoing.method} the URL that an answer names")
+            print(f"{title}\n  {callout.outgoing.method} the URL that an answer names")
 
 
 def _print_request(title: str, request: UpstreamRequest, route: Route) -> None:
@@ -138,7 +138,7 @@ def _print_request(title: str, request: UpstreamRequest, route: Route) -> None:
 
 
 def _print_reading(route: Route, exchange: Exchange) -> None:
-    stream = exchange.legs[0].course.stream_rule
+    stream = exchange.calls[0].plan.stream_rule
     print(f"reads    {'a stream, ' + stream.framing.name if stream else 'a whole answer'}")
     rule = stream.answer if stream else route.response.non_streaming
     for name, where in rule.sources(exchange.endpoint.slots) if rule else []:

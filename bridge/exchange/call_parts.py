@@ -26,15 +26,15 @@ class CallPart(NamedTuple):
     inputs: int = 1  # results that the call is to bring, for each of its `n`
 
 
-def chat_part(course: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
+def chat_part(plan: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
     """Yield a chat, which is never split."""
     yield CallPart(body, body["messages"])
 
 
-def prompt_parts(course: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
+def prompt_parts(plan: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
     """Yield each legacy prompt as a chat; all of them as they are for an OpenAI-compatible upstream."""
     prompt = body["prompt"]
-    if course.route.is_passthrough:
+    if plan.route.is_passthrough:
         text = prompt if isinstance(prompt, str) else None
         yield CallPart(body, prompt_to_messages(text or ""), text)
         return
@@ -45,16 +45,16 @@ def prompt_parts(course: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
         yield CallPart({**rest, "messages": prompt_to_messages(text)}, prompt_to_messages(text), text)
 
 
-def input_batches(course: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
+def input_batches(plan: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
     """Yield the inputs to embed, in batches of the size that the upstream accepts."""
-    given, built = body["input"], isinstance(course.body_rule, TemplateBody)
+    given, built = body["input"], isinstance(plan.body_rule, TemplateBody)
     inputs = [given] if isinstance(given, str) or isinstance(given[0], int) else given
     if built and not all(isinstance(text, str) for text in inputs):
         raise _no_tokens("input")
-    if not _forwards_encoding_format(course):
+    if not _forwards_encoding_format(plan):
         body = {name: value for name, value in body.items() if name != "encoding_format"}
-    most = course.route.emulate.batch or len(inputs)
-    if isinstance(course.body_rule, TemplateBody) and not _INPUTS & course.body_rule.reads:
+    most = plan.route.emulate.batch or len(inputs)
+    if isinstance(plan.body_rule, TemplateBody) and not _INPUTS & plan.body_rule.reads:
         most = 1  # it has a place for one text only
     for at in range(0, len(inputs), most):
         some = inputs[at : at + most]
@@ -65,7 +65,7 @@ def input_batches(course: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
         )
 
 
-def image_part(course: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
+def image_part(plan: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
     """Yield the prompt of an image, which is never split."""
     yield CallPart(body, prompt_to_messages(body["prompt"]), body["prompt"])
 
@@ -76,17 +76,17 @@ def _no_tokens(name: str) -> RequestError:
     )
 
 
-def _forwards_encoding_format(course: EndpointPlan) -> bool:
+def _forwards_encoding_format(plan: EndpointPlan) -> bool:
     """Return whether `encoding_format`, which the bridge serves itself, is sent to the upstream too.
 
     OpenAI-compatible upstreams accept the parameter; others get it if the route names it.
     """
-    name, rule = "encoding_format", course.body_rule
+    name, rule = "encoding_format", plan.body_rule
     named = isinstance(rule, EditedBody) and (name in (rule.keep or ()) or name in rule.rename)
     return (
-        course.route.response.openai_non_streaming
+        plan.route.response.openai_non_streaming
         or named
-        or name in course.request_template.reads
+        or name in plan.request_template.reads
         or isinstance(rule, TemplateBody)
     )
 

@@ -49,14 +49,22 @@ _TRANSIENT_KINDS = (UpstreamFailure.CONNECT, UpstreamFailure.DISCONNECT, Upstrea
 
 
 class Callouts:
-    """The calls around one leg's answer. `conversation`: what the client calls it, in a header."""
+    """The calls around one call's answer. `conversation`: what the client calls it, in a header."""
 
     __slots__ = (
-        "_begun", "_conversation", "_leg", "_newest", "_over", "_polls", "_said", "_session", "_tools",
+        "_begun",
+        "_call",
+        "_conversation",
+        "_newest",
+        "_over",
+        "_polls",
+        "_said",
+        "_session",
+        "_tools",
     )  # fmt: skip
 
-    def __init__(self, leg: UpstreamCall, conversation: str | None) -> None:
-        self._leg = leg
+    def __init__(self, call: UpstreamCall, conversation: str | None) -> None:
+        self._call = call
         self._conversation = conversation
         self._session: Any = MISSING
         self._newest: Any = MISSING  # the newest answer of a call
@@ -72,17 +80,17 @@ class Callouts:
             if delta.choice:
                 continue
             self._said.append(delta.text)
-            for call in delta.tool_calls or ():
-                fold_tool_call(self._tools, call)
+            for tool_call in delta.tool_calls or ():
+                fold_tool_call(self._tools, tool_call)
 
     def before(self) -> Generator[Command, Any, bool]:
         """The steps ahead of the answer; whether it was taken on the way. Raises UpstreamError."""
         route = self._route
         if route.callouts.session is not None:
             yield from self._open_session(route.callouts.session)
-        for call in route.callouts.calls:
-            if self._applies(call):
-                yield from self._run_callout(call, begins=True)
+        for callout in route.callouts.calls:
+            if self._applies(callout):
+                yield from self._run_callout(callout, begins=True)
         poll = route.callouts.poll
         if poll is None or not self._applies(poll):
             self._begun = True
@@ -92,9 +100,9 @@ class Callouts:
 
     def after(self) -> Iterator[SendRequest | ReleaseSession]:
         """What is to be done when the answer is over, or not wanted any more."""
-        route, leg = self._route, self._leg
+        route, call = self._route, self._call
         begun, self._begun = self._begun, False
-        over = self._over if self._polls else leg.succeeded or leg.refused
+        over = self._over if self._polls else call.succeeded or call.refused
         if begun and route.callouts.cancel and not over:
             request = self._cancelling(route.callouts.cancel)
             if request is not None:
@@ -105,68 +113,69 @@ class Callouts:
     def _cancelling(self, cancel: Callout) -> UpstreamRequest | None:
         """The request that cancels; None where it is not wanted, or no answer has said where it goes."""
         with suppress(BridgeError):
-            return self._leg.asking.build_callout(cancel, self._newest) if self._applies(cancel) else None
+            return self._call.builder.build_callout(cancel, self._newest) if self._applies(cancel) else None
         return None
 
     def _ended(self, session: SessionRule) -> Iterator[SendRequest | ReleaseSession]:
         """What becomes of the session."""
-        leg = self._leg
-        if leg.succeeded and leg.answering.session is not MISSING:
-            self._session = leg.answering.session  # some servers give each answer a name of its own
+        call = self._call
+        if call.succeeded and call.decoder.session is not MISSING:
+            self._session = call.decoder.session  # some servers give each answer a name of its own
         if self._session is MISSING:
             return
-        leg.asking.document["session"] = self._session
-        kept = StoredSession(self._session, leg.replica or 0, self._members(session))
+        call.builder.document["session"] = self._session
+        kept = StoredSession(self._session, call.replica or 0, self._members(session))
         self._session = MISSING
-        key = self._store_key(session) if leg.keeps_session and leg.succeeded else None
+        key = self._store_key(session) if call.keeps_session and call.succeeded else None
         if key is not None:
             yield ReleaseSession(key, kept)
         elif session.close is not None and self._applies(session.close):
-            yield SendRequest(leg.asking.build_callout(session.close, self._newest), _LARGEST)
+            yield SendRequest(call.builder.build_callout(session.close, self._newest), _LARGEST)
 
     def _open_session(self, session: SessionRule) -> Generator[Command, Any, None]:
-        leg = self._leg
-        key = self._lookup_key(session) if leg.keeps_session else None
+        call = self._call
+        key = self._lookup_key(session) if call.keeps_session else None
         kept: StoredSession | None = (yield AcquireSession(key)) if key is not None else None
         if kept is not None:
-            leg.send_new_turn_only()
-            leg.replica = kept.replica
-            self._session = leg.asking.document["session"] = kept.id
+            call.send_new_turn_only()
+            call.replica = kept.replica
+            self._session = call.builder.document["session"] = kept.id
         elif session.open is not None and self._applies(session.open):
             yield from self._run_callout(session.open)
-            self._session = leg.asking.document["session"]
+            self._session = call.builder.document["session"]
 
-    def _run_callout(self, call: Callout, *, begins: bool = False) -> Generator[Command, Any, None]:
+    def _run_callout(self, callout: Callout, *, begins: bool = False) -> Generator[Command, Any, None]:
         """One call, made again until its condition holds; its values join the request document.
 
         `begins`: a server then works for us.
         """
         heard: FetchedResponse = yield SendRequest(
-            self._leg.asking.build_callout(call, self._newest), _LARGEST, begins=True
+            self._call.builder.build_callout(callout, self._newest), _LARGEST, begins=True
         )
-        begun, pause = heard.at, call.every
+        begun, pause = heard.at, callout.every
         while True:
             scope = self._check_response(heard)
             self._begun = begins
-            if call.until is None or call.until.holds(scope):
+            if callout.until is None or callout.until.holds(scope):
                 break
-            pause = yield from self._paused(call, begun, heard.at, pause)
-            heard = yield from self._again(call)
-        for name, slot in call.values:
+            pause = yield from self._paused(callout, begun, heard.at, pause)
+            heard = yield from self._again(callout)
+        for name, slot in callout.values:
             found = slot.read(scope)
             if found is MISSING:
                 said = excerpt(heard.body.decode("utf-8", "replace"), 200)
                 raise UpstreamError(
-                    UpstreamFailure.EMPTY, f"`{slot}` found no `{name}` in the answer of `{call.at}`: {said}"
+                    UpstreamFailure.EMPTY,
+                    f"`{slot}` found no `{name}` in the answer of `{callout.at}`: {said}",
                 )
-            self._leg.asking.document[name] = found
+            self._call.builder.document[name] = found
 
     def _poll(self, poll: Callout) -> Generator[Command, Any, None]:
         """The answer, asked for until it is there. A stream takes each answer as its next piece."""
-        leg, limit = self._leg, self._route.limits.answer
+        call, limit = self._call, self._route.limits.answer
         self._polls = True
         if self._route.callouts.sends_request and poll.outgoing is not self._route.request.non_streaming:
-            heard: FetchedResponse = yield SendRequest(leg.request(), limit, begins=True)
+            heard: FetchedResponse = yield SendRequest(call.request(), limit, begins=True)
         else:
             heard = yield from self._again(poll)
         begun, pause = heard.at, poll.every
@@ -177,27 +186,29 @@ class Callouts:
             scope = self._check_response(heard)
             there = poll.until is None or poll.until.holds(scope)
             self._over = there
-            if there or leg.course.stream_rule is not None:
+            if there or call.plan.stream_rule is not None:
                 yield DeliverResponse(heard)
-            if there or leg.answering.finished:
+            if there or call.decoder.finished:
                 return
             pause = yield from self._paused(poll, begun, heard.at, pause)
             heard = yield from self._again(poll)
 
     def _paused(
-        self, call: Callout, begun: float, now: float, pause: float
+        self, callout: Callout, begun: float, now: float, pause: float
     ) -> Generator[Command, Any, float]:
         """Wait, if there is time left; the next pause is longer."""
-        left = begun + call.timeout - now
+        left = begun + callout.timeout - now
         if left <= 0:
-            message = f"the answer was not there in {call.timeout:g} s (`{call.at}.timeout`)"
+            message = f"the answer was not there in {callout.timeout:g} s (`{callout.at}.timeout`)"
             raise UpstreamError(UpstreamFailure.TIMEOUT, message, status=504)
         yield Sleep(min(pause, left))
-        return min(pause * _POLL_BACKOFF, call.every * _MAX_POLL_FACTOR)
+        return min(pause * _POLL_BACKOFF, callout.every * _MAX_POLL_FACTOR)
 
-    def _again(self, call: Callout) -> Generator[Command, Any, FetchedResponse]:
+    def _again(self, callout: Callout) -> Generator[Command, Any, FetchedResponse]:
         """Ask once more; a server that is busy or cannot be reached for a moment is asked again."""
-        request = SendRequest(self._leg.asking.build_callout(call, self._newest), self._route.limits.answer)
+        request = SendRequest(
+            self._call.builder.build_callout(callout, self._newest), self._route.limits.answer
+        )
         for _ in range(_MAX_POLL_FAILURES):
             try:
                 heard: FetchedResponse = yield request
@@ -206,7 +217,7 @@ class Callouts:
             except UpstreamError as error:
                 if error.kind not in _TRANSIENT_KINDS:
                     raise
-            yield Sleep(call.every)
+            yield Sleep(callout.every)
         last: FetchedResponse = yield request
         return last
 
@@ -236,7 +247,7 @@ class Callouts:
 
     def _store_key(self, session: SessionRule) -> str | None:
         """The key under which the next turn will look for it; None: of several answers nobody knows which."""
-        if self._leg.asking.answers > 1:
+        if self._call.builder.answers > 1:
             return None
         if session.by == "transcript":
             answer = {
@@ -245,41 +256,41 @@ class Callouts:
                 "tool_calls": [self._tools[index] for index in sorted(self._tools)],
             }
             return conversation_key(self._key_scope, [*self._messages, answer])
-        named = self._conversation if session.by == "header" else self._leg.asking.raw.get("user")
+        named = self._conversation if session.by == "header" else self._call.builder.raw.get("user")
         return conversation_key([*self._key_scope, session.by, named], []) if named else None
 
     @property
     def _key_scope(self) -> list[str | None]:
         # The client's key too: nobody finds a conversation of another.
-        asking = self._leg.asking
-        return [asking.route.name, asking.raw["model"], asking.authorization]
+        builder = self._call.builder
+        return [builder.route.name, builder.raw["model"], builder.authorization]
 
     @property
     def _messages(self) -> list[dict[str, Any]]:
         """The transcript as the client sent it."""
-        asking = self._leg.asking
-        messages: list[dict[str, Any]] = asking.raw.get("messages") or asking.messages
+        builder = self._call.builder
+        messages: list[dict[str, Any]] = builder.raw.get("messages") or builder.messages
         return messages
 
     @property
     def _route(self) -> Route:
-        return self._leg.asking.route
+        return self._call.builder.route
 
     def _members(self, session: SessionRule) -> dict[str, Any]:
-        document = self._leg.asking.document
+        document = self._call.builder.document
         names = session.close.reads if session.close else frozenset()
         return {name: value for name, value in document.items() if name in names or None in names}
 
-    def _applies(self, call: Callout) -> bool:
-        return call.when is None or call.when.holds(Scope(self._leg.asking.document))
+    def _applies(self, callout: Callout) -> bool:
+        return callout.when is None or callout.when.holds(Scope(self._call.builder.document))
 
 
 def close_request(route: Route, kept: StoredSession) -> UpstreamRequest | None:
     """The request that closes a session that was kept, where the route has one."""
-    call = route.callouts.session.close if route.callouts.session else None
-    if call is None:
+    callout = route.callouts.session.close if route.callouts.session else None
+    if callout is None:
         return None
     document = {**kept.members, "session": kept.id}
-    if call.when is not None and not call.when.holds(Scope(document)):
+    if callout.when is not None and not callout.when.holds(Scope(document)):
         return None
-    return build_callout(call, document, {}, {})
+    return build_callout(callout, document, {}, {})

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["encode_sample", "fill_placeholders", "simulate"]
 
 
-def fill_placeholders(leg: UpstreamCall) -> None:
+def fill_placeholders(call: UpstreamCall) -> None:
     """Fill in what the calls ahead of an answer would bring: each value is its own name in capitals."""
-    for call in leg.asking.route.callouts.all:
-        for name, _ in call.values:
-            leg.asking.document[name] = name.upper()
+    for callout in call.builder.route.callouts.all:
+        for name, _ in callout.values:
+            call.builder.document[name] = name.upper()
 
 
 def encode_sample(exchange: Exchange, said: Any) -> bytes:
@@ -29,7 +29,7 @@ def encode_sample(exchange: Exchange, said: Any) -> bytes:
 
     Of a websocket it is the list of its messages; in a file each has a line.
     """
-    stream = exchange.legs[0].course.stream_rule
+    stream = exchange.calls[0].plan.stream_rule
     if stream is None or not stream.framing.is_websocket:
         return _written(said)
     messages = said.split(b"\n") if isinstance(said, bytes) else said if isinstance(said, list) else [said]
@@ -57,16 +57,16 @@ def simulate(
     """
     pieces = list(pieces)
     out = b""
-    for leg in exchange.legs:
-        exchange.start(leg, status, headers or {})
+    for call in exchange.calls:
+        exchange.start(call, status, headers or {})
         for piece in pieces:
-            if exchange.finished(leg):
+            if exchange.finished(call):
                 break
-            out += exchange.feed(leg, piece)
+            out += exchange.feed(call, piece)
         if complete:
-            out += exchange.close(leg)
+            out += exchange.close(call)
         else:
             out += exchange.connection_lost(
-                leg, UpstreamError(UpstreamFailure.DISCONNECT, "the upstream closed the connection")
+                call, UpstreamError(UpstreamFailure.DISCONNECT, "the upstream closed the connection")
             )
     return out

@@ -34,12 +34,12 @@ class EndpointExchange(NamedTuple):
     passthrough: type[EndpointPassthrough]  # of non-streaming responses in OpenAI's own shape
 
 
-def make_reader(course: EndpointPlan, manner: ReadOptions) -> ResponseReader:
+def make_reader(plan: EndpointPlan, options: ReadOptions) -> ResponseReader:
     """Return the reader of an upstream response."""
-    if course.stream_rule is not None:
-        return ResponseReader(course.stream_rule.answer, manner, cumulative=course.stream_rule.cumulative)
-    assert course.route.response.non_streaming is not None
-    return ENDPOINTS[course.endpoint.name].reader(course.route.response.non_streaming, manner)
+    if plan.stream_rule is not None:
+        return ResponseReader(plan.stream_rule.answer, options, cumulative=plan.stream_rule.cumulative)
+    assert plan.route.response.non_streaming is not None
+    return ENDPOINTS[plan.endpoint.name].reader(plan.route.response.non_streaming, options)
 
 
 ENDPOINTS: Final[Mapping[str, EndpointExchange]] = {

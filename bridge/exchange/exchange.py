@@ -1,12 +1,12 @@
 """One client's request and its reply, without I/O: what the handlers of floor 3 carry out.
 
     exchange = Exchange(context)                           raises RequestError
-    for leg in exchange.legs:                              one upstream call each, most often one
-        leg.around.before() ─▶ steps                       its session, calls ahead of it, polling
-        leg.request() ─▶ send ─▶ exchange.start(leg, …)
-        exchange.feed(leg, data) ─▶ bytes for the client
-        exchange.close(leg)      ─▶ bytes                  or cut(leg, error), where the connection failed
-        leg.around.after() ─▶ steps                        on every way out
+    for call in exchange.calls:                              one upstream call each, most often one
+        call.around.before() ─▶ steps                       its session, calls ahead of it, polling
+        call.request() ─▶ send ─▶ exchange.start(call, …)
+        exchange.feed(call, data) ─▶ bytes for the client
+        exchange.close(call)      ─▶ bytes                  or cut(call, error), where the connection failed
+        call.around.after() ─▶ steps                        on every way out
 
 `error` is set when it failed. While nothing has been written (`started`) the client can still be given
 the error's own HTTP status; later the honest end was among the bytes.
@@ -46,38 +46,38 @@ class Exchange:
         "_head",
         "_reply",
         "_unsettled",
+        "calls",
         "dropped",
         "endpoint",
         "error",
         "is_stream",
-        "legs",
         "route",
     )  # fmt: skip
 
     def __init__(self, context: RequestContext) -> None:
         route, endpoint, body = context.route, context.endpoint, context.body
-        course = route.plans[endpoint.name, body.get("stream") is True]
-        askings, self.dropped = split_calls(course, body, context.data, context.now, context.authorization)
+        plan = route.plans[endpoint.name, body.get("stream") is True]
+        builders, self.dropped = split_calls(plan, body, context.data, context.now, context.authorization)
         self.route = route
         self.endpoint = endpoint
-        self.is_stream = course.client_streams
+        self.is_stream = plan.client_streams
         self.error: BridgeError | None = None
-        self.legs = tuple([UpstreamCall(asking, context.id, context.conversation) for asking in askings])
-        self._unsettled = len(askings)
+        self.calls = tuple([UpstreamCall(builder, context.id, context.conversation) for builder in builders])
+        self._unsettled = len(builders)
         self._reply: ResponseEncoder | None = None
         named, counts = endpoint.id_prefix + context.id, "stream_options" in body and _counts(body)
         self._head = CompletionInfo(
             endpoint, named, int(context.now), body["model"], "assistant", counts, body
         )
         self._completion_fast_path: CompletionFastPath | None = None
-        if len(askings) == 1:  # what goes among other answers is read delta by delta
-            (leg,) = self.legs
-            if course.passthrough and not (leg.local_stop_strings or leg.keeps_session):
-                leg.passing = self._passing
-            if course.fast_rule is not None and not leg.local_stop_strings:
+        if len(builders) == 1:  # what goes among other answers is read delta by delta
+            (call,) = self.calls
+            if plan.passthrough and not (call.local_stop_strings or call.keeps_session):
+                call.passing = self._passing
+            if plan.fast_rule is not None and not call.local_stop_strings:
                 self._completion_fast_path = (
-                    PassthroughFastPath if course.passthrough else CompletionFastPath
-                )(course, course.fast_rule)
+                    PassthroughFastPath if plan.passthrough else CompletionFastPath
+                )(plan, plan.fast_rule)
 
     @property
     def started(self) -> bool:
@@ -89,77 +89,77 @@ class Exchange:
         """The token counts of all calls; None where no server told any."""
         if self._completion_fast_path is not None:
             return self._completion_fast_path.usage
-        if len(self.legs) == 1:
-            return self.legs[0].answering.reading.usage
-        counts = [usage for leg in self.legs if (usage := leg.answering.reading.usage) is not None]
+        if len(self.calls) == 1:
+            return self.calls[0].decoder.reader.usage
+        counts = [usage for call in self.calls if (usage := call.decoder.reader.usage) is not None]
         return add_usages(counts) if counts else None
 
-    def start(self, leg: UpstreamCall, status: int, headers: Mapping[str, str]) -> None:
+    def start(self, call: UpstreamCall, status: int, headers: Mapping[str, str]) -> None:
         """The head of an answer has come; `headers` are keyed in lower case."""
         if self._completion_fast_path is not None:
             if self._completion_fast_path.start(status, headers):
                 return
             self._completion_fast_path = None
-        leg.answering.start(status, headers)
+        call.decoder.start(status, headers)
 
-    def feed(self, leg: UpstreamCall, data: bytes) -> bytes:
+    def feed(self, call: UpstreamCall, data: bytes) -> bytes:
         """Some of an answer's body has come: what the client gets of it."""
         if self._completion_fast_path is not None:
             return (
                 b""
                 if self._completion_fast_path.feed(data)
-                else self._fall_back(leg, self._completion_fast_path)
+                else self._fall_back(call, self._completion_fast_path)
             )
-        deltas = leg.answering.feed(data)
-        return self._emit(leg, deltas) if deltas or leg.answering.finished else b""
+        deltas = call.decoder.feed(data)
+        return self._emit(call, deltas) if deltas or call.decoder.finished else b""
 
-    def close(self, leg: UpstreamCall) -> bytes:
+    def close(self, call: UpstreamCall) -> bytes:
         """An answer's body is over."""
         out = b""
         if self._completion_fast_path is not None:
             completion = self._completion_fast_path.completion(self._head)
             if completion is not None:
-                leg.done = True
+                call.done = True
                 return completion
-            out = self._fall_back(leg, self._completion_fast_path)
-        return out + self._emit(leg, leg.answering.close())
+            out = self._fall_back(call, self._completion_fast_path)
+        return out + self._emit(call, call.decoder.close())
 
-    def connection_lost(self, leg: UpstreamCall, error: UpstreamError) -> bytes:
+    def connection_lost(self, call: UpstreamCall, error: UpstreamError) -> bytes:
         """An answer's connection failed, or could not be made."""
         self._completion_fast_path = None
-        leg.answering.cut(error)
-        return self._emit(leg, [])
+        call.decoder.cut(error)
+        return self._emit(call, [])
 
     def abort(self, error: BridgeError) -> bytes:
         """The bridge itself ends the exchange: the honest end of a reply that has begun."""
         self.error = error
         return self._reply.fail(error) if self._reply is not None and self._reply.started else b""
 
-    def finished(self, leg: UpstreamCall) -> bool:
+    def finished(self, call: UpstreamCall) -> bool:
         """Whether nothing more of this call's answer need be read."""
-        return self.error is not None or (self._completion_fast_path is None and leg.answering.finished)
+        return self.error is not None or (self._completion_fast_path is None and call.decoder.finished)
 
-    def _fall_back(self, leg: UpstreamCall, shortcut: CompletionFastPath) -> bytes:
+    def _fall_back(self, call: UpstreamCall, shortcut: CompletionFastPath) -> bytes:
         """What has come of an answer is no plain text: it is read by all the rules."""
         self._completion_fast_path = None
-        return self._emit(leg, leg.answering.feed(shortcut.replay(leg.answering)))
+        return self._emit(call, call.decoder.feed(shortcut.replay(call.decoder)))
 
-    def _passing(self, manner: ReadOptions) -> ChunkPassthrough | EndpointPassthrough:
+    def _passing(self, options: ReadOptions) -> ChunkPassthrough | EndpointPassthrough:
         """What passes an OpenAI-speaking server's answer on."""
-        course = self.legs[0].course
-        if course.stream_rule is not None:
-            return ChunkPassthrough(course.stream_rule.answer, manner, self._head)
-        assert course.route.response.non_streaming is not None
+        plan = self.calls[0].plan
+        if plan.stream_rule is not None:
+            return ChunkPassthrough(plan.stream_rule.answer, options, self._head)
+        assert plan.route.response.non_streaming is not None
         return ENDPOINTS[self.endpoint.name].passthrough(
-            course.route.response.non_streaming, manner, self._head
+            plan.route.response.non_streaming, options, self._head
         )
 
-    def _emit(self, leg: UpstreamCall, deltas: list[Delta]) -> bytes:
+    def _emit(self, call: UpstreamCall, deltas: list[Delta]) -> bytes:
         """Write what was read; end the reply with the last call, or with the first that fails."""
-        if leg.done or self.error is not None:
+        if call.done or self.error is not None:
             return b""
         try:
-            return self._write(leg, deltas)
+            return self._write(call, deltas)
         except UpstreamError as error:  # the answers of several calls do not go together
             self.error = error
             return b""
@@ -169,23 +169,23 @@ class Exchange:
             )
             return self._reply.fail(self.error) if self._reply and self.started else b""
 
-    def _write(self, leg: UpstreamCall, deltas: list[Delta]) -> bytes:
-        answering = leg.answering
-        if not deltas and not answering.finished:
+    def _write(self, call: UpstreamCall, deltas: list[Delta]) -> bytes:
+        decoder = call.decoder
+        if not deltas and not decoder.finished:
             return b""
         reply = self._reply
         if reply is None:
-            reply = self._reply = self._begin(leg)
-        if leg.callouts is not None and leg.keeps_session:
-            leg.callouts.record_output(deltas)
-        if len(self.legs) > 1:  # these are always read, never passed on, so these are deltas
-            deltas = leg.reindexed(deltas)
+            reply = self._reply = self._begin(call)
+        if call.callouts is not None and call.keeps_session:
+            call.callouts.record_output(deltas)
+        if len(self.calls) > 1:  # these are always read, never passed on, so these are deltas
+            deltas = call.reindexed(deltas)
         out = reply.write(deltas)
-        if not answering.finished:
+        if not decoder.finished:
             return out
-        leg.done = True
-        if answering.error is not None:
-            self.error = answering.error
+        call.done = True
+        if decoder.error is not None:
+            self.error = decoder.error
             return out + (reply.fail(self.error) if reply.started else b"")
         self._unsettled -= 1
         if self._unsettled == 0:
@@ -195,20 +195,20 @@ class Exchange:
     @property
     def _choices(self) -> int:
         """How many choices the reply has at least."""
-        if len(self.legs) > 1:
-            return sum(leg.asking.answers for leg in self.legs)
-        return self.legs[0].answering.reading.choice_count or 1
+        if len(self.calls) > 1:
+            return sum(call.builder.answers for call in self.calls)
+        return self.calls[0].decoder.reader.choice_count or 1
 
-    def _begin(self, leg: UpstreamCall) -> ResponseEncoder:
+    def _begin(self, call: UpstreamCall) -> ResponseEncoder:
         """Make the reply, now that its id and role can be known."""
-        reading = leg.answering.reading
-        if isinstance(reading, ChunkPassthrough):
-            return PassthroughStreamEncoder(reading, include_usage=self._head.include_usage)
-        if isinstance(reading, EndpointPassthrough):
+        reader = call.decoder.reader
+        if isinstance(reader, ChunkPassthrough):
+            return PassthroughStreamEncoder(reader, include_usage=self._head.include_usage)
+        if isinstance(reader, EndpointPassthrough):
             return PassthroughEncoder()
         head = self._head
-        if reading.id or reading.role:
-            head = replace(head, id=reading.id or head.id, role=reading.role or head.role)
+        if reader.id or reader.role:
+            head = replace(head, id=reader.id or head.id, role=reader.role or head.role)
         stream_encoder = self.endpoint.stream_encoder
         return stream_encoder(head) if self.is_stream and stream_encoder else self.endpoint.encoder(head)
 

@@ -37,7 +37,7 @@ class RequestBuilder:
     images), the `first` of them at that place in the reply; `number`: how many calls are before it.
     """
 
-    course: EndpointPlan
+    plan: EndpointPlan
     body: JSONObject
     data: bytes | None
     raw: JSONObject
@@ -53,35 +53,35 @@ class RequestBuilder:
     @property
     def route(self) -> Route:
         """The route that it takes."""
-        return self.course.route
+        return self.plan.route
 
     def _cuts(self) -> tuple[str, ...]:
         """The stop strings that the server is not told of, or not whole."""
-        course, document = self.course, self.document
-        cuts = () if course.sends_stop else tuple(document.get("stop", ()))
-        if course.route.request.prompt.cut and self.text is None:
+        plan, document = self.plan, self.document
+        cuts = () if plan.sends_stop else tuple(document.get("stop", ()))
+        if plan.route.request.prompt.cut and self.text is None:
             prompt = str(document.get("prompt", ""))
-            cuts += tuple(string for string in course.route.request.prompt.cut if string.strip() in prompt)
+            cuts += tuple(string for string in plan.route.request.prompt.cut if string.strip() in prompt)
         return cuts
 
     def estimate(self) -> int | None:
         """About how many tokens are asked, where the route wants that of a server that tells none."""
-        estimate = self.course.endpoint.estimate_prompt
+        estimate = self.plan.endpoint.estimate_prompt
         if self.route.emulate.usage != "estimate" or estimate is None:
             return None
         return estimate(self.body, self.messages)
 
     def make_document(self) -> tuple[str, ...]:
         """Compute what the request and the calls around it look at; the stop strings that are cut here."""
-        course = self.course
+        plan = self.plan
         self.document = document = request_document(
-            course, self.body, self.messages, self.text, self.raw, self.now
+            plan, self.body, self.messages, self.text, self.raw, self.now
         )
-        if course.has_callouts:
+        if plan.has_callouts:
             # What a call is to find is never what a client says it would: it may be where a request goes.
-            for name in course.route.callouts.extracted_members:
+            for name in plan.route.callouts.extracted_members:
                 document.pop(name, None)
-        may_cut = course.may_cut and ("stop" in document or course.route.request.prompt.cut)
+        may_cut = plan.may_cut and ("stop" in document or plan.route.request.prompt.cut)
         return self._cuts() if may_cut else ()
 
     def build_callout(self, call: Callout, newest: Any = MISSING) -> UpstreamRequest:
@@ -93,22 +93,22 @@ class RequestBuilder:
 
     def build(self) -> UpstreamRequest:
         """The request whose answer is the client's."""
-        course, scope = self.course, Scope(self.document)
-        own = self._client_credentials() if course.route.request.forwards_client_key else _NOTHING
-        if course.request_template.method == "GET":
-            return course.request(scope, None, own)
-        streams, rule = course.stream_rule is not None, course.body_rule
+        plan, scope = self.plan, Scope(self.document)
+        own = self._client_credentials() if plan.route.request.forwards_client_key else _NOTHING
+        if plan.request_template.method == "GET":
+            return plan.request(scope, None, own)
+        streams, rule = plan.stream_rule is not None, plan.body_rule
         if (
             self.data is not None
             and type(rule) is UnchangedBody
             and (streams or "stream_options" not in self.body)
         ):
-            return course.request(scope, self.data, own)
+            return plan.request(scope, self.data, own)
         built = rule.build(scope, self.body)
         if not streams and type(rule) is not TemplateBody and "stream_options" in built:
             # Servers refuse the options of a stream where none is asked for.
             built = {name: value for name, value in built.items() if name != "stream_options"}
-        return course.request(scope, json.dumps(built), own)
+        return plan.request(scope, json.dumps(built), own)
 
     def _client_credentials(self) -> Mapping[str, str]:
         if self.route.request.forwards_client_key and self.authorization:

@@ -21,9 +21,9 @@ Messages = list[dict[str, Any]]
 
 
 def request_document(
-    course: EndpointPlan, body: JSONObject, messages: Messages, text: str | None, raw: JSONObject, now: float
+    plan: EndpointPlan, body: JSONObject, messages: Messages, text: str | None, raw: JSONObject, now: float
 ) -> JSONObject:
-    """The document for one upstream request: of what is computed, the members that its course looks at.
+    """The document for one upstream request: of what is computed, the members that its plan looks at.
 
     `body` has the upstream's model, `text` is the one text of a call that is no chat, which has no
     `messages` where it has several; `raw` is the client's own body, `now` in Unix seconds. Where the route
@@ -31,8 +31,8 @@ def request_document(
     are of the client's own. Raises RequestError where a text is needed of messages that hold more than text,
     where the prompt refuses them, or where the format cannot say what is asked.
     """
-    own, looks = messages, course.required
-    prompt, tools = course.route.request.prompt, course.route.request.tools
+    own, looks = messages, plan.required
+    prompt, tools = plan.route.request.prompt, plan.route.request.tools
     are_texts = True
     for message in messages:
         if type(message.get("content")) is not str:
@@ -41,15 +41,15 @@ def request_document(
             break
     if None in body.values():
         body = {name: value for name, value in body.items() if value is not None}
-    document = {**body, **course.constants, "messages": messages, "raw": raw, "now": now}
-    if course.endpoint.input_member == "input":
+    document = {**body, **plan.constants, "messages": messages, "raw": raw, "now": now}
+    if plan.endpoint.input_member == "input":
         given = body["input"]
         document["inputs"] = given if isinstance(given, list) else [given]
     if "max_tokens" not in document and "max_completion_tokens" in document:
         document["max_tokens"] = document["max_completion_tokens"]
     renders = text is None and looks.prompt and bool(messages)
     if renders:
-        looks = course.required_with_prompt
+        looks = plan.required_with_prompt
     if "stop" in body or (renders and prompt.stop):
         _settle_stops(document, body, prompt.stop if renders else ())
     if looks.text and not are_texts:
@@ -64,7 +64,7 @@ def request_document(
         document["prompt"] = prompt.render(document)
     if tools is None:
         return document
-    document |= to_format(tools, body, own, course.reads)
+    document |= to_format(tools, body, own, plan.reads)
     return {name: value for name, value in document.items() if value is not MISSING}
 
 

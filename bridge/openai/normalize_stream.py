@@ -72,7 +72,7 @@ class ChunkNormalizer:
         """What is the same in every chunk."""
         return self._head
 
-    def mend(self, chunk: JSONObject) -> JSONObject | None:
+    def normalize(self, chunk: JSONObject) -> JSONObject | None:
         """A chunk that has choices, as clients expect it."""
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices:

@@ -96,7 +96,7 @@ class CalloutRunner:
                 return await self._run_shielded(call, commands, self._dispatcher.fetch(call, command))
             case AcquireSession(key):
                 return await self._run_shielded(
-                    call, commands, self._sessions.acquire(call.asking.route, key)
+                    call, commands, self._sessions.acquire(call.builder.route, key)
                 )
             case Sleep(seconds):
                 await asyncio.sleep(seconds)
@@ -133,7 +133,7 @@ class CalloutRunner:
 
     async def _run_after(self, call: UpstreamCall) -> None:
         """Run the callouts after the response. A callout that fails is logged and the next ones still run."""
-        route, callouts = call.asking.route, call.callouts
+        route, callouts = call.builder.route, call.callouts
         assert callouts is not None
         try:
             for command in callouts.after():
@@ -146,7 +146,7 @@ class CalloutRunner:
             log("callout not sent", logging.WARNING, route=route.name, error=error.message)
 
     async def _send_after(self, call: UpstreamCall, send: SendRequest) -> None:
-        route = call.asking.route
+        route = call.builder.route
         try:
             response = await self._dispatcher.fetch(call, send)
         except UpstreamError as error:

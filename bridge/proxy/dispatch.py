@@ -34,7 +34,7 @@ class Dispatcher:
 
     async def dispatch(self, call: UpstreamCall, request: UpstreamRequest) -> UpstreamResponse:
         """Send a request. Return the first acceptable response; the caller closes it. Raise UpstreamError."""
-        transport = call.course.route.transport
+        transport = call.plan.route.transport
         if len(request.urls) > 1 or transport.retry is not None:
             return await self._dispatch_with_retries(call, request)
         if call.callouts is not None:
@@ -51,7 +51,7 @@ class Dispatcher:
             await response.close()
 
     async def _dispatch_with_retries(self, call: UpstreamCall, request: UpstreamRequest) -> UpstreamResponse:
-        route = call.asking.route
+        route = call.builder.route
         transport, retry = route.transport, route.transport.retry
         pinned = call.replica is not None
         if call.replica is None:

@@ -101,7 +101,7 @@ class Forwarder:
 
     async def _run_calls(self, exchange: Exchange, response: ResponseWriter, record: RequestRecord) -> None:
         """Run the upstream calls of an exchange. The first call that fails ends the others."""
-        pipes = [ResponsePipe(exchange, call, response, record) for call in exchange.legs]
+        pipes = [ResponsePipe(exchange, call, response, record) for call in exchange.calls]
         if len(pipes) == 1:
             await self._run_call(pipes[0])
             return
@@ -154,14 +154,14 @@ class Forwarder:
             await pipe.response.drain()
             await upstream_response.read_into(pipe)
         await self._write(pipe, pipe.tail + exchange.close(call))
-        if exchange.is_stream and len(exchange.legs) == 1 and call.fully_read:
+        if exchange.is_stream and len(exchange.calls) == 1 and call.fully_read:
             finish(exchange, pipe.response, pipe.record)  # before the client would wait for the trailer
             await upstream_response.drain(_TRAILER_TIMEOUT)
 
     async def _deliver_polled(self, pipe: ResponsePipe, polled: FetchedResponse) -> None:
         """Relay a polled response, or the next part of one."""
         exchange, call = pipe.exchange, pipe.call
-        if not call.answering.started:
+        if not call.decoder.started:
             exchange.start(call, polled.status, polled.headers)
         await self._write(pipe, exchange.feed(call, polled.body))
 

@@ -1,7 +1,7 @@
 """The calls around an answer, step by step, by plain calls.
 
-    before(leg, heard({"id": 7}), lost())  ─▶  [Send(…), Send(…), …]    each after what came of the last
-    after(leg)                             ─▶  [Send(…)]
+    before(call, heard({"id": 7}), lost())  ─▶  [Send(…), Send(…), …]    each after what came of the last
+    after(call)                             ─▶  [Send(…)]
 
 The last of `before` is what it ends with, if it came so far: whether the answer was taken on the way.
 """
@@ -46,10 +46,10 @@ def connection_lost(kind: UpstreamFailure = UpstreamFailure.DISCONNECT) -> Upstr
     return UpstreamError(kind, "gone")
 
 
-def commands_before(leg: UpstreamCall, *came: Any) -> list[Any]:
+def commands_before(call: UpstreamCall, *came: Any) -> list[Any]:
     """The steps ahead of an answer, as far as what came of each leads. Raises what they raise."""
-    assert leg.callouts is not None
-    steps = leg.callouts.before()
+    assert call.callouts is not None
+    steps = call.callouts.before()
     return [*_walked(steps, iter(came))]
 
 
@@ -62,30 +62,30 @@ def _walked(steps: Any, came: Iterator[Any]) -> Iterator[Command | bool]:
         yield stop.value
 
 
-def commands_after(leg: UpstreamCall) -> list[SendRequest | ReleaseSession]:
+def commands_after(call: UpstreamCall) -> list[SendRequest | ReleaseSession]:
     """What follows the answer."""
-    assert leg.callouts is not None
-    return list(leg.callouts.after())
+    assert call.callouts is not None
+    return list(call.callouts.after())
 
 
 def respond(exchange: Exchange, answer: Any, *, status: int = 200) -> bytes:
-    """What the client gets when the one leg's request is answered so."""
-    [leg] = exchange.legs
-    exchange.start(leg, status, {})
-    out = exchange.feed(leg, answer if isinstance(answer, bytes) else json.dumps(answer).encode())
-    return out + exchange.close(leg)
+    """What the client gets when the one call's request is answered so."""
+    [call] = exchange.calls
+    exchange.start(call, status, {})
+    out = exchange.feed(call, answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+    return out + exchange.close(call)
 
 
 def deliver(exchange: Exchange, steps: list[Any]) -> bytes:
     """What the client gets of the answers that these steps take."""
-    [leg] = exchange.legs
+    [call] = exchange.calls
     out = b""
     for step in steps:
         if isinstance(step, DeliverResponse):
-            if not leg.answering.started:
-                exchange.start(leg, step.heard.status, step.heard.headers)
-            out += exchange.feed(leg, step.heard.body)
-    return out + (exchange.close(leg) if steps[-1:] == [True] else b"")
+            if not call.decoder.started:
+                exchange.start(call, step.heard.status, step.heard.headers)
+            out += exchange.feed(call, step.heard.body)
+    return out + (exchange.close(call) if steps[-1:] == [True] else b"")
 
 
 def request_body(step: Any) -> Any:

@@ -56,9 +56,9 @@ class SessionStore:
 
     def answer(self, exchange: Exchange, answer: Any, *, well: bool = True) -> tuple[Any, Any, bytes]:
         """Carry an exchange out: the session it used, the body it sent, what the client got."""
-        [leg] = exchange.legs
-        assert leg.callouts is not None
-        steps = leg.callouts.before()
+        [call] = exchange.calls
+        assert call.callouts is not None
+        steps = call.callouts.before()
         came: Any = None
         try:
             step = next(steps)
@@ -72,9 +72,9 @@ class SessionStore:
                 step = steps.send(came)
         except StopIteration:
             pass
-        sent = json.loads(leg.request().body or b"null")
+        sent = json.loads(call.request().body or b"null")
         out = respond(exchange, answer, status=200 if well else 500)
-        for last in commands_after(leg):
+        for last in commands_after(call):
             if isinstance(last, ReleaseSession):
                 self.kept[last.key] = last.session
         return sent.get("session", sent.get("conversation")), sent, out
@@ -94,8 +94,8 @@ def conversation_exchange(
 
 
 def conversation_call(rules: str, messages: list[Message], **how: Any) -> UpstreamCall:
-    [leg] = conversation_exchange(rules, messages, **how).legs
-    return leg
+    [call] = conversation_exchange(rules, messages, **how).calls
+    return call
 
 
 def conversation_key(rules: str, messages: list[Message], **how: Any) -> str | None:

@@ -38,11 +38,11 @@ def embeddings_request(**members: Any) -> Body:
 def embeddings_response(rules: str, *answers: Any, **members: Any) -> Body:
     """The client's answer; `answers` are those of the calls, the only one that of each."""
     exchange = new_exchange(rules, embeddings_request(**members), endpoint="embeddings")
-    legs = exchange.legs
+    calls = exchange.calls
     out = b""
-    for leg, answer in zip(legs, answers * len(legs) if len(answers) == 1 else answers, strict=False):
-        exchange.start(leg, 200, {})
-        out += b"".join(exchange.feed(leg, piece) for piece in pieces_of(answer)) + exchange.close(leg)
+    for call, answer in zip(calls, answers * len(calls) if len(answers) == 1 else answers, strict=False):
+        exchange.start(call, 200, {})
+        out += b"".join(exchange.feed(call, piece) for piece in pieces_of(answer)) + exchange.close(call)
     assert exchange.error is None, exchange.error
     return dict(json.loads(out))
 

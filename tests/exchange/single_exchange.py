@@ -95,7 +95,7 @@ def new_exchange(
 
 def request_bodies(exchange: Exchange) -> list[Any]:
     """The bodies of the requests, one a call."""
-    return [json.loads(leg.request().body or b"null") for leg in exchange.legs]
+    return [json.loads(call.request().body or b"null") for call in exchange.calls]
 
 
 def request_body(rules: str, body: Body | None = None, *, endpoint: str = "chat") -> Any:

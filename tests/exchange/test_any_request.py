@@ -178,7 +178,9 @@ def sent(routes: RouteTable, endpoint: str, data: bytes) -> list[UpstreamRequest
     route, _ = routes.find(body["model"], called)
     exchange = Exchange(RequestContext(route, called, body, data, id=ID, now=NOW))
     made = []
-    for leg in exchange.legs:
-        around = [*commands_before(leg, fetched({"id": "s"})), *commands_after(leg)] if leg.callouts else []
-        made += [leg.request(), *(step.request for step in around if isinstance(step, SendRequest))]
+    for call in exchange.calls:
+        around = (
+            [*commands_before(call, fetched({"id": "s"})), *commands_after(call)] if call.callouts else []
+        )
+        made += [call.request(), *(step.request for step in around if isinstance(step, SendRequest))]
     return made

@@ -57,17 +57,17 @@ AWAITED = """
 
 
 def leg_of(rules: str = RULES, **members: Any) -> UpstreamCall:
-    [leg] = new_exchange(rules, request(**members)).legs
-    return leg
+    [call] = new_exchange(rules, request(**members)).calls
+    return call
 
 
-def body(leg: UpstreamCall) -> Any:
-    return json.loads(leg.request().body or b"null")
+def body(call: UpstreamCall) -> Any:
+    return json.loads(call.request().body or b"null")
 
 
 def test_they_are_made_in_their_order_and_their_values_join_the_request() -> None:
-    leg = leg_of()
-    steps = commands_before(leg, fetched({"id": "t 1"}), fetched({"run": {"id": 7}, "urls": {"next": "n"}}))
+    call = leg_of()
+    steps = commands_before(call, fetched({"id": "t 1"}), fetched({"run": {"id": 7}, "urls": {"next": "n"}}))
     assert request_lines(steps) == [
         "POST http://server:8000/v1/threads",
         "POST http://server:8000/v1/threads/t%201/runs",
@@ -75,32 +75,32 @@ def test_they_are_made_in_their_order_and_their_values_join_the_request() -> Non
     assert request_bodies(steps) == [{}, {"ask": "hi"}]
     assert all(step.begins for step in steps[:-1])
     assert steps[-1] is False
-    assert body(leg) == {"thread": "t 1", "run": 7, "next": "n"}
+    assert body(call) == {"thread": "t 1", "run": 7, "next": "n"}
 
 
 def test_a_default_is_a_value() -> None:
-    leg = leg_of()
-    assert commands_before(leg, fetched({"id": "t"}), fetched({"run": {"id": 7}}))[-1] is False
-    assert body(leg)["next"] == "none"
+    call = leg_of()
+    assert commands_before(call, fetched({"id": "t"}), fetched({"run": {"id": 7}}))[-1] is False
+    assert body(call)["next"] == "none"
 
 
 @pytest.mark.parametrize("answer", [{}, {"id": None}, {"ids": "t"}, [], "t", b"", b"<html>"])
 def test_a_value_that_finds_nothing_is_an_error(answer: Any) -> None:
-    leg = leg_of()
+    call = leg_of()
     with pytest.raises(
         UpstreamError, match=r"found no `thread` in the answer of `.*calls\.thread`"
     ) as raised:
-        commands_before(leg, fetched(answer))
+        commands_before(call, fetched(answer))
     assert raised.value.kind is UpstreamFailure.EMPTY
 
 
 @pytest.mark.parametrize("status", [302, 404, 500])
 def test_a_call_that_is_refused_fails_the_answer(status: int) -> None:
-    leg = leg_of()
+    call = leg_of()
     with pytest.raises(UpstreamError) as raised:
-        commands_before(leg, fetched({"id": "t"}, status))
+        commands_before(call, fetched({"id": "t"}, status))
     assert raised.value.kind is UpstreamFailure.REFUSED
-    assert commands_after(leg) == []
+    assert commands_after(call) == []
 
 
 def test_clients_cannot_say_what_calls_find() -> None:
@@ -111,10 +111,10 @@ def test_clients_cannot_say_what_calls_find() -> None:
         response: $.text
         cancel: {url: "{{ job }}/cancel"}
     """
-    leg = leg_of(rules, job="http://evil/")
+    call = leg_of(rules, job="http://evil/")
     with pytest.raises(UpstreamError, match="found no URL"):
-        commands_before(leg)
-    assert commands_after(leg) == []
+        commands_before(call)
+    assert commands_after(call) == []
 
 
 def test_a_call_whose_condition_does_not_hold_is_not_made() -> None:
@@ -124,10 +124,10 @@ def test_a_call_whose_condition_does_not_hold_is_not_made() -> None:
 
 
 def test_a_call_is_made_again_until_its_condition_holds() -> None:
-    leg = leg_of(AWAITED)
+    call = leg_of(AWAITED)
     not_yet = {"status": "busy", "where": "nowhere"}
     steps = commands_before(
-        leg,
+        call,
         fetched({"id": 5}),
         fetched(not_yet, at=100),
         None,
@@ -138,58 +138,58 @@ def test_a_call_is_made_again_until_its_condition_holds() -> None:
     assert request_lines(steps) == ["POST http://server/api/made"] + 3 * ["GET http://server/api/made/5"]
     assert [step.seconds for step in steps if isinstance(step, Sleep)] == [2.0, 3.0]
     assert steps[-1] is False
-    assert body(leg) == {"where": "w"}
+    assert body(call) == {"where": "w"}
 
 
 def test_a_call_that_is_never_there_is_a_timeout() -> None:
-    leg = leg_of(AWAITED)
+    call = leg_of(AWAITED)
     late = fetched({"status": "busy"}, at=120)
     with pytest.raises(UpstreamError, match=r"20 s .*calls\.there\.timeout") as raised:
-        commands_before(leg, fetched({"id": 5}), fetched({"status": "busy"}, at=100), None, late)
+        commands_before(call, fetched({"id": 5}), fetched({"status": "busy"}, at=100), None, late)
     assert (raised.value.status, raised.value.kind) == (504, UpstreamFailure.TIMEOUT)
 
 
 def test_what_was_begun_is_cancelled_once() -> None:
-    leg = leg_of()
-    commands_before(leg, fetched({"id": "t"}), fetched({"run": {"id": 7}}))
-    cancel = commands_after(leg)
+    call = leg_of()
+    commands_before(call, fetched({"id": "t"}), fetched({"run": {"id": 7}}))
+    cancel = commands_after(call)
     assert request_lines(cancel) == ["POST http://server:8000/v1/threads/t/runs/7/cancel"]
     assert request_body(cancel[0]) is None
-    assert commands_after(leg) == []
+    assert commands_after(call) == []
 
 
 def test_what_an_earlier_call_has_begun_is_cancelled_when_a_later_one_fails() -> None:
     exchange = new_exchange(AWAITED + "    cancel: {path: '/made/{{ id }}/cancel'}")
-    [leg] = exchange.legs
+    [call] = exchange.calls
     with pytest.raises(UpstreamError) as raised:
-        commands_before(leg, fetched({"id": "7"}), fetched({"error": "no"}, status=500))
-    exchange.connection_lost(leg, raised.value)
-    assert request_lines(commands_after(leg)) == ["POST http://server/api/made/7/cancel"]
+        commands_before(call, fetched({"id": "7"}), fetched({"error": "no"}, status=500))
+    exchange.connection_lost(call, raised.value)
+    assert request_lines(commands_after(call)) == ["POST http://server/api/made/7/cancel"]
 
 
 def test_what_was_not_begun_is_not_cancelled() -> None:
-    leg = leg_of()
-    assert commands_after(leg) == []
+    call = leg_of()
+    assert commands_after(call) == []
     with pytest.raises(UpstreamError):
-        commands_before(leg, connection_lost())
-    assert commands_after(leg) == []
+        commands_before(call, connection_lost())
+    assert commands_after(call) == []
 
 
 @pytest.mark.parametrize(("status", "cancelled"), [(200, False), (500, False)])
 def test_an_answer_to_its_end_or_refused_is_not_cancelled(status: int, *, cancelled: bool) -> None:
     exchange = new_exchange(RULES)
-    [leg] = exchange.legs
-    commands_before(leg, fetched({"id": "t"}), fetched({"run": {"id": 7}}))
+    [call] = exchange.calls
+    commands_before(call, fetched({"id": "t"}), fetched({"run": {"id": 7}}))
     respond(exchange, {"text": "ho"}, status=status)
-    assert bool(commands_after(leg)) is cancelled
+    assert bool(commands_after(call)) is cancelled
 
 
 def test_an_answer_that_broke_is_cancelled() -> None:
     exchange = new_exchange(RULES)
-    [leg] = exchange.legs
-    commands_before(leg, fetched({"id": "t"}), fetched({"run": {"id": 7}}))
-    exchange.connection_lost(leg, connection_lost())
-    assert len(commands_after(leg)) == 1
+    [call] = exchange.calls
+    commands_before(call, fetched({"id": "t"}), fetched({"run": {"id": 7}}))
+    exchange.connection_lost(call, connection_lost())
+    assert len(commands_after(call)) == 1
 
 
 BOTH = """
@@ -202,9 +202,9 @@ BOTH = """
 
 
 def test_what_was_begun_is_cancelled_before_its_session_is_closed() -> None:
-    leg = leg_of(BOTH)
-    commands_before(leg, fetched({"id": 1}), fetched({"url": "http://server/jobs/1"}))
-    assert request_lines(commands_after(leg)) == [
+    call = leg_of(BOTH)
+    commands_before(call, fetched({"id": 1}), fetched({"url": "http://server/jobs/1"}))
+    assert request_lines(commands_after(call)) == [
         "DELETE http://server/jobs/1/cancel",
         "POST http://server/api/close",
     ]
@@ -212,16 +212,16 @@ def test_what_was_begun_is_cancelled_before_its_session_is_closed() -> None:
 
 @pytest.mark.parametrize("url", ["nowhere", 7, {"a": 1}, "http://[::1/x", "http:///x", "ftp://server/x"])
 def test_a_lie_about_where_to_cancel_does_not_keep_the_session_open(url: Any) -> None:
-    leg = leg_of(BOTH)
-    commands_before(leg, fetched({"id": 1}), fetched({"url": url}))
-    assert request_lines(commands_after(leg)) == ["POST http://server/api/close"]
+    call = leg_of(BOTH)
+    commands_before(call, fetched({"id": 1}), fetched({"url": url}))
+    assert request_lines(commands_after(call)) == ["POST http://server/api/close"]
 
 
 def test_opening_a_session_begins_nothing_that_is_cancelled() -> None:
-    leg = leg_of(BOTH)
+    call = leg_of(BOTH)
     with pytest.raises(UpstreamError):
-        commands_before(leg, fetched({"id": 1}), connection_lost())
-    assert request_lines(commands_after(leg)) == ["POST http://server/api/close"]
+        commands_before(call, fetched({"id": 1}), connection_lost())
+    assert request_lines(commands_after(call)) == ["POST http://server/api/close"]
 
 
 NAMED = """
@@ -242,8 +242,8 @@ AUTHS = [
 
 def shown(auth: str, url: str) -> tuple[str, bool]:
     """Where the poll goes that an answer names, and whether it shows a key there."""
-    [leg] = new_exchange(NAMED.format(auth=auth), key="Bearer k").legs
-    *_, made, poll = commands_before(leg, fetched({"url": url}))
+    [call] = new_exchange(NAMED.format(auth=auth), key="Bearer k").calls
+    *_, made, poll = commands_before(call, fetched({"url": url}))
     assert isinstance(made, SendRequest)
     assert isinstance(poll, SendRequest)
     assert _has_key(made)

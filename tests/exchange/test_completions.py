@@ -39,10 +39,10 @@ def test_without_rules_the_body_goes_on_as_it_is() -> None:
 
 
 def test_without_rules_the_prompt_can_still_be_part_of_a_header() -> None:
-    [leg] = new_exchange(
+    [call] = new_exchange(
         "headers: {X-Said: '{{ last }}|{{ prompt }}'}", asked(messages=[5]), endpoint="completions"
-    ).legs
-    assert leg.request().headers["X-Said"] == "hi|hi"
+    ).calls
+    assert call.request().headers["X-Said"] == "hi|hi"
 
 
 @pytest.mark.parametrize("rules", [TALKS, "request: {fields: {a: 1}}", "request: {drop: [user]}"])
@@ -90,18 +90,18 @@ def test_a_list_of_prompts_is_that_many_calls() -> None:
 
 def test_a_list_of_prompts_is_that_many_answers_by_index() -> None:
     exchange = new_exchange(TALKS, asked(["a", "b"]), endpoint="completions")
-    for leg in reversed(exchange.legs):  # whichever comes first
-        exchange.start(leg, 200, {})
-        prompt = leg.asking.text
-        exchange.feed(leg, pieces_of({"answer": f"re {prompt}"})[0])
-        out = exchange.close(leg)
+    for call in reversed(exchange.calls):  # whichever comes first
+        exchange.start(call, 200, {})
+        prompt = call.builder.text
+        exchange.feed(call, pieces_of({"answer": f"re {prompt}"})[0])
+        out = exchange.close(call)
     whole = read_completion(out)
     assert {index: said.text for index, said in whole.choices.items()} == {0: "re a", 1: "re b"}
 
 
 def test_a_list_of_prompts_streams_by_index() -> None:
     exchange = new_exchange(TALKS, asked(["a", "b"], stream=True), endpoint="completions")
-    one, two = exchange.legs
+    one, two = exchange.calls
     exchange.start(one, 200, {})
     exchange.start(two, 200, {})
     out = exchange.feed(two, sse({"delta": "B"})[0]) + exchange.feed(one, sse({"delta": "A"})[0])
@@ -114,7 +114,7 @@ def test_a_list_of_prompts_streams_by_index() -> None:
 
 def test_several_prompts_with_several_answers_each_in_openais_order() -> None:
     exchange = new_exchange(TALKS, asked(["a", "b"], n=2), endpoint="completions")
-    assert [leg.asking.text for leg in exchange.legs] == ["a", "a", "b", "b"]
+    assert [call.builder.text for call in exchange.calls] == ["a", "a", "b", "b"]
     out = simulate(exchange, pieces_of({"answer": "x"}))
     assert sorted(read_completion(out).choices) == [0, 1, 2, 3]
 
@@ -125,11 +125,11 @@ def test_servers_that_give_several_answers_a_call_share_the_indexes(stream: bool
     exchange = new_exchange(rules, asked(["a", "b"], n=2, stream=stream), endpoint="completions")
     assert [body["n"] for body in request_bodies(exchange)] == [2, 2]
     out = b""
-    for leg in exchange.legs:
-        exchange.start(leg, 200, {})
-        [answer] = pieces_of({"all": [{"t": f"{leg.asking.text}{n}"} for n in range(2)]})
-        out += exchange.feed(leg, answer)
-        out += exchange.close(leg)
+    for call in exchange.calls:
+        exchange.start(call, 200, {})
+        [answer] = pieces_of({"all": [{"t": f"{call.builder.text}{n}"} for n in range(2)]})
+        out += exchange.feed(call, answer)
+        out += exchange.close(call)
     choices = (read_stream(out) if stream else read_completion(out)).choices
     assert {index: said.text for index, said in choices.items()} == {0: "a0", 1: "a1", 2: "b0", 3: "b1"}
 
@@ -143,7 +143,7 @@ def test_answers_nobody_asked_for_take_no_other_ones_place() -> None:
 
 def test_a_failure_of_one_call_fails_them_all() -> None:
     exchange = new_exchange(TALKS, asked(["a", "b"]), endpoint="completions")
-    one, two = exchange.legs
+    one, two = exchange.calls
     exchange.start(one, 200, {})
     exchange.start(two, 429, {"retry-after": "7"})
     assert exchange.feed(one, b'{"answer": "x"}') == b""

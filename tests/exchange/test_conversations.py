@@ -72,25 +72,25 @@ def test_a_turn_that_brings_nothing_new_begins_again() -> None:
 
 
 def test_it_is_closed_after_an_answer_that_failed() -> None:
-    [leg] = (exchange := conversation_exchange(OPENED, [user("one")], user="u")).legs
-    commands_before(leg, fetched({"session": 1}))
+    [call] = (exchange := conversation_exchange(OPENED, [user("one")], user="u")).calls
+    commands_before(call, fetched({"session": 1}))
     respond(exchange, {"text": "x"}, status=500)
-    assert request_lines(last := commands_after(leg)) == ["POST http://server/api/close"]
+    assert request_lines(last := commands_after(call)) == ["POST http://server/api/close"]
     assert request_bodies(list(last)) == [{"session": 1, "who": "u"}]
 
 
 @pytest.mark.parametrize("way", ["left", "broken", "cut"])
 def test_it_is_closed_after_an_answer_that_nobody_read_to_its_end(way: str) -> None:
     exchange = conversation_exchange(OPENED, [user("one")], stop=["<end>"], stream=True)
-    [leg] = exchange.legs
-    commands_before(leg, fetched({"session": 1}))
-    exchange.start(leg, 200, {})
-    exchange.feed(leg, b'{"text": "uno"}\n')
+    [call] = exchange.calls
+    commands_before(call, fetched({"session": 1}))
+    exchange.start(call, 200, {})
+    exchange.feed(call, b'{"text": "uno"}\n')
     if way == "broken":
-        exchange.connection_lost(leg, connection_lost())
+        exchange.connection_lost(call, connection_lost())
     elif way == "cut":
-        exchange.feed(leg, b'{"text": "<end>"}\n')
-    assert request_lines(commands_after(leg)) == ["POST http://server/api/close"]
+        exchange.feed(call, b'{"text": "<end>"}\n')
+    assert request_lines(commands_after(call)) == ["POST http://server/api/close"]
 
 
 def test_an_answer_that_names_a_new_session_is_continued_in_that() -> None:
@@ -170,10 +170,10 @@ def test_by_a_name_every_turn_finds_it(rules: str, word: str) -> None:
 
 
 def test_what_is_kept_has_what_its_end_reads_and_no_more() -> None:
-    [leg] = (exchange := conversation_exchange(OPENED, [user("a secret")], user="u")).legs
-    commands_before(leg, fetched({"session": 1}))
+    [call] = (exchange := conversation_exchange(OPENED, [user("a secret")], user="u")).calls
+    commands_before(call, fetched({"session": 1}))
     respond(exchange, {"text": "another"})
-    [keep] = commands_after(leg)
+    [keep] = commands_after(call)
     assert isinstance(keep, ReleaseSession)
     assert keep.session == StoredSession(1, 0, {"session": 1, "user": "u"})
     assert len(keep.key) == 64  # a digest: stores need not know what was said
@@ -182,21 +182,21 @@ def test_what_is_kept_has_what_its_end_reads_and_no_more() -> None:
 def test_of_several_answers_in_one_none_is_continued() -> None:
     rules = OPENED.replace("response: $.text", "response: {choices: '$.all[*]', text: $item.text}")
     exchange = conversation_exchange(rules, [user("one")], n=2)
-    [leg] = exchange.legs
-    commands_before(leg, fetched({"session": 1}))
+    [call] = exchange.calls
+    commands_before(call, fetched({"session": 1}))
     respond(exchange, {"all": [{"text": "uno"}, {"text": "dos"}]})
-    assert request_lines(commands_after(leg)) == ["POST http://server/api/close"]
+    assert request_lines(commands_after(call)) == ["POST http://server/api/close"]
 
 
 def test_answers_of_several_calls_are_continued_each() -> None:
     exchange = conversation_exchange(OPENED, [user("one")], n=2)
     keys = []
-    for number, leg in enumerate(exchange.legs):
-        commands_before(leg, fetched({"session": number}))
-        exchange.start(leg, 200, {})
-        exchange.feed(leg, json.dumps({"text": f"uno {number}"}).encode())
-        exchange.close(leg)
-        [keep] = commands_after(leg)
+    for number, call in enumerate(exchange.calls):
+        commands_before(call, fetched({"session": number}))
+        exchange.start(call, 200, {})
+        exchange.feed(call, json.dumps({"text": f"uno {number}"}).encode())
+        exchange.close(call)
+        [keep] = commands_after(call)
         assert isinstance(keep, ReleaseSession)
         keys.append(keep.key)
     assert keys == [
@@ -210,6 +210,6 @@ def test_embeddings_are_no_conversation() -> None:
     {BY_USER.strip()}
 """
     rules = rules.replace("response: $.text", "response: {text: $.text, embeddings: $.vector}")
-    [leg] = new_exchange(rules, {"model": "m", "input": "hi", "user": "u"}, endpoint="embeddings").legs
-    [opening, _] = commands_before(leg, fetched({"session": 1}))
+    [call] = new_exchange(rules, {"model": "m", "input": "hi", "user": "u"}, endpoint="embeddings").calls
+    [opening, _] = commands_before(call, fetched({"session": 1}))
     assert request_lines([opening]) == ["POST http://server/api/open"]

@@ -63,28 +63,28 @@ def test_calls_may_end_in_any_order() -> None:
         ONE + "emulate: {batch: 1}", embeddings_request(input=["a", "b", "c"]), endpoint="embeddings"
     )
     out = b""
-    for leg in reversed(exchange.legs):
-        exchange.start(leg, 200, {})
-        [text] = [json.loads(leg.request().body or b"")["text"]]
-        out += exchange.feed(leg, json.dumps({"vector": [ord(text)]}).encode()) + exchange.close(leg)
+    for call in reversed(exchange.calls):
+        exchange.start(call, 200, {})
+        [text] = [json.loads(call.request().body or b"")["text"]]
+        out += exchange.feed(call, json.dumps({"vector": [ord(text)]}).encode()) + exchange.close(call)
     assert [item["embedding"] for item in json.loads(out)["data"]] == [[97], [98], [99]]
 
 
 def test_one_failure_fails_all() -> None:
     exchange = new_exchange(ONE, embeddings_request(input=["a", "b"]), endpoint="embeddings")
-    one, two = exchange.legs
-    for leg, status, answer in ((one, 200, b'{"vector": [1]}'), (two, 429, b'{"error": "busy"}')):
-        exchange.start(leg, status, {})
-        assert exchange.feed(leg, answer) + exchange.close(leg) == b""
+    one, two = exchange.calls
+    for call, status, answer in ((one, 200, b'{"vector": [1]}'), (two, 429, b'{"error": "busy"}')):
+        exchange.start(call, status, {})
+        assert exchange.feed(call, answer) + exchange.close(call) == b""
     assert exchange.error is not None
     assert exchange.error.status == 429
 
 
 def test_vectors_of_several_calls_must_be_alike() -> None:
     exchange = new_exchange(ONE, embeddings_request(input=["a", "b"]), endpoint="embeddings")
-    for leg, answer in zip(exchange.legs, (b'{"vector": [1]}', b'{"vector": [1, 2]}'), strict=True):
-        exchange.start(leg, 200, {})
-        assert exchange.feed(leg, answer) + exchange.close(leg) == b""
+    for call, answer in zip(exchange.calls, (b'{"vector": [1]}', b'{"vector": [1, 2]}'), strict=True):
+        exchange.start(call, 200, {})
+        assert exchange.feed(call, answer) + exchange.close(call) == b""
     assert exchange.error is not None
     assert "different lengths: 1, 2" in exchange.error.message
 

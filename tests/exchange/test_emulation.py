@@ -68,22 +68,22 @@ def test_a_cut_answer_ended_with_stop_whatever_the_server_says() -> None:
 
 def test_nothing_more_need_be_read_behind_a_stop_string() -> None:
     exchange = new_exchange(TEXT, request(stop="END", stream=True))
-    [leg] = exchange.legs
-    exchange.start(leg, 200, {})
-    out = exchange.feed(leg, texts("one END")[0])
-    assert exchange.finished(leg)
+    [call] = exchange.calls
+    exchange.start(call, 200, {})
+    out = exchange.feed(call, texts("one END")[0])
+    assert exchange.finished(call)
     assert exchange.error is None
-    assert read_stream(out + exchange.close(leg)).choice.text == "one "
-    assert exchange.feed(leg, texts("more")[0]) == b""
+    assert read_stream(out + exchange.close(call)).choice.text == "one "
+    assert exchange.feed(call, texts("more")[0]) == b""
 
 
 def test_what_may_be_a_stop_string_is_held_back_and_all_else_is_not() -> None:
     exchange = new_exchange(TEXT, request(stop="END", stream=True))
-    [leg] = exchange.legs
-    exchange.start(leg, 200, {})
-    assert b'"one"' in exchange.feed(leg, texts("one")[0])
-    assert b'" "' in exchange.feed(leg, texts(" E")[0])
-    assert b'"Es"' in exchange.feed(leg, texts("s")[0])
+    [call] = exchange.calls
+    exchange.start(call, 200, {})
+    assert b'"one"' in exchange.feed(call, texts("one")[0])
+    assert b'" "' in exchange.feed(call, texts(" E")[0])
+    assert b'"Es"' in exchange.feed(call, texts("s")[0])
 
 
 def test_the_server_is_not_cut_that_was_told_itself() -> None:
@@ -134,13 +134,13 @@ def test_several_answers_are_several_calls() -> None:
 
 def test_several_answers_are_interleaved_by_index() -> None:
     exchange = new_exchange(TEXT, request(n=2, stream=True, stop="END"))
-    one, two = exchange.legs
+    one, two = exchange.calls
     out = b""
-    for leg in (one, two):
-        exchange.start(leg, 200, {})
-    for leg, text in ((two, "b"), (one, "a"), (two, "b"), (one, "END"), (two, "b")):
-        if not exchange.finished(leg):
-            out += exchange.feed(leg, texts(text)[0])
+    for call in (one, two):
+        exchange.start(call, 200, {})
+    for call, text in ((two, "b"), (one, "a"), (two, "b"), (one, "END"), (two, "b")):
+        if not exchange.finished(call):
+            out += exchange.feed(call, texts(text)[0])
     stream = read_stream(out + exchange.close(one) + exchange.close(two))
     assert {index: said.text for index, said in stream.choices.items()} == {0: "a", 1: "bbb"}
     assert stream.choice.finish_reason == "stop"
@@ -158,7 +158,7 @@ def test_n_goes_to_a_server_that_gives_several_answers() -> None:
 
 def test_one_failed_call_fails_the_stream_on_its_way() -> None:
     exchange = new_exchange(TEXT, request(n=2, stream=True))
-    one, two = exchange.legs
+    one, two = exchange.calls
     exchange.start(one, 200, {})
     exchange.start(two, 500, {})
     out = exchange.feed(one, texts("a")[0])
@@ -170,7 +170,7 @@ def test_one_failed_call_fails_the_stream_on_its_way() -> None:
 
 def test_emulation_of_n_can_be_turned_off() -> None:
     exchange = new_exchange(TEXT + "\nemulate: {n: false}", request(n=2))
-    assert len(exchange.legs) == 1
+    assert len(exchange.calls) == 1
     assert exchange.dropped == ("n",)
     assert new_exchange(TEXT + "\nemulate: {n: false}", request(n=1)).dropped == ()
 

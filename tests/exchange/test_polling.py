@@ -44,7 +44,7 @@ def prediction(status: str, output: Any = None, **members: Any) -> dict[str, Any
 def polled(rules: str, *came: Any, stream: bool = False) -> tuple[Exchange, list[Any], bytes]:
     """The exchange, its steps, and what the client gets."""
     exchange = new_exchange(rules, request(stream=stream))
-    steps = commands_before(exchange.legs[0], *came)
+    steps = commands_before(exchange.calls[0], *came)
     return exchange, steps, deliver(exchange, steps)
 
 
@@ -64,7 +64,7 @@ def test_the_request_is_sent_and_its_answer_asked_for_until_it_is_there() -> Non
     assert steps[-1] is True
     said = read_completion(out).choice
     assert (said.text, said.finish_reason) == ("hello", "stop")
-    assert commands_after(exchange.legs[0]) == []
+    assert commands_after(exchange.calls[0]) == []
 
 
 def test_an_answer_that_is_there_at_once_is_not_asked_for() -> None:
@@ -76,10 +76,10 @@ def test_an_answer_that_is_there_at_once_is_not_asked_for() -> None:
 def test_pieces_of_a_stream_leave_as_they_come() -> None:
     came = [prediction("starting"), prediction("processing", "hel"), prediction("succeeded", "hello")]
     exchange = new_exchange(STREAMED, request(stream=True))
-    [leg] = exchange.legs
+    [call] = exchange.calls
     # Of each answer comes: its reading; a pause.
     steps = commands_before(
-        leg, fetched(came[0]), None, None, fetched(came[1]), None, None, fetched(came[2]), None
+        call, fetched(came[0]), None, None, fetched(came[1]), None, None, fetched(came[2]), None
     )
     assert [step.heard.body for step in steps if isinstance(step, DeliverResponse)] == [
         fetched(one).body for one in came
@@ -108,14 +108,14 @@ def test_a_job_that_fails_is_a_failure() -> None:
     exchange = new_exchange(PREDICTION)
     with pytest.raises(UpstreamError, match="no memory") as raised:
         commands_before(
-            exchange.legs[0],
+            exchange.calls[0],
             fetched(prediction("starting")),
             None,
             fetched(prediction("failed", error="no memory")),
         )
     assert raised.value.kind is UpstreamFailure.REFUSED
-    exchange.connection_lost(exchange.legs[0], raised.value)
-    assert commands_after(exchange.legs[0]) == []
+    exchange.connection_lost(exchange.calls[0], raised.value)
+    assert commands_after(exchange.calls[0]) == []
 
 
 def test_a_job_that_ends_without_a_text_is_no_empty_success() -> None:
@@ -127,24 +127,24 @@ def test_a_job_that_ends_without_a_text_is_no_empty_success() -> None:
 
 def test_pauses_grow_to_ten_times_the_first() -> None:
     again = [one for _ in range(12) for one in (fetched(prediction("processing")), None)]
-    [leg] = new_exchange(PREDICTION).legs
-    pauses = [step.seconds for step in commands_before(leg, *again) if isinstance(step, Sleep)]
+    [call] = new_exchange(PREDICTION).calls
+    pauses = [step.seconds for step in commands_before(call, *again) if isinstance(step, Sleep)]
     assert pauses[:4] == [1.0, 1.5, 2.25, 3.375]
     assert pauses[-4:] == [10.0] * 4
 
 
 def test_the_last_pause_ends_when_the_time_does() -> None:
     exchange = new_exchange(PREDICTION)
-    [leg] = exchange.legs
+    [call] = exchange.calls
     first, late, over = (fetched(prediction("processing"), at=at) for at in (1000.0, 1059.75, 1060.0))
-    assert commands_before(leg, first, None, late)[-1] == Sleep(0.25)
+    assert commands_before(call, first, None, late)[-1] == Sleep(0.25)
     exchange = new_exchange(PREDICTION)
-    [leg] = exchange.legs
+    [call] = exchange.calls
     with pytest.raises(UpstreamError, match=r"60 s .*poll\.timeout") as raised:
-        commands_before(leg, first, None, late, None, over)
+        commands_before(call, first, None, late, None, over)
     assert (raised.value.status, raised.value.kind) == (504, UpstreamFailure.TIMEOUT)
-    exchange.connection_lost(leg, raised.value)
-    assert request_lines(commands_after(leg)) == [CANCEL]
+    exchange.connection_lost(call, raised.value)
+    assert request_lines(commands_after(call)) == [CANCEL]
 
 
 BUSY = [fetched({"error": "busy"}, status) for status in (429, 502, 503, 504)]
@@ -188,16 +188,16 @@ def test_a_busy_moment_is_waited_for(busy: Any) -> None:
     ids=str,
 )
 def test_four_in_a_row_are_too_many(busy: Any) -> None:
-    [leg] = new_exchange(PREDICTION).legs
+    [call] = new_exchange(PREDICTION).calls
     with pytest.raises(UpstreamError):
-        commands_before(leg, fetched(prediction("processing")), None, *[busy, None] * 3, busy)
+        commands_before(call, fetched(prediction("processing")), None, *[busy, None] * 3, busy)
 
 
 @pytest.mark.parametrize("came", [*BUSY, connection_lost(), fetched(b"", 500), fetched({}, 404)], ids=str)
 def test_the_request_itself_is_sent_once(came: Any) -> None:
-    [leg] = new_exchange(PREDICTION).legs
+    [call] = new_exchange(PREDICTION).calls
     with pytest.raises(UpstreamError):
-        commands_before(leg, came)
+        commands_before(call, came)
 
 
 @pytest.mark.parametrize(
@@ -211,28 +211,28 @@ def test_the_request_itself_is_sent_once(came: Any) -> None:
     ids=str,
 )
 def test_other_failures_are_not_waited_for(came: Any) -> None:
-    [leg] = new_exchange(PREDICTION).legs
+    [call] = new_exchange(PREDICTION).calls
     with pytest.raises(UpstreamError):
-        commands_before(leg, fetched(prediction("processing")), None, came)
+        commands_before(call, fetched(prediction("processing")), None, came)
 
 
 @pytest.mark.parametrize(
     "urls", [None, {}, {"get": None}, {"get": 7}, {"get": "/p/1"}, {"get": "http://a b/"}]
 )
 def test_a_server_that_names_no_url_fails(urls: Any) -> None:
-    [leg] = new_exchange(PREDICTION).legs
+    [call] = new_exchange(PREDICTION).calls
     with pytest.raises(UpstreamError, match=r"poll\.url` found no URL") as raised:
-        commands_before(leg, fetched({"status": "starting", "urls": urls}), None)
+        commands_before(call, fetched({"status": "starting", "urls": urls}), None)
     assert raised.value.kind is UpstreamFailure.MALFORMED
-    assert commands_after(leg) == []  # nor does it say where to cancel
+    assert commands_after(call) == []  # nor does it say where to cancel
 
 
 def test_the_newest_answer_says_where_to_ask() -> None:
     moved = prediction("processing") | {"urls": {"get": "http://server/p/2", "cancel": "http://server/c/2"}}
-    [leg] = new_exchange(PREDICTION).legs
-    steps = commands_before(leg, fetched(prediction("starting")), None, fetched(moved), None)
+    [call] = new_exchange(PREDICTION).calls
+    steps = commands_before(call, fetched(prediction("starting")), None, fetched(moved), None)
     assert request_lines(steps)[1:] == [GET, "GET http://server/p/2"]
-    assert request_lines(commands_after(leg)) == ["POST http://server/c/2"]
+    assert request_lines(commands_after(call)) == ["POST http://server/c/2"]
 
 
 @pytest.mark.parametrize("answer", [b"", b"<html>wait</html>", b"[]", b"null", b"\xff"])
@@ -244,25 +244,25 @@ def test_what_is_no_answer_is_asked_for_again(answer: bytes) -> None:
 
 
 def test_what_nobody_waits_for_is_cancelled() -> None:
-    [leg] = new_exchange(PREDICTION).legs
-    commands_before(leg, fetched(prediction("starting")), None)
-    assert request_lines(commands_after(leg)) == [CANCEL]
-    assert commands_after(leg) == []
+    [call] = new_exchange(PREDICTION).calls
+    commands_before(call, fetched(prediction("starting")), None)
+    assert request_lines(commands_after(call)) == [CANCEL]
+    assert commands_after(call) == []
 
 
 def test_an_answer_that_was_there_when_the_client_left_is_not_cancelled() -> None:
-    [leg] = new_exchange(PREDICTION).legs
-    commands_before(leg, fetched(prediction("succeeded", "hello")))
-    assert commands_after(leg) == []
+    [call] = new_exchange(PREDICTION).calls
+    commands_before(call, fetched(prediction("succeeded", "hello")))
+    assert commands_after(call) == []
 
 
 def test_what_is_cut_at_a_stop_string_is_cancelled() -> None:
     exchange = new_exchange(STREAMED, request(stream=True, stop=["<end>"]))
-    [leg] = exchange.legs
-    out = deliver(exchange, commands_before(leg, fetched(prediction("processing", "hello<end> and more"))))
+    [call] = exchange.calls
+    out = deliver(exchange, commands_before(call, fetched(prediction("processing", "hello<end> and more"))))
     assert b"[DONE]" in out
-    assert leg.answering.finished
-    assert request_lines(commands_after(leg)) == [CANCEL]
+    assert call.decoder.finished
+    assert request_lines(commands_after(call)) == [CANCEL]
 
 
 MADE = """
@@ -305,4 +305,4 @@ def test_calls_that_only_prepared_it_leave_the_request(more: str) -> None:
 
 def test_a_poll_whose_condition_does_not_hold_leaves_an_answer_as_it_is() -> None:
     rules = PREDICTION.replace("{url: $.urls.get,", "{url: $.urls.get, when: {$.stream: true},")
-    assert commands_before(new_exchange(rules).legs[0]) == [False]
+    assert commands_before(new_exchange(rules).calls[0]) == [False]

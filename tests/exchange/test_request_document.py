@@ -163,8 +163,8 @@ def test_members_can_be_part_of_url_headers_and_query() -> None:
         headers: {X-Last: "{{ last }}", X-Number: 5, X-Flag: true}
         query: {q: "{{ last }}&", v: 2}
     """
-    [leg] = new_exchange(rules, request(messages=TALK)).legs
-    made = leg.request()
+    [call] = new_exchange(rules, request(messages=TALK)).calls
+    made = call.request()
     assert made.urls == ("http://server/a%20b%2Fm/a%20b/m?q=Which%20colour%3F%26&v=2",)
     assert (made.headers["X-Last"], made.headers["X-Number"], made.headers["X-Flag"]) == (
         "Which colour?", "5", "true",
@@ -187,7 +187,7 @@ def test_now_is_the_clock_it_was_given() -> None:
 @pytest.mark.parametrize("text", ["a\r\nX-Evil: 1", "a\0b", "a\nb"])
 def test_no_value_breaks_out_of_a_header(text: str) -> None:
     with pytest.raises(RequestError) as raised:
-        new_exchange("headers: {X-User: '{{ user }}'}", request(user=text)).legs[0].request()
+        new_exchange("headers: {X-User: '{{ user }}'}", request(user=text)).calls[0].request()
     assert raised.value.status == 400
 
 
@@ -195,18 +195,18 @@ def test_no_value_breaks_out_of_a_header(text: str) -> None:
 def test_no_model_breaks_out_of_its_part_of_a_url(model: str) -> None:
     rules = "upstream: 'http://server/{{ user | path }}/x'"
     with pytest.raises(RequestError) as raised:
-        new_exchange(rules, request(user=model)).legs[0].request()
+        new_exchange(rules, request(user=model)).calls[0].request()
     assert raised.value.status == 400
 
 
 def test_half_a_surrogate_pair_in_a_url_is_no_accident() -> None:
     rules = "query: {u: '{{ user }}'}"
     body = request(user="\ud800")
-    [leg] = new_exchange(rules, body).legs
-    assert leg.request().urls[0].startswith("http://server/api?u=")
+    [call] = new_exchange(rules, body).calls
+    assert call.request().urls[0].startswith("http://server/api?u=")
 
 
 def test_half_a_surrogate_pair_in_a_header_is_refused() -> None:
     with pytest.raises(RequestError) as raised:
-        new_exchange("headers: {X-User: '{{ user }}'}", request(user="\ud800")).legs[0].request()
+        new_exchange("headers: {X-User: '{{ user }}'}", request(user="\ud800")).calls[0].request()
     assert raised.value.status == 400

@@ -42,12 +42,12 @@ RULES = """
 
 
 def leg_of(rules: str = RULES, **members: Any) -> UpstreamCall:
-    [leg] = new_exchange(rules, request(**members)).legs
-    return leg
+    [call] = new_exchange(rules, request(**members)).calls
+    return call
 
 
-def body(leg: UpstreamCall) -> Any:
-    return json.loads(leg.request().body or b"null")
+def body(call: UpstreamCall) -> Any:
+    return json.loads(call.request().body or b"null")
 
 
 def test_a_route_without_one_makes_no_calls() -> None:
@@ -63,30 +63,30 @@ def test_the_call_that_opens_it_reads_the_request() -> None:
 
 
 def test_calls_carry_the_keys_and_headers_of_the_route() -> None:
-    leg = leg_of()
-    [opening, _] = commands_before(leg, fetched({"session": "s"}))
-    [closing] = commands_after(leg)
+    call = leg_of()
+    [opening, _] = commands_before(call, fetched({"session": "s"}))
+    [closing] = commands_after(call)
     assert isinstance(closing, SendRequest)
-    for one in (opening.request, leg.request(), closing.request):
+    for one in (opening.request, call.request(), closing.request):
         assert (one.headers["Authorization"], one.headers["X-Team"]) == ("Bearer k", "a")
     assert opening.request.headers["X-Open"] == "m"
 
 
 def test_its_id_is_a_member_of_the_request() -> None:
-    leg = leg_of()
-    [_, taken] = commands_before(leg, fetched({"code": 0, "session": {"a": 7}}))
+    call = leg_of()
+    [_, taken] = commands_before(call, fetched({"code": 0, "session": {"a": 7}}))
     assert taken is False
-    assert body(leg) == {"session": {"a": 7}, "ask": "hi"}
+    assert body(call) == {"session": {"a": 7}, "ask": "hi"}
 
 
 def test_it_is_closed_once() -> None:
-    leg = leg_of()
-    assert commands_after(leg) == []  # nothing is open yet
-    commands_before(leg, fetched({"session": "s/1"}))
-    closing = commands_after(leg)
+    call = leg_of()
+    assert commands_after(call) == []  # nothing is open yet
+    commands_before(call, fetched({"session": "s/1"}))
+    closing = commands_after(call)
     assert request_lines(closing) == ["POST http://server/v1/chat/end/s%2F1?s=s%2F1"]
     assert request_body(closing[0]) == {"session": "s/1"}
-    assert commands_after(leg) == []
+    assert commands_after(call) == []
 
 
 def test_a_call_without_a_body_is_a_get() -> None:
@@ -96,20 +96,20 @@ def test_a_call_without_a_body_is_a_get() -> None:
           close: {url: 'http://other/end', method: DELETE}
         response: $.a
     """
-    leg = leg_of(rules)
-    [opening, _] = commands_before(leg, fetched({}, headers={"x-session": "h"}))
+    call = leg_of(rules)
+    [opening, _] = commands_before(call, fetched({}, headers={"x-session": "h"}))
     assert (opening.request.method, opening.request.body) == ("GET", None)
     assert opening.request.urls == ("http://other/start",)
-    [closing] = commands_after(leg)
+    [closing] = commands_after(call)
     assert (request_lines([closing]), request_body(closing)) == (["DELETE http://other/end"], None)
 
 
 def test_a_session_of_each_call() -> None:
     exchange = new_exchange(RULES, request(n=2))
-    for number, leg in enumerate(exchange.legs):
-        commands_before(leg, fetched({"session": number}))
-    assert [body(leg)["session"] for leg in exchange.legs] == [0, 1]
-    assert [request_body(commands_after(leg)[0])["session"] for leg in exchange.legs] == [0, 1]
+    for number, call in enumerate(exchange.calls):
+        commands_before(call, fetched({"session": number}))
+    assert [body(call)["session"] for call in exchange.calls] == [0, 1]
+    assert [request_body(commands_after(call)[0])["session"] for call in exchange.calls] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -131,19 +131,19 @@ def test_a_session_of_each_call() -> None:
 def test_failures_of_the_opening_are_failures(
     status: int, answer: Any, expected: tuple[int, UpstreamFailure, str | None]
 ) -> None:
-    leg = leg_of()
+    call = leg_of()
     with pytest.raises(UpstreamError) as raised:
-        commands_before(leg, fetched(answer, status))
+        commands_before(call, fetched(answer, status))
     assert (raised.value.status, raised.value.kind) == expected[:2]
     assert expected[2] in (None, raised.value.message)
-    assert commands_after(leg) == []
+    assert commands_after(call) == []
 
 
 def test_a_connection_that_fails_when_it_is_opened_is_a_failure() -> None:
-    leg = leg_of()
+    call = leg_of()
     with pytest.raises(UpstreamError):
-        commands_before(leg, connection_lost(UpstreamFailure.CONNECT))
-    assert commands_after(leg) == []
+        commands_before(call, connection_lost(UpstreamFailure.CONNECT))
+    assert commands_after(call) == []
 
 
 def test_images_are_refused_before_anything_is_opened() -> None:
@@ -155,26 +155,26 @@ def test_images_are_refused_before_anything_is_opened() -> None:
 @pytest.mark.parametrize("status", [200, 500])
 def test_it_is_closed_after_any_answer(status: int) -> None:
     exchange = new_exchange(RULES)
-    [leg] = exchange.legs
-    commands_before(leg, fetched({"session": "s"}))
+    [call] = exchange.calls
+    commands_before(call, fetched({"session": "s"}))
     respond(exchange, {"code": 0, "answer": "ho"}, status=status)
     assert (exchange.error is None) is (status == 200)
-    assert request_lines(commands_after(leg)) == ["POST http://server/v1/chat/end/s?s=s"]
+    assert request_lines(commands_after(call)) == ["POST http://server/v1/chat/end/s?s=s"]
 
 
 def test_a_clients_own_member_is_no_session() -> None:
-    leg = leg_of(session="stolen")
-    [opening] = commands_before(leg)
-    assert body(leg) == {"ask": "hi"}
-    assert commands_after(leg) == []
+    call = leg_of(session="stolen")
+    [opening] = commands_before(call)
+    assert body(call) == {"ask": "hi"}
+    assert commands_after(call) == []
     assert request_body(opening) == {"bot_type": "m", "settings": {}}
 
 
 def test_requests_for_which_it_is_not_opened() -> None:
     rules = RULES.replace("path: /chat/start", "path: /chat/start\n        when: {$.user: {exists: false}}")
-    leg = leg_of(rules, user="u")
-    assert commands_before(leg) == [False]
-    assert commands_after(leg) == []
+    call = leg_of(rules, user="u")
+    assert commands_before(call) == [False]
+    assert commands_after(call) == []
 
 
 def test_what_a_session_alone_reads_is_not_dropped() -> None:

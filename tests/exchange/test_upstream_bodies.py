@@ -20,7 +20,7 @@ def edited(rules: str, body: dict[str, Any] | None = None, **members: Any) -> An
 
 def test_without_rules_the_bytes_go_on_as_they_came() -> None:
     data = b'{ "model":"m",  "messages":[{"role":"user","content":"hi"}], "x":1.50 }'
-    assert new_exchange("serves: [chat]", data=data).legs[0].request().body == data
+    assert new_exchange("serves: [chat]", data=data).calls[0].request().body == data
 
 
 def test_another_model_goes_into_the_clients_body() -> None:
@@ -155,8 +155,8 @@ def test_what_differs_when_streaming() -> None:
           query: {s: 1}
           request: {fields: {b: 2}}
     """
-    [whole] = new_exchange(rules, request()).legs
-    [streaming] = new_exchange(rules, request(stream=True)).legs
+    [whole] = new_exchange(rules, request()).calls
+    [streaming] = new_exchange(rules, request(stream=True)).calls
     assert whole.request().urls == ("http://server/whole?v=1",)
     assert streaming.request().urls == ("http://server/stream?v=1&s=1",)
     sent_headers = {name.lower(): value for name, value in streaming.request().headers.items()}
@@ -224,15 +224,15 @@ def test_a_built_body_may_be_any_json() -> None:
 
 
 def test_a_get_has_no_body() -> None:
-    [leg] = new_exchange("upstream: {url: 'http://server/{{ last }}', method: GET}\nresponse: $.a").legs
-    made_request = leg.request()
+    [call] = new_exchange("upstream: {url: 'http://server/{{ last }}', method: GET}\nresponse: $.a").calls
+    made_request = call.request()
     assert (made_request.method, made_request.body, made_request.urls) == ("GET", None, ("http://server/hi",))
 
 
 def test_the_clients_key_leaks_only_where_it_should() -> None:
-    headers = new_exchange("serves: [chat]", key="Bearer k").legs[0].request().headers
+    headers = new_exchange("serves: [chat]", key="Bearer k").calls[0].request().headers
     assert not any("bearer k" in value.lower() for value in headers.values())
-    passed = new_exchange("auth: client", key="Bearer k").legs[0].request().headers
+    passed = new_exchange("auth: client", key="Bearer k").calls[0].request().headers
     assert passed["Authorization"] == "Bearer k"
 
 
@@ -245,11 +245,13 @@ def test_the_clients_key_leaks_only_where_it_should() -> None:
     ],
 )
 def test_the_servers_own_key(auth: str, name: str, value: str) -> None:
-    assert new_exchange(f"auth: {auth}").legs[0].request().headers[name] == value
+    assert new_exchange(f"auth: {auth}").calls[0].request().headers[name] == value
 
 
 def test_the_servers_own_key_in_the_query() -> None:
-    assert new_exchange("auth: {query: key, value: k}").legs[0].request().urls == ("http://server/api?key=k",)
+    assert new_exchange("auth: {query: key, value: k}").calls[0].request().urls == (
+        "http://server/api?key=k",
+    )
 
 
 @pytest.mark.parametrize("depth", [50, 300, 1015, 100_000])

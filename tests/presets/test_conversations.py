@@ -108,7 +108,7 @@ def test_the_client_reads_the_answer(client: OpenAI, stands: PresetBridge, of: t
             hold_success(conversation, wanted, told)
     asked = stands.requests_of(conversation)[before:]
     sends = [*(call.sends for call in conversation.calls), conversation.sends]
-    assert len(asked) == len(sends) * len(conversation.exchange().legs)
+    assert len(asked) == len(sends) * len(conversation.exchange().calls)
     for request, sent in zip(asked, cycle(sends), strict=False):
         hold_request(
             request, sent, signed=conversation.exchange().route.request.non_streaming.auth is not None

@@ -96,11 +96,11 @@ def test_where_openais_own_language_goes(preset: str, endpoint: str, asked: Body
     text = f"routes: [{{models: m, preset: {preset}, upstream: http://u{more}}}]"
     (compiled,) = load_with_presets(text).routes
     asked = {"model": "m", **asked}
-    (leg,) = Exchange(
+    (call,) = Exchange(
         RequestContext(compiled, ENDPOINTS[endpoint], asked, json.dumps(asked).encode(), id="x", now=0.0)
-    ).legs
+    ).calls
     version = "?api-version=2024-10-21" if preset == "azure-openai" else ""
-    assert leg.request().urls == (f"http://u{path}{version}",)
+    assert call.request().urls == (f"http://u{path}{version}",)
 
 
 @pytest.mark.parametrize("bot", BACKENDS)
@@ -110,10 +110,10 @@ def test_a_bots_service_without_the_bot(bot: str) -> None:
     endpoint = ENDPOINTS[bot if bot in ENDPOINTS else "chat"]
     assert endpoint.name in compiled.serves
     asked = {"model": "m", **asked}
-    (leg,) = Exchange(
+    (call,) = Exchange(
         RequestContext(compiled, endpoint, asked, json.dumps(asked).encode(), id="x", now=0.0)
-    ).legs
-    request = leg.request()
+    ).calls
+    request = call.request()
     assert request.urls == (url,)
     assert request.headers["Authorization"] == "Bearer a-key"
     assert json.loads(request.body or b"") == body

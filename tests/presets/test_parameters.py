@@ -228,7 +228,7 @@ def test_a_way_of_its_own_to_show_the_key_replaces_that_of_the_preset(
     auth: str, keys: dict[str, str]
 ) -> None:
     asking = exchange("azure-openai", {"messages": HI}, key=f"auth: {auth}, ")
-    headers = asking.legs[0].request().headers
+    headers = asking.calls[0].request().headers
     shown = {name: value for name, value in headers.items() if name in ("api-key", "x-key", "Authorization")}
     assert shown == keys
 
@@ -246,13 +246,13 @@ def test_a_way_of_its_own_to_show_the_key_replaces_that_of_the_preset(
     ],
 )
 def test_the_version_of_spark_follows_from_its_domain(domain: str, path: str) -> None:
-    leg = exchange("iflytek-spark", {"messages": HI}, more=f"model: {domain}").legs[0]
-    assert leg.request().urls == (f"http://u{path}",)
+    call = exchange("iflytek-spark", {"messages": HI}, more=f"model: {domain}").calls[0]
+    assert call.request().urls == (f"http://u{path}",)
 
 
 def sent_by(preset: str, asked: Body, *, endpoint: str = "chat", more: str = "") -> Any:
     """The body that reaches the server."""
-    request = exchange(preset, asked, endpoint, more).legs[0].request()
+    request = exchange(preset, asked, endpoint, more).calls[0].request()
     assert request.body is not None
     return json.loads(request.body)
 

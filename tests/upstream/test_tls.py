@@ -69,11 +69,11 @@ async def asked(folder: Path, port: int, tls: str) -> bytes:
     file = folder / "routes.yaml"
     file.write_text(f"routes: [{{models: m, upstream: {{url: 'https://127.0.0.1:{port}/', tls: {tls}}}}}]")
     route = load_routes(str(file)).routes[0]
-    (leg,) = Exchange(RequestContext(route, CHAT, BODY, b"{}", id="1", now=0.0)).legs
+    (call,) = Exchange(RequestContext(route, CHAT, BODY, b"{}", id="1", now=0.0)).calls
     upstream = UpstreamClient()
     try:
         async with asyncio.timeout(30):
-            return (await upstream.fetch(leg.request(), route.transport, 100))[2]
+            return (await upstream.fetch(call.request(), route.transport, 100))[2]
     finally:
         await upstream.close()
 

@@ -181,16 +181,16 @@ async def test_whom_to_trust(tls: str, status: int | None, tmp_path: Path) -> No
         stream = "response: false, stream: {framing: websocket, text: $.text}"
         file.write_text(f"routes: [{{models: m, upstream: {{url: '{url}', tls: {tls}}}, {stream}}}]")
         route = load_routes(str(file)).routes[0]
-        (leg,) = Exchange(RequestContext(route, CHAT, HELLO, b"{}", id="1", now=0.0)).legs
+        (call,) = Exchange(RequestContext(route, CHAT, HELLO, b"{}", id="1", now=0.0)).calls
         bytes_of = UpstreamClient()
         try:
             async with asyncio.timeout(30):
                 if status is None:
-                    body = (await bytes_of.fetch(leg.request(), route.transport, 100))[2]
+                    body = (await bytes_of.fetch(call.request(), route.transport, 100))[2]
                     assert b'"hello"' in body
                 else:
                     with pytest.raises(UpstreamError) as raised:
-                        await bytes_of.fetch(leg.request(), route.transport, 100)
+                        await bytes_of.fetch(call.request(), route.transport, 100)
                     assert (raised.value.kind, raised.value.status) == (UpstreamFailure.CONNECT, status)
         finally:
             await bytes_of.close()

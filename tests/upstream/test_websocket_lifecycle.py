@@ -251,9 +251,9 @@ async def test_what_was_said_before_it_closed_is_read() -> None:
     async with run_upstream(behave) as server:
         table = load_table(WEBSOCKET_ROUTES, {"UPSTREAM": server.url})
         route = next(route for route in table.routes if route.name == "open")
-        (leg,) = Exchange(
+        (call,) = Exchange(
             RequestContext(route, CHAT, {**HELLO, "model": "open"}, b"{}", id="1", now=0.0)
-        ).legs
+        ).calls
         connections = UpstreamClient()
         pieces: list[bytes] = []
 
@@ -266,7 +266,7 @@ async def test_what_was_said_before_it_closed_is_read() -> None:
 
         try:
             async with asyncio.timeout(30):
-                socket = await connections.send(leg.request(), route.transport)
+                socket = await connections.send(call.request(), route.transport)
                 await socket.read_into(FirstPiece())
                 assert not socket.complete
                 await asyncio.sleep(0.1)  # so that it has surely closed; the answer is the same if not

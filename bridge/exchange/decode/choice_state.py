@@ -41,13 +41,15 @@ class ChoiceState:
 
     __slots__ = ("_call_id", "calls", "ended", "stages", "stop", "thought")
 
-    def __init__(self, slot: TextSlot | None, manner: ReadOptions, call_id: str, *, cumulative: bool) -> None:
+    def __init__(
+        self, slot: TextSlot | None, options: ReadOptions, call_id: str, *, cumulative: bool
+    ) -> None:
         self._call_id = call_id
         self.ended = False
         self.calls: ToolCallAssembler | None = None
         self.thought: SurrogateJoiner | None = None
-        self.stop = StopSequenceCutter(manner.stop) if manner.stop else None
-        prompt = manner.prompt if slot and slot.strip_prompt else ""
+        self.stop = StopSequenceCutter(options.stop) if options.stop else None
+        prompt = options.prompt if slot and slot.strip_prompt else ""
         self.stages: list[TextFilter] = [CumulativeToDelta(prompt) if cumulative else SurrogateJoiner()]
         if prompt and not cumulative:
             self.stages.append(PromptStripper(prompt))

@@ -27,8 +27,8 @@ class EmbeddingsReader(ResponseReader):
 
     __slots__ = ("_seen_docs",)
 
-    def __init__(self, rule: ResponseRule, manner: ReadOptions) -> None:
-        super().__init__(rule, manner)
+    def __init__(self, rule: ResponseRule, options: ReadOptions) -> None:
+        super().__init__(rule, options)
         self._seen_docs: list[Any] = []
 
     @property
@@ -44,7 +44,7 @@ class EmbeddingsReader(ResponseReader):
         if found is MISSING:
             self._seen_docs.append(scope.doc)
             return []
-        vectors, inputs = read_vectors(found), self._manner.choices
+        vectors, inputs = read_vectors(found), self._options.choices
         if len(vectors) != inputs:
             raise UpstreamError(
                 UpstreamFailure.MALFORMED,
@@ -82,8 +82,8 @@ class EmbeddingsPassthrough(EmbeddingsReader):
 
     __slots__ = ("_head",)
 
-    def __init__(self, rule: ResponseRule, manner: ReadOptions, head: CompletionInfo) -> None:
-        super().__init__(rule, manner)
+    def __init__(self, rule: ResponseRule, options: ReadOptions, head: CompletionInfo) -> None:
+        super().__init__(rule, options)
         self._head = head
 
     def read(self, scope: Scope, data: bytes | str | None = None) -> list[Any]:

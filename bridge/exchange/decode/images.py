@@ -24,8 +24,8 @@ class ImagesReader(ResponseReader):
 
     __slots__ = ("_seen_docs",)
 
-    def __init__(self, rule: ResponseRule, manner: ReadOptions) -> None:
-        super().__init__(rule, manner)
+    def __init__(self, rule: ResponseRule, options: ReadOptions) -> None:
+        super().__init__(rule, options)
         self._seen_docs: list[Any] = []
 
     def read(self, scope: Scope, data: bytes | str | None = None) -> list[Any]:
@@ -83,8 +83,8 @@ class ImagesPassthrough(ImagesReader):
 
     __slots__ = ("_head",)
 
-    def __init__(self, rule: ResponseRule, manner: ReadOptions, head: CompletionInfo) -> None:
-        super().__init__(rule, manner)
+    def __init__(self, rule: ResponseRule, options: ReadOptions, head: CompletionInfo) -> None:
+        super().__init__(rule, options)
         self._head = head
 
     def read(self, scope: Scope, data: bytes | str | None = None) -> list[Any]:

@@ -33,8 +33,8 @@ class CompletionPassthrough(ResponseReader):
 
     __slots__ = ("_head",)
 
-    def __init__(self, rule: ResponseRule, manner: ReadOptions, head: CompletionInfo) -> None:
-        super().__init__(rule, manner)
+    def __init__(self, rule: ResponseRule, options: ReadOptions, head: CompletionInfo) -> None:
+        super().__init__(rule, options)
         self._head = head
 
     def read(self, scope: Scope, data: bytes | str | None = None) -> list[Any]:
@@ -58,11 +58,11 @@ class ChunkPassthrough(ResponseReader):
     that ends a choice as it speaks, until the next one shows whether the server means it.
     """
 
-    __slots__ = ("_ending", "_held", "_usage", "mender")
+    __slots__ = ("_ending", "_held", "_usage", "normalizer")
 
-    def __init__(self, rule: ResponseRule, manner: ReadOptions, head: CompletionInfo) -> None:
-        super().__init__(rule, manner)
-        self.mender = ChunkNormalizer(head)
+    def __init__(self, rule: ResponseRule, options: ReadOptions, head: CompletionInfo) -> None:
+        super().__init__(rule, options)
+        self.normalizer = ChunkNormalizer(head)
         self._held: list[bytes] = []
         self._ending: tuple[dict[str, Any], bytes] | None = None
         self._usage: tuple[dict[str, Any], bytes] | None = None
@@ -70,7 +70,7 @@ class ChunkPassthrough(ResponseReader):
     @property
     def finish_seen(self) -> bool:
         """Whether a choice has had its finish."""
-        return bool(self.mender.finished)
+        return bool(self.normalizer.finished)
 
     def has_only_text(self, scope: Scope, data: bytes, deltas: list[Any]) -> bool:
         """Return whether a chunk passed unchanged, and holds a text of the first choice and nothing else."""
@@ -85,7 +85,7 @@ class ChunkPassthrough(ResponseReader):
 
         None: the chunk has to be read.
         """
-        if self._held or self._ending is not None or 0 in self.mender.finished:
+        if self._held or self._ending is not None or 0 in self.normalizer.finished:
             return None
         if self._tally is not None:
             super().read_text(text, data)
@@ -100,8 +100,8 @@ class ChunkPassthrough(ResponseReader):
         self._count_of(scope, chunk, data)
         if self._tally is not None:
             super().read(scope)  # to count what is said
-        mended = self.mender.mend(chunk)
-        self.has_output = self.mender.has_output
+        mended = self.normalizer.normalize(chunk)
+        self.has_output = self.normalizer.has_output
         if mended is None:
             if not self.has_output and self._tally is None:
                 super().read(scope)  # remembered, to say where the text would have been
@@ -111,20 +111,20 @@ class ChunkPassthrough(ResponseReader):
         if (
             self._ending is None
             and not self._held
-            and self.mender.has_content
-            and not self.mender.finished_with_text
+            and self.normalizer.has_content
+            and not self.normalizer.finished_with_text
         ):
             return [out]
         self._release()
-        if self.mender.finished_with_text:
+        if self.normalizer.finished_with_text:
             self._ending = (mended, out)
         else:
             self._held.append(out)
-        return self._given() if self.mender.has_content else []
+        return self._given() if self.normalizer.has_content else []
 
     def close(self) -> list[Any]:
         """What was held."""
-        self.mender.resumed = frozenset()
+        self.normalizer.resumed = frozenset()
         self._release()
         return self._given()
 
@@ -133,7 +133,7 @@ class ChunkPassthrough(ResponseReader):
         chunk, data = self._usage or ({}, None)
         counts = normalize_usage(chunk["usage"], usage) if chunk else usage_object(usage)
         choices = keep_items([], chunk.get("choices"))
-        normalized = with_members(self.mender.with_identity(chunk), {"choices": choices, "usage": counts})
+        normalized = with_members(self.normalizer.with_identity(chunk), {"choices": choices, "usage": counts})
         return _event(normalized, data if normalized is chunk else None)
 
     def _count_of(self, scope: Scope, chunk: dict[str, Any], data: bytes | str | None) -> None:
@@ -148,7 +148,7 @@ class ChunkPassthrough(ResponseReader):
         """The chunk that ended a choice goes on, as it is or, where the choice does too, without that."""
         if self._ending is not None:
             chunk, out = self._ending
-            self._held.append(sse_event(self.mender.reopened(chunk)) if self.mender.resumed else out)
+            self._held.append(sse_event(self.normalizer.reopened(chunk)) if self.normalizer.resumed else out)
             self._ending = None
 
     def _given(self) -> list[Any]:
@@ -185,8 +185,8 @@ class PassthroughStreamEncoder:
 
     __slots__ = ("_include_usage", "_reading", "started")
 
-    def __init__(self, reading: ChunkPassthrough, *, include_usage: bool) -> None:
-        self._reading = reading
+    def __init__(self, reader: ChunkPassthrough, *, include_usage: bool) -> None:
+        self._reading = reader
         self._include_usage = include_usage
         self.started = False
 
@@ -198,8 +198,8 @@ class PassthroughStreamEncoder:
 
     def close(self, usage: Usage | None, choices: int) -> bytes:
         """What is missing at the end: finishes, usage where it was asked for, and the last word."""
-        mender = self._reading.mender
-        out = [sse_event(chunk) for chunk in mender.finish()]
+        normalizer = self._reading.normalizer
+        out = [sse_event(chunk) for chunk in normalizer.finish()]
         if usage is not None and self._include_usage:
             out.append(self._reading.usage_event(usage))
         return b"".join([*out, DONE])

@@ -47,28 +47,43 @@ class ResponseDecoder:
     """Reads one answer. `finished`: nothing more need be read from the upstream."""
 
     __slots__ = (
-        "_body", "_course", "_framer", "_frames", "_headers", "_latest", "_limit", "_manner", "_size",
-        "_state", "_status", "_template", "_templates_left", "_text_path", "error", "finished", "reading",
+        "_body",
+        "_framer",
+        "_frames",
+        "_headers",
+        "_latest",
+        "_limit",
+        "_options",
+        "_plan",
+        "_size",
+        "_state",
+        "_status",
+        "_template",
+        "_templates_left",
+        "_text_path",
+        "error",
+        "finished",
+        "reader",
         "session",
     )  # fmt: skip
 
-    def __init__(self, course: EndpointPlan, manner: ReadOptions, reading: ResponseReader) -> None:
-        self._course = course
-        self._manner = manner
+    def __init__(self, plan: EndpointPlan, options: ReadOptions, reader: ResponseReader) -> None:
+        self._plan = plan
+        self._options = options
         self._state = _State.WHOLE
         self._status = 0
         self._headers: Mapping[str, str] = {}
         self._body: list[bytes] = []
         self._size = 0
-        self._limit = course.route.limits.answer
+        self._limit = plan.route.limits.answer
         self._framer: Framer | None = None
         self._frames = 0
         self._latest: Any = MISSING
-        self.reading = reading
+        self.reader = reader
         self.session: Any = MISSING
         self.error: UpstreamError | None = None
         self.finished = False
-        self._text_path = course.route.response.fast_text_path  # None: frames are read one by one
+        self._text_path = plan.route.response.fast_text_path  # None: frames are read one by one
         self._template: FrameTemplate | None = None
         self._templates_left = _MAX_TEMPLATES
 
@@ -84,9 +99,9 @@ class ResponseDecoder:
         if not 200 <= status < 300:
             self._state = _State.FAILURE
             self._limit = _MOST_OF_A_FAILURE
-        elif (rule := self._course.stream_rule) is not None:
+        elif (rule := self._plan.stream_rule) is not None:
             self._state = _State.STREAM
-            self._framer = make_framer(rule.framing, rule.inner, self._course.route.limits.frame)
+            self._framer = make_framer(rule.framing, rule.inner, self._plan.route.limits.frame)
 
     def feed(self, data: bytes) -> list[Delta]:
         """Some of the body has come."""
@@ -155,15 +170,15 @@ class ResponseDecoder:
 
     def _read(self, frame: Frame) -> list[Delta]:
         """One frame: held against `error`, `only` and `skip`, then read, then held against `done`."""
-        rule = self._course.stream_rule
+        rule = self._plan.stream_rule
         assert rule is not None
         if frame.bare:
             return self._read_unframed_json(frame)
         template = self._template
         if template is not None and (text := template.match(frame)) is not None:
-            texts = self.reading.read_text(text, frame.data)
+            texts = self.reader.read_text(text, frame.data)
             if texts is not None:
-                return texts + self._end(done=True) if self.reading.ended else texts
+                return texts + self._end(done=True) if self.reader.ended else texts
         if is_done_literal(frame, rule.done_literal):
             return self._end(done=True)
         doc, data = document(frame, as_text=rule.text_data)
@@ -182,29 +197,29 @@ class ResponseDecoder:
             )
         self._frames += doc is not MISSING
         self._latest = doc
-        deltas = self.reading.read(scope, data)
+        deltas = self.reader.read(scope, data)
         path = self._text_path
-        if path is not None and data is not None and self.reading.has_only_text(scope, data, deltas):
+        if path is not None and data is not None and self.reader.has_only_text(scope, data, deltas):
             self._template = make_template(frame, doc, path) or self._template
             self._templates_left -= 1
             self._text_path = path if self._templates_left else None
         if rule.replace is not None and isinstance(instead := rule.replace.read(scope), str):
             self.finished = True  # what is held back is superseded too
-            return [*deltas, self.reading.replace(instead)]
-        if self.reading.ended or (rule.done and rule.done.holds(scope)):
+            return [*deltas, self.reader.replace(instead)]
+        if self.reader.ended or (rule.done and rule.done.holds(scope)):
             deltas += self._end(done=True)
         return deltas
 
     def _note_session(self, scope: Scope) -> None:
-        if self._course.route.callouts.session_id is not None and self.session is MISSING:
-            self.session = self._course.route.callouts.session_id.read(scope)
+        if self._plan.route.callouts.session_id is not None and self.session is MISSING:
+            self.session = self._plan.route.callouts.session_id.read(scope)
 
     def _check(self, scope: Scope, frame: Frame) -> None:
         """Raise the failure that a frame reports under HTTP 200."""
-        failing = self._course.route.response.errors
+        failing = self._plan.route.response.errors
         rule = failing.match(scope)
         if rule is None:
-            common = has_error(scope.doc) and not self.reading.has_text(scope)
+            common = has_error(scope.doc) and not self.reader.has_text(scope)
             if not common and scope.fields.get("event") != "error":
                 return
         raise failing.error(_UNDER_200, scope, frame_text(frame), rule)
@@ -212,12 +227,12 @@ class ResponseDecoder:
     def _end(self, *, done: bool = False) -> list[Delta]:
         """The stream is over: was anything said?"""
         self.finished = True
-        rule = self._course.stream_rule
+        rule = self._plan.stream_rule
         assert rule is not None
-        deltas = self.reading.close()
-        if not self.reading.has_output:
+        deltas = self.reader.close()
+        if not self.reader.has_output:
             return self._nothing_found()
-        if rule.done_promised and not done and not (rule.finish_ends and self.reading.finish_seen):
+        if rule.done_promised and not done and not (rule.finish_ends and self.reader.finish_seen):
             self._fail(
                 UpstreamError(UpstreamFailure.DISCONNECT, "the upstream's stream ended before it was done")
             )
@@ -225,13 +240,13 @@ class ResponseDecoder:
 
     def _nothing_found(self) -> list[Delta]:
         """Perhaps the one frame there was is a whole answer; else this is an error, not an empty success."""
-        if self._frames == 1 and self._course.route.response.non_streaming is not None:
-            reading = ResponseReader(self._course.route.response.non_streaming, self._manner)
-            deltas = reading.read(Scope(self._latest, headers=self._headers))
-            if reading.has_output:
-                self.reading = reading
-                return deltas + reading.close()
-        self._fail(UpstreamError(UpstreamFailure.EMPTY, self.reading.no_text_message()))
+        if self._frames == 1 and self._plan.route.response.non_streaming is not None:
+            reader = ResponseReader(self._plan.route.response.non_streaming, self._options)
+            deltas = reader.read(Scope(self._latest, headers=self._headers))
+            if reader.has_output:
+                self.reader = reader
+                return deltas + reader.close()
+        self._fail(UpstreamError(UpstreamFailure.EMPTY, self.reader.no_text_message()))
         return []
 
     def _read_unframed_json(self, frame: Frame) -> list[Delta]:
@@ -249,27 +264,27 @@ class ResponseDecoder:
                 UpstreamFailure.MALFORMED,
                 f"the upstream sent JSON between its events: {excerpt(frame_text(frame), 200)}",
             )
-        rule = self._course.route.response.non_streaming or self._course.stream_rule.answer  # type: ignore[union-attr]
-        self.reading = ResponseReader(rule, self._manner)
+        rule = self._plan.route.response.non_streaming or self._plan.stream_rule.answer  # type: ignore[union-attr]
+        self.reader = ResponseReader(rule, self._options)
         return self._whole(frame.data if isinstance(frame.data, bytes) else b"")
 
     def _whole(self, body: bytes) -> list[Delta]:
         """A whole answer."""
         self.finished = True
-        course, reading = self._course, self.reading
+        plan, reader = self._plan, self.reader
         doc, data = self._whole_document(body)
         scope = Scope(doc, headers=self._headers)
-        failed = course.route.response.errors.match(scope)
-        if failed or (has_error(doc) and not reading.has_text(scope)):
-            raise course.route.response.errors.error(
+        failed = plan.route.response.errors.match(scope)
+        if failed or (has_error(doc) and not reader.has_text(scope)):
+            raise plan.route.response.errors.error(
                 self._status, scope, body.decode("utf-8", "replace"), failed
             )
-        if course.is_text_body and not isinstance(doc, str):
+        if plan.is_text_body and not isinstance(doc, str):
             scope.doc = body.decode("utf-8", "replace")
         self._note_session(scope)
-        deltas = reading.read(scope, data) + reading.close()
-        if not reading.has_output:
-            raise UpstreamError(UpstreamFailure.EMPTY, reading.no_text_message())
+        deltas = reader.read(scope, data) + reader.close()
+        if not reader.has_output:
+            raise UpstreamError(UpstreamFailure.EMPTY, reader.no_text_message())
         return deltas
 
     def _whole_document(self, body: bytes) -> tuple[Any, bytes | None]:
@@ -281,7 +296,7 @@ class ResponseDecoder:
         if doc is not INVALID_JSON:
             return doc, data
         text = body.decode("utf-8", "replace")
-        if self._course.is_text_body:
+        if self._plan.is_text_body:
             return text, None
         kind = self._headers.get("content-type", "no content type")
         raise UpstreamError(
@@ -296,7 +311,7 @@ class ResponseDecoder:
             frame = next(iter(SSE.framer(_MOST_OF_A_FAILURE).feed(body + b"\n\n")), None)
             doc, _ = document(frame, as_text=False) if frame else (MISSING, None)
         scope = Scope(MISSING if doc is INVALID_JSON else doc, headers=self._headers)
-        raise self._course.route.response.errors.error(self._status, scope, body.decode("utf-8", "replace"))
+        raise self._plan.route.response.errors.error(self._status, scope, body.decode("utf-8", "replace"))
 
 
 _UNDER_200 = 200

@@ -38,7 +38,7 @@ class ResponseReader:
         "_cumulative",
         "_cut",
         "_finish_seen",
-        "_manner",
+        "_options",
         "_rule",
         "_samples_without_text",
         "_tally",
@@ -47,13 +47,13 @@ class ResponseReader:
         "role",
     )  # fmt: skip
 
-    def __init__(self, rule: ResponseRule, manner: ReadOptions, *, cumulative: bool = False) -> None:
+    def __init__(self, rule: ResponseRule, options: ReadOptions, *, cumulative: bool = False) -> None:
         self._rule = rule
-        self._manner = manner
+        self._options = options
         self._cumulative = cumulative
         self._choices: dict[int, ChoiceState] = {}
         self._counts: dict[str, int] = {}
-        self._tally = None if manner.prompt_tokens is None else TokenEstimator()
+        self._tally = None if options.prompt_tokens is None else TokenEstimator()
         self._samples_without_text: list[Any] = []
         self._cut = 0
         self._begun = False
@@ -65,7 +65,7 @@ class ResponseReader:
     @property
     def ended(self) -> bool:
         """Whether every awaited choice was cut at a stop string, so that no more need be read."""
-        return self._cut >= self._manner.choices
+        return self._cut >= self._options.choices
 
     @property
     def choice_count(self) -> int:
@@ -175,7 +175,7 @@ class ResponseReader:
 
     def _estimate(self) -> Usage | None:
         """The counts of an answer whose server told none."""
-        asked = self._manner.prompt_tokens
+        asked = self._options.prompt_tokens
         if asked is None or self._tally is None or not self.has_output:
             return None
         said = self._tally.tokens
@@ -227,9 +227,9 @@ class ResponseReader:
         return []
 
     def _open(self, number: int) -> ChoiceState:
-        first = self._manner.call_id
+        first = self._options.call_id
         call_id = f"{first}_{number}" if number else first
-        choice = ChoiceState(self._rule.text, self._manner, call_id, cumulative=self._cumulative)
+        choice = ChoiceState(self._rule.text, self._options, call_id, cumulative=self._cumulative)
         self._choices[number] = choice
         return choice
 

@@ -1,11 +1,11 @@
 """The short way of a whole answer: one text and what goes with it, read and written at once.
 
-    shortcut = Shortcut(course, course.short)
+    shortcut = Shortcut(plan, plan.short)
     shortcut.start(status, headers)      False: no good answer
     shortcut.feed(data)                  False: too much of it
     shortcut.completion(head)            the client's bytes; None where it is not as it should be
 
-Whatever is not as it should be goes the long way (`answering`), which says what is wrong: nothing is lost,
+Whatever is not as it should be goes the long way (`decoder`), which says what is wrong: nothing is lost,
 since all that came is held until then.
 """
 
@@ -37,13 +37,13 @@ __all__ = ["CompletionFastPath", "PassthroughFastPath"]
 class CompletionFastPath:
     """One answer on its short way. `usage`: the token counts it told, if it got through."""
 
-    __slots__ = ("_course", "_headers", "_pieces", "_room", "_rule", "_status", "usage")
+    __slots__ = ("_headers", "_pieces", "_plan", "_room", "_rule", "_status", "usage")
 
-    def __init__(self, course: EndpointPlan, rule: ResponseRule) -> None:
-        self._course = course
+    def __init__(self, plan: EndpointPlan, rule: ResponseRule) -> None:
+        self._plan = plan
         self._rule = rule
         self._pieces: list[bytes] = []
-        self._room = course.route.limits.answer
+        self._room = plan.route.limits.answer
         self._status = 0
         self._headers: Mapping[str, str] = {}
         self.usage: Usage | None = None
@@ -60,9 +60,9 @@ class CompletionFastPath:
         self._room -= len(data)
         return self._room >= 0
 
-    def replay(self, answering: ResponseDecoder) -> bytes:
+    def replay(self, decoder: ResponseDecoder) -> bytes:
         """Go the long way from the start: what it is to be fed with."""
-        answering.start(self._status, self._headers)
+        decoder.start(self._status, self._headers)
         return b"".join(self._pieces)
 
     def completion(self, head: CompletionInfo) -> bytes | None:
@@ -75,14 +75,14 @@ class CompletionFastPath:
             return None
 
     def _written(self, data: bytes, doc: Any, head: CompletionInfo) -> bytes | None:
-        course, rule = self._course, self._rule
+        plan, rule = self._plan, self._rule
         scope = Scope(doc, headers=self._headers)
         text = rule.text.slot.read(scope)  # type: ignore[union-attr] # `Course.short` has one
-        if type(text) is not str or course.route.response.errors.match(scope) is not None:
+        if type(text) is not str or plan.route.response.errors.match(scope) is not None:
             return None
         if not text and has_error(doc):
             return None
-        for slot in course.fast_path_excludes:
+        for slot in plan.fast_path_excludes:
             if slot.read(scope) is not MISSING:
                 return None
         if rule.id is not None or rule.role is not None:
@@ -106,7 +106,7 @@ class PassthroughFastPath(CompletionFastPath):
         scope = Scope(doc, headers=self._headers)
         if type(doc) is not dict or not doc.get("choices"):
             return None
-        if self._course.route.response.errors.match(scope) is not None:
+        if self._plan.route.response.errors.match(scope) is not None:
             return None
         self._count(scope)
         return data if normalize_completion(doc, head, self.usage) is doc else None

@@ -37,11 +37,11 @@ def outcome(rules: str, pieces: list[bytes], *, fast: bool, **members: Any) -> t
     """What the client gets: bytes, failure, counts."""
     exchange = new_exchange(rules, request(stream=True, **members))
     if not fast:
-        exchange.legs[0].answering._text_path = None
-    [leg] = exchange.legs
-    exchange.start(leg, 200, {})
-    out = b"".join(exchange.feed(leg, piece) for piece in pieces if not exchange.finished(leg))
-    out += exchange.close(leg)
+        exchange.calls[0].decoder._text_path = None
+    [call] = exchange.calls
+    exchange.start(call, 200, {})
+    out = b"".join(exchange.feed(call, piece) for piece in pieces if not exchange.finished(call))
+    out += exchange.close(call)
     return out, str(exchange.error), [exchange.usage]
 
 

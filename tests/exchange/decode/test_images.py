@@ -158,7 +158,7 @@ def test_several_images_are_one_call_where_the_server_is_told_else_as_many() -> 
     assert request_bodies(new_exchange(BARE, body_of(n=3), endpoint="images")) == [{"text": "a cat"}] * 3
     assert reply(BARE, {"pictures": [URL]}, n=3)["data"] == [{"url": URL}] * 3
     off = new_exchange(BARE + "emulate: {n: false}", body_of(n=3), endpoint="images")
-    assert (len(off.legs), off.dropped) == (1, ("n",))
+    assert (len(off.calls), off.dropped) == (1, ("n",))
 
 
 def test_what_is_not_sent_is_named_but_the_format_is_served_here() -> None:
@@ -177,7 +177,7 @@ response: {images: $.output}
 """
     )
     exchange = new_exchange(rules, body_of(n=2, size="5x5", quality="hd"), endpoint="images")
-    assert (len(exchange.legs), exchange.dropped) == (2, ("quality",))
+    assert (len(exchange.calls), exchange.dropped) == (2, ("quality",))
 
 
 def test_the_prompt_is_a_users_message_too() -> None:
@@ -193,7 +193,7 @@ def test_the_prompt_is_a_users_message_too() -> None:
 
 def test_without_a_model_it_is_the_one_openai_takes() -> None:
     exchange = new_exchange(SERVES, {"prompt": "a cat"}, endpoint="images")
-    assert exchange.legs[0].asking.body["model"] == "dall-e-2"
+    assert exchange.calls[0].builder.body["model"] == "dall-e-2"
 
 
 @pytest.mark.parametrize(

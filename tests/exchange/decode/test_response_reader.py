@@ -192,9 +192,9 @@ def test_tool_calls_in_pieces() -> None:
 def test_calls_of_each_choice_have_their_own_ids() -> None:
     rules = "response: {text: $.t, tool_calls: $.calls}"
     exchange = new_exchange(rules, request(n=2))
-    for leg in exchange.legs:
-        exchange.start(leg, 200, {})
-        exchange.feed(leg, pieces_of({"calls": [{"name": "f", "arguments": {}}]})[0])
-        out = exchange.close(leg)
+    for call in exchange.calls:
+        exchange.start(call, 200, {})
+        exchange.feed(call, pieces_of({"calls": [{"name": "f", "arguments": {}}]})[0])
+        out = exchange.close(call)
     ids = [said.tool_calls[0]["id"] for said in read_completion(out).choices.values()]
     assert len(set(ids)) == 2

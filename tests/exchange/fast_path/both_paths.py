@@ -18,25 +18,25 @@ def outcome(
     exchange = new_exchange(rules, body, endpoint=endpoint)
     if not short:
         exchange._completion_fast_path = None
-    [leg] = exchange.legs
-    exchange.start(leg, options.get("status", 200), {"x-id": "h", "x-text": "t"})
+    [call] = exchange.calls
+    exchange.start(call, options.get("status", 200), {"x-id": "h", "x-text": "t"})
     out = b""
     for at in range(0, len(data), size := options.get("size", 2**20)):
-        if exchange.finished(leg):
+        if exchange.finished(call):
             break
-        out += exchange.feed(leg, data[at : at + size])
+        out += exchange.feed(call, data[at : at + size])
     if options.get("cut"):
-        out += exchange.connection_lost(leg, UpstreamError(UpstreamFailure.DISCONNECT, "gone"))
-    elif not exchange.finished(leg):
-        out += exchange.close(leg)
+        out += exchange.connection_lost(call, UpstreamError(UpstreamFailure.DISCONNECT, "gone"))
+    elif not exchange.finished(call):
+        out += exchange.close(call)
     return out, str(exchange.error), exchange.usage, exchange.dropped, exchange.started
 
 
 def uses_fast_path(rules: str, answer: Any, **members: Any) -> bool:
     """Whether an answer went the short way to its end."""
     exchange = new_exchange(rules, request(**members))
-    leg = exchange.legs[0]
-    exchange.start(leg, 200, {})
-    exchange.feed(leg, json.dumps(answer).encode())
-    exchange.close(leg)
+    call = exchange.calls[0]
+    exchange.start(call, 200, {})
+    exchange.feed(call, json.dumps(answer).encode())
+    exchange.close(call)
     return exchange._completion_fast_path is not None

@@ -151,11 +151,11 @@ def test_a_stream_has_no_short_way() -> None:
 
 def test_an_answer_that_is_too_long_is_told_of_as_soon_as_it_is() -> None:
     exchange = new_exchange("response: $.a\nlimits: {answer: 10}")
-    [leg] = exchange.legs
-    exchange.start(leg, 200, {})
-    assert exchange.feed(leg, b'{"a":"0123') == b""
-    assert not exchange.finished(leg)
-    assert exchange.feed(leg, b"4") == b""
-    assert exchange.finished(leg)
+    [call] = exchange.calls
+    exchange.start(call, 200, {})
+    assert exchange.feed(call, b'{"a":"0123') == b""
+    assert not exchange.finished(call)
+    assert exchange.feed(call, b"4") == b""
+    assert exchange.finished(call)
     assert isinstance(exchange.error, UpstreamError)
     assert exchange.error.kind is UpstreamFailure.LIMIT
