@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bridge.openai.encoders import CompletionInfo
 
 __all__ = ["EMBEDDINGS", "EmbeddingsEncoder", "normalize_embeddings", "read_vectors"]
+
 Numbers = list[float]
 
 

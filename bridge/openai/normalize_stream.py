@@ -1,10 +1,10 @@
-"""Mends streams of servers that nearly speak OpenAI's language; what is right stays as it is.
+"""Normalization of chunks from nearly OpenAI-compatible upstreams.
 
-    ChunkMender.mend(chunk) ─▶ the same object, a mended copy, or None for a chunk that must not go on
+    ChunkNormalizer.normalize(chunk) ─▶ the same object, a changed copy, or None for a chunk to drop
 
-Vendor fields, tool calls and log probabilities stay. The faults are those that servers show and clients
-break on: ids that change, a float `created`, a role in every delta, no index, no or a second finish, calls
-of tools without index, chunks without choices.
+Repaired are the faults that upstreams have and that clients fail on: ids that change, a float `created`, a
+role in every delta, a missing index, a missing or second finish, tool calls without an index, chunks without
+choices. Vendors' members, tool calls and log probabilities are kept.
 """
 
 from __future__ import annotations
@@ -29,64 +29,49 @@ if TYPE_CHECKING:
     from bridge.openai.encoders import CompletionInfo
 
 __all__ = ["ChunkNormalizer"]
-_Choices = frozenset[int]
+
+_Choices = frozenset[int]  # indexes
 
 
 class ChunkNormalizer:
-    """Mends the chunks of one stream. `head` says what the first chunk does not.
-
-    `found`: something was said, be it empty; `said`: more than that. `finished`: the choices that have had
-    their finish; `ending`: those that the newest chunk ended as it spoke, as some servers do in every chunk;
-    `resumed`: those that the chunk before seemed to end so.
-    """
+    """Normalizes the chunks of one stream."""
 
     __slots__ = (
-        "_calls",
-        "_head",
-        "_known",
-        "_roles",
-        "_seen",
-        "_speaks",
-        "finished",
-        "finished_with_text",
-        "has_content",
-        "has_output",
-        "resumed",
+        "_has_identity", "_head", "_roles", "_seen", "_tool_calls", "_with_content", "finished",
+        "finished_with_content", "has_content", "has_output", "resumed",
     )  # fmt: skip
 
     def __init__(self, head: CompletionInfo) -> None:
-        self._head = head
-        self._known = False
-        self._roles: set[int] = set()
-        self._seen: set[int] = set()
-        self._speaks = False  # the choice that is read, in this chunk
-        self._calls: dict[int, ToolCallAssembler] = {}
-        self.finished: set[int] = set()
-        self.finished_with_text = _NONE
+        self._head = head  # fills in what the first chunk lacks
+        self._has_identity = False  # the upstream's id, created and model were read
+        self._roles: set[int] = set()  # choices whose role was sent
+        self._seen: set[int] = set()  # choices
+        self._tool_calls: dict[int, ToolCallAssembler] = {}  # by choice
+        self._with_content = False  # the current choice of the current chunk has content
+        self.has_output = False  # a choice had content, which may have been empty
+        self.has_content = False  # a choice had content that was not empty
+        self.finished: set[int] = set()  # choices that have had a finish reason
+        # Some upstreams send a finish reason in every chunk. So a finish beside content only counts if no
+        # content follows: these choices ended beside content in the newest chunk, …
+        self.finished_with_content = _NONE
+        # … and these continue in the newest chunk after such an end.
         self.resumed = _NONE
-        self.has_output = False
-        self.has_content = False
-
-    @property
-    def head(self) -> CompletionInfo:
-        """What is the same in every chunk."""
-        return self._head
 
     def normalize(self, chunk: JSONObject) -> JSONObject | None:
-        """A chunk that has choices, as clients expect it."""
+        """Return a chunk with choices as clients expect it; None of a chunk to drop."""
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices:
             return None
-        ended, self.finished_with_text, self.resumed = self.finished_with_text, _NONE, _NONE
-        mended = [self._choice(number, choice, ended) for number, choice in enumerate(choices)]
-        kept = [choice for choice in mended if choice is not None]
+        ended, self.finished_with_content, self.resumed = self.finished_with_content, _NONE, _NONE
+        normalized = [self._choice(number, choice, ended) for number, choice in enumerate(choices)]
+        kept = [choice for choice in normalized if choice is not None]
         if not kept:
-            self.finished_with_text = ended
+            self.finished_with_content = ended
             return None
-        if not self._known:
-            self._known = True  # the first chunk that goes on says what the stream is called
+        if not self._has_identity:
+            self._has_identity = True
             self._head = with_upstream_identity(self._head, chunk)
-        # Counts that were asked for come at the end, once: a client may add up what it gets.
+        # Requested counts are sent once, at the end, since a client may add up all counts.
         usage = chunk.get("usage")
         early = usage is not None and (self._head.include_usage or type(usage) is not dict)
         members: JSONObject = {"choices": keep_items(kept, choices)}
@@ -95,7 +80,7 @@ class ChunkNormalizer:
         return with_members(self.with_identity(chunk), members)
 
     def with_identity(self, chunk: JSONObject) -> JSONObject:
-        """A chunk under the id, created and model of this stream."""
+        """Return a chunk with the id, created and model of the stream."""
         head = self._head
         # An `error` that got this far is null or empty, but some clients only check that it is there.
         return with_members(
@@ -109,7 +94,7 @@ class ChunkNormalizer:
         )
 
     def reopened(self, chunk: JSONObject) -> JSONObject:
-        """The chunk before the newest, without the finish of what was resumed."""
+        """Return the previous chunk without the finish reasons of resumed choices."""
         choices = [
             {**choice, "finish_reason": None} if choice["index"] in self.resumed else choice
             for choice in chunk["choices"]
@@ -117,48 +102,45 @@ class ChunkNormalizer:
         return {**chunk, "choices": choices}
 
     def finish(self) -> list[JSONObject]:
-        """Finish chunks for the choices that had none."""
+        """Return finish chunks for the choices without a finish reason."""
         missing = sorted((self._seen or {0}) - self.finished)
-        return [self.with_identity({}) | {"choices": [self._last(index)]} for index in missing]
+        return [self.with_identity({}) | {"choices": [self._finish_choice(index)]} for index in missing]
 
-    def _last(self, index: int) -> JSONObject:
-        reason = "tool_calls" if self._calls.get(index) else "stop"
-        said: JSONObject = {"delta": {}} if self._head.endpoint.has_messages else {"text": ""}
-        return {"index": index, **said, "logprobs": None, "finish_reason": reason}
+    def _finish_choice(self, index: int) -> JSONObject:
+        reason = "tool_calls" if self._tool_calls.get(index) else "stop"
+        empty: JSONObject = {"delta": {}} if self._head.endpoint.has_messages else {"text": ""}
+        return {"index": index, **empty, "logprobs": None, "finish_reason": reason}
 
     def _choice(self, number: int, choice: Any, ended: _Choices) -> JSONObject | None:
         if not isinstance(choice, dict):
             return None
-        index = choice_index(choice, number)
-        key = "delta" if self._head.endpoint.has_messages else "text"
-        self._speaks = False
-        said = self._delta(index, choice) if key == "delta" else self._text(choice)
-        raw = choice.get("finish_reason")
-        finish = (
-            None if raw is None else normalize_finish_reason(raw, legacy=not self._head.endpoint.has_messages)
-        )
-        if said is None and finish is None:
+        index, is_chat = choice_index(choice, number), self._head.endpoint.has_messages
+        self._with_content = False
+        content = self._delta(index, choice) if is_chat else self._text(choice)
+        sent = choice.get("finish_reason")
+        finish = None if sent is None else normalize_finish_reason(sent, legacy=not is_chat)
+        if content is None and finish is None:
             return None  # an annotation, such as Azure's content filter sends
-        if not self._goes_on(index, finish, ended):
+        if not self._continues(index, finish, ended):
             return None
-        if said is None:
-            said = self._delta(index, {"delta": {}}) if key == "delta" else ""
-        members = {"index": index, key: said, "finish_reason": finish}
+        if content is None:
+            content = self._delta(index, {"delta": {}}) if is_chat else ""
+        members = {"index": index, "delta" if is_chat else "text": content, "finish_reason": finish}
         normalized = with_members(choice, members)
         return choice if normalized is choice else {**omit(choice, *_TEXTS), **members}
 
-    def _goes_on(self, index: int, finish: str | None, ended: _Choices) -> bool:
-        """Whether a choice still has something to say: nothing follows its finish."""
+    def _continues(self, index: int, finish: str | None, ended: _Choices) -> bool:
+        """Return whether a choice is sent on: chunks after its finish are dropped."""
         self._seen.add(index)
         if index in self.finished:
-            if not self._speaks or index not in ended:
+            if not self._with_content or index not in ended:
                 return False
             self.finished.discard(index)
             self.resumed |= {index}
         if finish is not None:
             self.finished.add(index)
-            self.finished_with_text |= {index} if self._speaks else _NONE
-            # Cut short or filtered, an answer may well have no text; one that ended well has some.
+            self.finished_with_content |= {index} if self._with_content else _NONE
+            # A choice that was cut short or filtered may have no text; a choice that stopped has some.
             self.has_output = self.has_output or finish != "stop"
             self.has_content = self.has_content or self.has_output
         return True
@@ -166,12 +148,12 @@ class ChunkNormalizer:
     def _text(self, choice: JSONObject) -> str | None:
         text = choice_text(choice)
         self.has_output = self.has_output or text is not None
-        self._speaks = bool(text)
-        self.has_content = self.has_content or self._speaks
+        self._with_content = bool(text)
+        self.has_content = self.has_content or self._with_content
         return text
 
     def _delta(self, index: int, choice: JSONObject) -> JSONObject | None:
-        """The delta with its role once; the text of servers that answer in another of OpenAI's shapes."""
+        """Return the delta, or the message or text in its place, with the role in the first one only."""
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             delta = choice.get("message")
@@ -180,35 +162,35 @@ class ChunkNormalizer:
             delta = {"content": text} if isinstance(text, str) else None
         if delta is None:
             return None
-        mended = self._normalize_texts(delta)
+        normalized = self._normalize_texts(delta)
         if index not in self._roles:
             self._roles.add(index)
             if delta.get("role") != "assistant":
-                mended = {"content": "", **mended, "role": "assistant"}
+                normalized = {"content": "", **normalized, "role": "assistant"}
         elif "role" in delta:
-            mended = omit(mended, "role")
-        if mended.get("tool_calls") is not None:
-            known = self._calls.setdefault(index, ToolCallAssembler(f"call_{self._head.id}_{index}"))
-            sent = mended["tool_calls"]
-            calls = [known.add_delta(call) for call in dicts_in(sent)]
-            mended = with_members(mended, {"tool_calls": keep_items(calls, sent)})
-        return mended
+            normalized = omit(normalized, "role")
+        if normalized.get("tool_calls") is not None:
+            assembler = self._tool_calls.setdefault(index, ToolCallAssembler(f"call_{self._head.id}_{index}"))
+            sent = normalized["tool_calls"]
+            calls = [assembler.add_delta(call) for call in dicts_in(sent)]
+            normalized = with_members(normalized, {"tool_calls": keep_items(calls, sent)})
+        return normalized
 
     def _normalize_texts(self, delta: JSONObject) -> JSONObject:
-        """The delta with its texts as texts, noted what it says."""
-        mended = delta
+        """Return the delta with texts that are strings, and record whether the delta has content."""
+        normalized = delta
         for name, value in delta.items():
-            if name in _SAID and value is not None:
+            if name in _CONTENT and value is not None:
                 self.has_output = True
-                self._speaks = self._speaks or bool(value)
+                self._with_content = self._with_content or bool(value)
                 if type(value) is not str:
-                    mended = coerce_text_fields(delta)
-        self.has_content = self.has_content or self._speaks
-        return mended
+                    normalized = coerce_text_fields(delta)
+        self.has_content = self.has_content or self._with_content
+        return normalized
 
 
 _NONE: _Choices = frozenset()
 _TEXTS = ("delta", "text", "message")
-_SAID = frozenset(
+_CONTENT = frozenset(
     {"content", "tool_calls", "function_call", "reasoning_content", "reasoning", "refusal", "audio"}
 )

@@ -112,11 +112,11 @@ class ChunkPassthrough(ResponseReader):
             self._ending is None
             and not self._held
             and self.normalizer.has_content
-            and not self.normalizer.finished_with_text
+            and not self.normalizer.finished_with_content
         ):
             return [out]
         self._release()
-        if self.normalizer.finished_with_text:
+        if self.normalizer.finished_with_content:
             self._ending = (mended, out)
         else:
             self._held.append(out)
