@@ -1,4 +1,4 @@
-"""What a server says that speaks OpenAI's language: the shapes of its API reference, for tests to spoil."""
+"""Bodies and chunks in the shapes of OpenAI's API reference, and the bridge's output for upstream bodies."""
 
 from __future__ import annotations
 
@@ -42,27 +42,27 @@ DONE = "data: [DONE]\n\n"
 
 
 def event(value: Body) -> str:
-    """One event, written as OpenAI does."""
+    """Return an event in OpenAI's spelling."""
     return f"data: {json.dumps(value, separators=(',', ':'), ensure_ascii=False)}\n\n"
 
 
 def events(*chunks: Body) -> str:
-    """A stream of these chunks."""
+    """Return a stream of these chunks."""
     return "".join(map(event, chunks)) + DONE
 
 
 def choice(delta: Body, finish: str | None = None, **more: Any) -> Body:
-    """One choice of a chunk."""
+    """Return a choice of a chunk."""
     return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish} | more
 
 
 def chunk(delta: Body | None = None, finish: str | None = None, **more: Any) -> Body:
-    """A chunk of one choice; `more` are members beside it."""
+    """Return a chunk of one choice with `more` members."""
     return {**HEAD, "choices": [choice(delta or {}, finish)]} | more
 
 
 def text_chunk(text: str, finish: str | None = None, **more: Any) -> Body:
-    """A chunk of a legacy completion."""
+    """Return a chunk of a legacy completion."""
     head = {**HEAD, "id": "cmpl-1", "object": "text_completion"}
     return {
         **head,
@@ -71,7 +71,7 @@ def text_chunk(text: str, finish: str | None = None, **more: Any) -> Body:
 
 
 def standard_chunks(*, usage: bool = False) -> list[Body]:
-    """The chunks of a whole stream."""
+    """Return the chunks of a complete stream."""
     more: Body = {"usage": None} if usage else {}
     chunks = [
         chunk({"role": "assistant", "content": "", "refusal": None}, **more),
@@ -82,12 +82,12 @@ def standard_chunks(*, usage: bool = False) -> list[Body]:
 
 
 def completion(message: Body | None = None, **more: Any) -> Body:
-    """A whole answer."""
-    said = {"role": "assistant", "content": TEXT, "refusal": None} if message is None else message
+    """Return a completion."""
+    message_sent = {"role": "assistant", "content": TEXT, "refusal": None} if message is None else message
     return {
         **HEAD,
         "object": "chat.completion",
-        "choices": [{"index": 0, "message": said, "logprobs": None, "finish_reason": "stop"}],
+        "choices": [{"index": 0, "message": message_sent, "logprobs": None, "finish_reason": "stop"}],
         "usage": USAGE,
         "service_tier": "default",
         "system_fingerprint": None,
@@ -95,8 +95,8 @@ def completion(message: Body | None = None, **more: Any) -> Body:
 
 
 def forward(data: str | bytes, *, endpoint: str = "chat", rules: str = OPENAI, **members: Any) -> bytes:
-    """The bytes that a client gets of a good answer, which are the same when they come one by one."""
-    exchange, out = _rehearsed(data, endpoint, rules, members)
+    """Return the output for a successful response, the same for bytes that arrive one by one."""
+    exchange, out = _simulated(data, endpoint, rules, members)
     assert exchange.error is None, exchange.error
     return out
 
@@ -104,22 +104,25 @@ def forward(data: str | bytes, *, endpoint: str = "chat", rules: str = OPENAI, *
 def normalize_stream(
     data: str | bytes, *, endpoint: str = "chat", usage: bool = True, **members: Any
 ) -> CompletionStream:
-    """The stream that a client gets of a server's events, to its end, be it an error."""
+    """Return the stream that a client gets of upstream events, up to [DONE] or an error."""
     options = {"stream_options": {"include_usage": True}} if usage else {}
-    exchange, out = _rehearsed(data, endpoint, OPENAI, {"stream": True, **options, **members})
+    exchange, out = _simulated(data, endpoint, OPENAI, {"stream": True, **options, **members})
     assert exchange.error is None or exchange.started, exchange.error
     return read_stream(out, include_usage=usage)
 
 
 def assert_forwarded(chunks: list[Body], *, endpoint: str = "chat", **members: Any) -> bytes:
-    """What becomes of a stream of these chunks, in spaced JSON, so that writing it anew would show."""
-    data = "".join(f"data: {json.dumps(one)}\n\n" for one in chunks) + DONE
+    """Return the output for a stream of these chunks, and assert that the output equals the input.
+
+    The input is JSON with spaces, so that a rewritten chunk would differ.
+    """
+    data = "".join(f"data: {json.dumps(each)}\n\n" for each in chunks) + DONE
     out = forward(data, endpoint=endpoint, stream=True, **members)
     assert out == data.encode()
     return out
 
 
-def _rehearsed(
+def _simulated(
     data: str | bytes, endpoint: str, rules: str, members: Body, **options: Any
 ) -> tuple[Exchange, bytes]:
     data = data.encode() if isinstance(data, str) else data

@@ -1,4 +1,4 @@
-"""Replies made of deltas: the fast way to write a chunk is the plain one, a whole reply a stream folded."""
+"""Encoders of deltas: templated text chunks equal plain JSON, completions equal their merged streams."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ HEADS = st.builds(
 
 
 def plain_chunk(head: CompletionInfo, choice: int, text: str) -> dict[str, Any]:
-    """A chunk with some text, as OpenAI's API reference has it."""
-    said: dict[str, Any] = {"delta": {"content": text}} if head.endpoint is CHAT else {"text": text}
+    """Return a chunk with some text, in the shape of OpenAI's API reference."""
+    content: dict[str, Any] = {"delta": {"content": text}} if head.endpoint is CHAT else {"text": text}
     order = ("index", "delta", "logprobs", "finish_reason")
     if head.endpoint is COMPLETIONS:
         order = ("text", "index", "logprobs", "finish_reason")
-    members = {**said, "index": choice, "logprobs": None, "finish_reason": None}
+    members = {**content, "index": choice, "logprobs": None, "finish_reason": None}
     chunk: dict[str, Any] = {
         "id": head.id,
         "object": "chat.completion.chunk" if head.endpoint is CHAT else "text_completion",
@@ -64,31 +64,31 @@ def plain_chunk(head: CompletionInfo, choice: int, text: str) -> dict[str, Any]:
 
 
 @given(head=HEADS, texts=st.lists(ANY_TEXT.filter(bool), min_size=1, max_size=4), choice=st.integers(0, 3))
-def test_the_fast_way_is_the_plain_way(head: CompletionInfo, texts: list[str], choice: int) -> None:
-    reply = ChunkEncoder(head)
-    reply.write([Delta("x", choice)])
+def test_a_text_chunk_equals_its_plain_json(head: CompletionInfo, texts: list[str], choice: int) -> None:
+    encoder = ChunkEncoder(head)
+    encoder.write([Delta("x", choice)])
     for text in texts:
-        out = reply.write([Delta(text, choice)])
-        wanted = plain_chunk(head, choice, text)
+        out = encoder.write([Delta(text, choice)])
+        expected = plain_chunk(head, choice, text)
         assert out.startswith(b"data: ")
         assert out.endswith(b"}\n\n")
         assert out.count(b"\n") == 2
-        assert json.loads(out.removeprefix(b"data: ")) == wanted
+        assert json.loads(out.removeprefix(b"data: ")) == expected
         if not any("\ud800" <= character <= "\udfff" for character in text):
-            assert out == b"data: " + bridge_json.dumps(wanted) + b"\n\n"
+            assert out == b"data: " + bridge_json.dumps(expected) + b"\n\n"
 
 
 @given(head=HEADS, texts=st.lists(ANY_TEXT.filter(bool), min_size=1, max_size=6))
-def test_writing_at_once_is_writing_one_by_one(head: CompletionInfo, texts: list[str]) -> None:
+def test_deltas_are_encoded_together_as_separately(head: CompletionInfo, texts: list[str]) -> None:
     deltas = [Delta(text, number % 2) for number, text in enumerate(texts)]
-    apart = ChunkEncoder(head)
-    assert ChunkEncoder(head).write(deltas) == b"".join(apart.write([delta]) for delta in deltas)
+    separate = ChunkEncoder(head)
+    assert ChunkEncoder(head).write(deltas) == b"".join(separate.write([delta]) for delta in deltas)
 
 
 @st.composite
 def _deltas(draw: st.DrawFn) -> list[Delta]:
     calls = {choice: ToolCallAssembler(f"call_{choice}") for choice in range(3)}
-    found = []
+    deltas = []
     for _ in range(draw(st.integers(0, 6))):
         choice = draw(st.integers(0, 2))
         pieces = draw(
@@ -100,7 +100,7 @@ def _deltas(draw: st.DrawFn) -> list[Delta]:
                 max_size=2,
             )
         )
-        found.append(
+        deltas.append(
             Delta(
                 draw(ANY_TEXT),
                 choice,
@@ -109,7 +109,7 @@ def _deltas(draw: st.DrawFn) -> list[Delta]:
                 [calls[choice].add_delta(piece) for piece in pieces] or None,
             )
         )
-    return found
+    return deltas
 
 
 USAGES = st.none() | st.builds(
@@ -123,26 +123,26 @@ USAGES = st.none() | st.builds(
 
 
 @given(head=HEADS, deltas=_deltas(), usage=USAGES, choices=st.integers(3, 4))
-def test_a_whole_reply_is_a_stream_folded(
+def test_a_completion_equals_its_merged_stream(
     head: CompletionInfo, deltas: list[Delta], usage: Usage | None, choices: int
 ) -> None:
-    stream, whole = ChunkEncoder(head), CompletionEncoder(head)
+    stream, encoder = ChunkEncoder(head), CompletionEncoder(head)
     out = stream.write(deltas) + stream.close(usage, choices)
-    assert whole.write(deltas) == b""
-    body = json.loads(whole.close(usage, choices))
-    folded = json.loads(
+    assert encoder.write(deltas) == b""
+    body = json.loads(encoder.close(usage, choices))
+    merged = json.loads(
         json.dumps(merge_chunks(out))
     )  # which joins halves of surrogate pairs, as it did in the body
     for name in ("id", "created", "model"):
-        assert folded[name] == body[name]
-    assert folded.get("usage") == (body.get("usage") if head.include_usage else None)
-    assert [reduced(choice) for choice in folded["choices"]] == [reduced(one) for one in body["choices"]]
+        assert merged[name] == body[name]
+    assert merged.get("usage") == (body.get("usage") if head.include_usage else None)
+    assert [reduced(choice) for choice in merged["choices"]] == [reduced(first) for first in body["choices"]]
     read_stream(out, include_usage=head.include_usage)
     read_completion(json.dumps(body).encode())
 
 
 def reduced(choice: dict[str, Any]) -> dict[str, Any]:
-    """A choice without what says nothing: a stream cannot know at its begin that no text will come."""
+    """Return a choice without empty members: a stream starts before it is known that no text follows."""
     message = {name: value for name, value in choice.get("message", {}).items() if value}
     return {
         "index": choice["index"],
@@ -153,46 +153,46 @@ def reduced(choice: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("endpoint", [CHAT, COMPLETIONS])
-def test_the_end_of_a_stream_that_failed(endpoint: EndpointSpec) -> None:
-    reply = ChunkEncoder(CompletionInfo(endpoint, "a", 1, "m"))
-    before = reply.started
-    out = reply.write([Delta("x")])
-    assert (before, reply.started) == (False, True)
+def test_a_failed_stream_ends_with_an_error_event(endpoint: EndpointSpec) -> None:
+    encoder = ChunkEncoder(CompletionInfo(endpoint, "a", 1, "m"))
+    before = encoder.started
+    out = encoder.write([Delta("x")])
+    assert (before, encoder.started) == (False, True)
     error = BridgeError(503, "busy", code="x")
-    stream = read_stream(out + reply.fail(error))
+    stream = read_stream(out + encoder.fail(error))
     assert stream.error == {"message": "busy", "type": "server_error", "param": None, "code": "x"}
     assert stream.choice.text == "x"
 
 
-def test_nothing_is_written_of_nothing() -> None:
+def test_no_deltas_are_encoded_as_no_bytes() -> None:
     assert ChunkEncoder(CompletionInfo(CHAT, "a", 1, "m")).write([]) == b""
 
 
-def test_the_role_comes_once_in_the_first_chunk_of_each_choice() -> None:
-    reply = ChunkEncoder(CompletionInfo(CHAT, "a", 1, "m", role="tool"))
-    out = reply.write([Delta("x", 1), Delta("y", 0), Delta("z", 1)]) + reply.close(None, 3)
+def test_the_first_chunk_of_each_choice_has_the_role() -> None:
+    encoder = ChunkEncoder(CompletionInfo(CHAT, "a", 1, "m", role="tool"))
+    out = encoder.write([Delta("x", 1), Delta("y", 0), Delta("z", 1)]) + encoder.close(None, 3)
     stream = read_stream(out)
-    assert [said.role for said in stream.choices.values()] == ["tool"] * 3
+    assert [content.role for content in stream.choices.values()] == ["tool"] * 3
     assert stream.choices[2].text == ""
     assert out.count(b'"role"') == 3
 
 
-def test_log_probabilities_go_with_their_text() -> None:
-    one, two = ({"content": [{"token": token}], "refusal": None} for token in "ab")
-    deltas = [Delta("a", logprobs=one), Delta("b", logprobs=two)]
+def test_log_probabilities_are_encoded_with_their_text() -> None:
+    first, second = ({"content": [{"token": token}], "refusal": None} for token in "ab")
+    deltas = [Delta("a", logprobs=first), Delta("b", logprobs=second)]
     out = ChunkEncoder(CompletionInfo(CHAT, "a", 1, "m")).write(deltas)
     chunks = [json.loads(event.removeprefix(b"data: ")) for event in out.split(b"\n\n")[1:-1]]
-    assert [chunk["choices"][0]["logprobs"] for chunk in chunks] == [one, two]
-    whole = CompletionEncoder(CompletionInfo(CHAT, "a", 1, "m"))
-    whole.write(deltas)
-    body = json.loads(whole.close(None, 1))
+    assert [chunk["choices"][0]["logprobs"] for chunk in chunks] == [first, second]
+    encoder = CompletionEncoder(CompletionInfo(CHAT, "a", 1, "m"))
+    encoder.write(deltas)
+    body = json.loads(encoder.close(None, 1))
     assert body["choices"][0]["logprobs"] == {"content": [{"token": "a"}, {"token": "b"}], "refusal": None}
 
 
-def test_content_is_null_beside_calls_of_tools() -> None:
+def test_content_is_null_in_a_message_with_tool_calls() -> None:
     call = ToolCallAssembler("c").add_delta({"name": "f", "arguments": {}})
-    whole = CompletionEncoder(CompletionInfo(CHAT, "a", 1, "m"))
-    whole.write([Delta(tool_calls=[call], finish_reason="stop")])
-    [choice] = json.loads(whole.close(None, 1))["choices"]
+    encoder = CompletionEncoder(CompletionInfo(CHAT, "a", 1, "m"))
+    encoder.write([Delta(tool_calls=[call], finish_reason="stop")])
+    [choice] = json.loads(encoder.close(None, 1))["choices"]
     assert choice["message"]["content"] is None
     assert choice["finish_reason"] == "tool_calls"

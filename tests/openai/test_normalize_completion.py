@@ -1,4 +1,4 @@
-"""Whole answers of servers that nearly speak OpenAI's language become answers that strict clients read."""
+"""Normalized completions: nearly-OpenAI bodies become completions that strict clients accept."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from tests.strict_client import Completion, read_completion
 ONLY_PROMPT = {"prompt_tokens": 21, "completion_tokens": 0, "total_tokens": 21}
 
 
-def mended(body: Any, *, endpoint: str = "chat") -> Completion:
-    """The answer that a client gets of a server's."""
+def normalized(body: Any, *, endpoint: str = "chat") -> Completion:
+    """Return the completion that a client gets of an upstream body."""
     return read_completion(forward(json.dumps(body), endpoint=endpoint))
 
 
-def lacking(*names: str, **more: Any) -> dict[str, Any]:
+def without(*names: str, **more: Any) -> dict[str, Any]:
     return {name: value for name, value in completion().items() if name not in names} | more
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        lacking("id"), lacking("object"), lacking("created"), lacking("model"), lacking("usage"),
-        lacking(id=17), lacking(id=None), lacking(created=1.5), lacking(created="now"), lacking(model=None),
-        lacking(object="text_completion"), lacking(error=None), lacking(error=""), lacking(error={}),
-        lacking("id", "object", "created", "model", "usage"),
+        without("id"), without("object"), without("created"), without("model"), without("usage"),
+        without(id=17), without(id=None), without(created=1.5), without(created="now"), without(model=None),
+        without(object="text_completion"), without(error=None), without(error=""), without(error={}),
+        without("id", "object", "created", "model", "usage"),
     ],
 )  # fmt: skip
-def test_what_an_answer_lacks(body: dict[str, Any]) -> None:
-    answer = mended(body)
-    assert (answer.object, answer.choice.text, answer.choice.finish_reason) == (
+def test_missing_and_invalid_members_are_replaced(body: dict[str, Any]) -> None:
+    result = normalized(body)
+    assert (result.object, result.choice.text, result.choice.finish_reason) == (
         "chat.completion",
         TEXT,
         "stop",
@@ -56,28 +56,28 @@ def test_what_an_answer_lacks(body: dict[str, Any]) -> None:
         {"delta": {"content": TEXT}, "message": None, "text": TEXT},
     ],
 )
-def test_choices_in_other_forms(choice: dict[str, Any]) -> None:
-    answer = mended(completion(choices=[choice]))
-    assert (answer.choice.role, answer.choice.text, answer.choice.finish_reason) == (
+def test_choices_in_other_shapes_are_normalized(choice: dict[str, Any]) -> None:
+    result = normalized(completion(choices=[choice]))
+    assert (result.choice.role, result.choice.text, result.choice.finish_reason) == (
         "assistant",
         TEXT,
         "stop",
     )
 
 
-def test_one_choice_in_place_of_a_list_of_them() -> None:
-    assert mended(completion(choices={"message": {"content": TEXT}})).choice.text == TEXT
+def test_a_single_choice_becomes_a_list() -> None:
+    assert normalized(completion(choices={"message": {"content": TEXT}})).choice.text == TEXT
 
 
 @pytest.mark.parametrize("indexes", [(None, None), (0, 0), (1, 2), (5, 5), (1, 0)])
-def test_indexes(indexes: tuple[Any, Any]) -> None:
+def test_missing_and_duplicate_indexes_are_renumbered(indexes: tuple[Any, Any]) -> None:
     choices = [{"index": index, "message": {"content": TEXT}} for index in indexes]
-    answer = mended(completion(choices=choices))
-    assert sorted(answer.choices) == [0, 1]
+    result = normalized(completion(choices=choices))
+    assert sorted(result.choices) == [0, 1]
 
 
 @pytest.mark.parametrize(
-    ("usage", "told"),
+    ("usage", "expected"),
     [
         ({"prompt_tokens": 21.0, "completion_tokens": 5.0, "total_tokens": 26.0}, USAGE),
         ({"prompt_tokens": 21, "completion_tokens": 5}, USAGE),
@@ -88,19 +88,19 @@ def test_indexes(indexes: tuple[Any, Any]) -> None:
         ("many", None),
     ],
 )  # fmt: skip
-def test_usage(usage: Any, told: Any) -> None:
-    assert mended(completion(usage=usage)).usage == told
+def test_usage_is_normalized_or_removed(usage: Any, expected: Any) -> None:
+    assert normalized(completion(usage=usage)).usage == expected
 
 
-def test_details_of_usage_stay() -> None:
+def test_details_of_usage_are_kept_as_integers() -> None:
     usage = {
         **USAGE,
         "total_tokens": 26.0,
         "prompt_tokens_details": {"cached_tokens": 3.0, "audio_tokens": 0},
     }
-    told = mended(completion(usage=usage)).usage
-    assert told == {**USAGE, "prompt_tokens_details": {"cached_tokens": 3, "audio_tokens": 0}}
-    assert type(told["prompt_tokens_details"]["cached_tokens"]) is int
+    expected = normalized(completion(usage=usage)).usage
+    assert expected == {**USAGE, "prompt_tokens_details": {"cached_tokens": 3, "audio_tokens": 0}}
+    assert type(expected["prompt_tokens_details"]["cached_tokens"]) is int
 
 
 @pytest.mark.parametrize(
@@ -115,20 +115,20 @@ def test_details_of_usage_stay() -> None:
     ],
 )
 @pytest.mark.parametrize("finish", ["tool_calls", None])
-def test_calls_of_tools(calls: Any, finish: Any) -> None:
+def test_tool_calls_are_normalized(calls: Any, finish: Any) -> None:
     choice = {"index": 0, "message": {"content": None, "tool_calls": calls}, "finish_reason": finish}
-    said = mended(completion(choices=[choice])).choice
-    [call] = said.tool_calls
+    choice_read = normalized(completion(choices=[choice])).choice
+    [call] = choice_read.tool_calls
     assert (call["name"], call["arguments"]) == ("pick", '{"a":1}')
-    assert said.finish_reason == "tool_calls"
+    assert choice_read.finish_reason == "tool_calls"
 
 
 @pytest.mark.parametrize("finish", ["length", "content_filter"])
-def test_an_answer_cut_short_may_have_no_text(finish: str) -> None:
+def test_a_truncated_completion_may_have_no_text(finish: str) -> None:
     for message in ({"role": "assistant", "content": None}, {"role": "assistant"}, {}):
         choice = {"index": 0, "message": message, "finish_reason": finish}
-        said = mended(completion(choices=[choice])).choice
-        assert (said.text, said.finish_reason) == ("", finish)
+        choice_read = normalized(completion(choices=[choice])).choice
+        assert (choice_read.text, choice_read.finish_reason) == ("", finish)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_an_answer_cut_short_may_have_no_text(finish: str) -> None:
         {"choices": [{"message": {}}]},
     ],
 )
-def test_what_is_no_answer_is_an_error(body: Any) -> None:
+def test_a_body_without_choices_is_an_error(body: Any) -> None:
     assert run_failure(OPENAI, json.dumps(body), request()).status == 502
 
 
@@ -155,24 +155,24 @@ def test_what_is_no_answer_is_an_error(body: Any) -> None:
         json.dumps(completion()).encode().replace(b"mostly", b"m\xffstly"),
     ],
 )
-def test_what_only_lenient_readers_take_is_written_anew(data: bytes) -> None:
+def test_json_that_only_lenient_parsers_accept_is_rewritten(data: bytes) -> None:
     out = forward(data)
     assert b"NaN" not in out
     assert read_completion(out).choice.text.startswith("Deep teal")
 
 
-def test_a_chat_in_place_of_a_legacy_completion_and_the_other_way_round() -> None:
-    answer = mended(completion(), endpoint="completions")
-    assert (answer.object, answer.choice.text, answer.usage) == ("text_completion", TEXT, USAGE)
+def test_chat_and_legacy_completions_are_converted_into_each_other() -> None:
+    result = normalized(completion(), endpoint="completions")
+    assert (result.object, result.choice.text, result.usage) == ("text_completion", TEXT, USAGE)
     legacy = completion(object="text_completion", choices=[{"text": TEXT, "finish_reason": "length"}])
-    answer = mended(legacy)
-    assert (answer.object, answer.choice.text, answer.choice.finish_reason) == (
+    result = normalized(legacy)
+    assert (result.object, result.choice.text, result.choice.finish_reason) == (
         "chat.completion",
         TEXT,
         "length",
     )
 
 
-def test_legacy_completions_know_no_calls_of_tools() -> None:
+def test_a_legacy_completion_does_not_finish_with_tool_calls() -> None:
     legacy = completion(choices=[{"text": TEXT, "finish_reason": "tool_calls"}])
-    assert mended(legacy, endpoint="completions").choice.finish_reason == "stop"
+    assert normalized(legacy, endpoint="completions").choice.finish_reason == "stop"

@@ -1,4 +1,4 @@
-"""Streams in which something stands in another place, or is of another kind, than OpenAI's."""
+"""Normalized streams whose members have other places or types than OpenAI's."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ EVENTS = [*map(event, standard_chunks(usage=True)), DONE]
 STANDARD = "".join(EVENTS)
 
 
-def test_texts_in_other_places() -> None:
+def test_text_is_read_from_message_and_text_members() -> None:
     messages = [{**chunk(), "choices": [{"index": 0, "message": {"content": word}}]} for word in WORDS]
     texts = [{**chunk(), "choices": [{"index": 0, "text": word}]} for word in WORDS]
     for chunks in (messages, texts):
         assert normalize_stream(events(*chunks)).choice.text == TEXT
 
 
-def test_contents_that_are_no_text() -> None:
+def test_content_of_other_types_becomes_text() -> None:
     thinking = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]
     parts = [{"type": "text", "text": "Deep"}, {"type": "text", "text": " teal"}]
     stream = normalize_stream(
@@ -43,7 +43,7 @@ def test_contents_that_are_no_text() -> None:
 
 
 @pytest.mark.parametrize("choices", [None, {}, "text", 5, [None], [5, "x"], {"delta": {"content": "x"}}])
-def test_choices_that_are_none(choices: Any) -> None:
+def test_chunks_with_invalid_choices_are_skipped(choices: Any) -> None:
     stream = normalize_stream(
         events(standard_chunks()[0], {**chunk(), "choices": choices}, *standard_chunks()[1:])
     )
@@ -60,14 +60,14 @@ def test_choices_that_are_none(choices: Any) -> None:
         STANDARD.replace(" teal", " t\x00\tl"),
     ],
 )
-def test_what_only_lenient_readers_take_is_written_anew(data: str | bytes) -> None:
+def test_json_that_only_lenient_parsers_accept_is_rewritten(data: str | bytes) -> None:
     out = forward(data, stream=True)
     for word in (b"NaN", b"Infinity", b"\xff", b"\x00", b"\t"):
         assert word not in out
     assert normalize_stream(data).choice.text.startswith("Deep t")
 
 
-def test_a_legacy_completion_in_the_form_of_a_chat_and_the_other_way_round() -> None:
+def test_chat_and_legacy_streams_are_converted_into_each_other() -> None:
     stream = normalize_stream(STANDARD, endpoint="completions")
     assert (stream.object, stream.choice.text, stream.usage) == ("text_completion", TEXT, USAGE)
     data = events(*(text_chunk(word) for word in WORDS), text_chunk("", "length"))
@@ -76,15 +76,15 @@ def test_a_legacy_completion_in_the_form_of_a_chat_and_the_other_way_round() -> 
     assert (stream.choice.role, stream.choice.finish_reason) == ("assistant", "length")
 
 
-def test_faults_of_legacy_completions() -> None:
+def test_legacy_streams_are_normalized() -> None:
     bare: list[dict[str, Any]] = [{"choices": [{"text": "a"}, {"index": 1, "text": "b"}]}]
     stream = normalize_stream(events(*bare, *bare), endpoint="completions")
-    assert {index: said.text for index, said in stream.choices.items()} == {0: "aa", 1: "bb"}
-    assert [said.finish_reason for said in stream.choices.values()] == ["stop", "stop"]
+    assert {index: choice.text for index, choice in stream.choices.items()} == {0: "aa", 1: "bb"}
+    assert [choice.finish_reason for choice in stream.choices.values()] == ["stop", "stop"]
     late = [text_chunk("a", "stop"), text_chunk("b", "stop"), text_chunk("", "tool_calls")]
     stream = normalize_stream(events(*late), endpoint="completions")
     assert (stream.choice.text, stream.choice.finish_reason) == ("ab", "stop")
 
 
-def test_a_whole_answer_of_several_lines_is_forwarded_too() -> None:
+def test_a_completion_after_a_blank_line_is_forwarded() -> None:
     assert read_completion(forward("\n" + event(completion()).removeprefix("data: "))).choice.text == TEXT

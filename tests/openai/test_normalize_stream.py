@@ -1,4 +1,4 @@
-"""Streams of servers that nearly speak OpenAI's language become streams that strict clients read."""
+"""Normalized streams: nearly-OpenAI streams become streams that strict clients accept."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ STANDARD = "".join(EVENTS)
 
 
 def without(name: str) -> str:
-    return events(*({key: value for key, value in one.items() if key != name} for one in standard_chunks()))
+    return events(
+        *({key: value for key, value in standard.items() if key != name} for standard in standard_chunks())
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,20 +50,20 @@ def without(name: str) -> str:
         STANDARD + DONE + "data: late\n\n",
     ],
 )
-def test_streams_written_otherwise(data: str) -> None:
+def test_other_spellings_of_events_are_read(data: str) -> None:
     stream = normalize_stream(data)
     assert (stream.choice.text, stream.choice.finish_reason, stream.error) == (TEXT, "stop", None)
     assert stream.choice.chunks == WORDS
     assert stream.usage == USAGE
 
 
-def test_json_over_several_lines() -> None:
+def test_json_may_span_several_data_lines() -> None:
     data = STANDARD.replace('"choices"', '\ndata: "choices"')
     assert normalize_stream(data).choice.text == TEXT
 
 
 @pytest.mark.parametrize("name", ["id", "created", "object", "model"])
-def test_what_a_chunk_lacks(name: str) -> None:
+def test_missing_members_of_chunks_are_added(name: str) -> None:
     stream = normalize_stream(without(name))
     assert (stream.choice.text, stream.error) == (TEXT, None)
     assert stream.object == "chat.completion.chunk"
@@ -76,22 +78,22 @@ def test_what_a_chunk_lacks(name: str) -> None:
         {"model": None}, {"model": 4}, {"error": None}, {"error": ""},
     ],
 )  # fmt: skip
-def test_what_a_chunk_has_in_another_form(more: dict[str, Any]) -> None:
-    stream = normalize_stream(events(*({**one, **more} for one in standard_chunks())))
+def test_invalid_members_of_chunks_are_replaced(more: dict[str, Any]) -> None:
+    stream = normalize_stream(events(*({**standard, **more} for standard in standard_chunks())))
     assert (stream.choice.text, stream.error) == (TEXT, None)
 
 
-def test_what_changes_between_chunks() -> None:
+def test_id_created_and_model_are_those_of_the_first_chunk() -> None:
     chunks = [
-        {**one, "id": f"c-{number}", "created": 1763600000 + number, "model": f"m-{number}"}
-        for number, one in enumerate(standard_chunks())
+        {**standard, "id": f"c-{number}", "created": 1763600000 + number, "model": f"m-{number}"}
+        for number, standard in enumerate(standard_chunks())
     ]
     stream = normalize_stream(events(*chunks))
     assert (stream.id, stream.created, stream.model) == ("c-0", 1763600000, "m-0")
     assert stream.choice.text == TEXT
 
 
-def test_a_role_in_every_delta() -> None:
+def test_repeated_roles_are_removed() -> None:
     chunks = [chunk({"role": "assistant", "content": word}) for word in WORDS]
     stream = normalize_stream(events(*chunks, chunk({"role": "assistant"}, "stop")))
     assert (stream.choice.role, stream.choice.chunks) == ("assistant", WORDS)
@@ -100,24 +102,24 @@ def test_a_role_in_every_delta() -> None:
 @pytest.mark.parametrize(
     "delta", [{"content": "hi"}, {"role": None, "content": "hi"}, {"role": "", "content": "hi"}]
 )
-def test_no_role_at_all(delta: dict[str, Any]) -> None:
+def test_a_missing_role_becomes_assistant(delta: dict[str, Any]) -> None:
     stream = normalize_stream(events(chunk(delta), chunk({"content": "!"}), chunk({}, "stop")))
     assert (stream.choice.role, stream.choice.text) == ("assistant", "hi!")
 
 
-def test_a_finish_without_anything_else() -> None:
+def test_a_finish_reason_without_a_delta_is_read() -> None:
     data = events(chunk({"content": "hi"}), {**chunk(), "choices": [{"index": 0, "finish_reason": "length"}]})
     assert normalize_stream(data).choice.finish_reason == "length"
 
 
 @pytest.mark.parametrize("again", ["stop", "length", "strange"])
-def test_a_second_finish(again: str) -> None:
+def test_a_second_finish_reason_is_dropped(again: str) -> None:
     for late in ({}, {"content": ""}, {"role": "assistant", "content": ""}):
         stream = normalize_stream(events(*standard_chunks(), chunk(late, again), chunk(late, again)))
         assert (stream.choice.text, stream.choice.finish_reason) == (TEXT, "stop")
 
 
-def test_a_finish_in_every_chunk() -> None:
+def test_a_finish_reason_in_every_chunk_is_moved_to_the_end() -> None:
     stream = normalize_stream(events(*(chunk({"content": word}, "stop") for word in WORDS)))
     assert (stream.choice.text, stream.choice.finish_reason) == (TEXT, "stop")
     stream = normalize_stream(
@@ -127,16 +129,16 @@ def test_a_finish_in_every_chunk() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "reason"),
+    ("sent", "reason"),
     [("eos_token", "stop"), ("end_turn", "stop"), ("length", "length"), (1, "stop"), (True, "stop")],
 )
-def test_unknown_finishes(found: Any, reason: str) -> None:
-    stream = normalize_stream(events(*standard_chunks()[:-1], chunk({}, found)))
+def test_unknown_finish_reasons_become_stop(sent: Any, reason: str) -> None:
+    stream = normalize_stream(events(*standard_chunks()[:-1], chunk({}, sent)))
     assert stream.choice.finish_reason == reason
 
 
 @pytest.mark.parametrize("blank", ["", "null", "None", False])
-def test_blank_finishes(blank: Any) -> None:
+def test_blank_finish_reasons_count_as_missing(blank: Any) -> None:
     stream = normalize_stream(events(*(chunk({"content": word}, blank) for word in WORDS)))
     assert (stream.choice.text, stream.choice.finish_reason) == (TEXT, "stop")
     assert (
@@ -145,39 +147,39 @@ def test_blank_finishes(blank: Any) -> None:
     )
 
 
-def test_no_finish() -> None:
+def test_a_missing_finish_reason_is_added_before_done() -> None:
     stream = normalize_stream(events(*standard_chunks()[:-1]))
     assert (stream.choice.finish_reason, stream.error) == ("stop", None)
-    assert [said.finish_reason for said in normalize_stream(events(*several())).choices.values()] == [
+    assert [each.finish_reason for each in normalize_stream(events(*two_choices())).choices.values()] == [
         "stop",
         "stop",
     ]
 
 
-def several(**more: Any) -> list[dict[str, Any]]:
+def two_choices(**more: Any) -> list[dict[str, Any]]:
     return [{**chunk(), "choices": [choice({"content": f"{n}"}, index=n, **more)]} for n in (0, 1)]
 
 
-def test_no_index() -> None:
+def test_missing_indexes_are_the_positions_of_choices() -> None:
     bare = {**chunk(), "choices": [{"delta": {"content": "a"}}, {"delta": {"content": "b"}}]}
     stream = normalize_stream(events(bare, bare))
-    assert {index: said.text for index, said in stream.choices.items()} == {0: "aa", 1: "bb"}
+    assert {index: each.text for index, each in stream.choices.items()} == {0: "aa", 1: "bb"}
 
 
-def test_neither_finish_nor_done_is_a_stream_that_was_cut_short() -> None:
+def test_a_stream_without_finish_and_done_is_truncated() -> None:
     stream = normalize_stream("".join(map(event, standard_chunks()[:-1])))
     assert stream.choice.text == TEXT
     assert stream.error is not None
 
 
-def test_empty_choices_first() -> None:
-    """As Azure tells what it thinks of the prompt."""
+def test_a_first_chunk_without_choices_is_skipped() -> None:
+    """Azure sends its assessment of the prompt in such a chunk."""
     first = {"choices": [], "created": 0, "id": "", "model": "", "object": "", "prompt_filter_results": []}
     assert normalize_stream(event(first) + STANDARD).choice.text == TEXT
 
 
-def test_annotations_without_delta() -> None:
-    """As Azure's content filter sends, ahead of the words and behind their end."""
+def test_chunks_without_a_delta_are_skipped() -> None:
+    """Azure's content filter sends such chunks before the text and after its end."""
     note = {
         **chunk(),
         "choices": [{"index": 0, "finish_reason": None, "content_filter_offsets": {"start_offset": 1}}],
@@ -198,28 +200,28 @@ def test_annotations_without_delta() -> None:
         ("data: {oops\n\n", "{oops"),
     ],
 )
-def test_errors_on_the_way(late: str, message: str) -> None:
+def test_an_error_after_output_ends_the_stream(late: str, message: str) -> None:
     stream = normalize_stream("".join(EVENTS[:3]) + late + "".join(EVENTS[3:]))
     assert stream.choice.text == "Deep teal"
     assert stream.error is not None
     assert message in stream.error["message"]
 
 
-@pytest.mark.parametrize("ahead", ["", ": ping\n\n", EVENTS[0], event({"choices": []})])
-def test_an_error_at_first_keeps_its_status(ahead: str) -> None:
-    told = {"error": {"message": "busy", "type": "overloaded", "param": None, "code": "x"}}
-    error = run_failure(OPENAI, ahead + event(told), request(stream=True))
-    assert (error.status, error.envelope) == (502, told)
+@pytest.mark.parametrize("prefix", ["", ": ping\n\n", EVENTS[0], event({"choices": []})])
+def test_an_error_before_output_keeps_its_status(prefix: str) -> None:
+    sent = {"error": {"message": "busy", "type": "overloaded", "param": None, "code": "x"}}
+    error = run_failure(OPENAI, prefix + event(sent), request(stream=True))
+    assert (error.status, error.envelope) == (502, sent)
 
 
-def test_an_error_as_json_under_200() -> None:
-    told = '{"error": {"message": "no", "type": "t", "param": null, "code": null}}'
+def test_a_json_error_with_status_200_is_an_error() -> None:
+    sent = '{"error": {"message": "no", "type": "t", "param": null, "code": null}}'
     for body in (request(stream=True), request()):
-        error = run_failure(OPENAI, told, body)
+        error = run_failure(OPENAI, sent, body)
         assert (error.status, error.message) == (502, "no")
 
 
-def test_a_completion_where_a_stream_was_promised() -> None:
+def test_a_completion_in_place_of_a_stream_is_streamed() -> None:
     body = event(completion())
     for data in (body.removeprefix("data: "), body, body + DONE):
         stream = normalize_stream(data)
@@ -228,5 +230,5 @@ def test_a_completion_where_a_stream_was_promised() -> None:
 
 
 @pytest.mark.parametrize("data", ["", DONE, event({**chunk(), "choices": []}) + DONE, event(chunk()) + DONE])
-def test_a_stream_that_says_nothing_is_an_error(data: str) -> None:
+def test_a_stream_without_output_is_an_error(data: str) -> None:
     assert run_failure(OPENAI, data, request(stream=True)).status == 502

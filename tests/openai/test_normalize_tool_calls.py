@@ -1,4 +1,4 @@
-"""Calls of tools and token counts in streams, in the forms that servers give them."""
+"""Tool calls and token counts of normalized streams, in the shapes that servers send."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def tool_chunk(*calls: Any) -> dict[str, Any]:
 
 
 def function(arguments: Any = None, name: str | None = None) -> dict[str, Any]:
-    found = {"name": name, "arguments": arguments}
-    return {"function": {key: value for key, value in found.items() if value is not None}}
+    members = {"name": name, "arguments": arguments}
+    return {"function": {key: value for key, value in members.items() if value is not None}}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def function(arguments: Any = None, name: str | None = None) -> dict[str, Any]:
             tool_chunk(function('{"a":')),
             tool_chunk(function("1}")),
         ],
-        # id, type and name in every piece
+        # id, type and name in every fragment
         [
             tool_chunk({"index": 0, "id": "a", "type": "function", **function('{"a":', "pick")}),
             tool_chunk({"index": 0, "id": "a", "type": "function", **function("1}", "pick")}),
@@ -52,26 +52,26 @@ def function(arguments: Any = None, name: str | None = None) -> dict[str, Any]:
         [tool_chunk({"index": 0, "id": "a", "type": "function", **function({"a": 1}, "pick")})],
         # no id, no type
         [tool_chunk({"index": 0, **function('{"a":1}', "pick")})],
-        # an id that is a number, and an index that counts from 1
+        # a number as id, and an index that starts at 1
         [
             tool_chunk({"index": 1, "id": 5, **function('{"a":', "pick")}),
             tool_chunk({"index": 1, **function("1}")}),
         ],
-        # null where nothing more is said
+        # null in place of unchanged members
         [
             tool_chunk({"index": 0, "id": "a", "type": "function", **function("", "pick")}),
             tool_chunk({"index": 0, "id": None, "type": None, "function": NAMELESS}),
             tool_chunk({"index": 0, "function": {"arguments": None}}),
         ],
-        # one call in place of a list of them
+        # one call in place of a list
         [chunk({"tool_calls": {"id": "a", **function('{"a":1}', "pick")}})],
         # a name beside the id
         [tool_chunk({"id": "a", "name": "pick", "arguments": {"a": 1}})],
-        # half of it is nonsense
+        # invalid fragments among valid ones
         [tool_chunk(None, "x", {"index": 0.0, "id": "a", "type": "", **function('{"a":1}', "pick")})],
     ],
 )
-def test_calls_of_tools(chunks: list[dict[str, Any]]) -> None:
+def test_a_tool_call_is_normalized(chunks: list[dict[str, Any]]) -> None:
     for finish in ([chunk({}, "tool_calls")], []):
         stream = normalize_stream(events(*chunks, *finish))
         [call] = stream.choice.tool_calls
@@ -91,16 +91,16 @@ def test_calls_of_tools(chunks: list[dict[str, Any]]) -> None:
         [{"index": 0, **function("{}", "f")}, {"index": 1, **function("{}", "g")}],
     ],
 )
-def test_several_calls_of_tools(pieces: list[dict[str, Any]]) -> None:
-    together, apart = events(tool_chunk(*pieces)), events(*map(tool_chunk, pieces))
-    for data in (together, apart):
+def test_several_tool_calls_are_separated(pieces: list[dict[str, Any]]) -> None:
+    together, separate = events(tool_chunk(*pieces)), events(*map(tool_chunk, pieces))
+    for data in (together, separate):
         calls = normalize_stream(data).choice.tool_calls
         assert [(call["name"], call["arguments"]) for call in calls] == [("f", "{}"), ("g", "{}")]
         assert len({call["id"] for call in calls}) == 2
 
 
 @pytest.mark.parametrize(
-    ("usage", "told"),
+    ("usage", "expected"),
     [
         ({"prompt_tokens": 21.0, "completion_tokens": 5.0, "total_tokens": 26.0}, USAGE),
         ({"prompt_tokens": 21, "completion_tokens": 5}, USAGE),
@@ -112,30 +112,35 @@ def test_several_calls_of_tools(pieces: list[dict[str, Any]]) -> None:
         (7, None),
     ],
 )
-def test_usage_in_other_forms(usage: Any, told: Any) -> None:
+def test_usage_is_normalized_or_removed(usage: Any, expected: Any) -> None:
     stream = normalize_stream(events(*standard_chunks(), {**chunk(), "choices": [], "usage": usage}))
-    assert (stream.choice.text, stream.usage) == (TEXT, told)
+    assert (stream.choice.text, stream.usage) == (TEXT, expected)
 
 
-def test_usage_in_chunks_that_have_choices() -> None:
-    chunks = [{**one, "usage": {**USAGE, "completion_tokens": n}} for n, one in enumerate(standard_chunks())]
+def test_usage_beside_choices_is_moved_to_the_end() -> None:
+    chunks = [
+        {**standard, "usage": {**USAGE, "completion_tokens": n}}
+        for n, standard in enumerate(standard_chunks())
+    ]
     assert normalize_stream(events(*chunks)).usage == {**USAGE, "completion_tokens": len(chunks) - 1}
     inside = {**chunk(), "choices": [choice({}, "stop", usage=USAGE)]}
     assert normalize_stream(events(*standard_chunks()[:-1], inside)).usage == USAGE
 
 
 @pytest.mark.parametrize("usage", [True, [], "none", 5])
-@pytest.mark.parametrize("asked", [True, False])
-def test_usage_that_is_none_in_chunks_that_have_choices(usage: Any, asked: bool) -> None:
-    stream = normalize_stream(events(*({**one, "usage": usage} for one in standard_chunks())), usage=asked)
+@pytest.mark.parametrize("requested", [True, False])
+def test_invalid_usage_beside_choices_becomes_null(usage: Any, requested: bool) -> None:
+    stream = normalize_stream(
+        events(*({**standard, "usage": usage} for standard in standard_chunks())), usage=requested
+    )
     assert (stream.choice.text, stream.usage) == (TEXT, None)
     assert b'"usage":null' in forward(event({**chunk({"content": "a"}, "stop"), "usage": usage}), stream=True)
 
 
-def test_usage_nobody_asked_for() -> None:
+def test_unrequested_usage_is_removed() -> None:
     assert normalize_stream(STANDARD, usage=False).usage is None
 
 
-def test_usage_ahead_of_the_end() -> None:
+def test_early_usage_is_moved_to_the_end() -> None:
     chunks = standard_chunks(usage=True)
     assert normalize_stream(events(chunks[0], chunks[-1], *chunks[1:-1])).usage == USAGE

@@ -1,4 +1,4 @@
-"""What the bridge sends, read by the models of OpenAI's own Python package, strictly."""
+"""Completions and chunks of the bridge, validated strictly by the models of OpenAI's Python package."""
 
 from __future__ import annotations
 
@@ -38,62 +38,64 @@ FRAMES: list[dict[str, Any]] = [
 ]
 
 
-def hold(model: type[BaseModel], data: bytes) -> None:
-    """What the package reads of it, written again, is all that was sent but for members of its own."""
-    read = model.model_validate_json(data, strict=True)
-    again = read.model_dump(mode="json", exclude_unset=True)
-    assert again == json.loads(data)
+def assert_valid(model: type[BaseModel], data: bytes) -> None:
+    """Assert that the package reads the data, and writes the same JSON again."""
+    parsed = model.model_validate_json(data, strict=True)
+    written = parsed.model_dump(mode="json", exclude_unset=True)
+    assert written == json.loads(data)
 
 
-def hold_stream(model: type[BaseModel], out: bytes) -> None:
+def assert_valid_stream(model: type[BaseModel], out: bytes) -> None:
     *events, last, end = out.split(b"\n\n")
     assert (last, end) == (b"data: [DONE]", b"")
-    for one in events:
-        hold(model, one.removeprefix(b"data: "))
+    for event_data in events:
+        assert_valid(model, event_data.removeprefix(b"data: "))
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_chat(n: int) -> None:
+def test_chat_completions_are_valid(n: int) -> None:
     body = request(n=n)
-    hold(
+    assert_valid(
         ChatCompletion,
         simulate(new_exchange(EVERYTHING, body), pieces_of({k: v for f in FRAMES for k, v in f.items()})),
     )
-    streams = {**body, "stream": True, "stream_options": {"include_usage": True}}
-    hold_stream(ChatCompletionChunk, simulate(new_exchange(EVERYTHING, streams), ndjson(*FRAMES)))
+    stream_body = {**body, "stream": True, "stream_options": {"include_usage": True}}
+    assert_valid_stream(ChatCompletionChunk, simulate(new_exchange(EVERYTHING, stream_body), ndjson(*FRAMES)))
 
 
 @pytest.mark.parametrize(
     "frames", [[{"t": "a"}, {"f": "tool_calls", "p": 1}], [{"t": "a", "r": "hm"}], [{"t": ""}]]
 )
-def test_legacy_completions(frames: list[dict[str, Any]]) -> None:
-    whole = {key: value for frame in frames for key, value in frame.items()}
-    asked = request("completions", n=2)
-    hold(Completion, simulate(new_exchange(EVERYTHING, asked, endpoint="completions"), pieces_of(whole)))
-    streams = {**asked, "stream": True, "stream_options": {"include_usage": True}}
-    out = simulate(new_exchange(EVERYTHING, streams, endpoint="completions"), ndjson(*frames))
-    hold_stream_of_completions(out)
+def test_legacy_completions_are_valid(frames: list[dict[str, Any]]) -> None:
+    merged = {key: value for frame in frames for key, value in frame.items()}
+    body = request("completions", n=2)
+    assert_valid(
+        Completion, simulate(new_exchange(EVERYTHING, body, endpoint="completions"), pieces_of(merged))
+    )
+    stream_body = {**body, "stream": True, "stream_options": {"include_usage": True}}
+    out = simulate(new_exchange(EVERYTHING, stream_body, endpoint="completions"), ndjson(*frames))
+    assert_valid_text_stream(out)
 
 
-def hold_stream_of_completions(out: bytes) -> None:
-    """The package reads chunks of legacy completions as completions, without validating: null is in them."""
+def assert_valid_text_stream(out: bytes) -> None:
+    """Assert that chunks of legacy completions are completions but for a `finish_reason` of null."""
     *events, last, _ = out.split(b"\n\n")
     assert last == b"data: [DONE]"
-    for one in events:
-        body = json.loads(one.removeprefix(b"data: "))
+    for event_data in events:
+        body = json.loads(event_data.removeprefix(b"data: "))
         for choice in body["choices"]:
             choice["finish_reason"] = choice["finish_reason"] or "stop"
         assert body.pop("usage") is None or not body["choices"]
-        hold(Completion, json.dumps(body).encode())
+        assert_valid(Completion, json.dumps(body).encode())
 
 
-def test_mended_answers() -> None:
+def test_normalized_responses_are_valid() -> None:
     faulty = completion(
         created=1.5,
         usage={"prompt_tokens": 3.0},
         choices=[{"message": {"content": None, "tool_calls": [CALL]}, "finish_reason": "eos"}],
     )
-    hold(ChatCompletion, forward(json.dumps(faulty)))
+    assert_valid(ChatCompletion, forward(json.dumps(faulty)))
     bare: list[dict[str, Any]] = [
         {"choices": [{"delta": {"role": "assistant", "content": "a", "tool_calls": [CALL]}}]},
         chunk({"role": "assistant", "content": 5}, "eos"),
@@ -101,8 +103,8 @@ def test_mended_answers() -> None:
     ]
     data = "".join(map(event, bare)) + DONE
     options: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
-    hold_stream(ChatCompletionChunk, forward(data, **options))
-    hold_stream(
+    assert_valid_stream(ChatCompletionChunk, forward(data, **options))
+    assert_valid_stream(
         ChatCompletionChunk, forward("".join(map(event, standard_chunks())) + DONE, rules=OPENAI, **options)
     )
 
@@ -111,22 +113,20 @@ GOOD = [name for name in NAMES if isinstance(read_case(*name).answers, Success)]
 
 
 @pytest.mark.parametrize("of", [pytest.param(name, id="-".join(name)) for name in GOOD])
-def test_recorded_conversations(of: tuple[str, str]) -> None:
-    conversation = read_case(*of)
-    exchange = conversation.exchange()
-    out = simulate(
-        exchange, [conversation.data], status=conversation.status, headers=conversation.lower_headers
-    )
-    if conversation.endpoint != "chat":
+def test_completions_of_recorded_cases_are_valid(of: tuple[str, str]) -> None:
+    case = read_case(*of)
+    exchange = case.exchange()
+    out = simulate(exchange, [case.data], status=case.status, headers=case.lower_headers)
+    if case.endpoint != "chat":
         model: type[BaseModel] = Completion
-        for one in out.split(b"\n\n") if conversation.is_stream else [out]:
-            body = json.loads(one.removeprefix(b"data: ").replace(b"[DONE]", b"") or b"{}")
+        for event_data in out.split(b"\n\n") if case.is_stream else [out]:
+            body = json.loads(event_data.removeprefix(b"data: ").replace(b"[DONE]", b"") or b"{}")
             for choice in body.get("choices", []):
                 choice["finish_reason"] = choice["finish_reason"] or "stop"
             if body:
                 model.model_validate(body)
-    elif conversation.is_stream:
-        for one in out.split(b"\n\n")[:-2]:
-            ChatCompletionChunk.model_validate_json(one.removeprefix(b"data: "), strict=True)
+    elif case.is_stream:
+        for event_data in out.split(b"\n\n")[:-2]:
+            ChatCompletionChunk.model_validate_json(event_data.removeprefix(b"data: "), strict=True)
     else:
         ChatCompletion.model_validate_json(out, strict=True)

@@ -1,4 +1,4 @@
-"""An OpenAI-speaking server without faults has its bytes forwarded: nothing in them is written anew."""
+"""Passthrough: the bytes of a conforming OpenAI response are forwarded unchanged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.openai.sample_bodies import (
 )
 from tests.strict_client import read_completion, read_stream
 
-COUNTED: dict[str, Any] = {"stream_options": {"include_usage": True}}
+WITH_USAGE: dict[str, Any] = {"stream_options": {"include_usage": True}}
 LOGPROBS = {
     "content": [{"token": "Deep", "logprob": -0.1, "bytes": [68, 101, 101, 112], "top_logprobs": []}],
     "refusal": None,
@@ -51,21 +51,21 @@ TOOLS = [
 ]
 
 
-def test_a_stream() -> None:
+def test_a_stream_is_forwarded() -> None:
     assert read_stream(assert_forwarded(standard_chunks())).choice.text == TEXT
 
 
-def test_a_stream_with_the_counts_that_were_asked_for() -> None:
-    assert read_stream(assert_forwarded(standard_chunks(usage=True), **COUNTED)).usage == USAGE
+def test_a_stream_with_requested_usage_is_forwarded() -> None:
+    assert read_stream(assert_forwarded(standard_chunks(usage=True), **WITH_USAGE)).usage == USAGE
 
 
-def test_all_details_of_the_counts() -> None:
+def test_details_of_usage_are_forwarded() -> None:
     details = {"prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0}, "x_cost": 0.25}
     *chunks, last = standard_chunks(usage=True)
-    assert_forwarded([*chunks, {**last, "usage": {**USAGE, **details}}], **COUNTED)
+    assert_forwarded([*chunks, {**last, "usage": {**USAGE, **details}}], **WITH_USAGE)
 
 
-def test_vendor_fields() -> None:
+def test_vendor_fields_are_forwarded() -> None:
     chunks = [
         {**one, "system_fingerprint": "fp", "service_tier": None, "x_vendor": {"a": [1.50, "é\u2028"]}}
         for one in standard_chunks()
@@ -73,15 +73,15 @@ def test_vendor_fields() -> None:
     assert_forwarded([{**one, "provider": "p"} for one in chunks])
 
 
-def test_tool_calls() -> None:
-    said = read_stream(assert_forwarded(TOOLS)).choice
-    assert [(call["id"], call["arguments"]) for call in said.tool_calls] == [
+def test_tool_calls_are_forwarded() -> None:
+    each = read_stream(assert_forwarded(TOOLS)).choice
+    assert [(call["id"], call["arguments"]) for call in each.tool_calls] == [
         ("call_a1", '{"colour":"teal"}'),
         ("call_a2", "{}"),
     ]
 
 
-def test_vendor_fields_of_tool_calls() -> None:
+def test_vendor_fields_of_tool_calls_are_forwarded() -> None:
     first, *rest = TOOLS
     google = {"google": {"thought_signature": "c2ln"}}
     marked = json.loads(json.dumps(first))
@@ -89,7 +89,7 @@ def test_vendor_fields_of_tool_calls() -> None:
     assert_forwarded([marked, *rest])
 
 
-def test_log_probabilities_and_reasoning_and_refusals() -> None:
+def test_log_probabilities_reasoning_and_refusals_are_forwarded() -> None:
     first, *rest = standard_chunks()
     scored = chunk({"content": "Deep"})
     scored["choices"][0]["logprobs"] = LOGPROBS
@@ -98,7 +98,7 @@ def test_log_probabilities_and_reasoning_and_refusals() -> None:
     assert_forwarded([first, chunk({"refusal": "No."}), chunk({}, "stop")])
 
 
-def test_several_choices() -> None:
+def test_several_choices_are_forwarded() -> None:
     chunks = [
         {**chunk(), "choices": [choice({"role": "assistant", "content": ""}, index=index)]}
         for index in (0, 1)
@@ -106,22 +106,22 @@ def test_several_choices() -> None:
     chunks += [{**chunk(), "choices": [choice({"content": f"{n}"}, index=n)]} for n in (1, 0, 1)]
     chunks += [{**chunk(), "choices": [choice({}, "stop", index=n)]} for n in (1, 0)]
     stream = read_stream(assert_forwarded(chunks, n=2))
-    assert {index: said.text for index, said in stream.choices.items()} == {0: "0", 1: "11"}
+    assert {index: each.text for index, each in stream.choices.items()} == {0: "0", 1: "11"}
 
 
-def test_a_chunk_that_ends_as_it_speaks() -> None:
+def test_a_finish_reason_beside_text_is_forwarded() -> None:
     assert_forwarded([*standard_chunks()[:-1], chunk({"content": "!"}, "length")])
 
 
-def test_counts_in_the_last_chunk_that_nobody_asked_for() -> None:
+def test_unrequested_usage_in_the_last_chunk_is_forwarded() -> None:
     assert_forwarded([*standard_chunks()[:-1], chunk({"content": ""}, "stop", usage=USAGE)])
 
 
-def test_a_legacy_completion() -> None:
+def test_a_legacy_stream_is_forwarded() -> None:
     chunks = [text_chunk(word) for word in ("Deep", " teal")] + [text_chunk("", "stop")]
     assert read_stream(assert_forwarded(chunks, endpoint="completions")).choice.text == "Deep teal"
     last = {**text_chunk(""), "choices": [], "usage": USAGE}
-    assert_forwarded([*chunks, last], endpoint="completions", **COUNTED)
+    assert_forwarded([*chunks, last], endpoint="completions", **WITH_USAGE)
 
 
 @pytest.mark.parametrize(
@@ -142,12 +142,12 @@ def test_a_legacy_completion() -> None:
         ),
     ],
 )
-def test_a_whole_answer(body: dict[str, Any]) -> None:
+def test_a_completion_is_forwarded(body: dict[str, Any]) -> None:
     for data in (json.dumps(body), json.dumps(body, indent=2)):
         assert forward(data) == data.encode()
 
 
-def test_a_whole_legacy_completion() -> None:
+def test_a_legacy_completion_is_forwarded() -> None:
     body = {**text_chunk("hi", "length"), "usage": USAGE}
     data = json.dumps(body)
     assert forward(data, endpoint="completions") == data.encode()

@@ -1,4 +1,4 @@
-"""A client's body is checked only where the bridge relies on it, and says which parameter is at fault."""
+"""Validation of request bodies: members that the bridge uses are checked, and errors name the parameter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bridge.openai.request_validation import parse_request
 HI = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
-def refused(data: Any, endpoint: str = "chat") -> RequestError:
+def request_error(data: Any, endpoint: str = "chat") -> RequestError:
     data = data if isinstance(data, bytes) else json.dumps(data).encode()
     with pytest.raises(RequestError) as raised:
         parse_request(ENDPOINTS[endpoint], data)
@@ -25,8 +25,8 @@ def refused(data: Any, endpoint: str = "chat") -> RequestError:
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"no", b"[]", b'"hi"', b"null", b"5", b"\xff\xfe", b'{"model":'])
-def test_what_is_no_json_object(data: bytes) -> None:
-    assert refused(data).param is None
+def test_a_body_that_is_not_a_json_object_is_refused(data: bytes) -> None:
+    assert request_error(data).param is None
 
 
 @pytest.mark.parametrize(
@@ -59,19 +59,19 @@ def test_what_is_no_json_object(data: bytes) -> None:
         ({**HI, "tools": {}}, "tools"),
     ],
 )
-def test_the_param_at_fault_is_named(body: dict[str, Any], param: str) -> None:
-    error = refused(body)
+def test_the_error_names_the_parameter(body: dict[str, Any], param: str) -> None:
+    error = request_error(body)
     assert error.param == param
     assert param.split("[")[0] in error.message
 
 
 @pytest.mark.parametrize("prompt", [None, [], {}, 5, ["a", 5], [["a"]], [1, "a"], [1.5]])
-def test_prompts_that_are_none(prompt: Any) -> None:
-    assert refused({"model": "m", "prompt": prompt}, "completions").param == "prompt"
+def test_invalid_prompts_are_refused(prompt: Any) -> None:
+    assert request_error({"model": "m", "prompt": prompt}, "completions").param == "prompt"
 
 
 @pytest.mark.parametrize("prompt", ["", "hi", ["a", "b"], [1, 2], [[1], [2, 3]]])
-def test_prompts(prompt: Any) -> None:
+def test_valid_prompts_are_accepted(prompt: Any) -> None:
     body = {"model": "m", "prompt": prompt}
     assert parse_request(COMPLETIONS, json.dumps(body).encode()) == body
 
@@ -86,6 +86,6 @@ def test_prompts(prompt: Any) -> None:
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
     ],
 )
-def test_what_is_not_known_here_passes(more: dict[str, Any]) -> None:
+def test_unknown_members_are_accepted(more: dict[str, Any]) -> None:
     body = {**HI, **more}
     assert parse_request(CHAT, json.dumps(body).encode()) == body

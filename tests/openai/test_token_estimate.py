@@ -1,4 +1,4 @@
-"""The rule of thumb for tokens: by the kinds of characters, whatever the cuts."""
+"""Token estimates: by kinds of characters, independent of how a text is split."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from bridge.openai.token_estimate import TokenEstimator, chat_tokens, input_toke
         ("a", 1),
         ("four", 1),
         ("fours", 2),
-        ("Grüße!", 2),  # Latin letters with marks are Latin letters
-        ("привет!", 4),  # six of half a token, a quarter
+        ("Grüße!", 2),  # letters with diacritics count as Latin letters
+        ("привет!", 4),  # six halves of a token and a quarter
         ("你好", 2),
         ("こんにちは", 5),
         ("안녕", 2),
         ("，。", 2),
         ("😀", 2),
-        ("hi 你好 😀", 5),  # four quarters of Latin, two and two whole ones
+        ("hi 你好 😀", 5),  # four quarters for Latin characters, two tokens, and two tokens
     ],
 )
-def test_a_text_has_about_so_many_tokens(text: str, tokens: int) -> None:
+def test_the_tokens_of_a_text_are_estimated(text: str, tokens: int) -> None:
     assert text_tokens(text) == tokens
 
 
-def test_a_chats_messages_cost_their_ends_too() -> None:
+def test_messages_cost_their_delimiters() -> None:
     messages = [{"role": "system", "content": "four"}, {"role": "user", "content": "four" * 2}]
     assert chat_tokens({}, messages) == 3 + (3 + 1) + (3 + 2)
     parts = [{"type": "text", "text": "four"}, {"type": "image_url", "image_url": {"url": "data:…"}}]
     assert chat_tokens({}, [{"role": "user", "content": parts}]) == 3 + 3 + 1
     assert chat_tokens({}, [{"role": "assistant", "content": None}]) == 3 + 3
-    assert chat_tokens({"tools": [{"a": 1}]}, []) == 3 + 3  # [{"a":1}] as it is sent
+    assert chat_tokens({"tools": [{"a": 1}]}, []) == 3 + 3  # [{"a":1}] in the JSON that is sent
 
 
-def test_prompts_and_inputs_are_texts_or_tokens() -> None:
+def test_prompts_and_inputs_may_be_texts_or_tokens() -> None:
     assert input_tokens("prompt")({"prompt": ["four", "fours"]}, []) == 1 + 2
     assert input_tokens("prompt")({}, [{"role": "user", "content": "four"}]) == 1
     assert input_tokens("input")({"input": "four"}, []) == 1
@@ -48,16 +48,16 @@ def test_prompts_and_inputs_are_texts_or_tokens() -> None:
 
 
 @given(st.lists(st.text()))
-def test_what_is_said_in_pieces_counts_as_what_is_said_at_once(pieces: list[str]) -> None:
-    apart, together = TokenEstimator(), TokenEstimator()
+def test_the_estimate_is_independent_of_splits(pieces: list[str]) -> None:
+    split, joined = TokenEstimator(), TokenEstimator()
     for piece in pieces:
-        apart.add(Delta(piece))
-    together.add(Delta("".join(pieces)))
-    assert apart.tokens == together.tokens == text_tokens("".join(pieces))
+        split.add(Delta(piece))
+    joined.add(Delta("".join(pieces)))
+    assert split.tokens == joined.tokens == text_tokens("".join(pieces))
 
 
-def test_thoughts_and_calls_of_tools_are_said_too() -> None:
-    tally = TokenEstimator()
-    tally.add(Delta("four", reasoning="four"))
-    tally.add(Delta(tool_calls=[{"index": 0, "function": {"name": "pick", "arguments": "{}  "}}]))
-    assert tally.tokens == 4
+def test_reasoning_and_tool_calls_are_counted() -> None:
+    estimator = TokenEstimator()
+    estimator.add(Delta("four", reasoning="four"))
+    estimator.add(Delta(tool_calls=[{"index": 0, "function": {"name": "pick", "arguments": "{}  "}}]))
+    assert estimator.tokens == 4
