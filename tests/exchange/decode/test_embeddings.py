@@ -1,4 +1,4 @@
-"""Embeddings: whatever a server sends for vectors, clients get OpenAI's shape, in the format they ask for."""
+"""Embeddings: vectors of any shape become OpenAI's shape, in the format that the client requests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def base64(*numbers: float) -> str:
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted"),
+    ("sent", "expected"),
     [
         ([0.5, -0.25], [[0.5, -0.25]]),
         ([[0.5, -0.25]], [[0.5, -0.25]]),
@@ -49,23 +49,23 @@ def base64(*numbers: float) -> str:
         ([{"embedding": [0.5]}], [[0.5]]),
         ([{"index": 1, "embedding": [2]}, {"index": 0, "embedding": [[1]]}], [[1], [2]]),
         ([{"index": 2, "embedding": "[2]"}, {"index": 1, "embedding": [1]}], [[1], [2]]),
-        # Indexes that are none say nothing: the order is the list's.
+        # With invalid indexes, the order of the list holds.
         ([{"index": 0, "embedding": [2]}, {"index": 0, "embedding": [1]}], [[2], [1]]),
         ([{"index": "1", "embedding": [2]}, {"index": "0", "embedding": [1]}], [[2], [1]]),
     ],
 )
-def test_vectors_are_found_in_many_shapes(found: Any, wanted: list[list[float]]) -> None:
-    given = ["text"] * len(wanted)
-    assert vectors(BARE, {"vectors": found}, input=given) == wanted
-    if not isinstance(found, dict | str):
-        assert vectors(WHOLE, found, input=given) == wanted
-    assert vectors(BARE, {"vectors": found}, input=given, encoding_format="base64") == [
-        base64(*numbers) for numbers in wanted
+def test_vectors_of_many_shapes_are_read(sent: Any, expected: list[list[float]]) -> None:
+    inputs = ["text"] * len(expected)
+    assert vectors(BARE, {"vectors": sent}, input=inputs) == expected
+    if not isinstance(sent, dict | str):
+        assert vectors(WHOLE, sent, input=inputs) == expected
+    assert vectors(BARE, {"vectors": sent}, input=inputs, encoding_format="base64") == [
+        base64(*numbers) for numbers in expected
     ]
 
 
 @pytest.mark.parametrize(
-    ("answer", "inputs", "says"),
+    ("body", "inputs", "reason"),
     [
         ('{"vectors": [0.5, NaN]}', 1, "finite"),
         ('{"vectors": [[0.5], [Infinity]]}', 2, "finite"),
@@ -88,20 +88,20 @@ def test_vectors_are_found_in_many_shapes(found: Any, wanted: list[list[float]])
         ({"vectors": [[0.5], [0.25], [1]]}, 2, "3 embeddings for 2 inputs"),
     ],
 )
-def test_what_is_no_embedding_is_an_error_that_says_why(answer: Any, inputs: int, says: str) -> None:
-    error = embeddings_error(BARE, answer, input=["text"] * inputs)
+def test_an_invalid_embedding_is_an_error_with_its_reason(body: Any, inputs: int, reason: str) -> None:
+    error = embeddings_error(BARE, body, input=["text"] * inputs)
     assert (error.kind, error.status) == (UpstreamFailure.MALFORMED, 502)
-    assert says in error.message
+    assert reason in error.message
 
 
-def test_where_nothing_is_found_the_likely_paths_are_told() -> None:
+def test_without_vectors_the_error_suggests_paths() -> None:
     error = embeddings_error(BARE, {"embeddings": [[0.5]], "took": 5})
     assert error.kind is UpstreamFailure.EMPTY
     assert "`$.vectors`" in error.message
     assert "$.embeddings[0]" in error.message
 
 
-def test_failures_are_told_as_those_of_a_chat() -> None:
+def test_upstream_errors_are_read_as_for_chats() -> None:
     rules = BARE + "error: {when: {$.code: {not: 0}}, message: $.msg, status: 404}"
     error = embeddings_error(rules, {"code": 5, "msg": "no such thing"})
     assert (error.status, error.message, error.kind) == (404, "no such thing", UpstreamFailure.REFUSED)
@@ -111,7 +111,7 @@ def test_failures_are_told_as_those_of_a_chat() -> None:
     assert embeddings_error(BARE, b"<html>").kind is UpstreamFailure.MALFORMED
 
 
-def test_the_answer_has_openais_shape() -> None:
+def test_the_response_has_openais_shape() -> None:
     rules = BARE.replace("$.vectors", "$.vectors, usage: {prompt_tokens: $.count}")
     assert embeddings_response(rules, {"vectors": [[0.5]], "count": 3}) == {
         "object": "list",
@@ -122,26 +122,26 @@ def test_the_answer_has_openais_shape() -> None:
     assert "usage" not in embeddings_response(rules, {"vectors": [[0.5]]})
 
 
-@pytest.mark.parametrize(("answer", "asked"), [(OPENAI, {}), (PACKED, {"encoding_format": "base64"})])
-def test_what_openai_says_itself_goes_on_as_it_is(answer: Body, asked: Body) -> None:
-    data = json.dumps({**answer, "provider": {"a": 1.0}}, indent=1).encode()
+@pytest.mark.parametrize(("body", "members"), [(OPENAI, {}), (PACKED, {"encoding_format": "base64"})])
+def test_a_conforming_response_is_forwarded_unchanged(body: Body, members: Body) -> None:
+    data = json.dumps({**body, "provider": {"a": 1.0}}, indent=1).encode()
     for pieces in ([data], bytewise([data])):
-        exchange = new_exchange(SERVES, embeddings_request(**asked), endpoint="embeddings")
+        exchange = new_exchange(SERVES, embeddings_request(**members), endpoint="embeddings")
         assert simulate(exchange, pieces) == data
 
 
-@pytest.mark.parametrize("answer", [OPENAI, PACKED])
-def test_the_format_is_the_clients_whatever_the_servers(answer: Body) -> None:
-    for asked, wanted in (("float", OPENAI), ("base64", PACKED)):
-        assert embeddings_response(SERVES, {**answer, "provider": "x"}, encoding_format=asked) == {
-            **wanted,
+@pytest.mark.parametrize("body", [OPENAI, PACKED])
+def test_the_format_is_the_one_that_the_client_requests(body: Body) -> None:
+    for members, expected in (("float", OPENAI), ("base64", PACKED)):
+        assert embeddings_response(SERVES, {**body, "provider": "x"}, encoding_format=members) == {
+            **expected,
             "provider": "x",
         }
 
 
-def test_faults_of_openais_shape_are_mended() -> None:
-    found = {"data": [{"embedding": [1], "index": 1, "seen": True}, {"embedding": [0], "index": 0}]}
-    assert embeddings_response(SERVES, found, input=["a", "b"]) == {
+def test_faults_of_openais_shape_are_normalized() -> None:
+    sent = {"data": [{"embedding": [1], "index": 1, "seen": True}, {"embedding": [0], "index": 0}]}
+    assert embeddings_response(SERVES, sent, input=["a", "b"]) == {
         "object": "list",
         "model": "m",
         "data": [
@@ -156,23 +156,23 @@ finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 @given(st.lists(st.lists(finite, min_size=3, max_size=3), min_size=1, max_size=4))
-def test_any_floats_come_back(numbers: list[list[float]]) -> None:
+def test_any_floats_are_returned_unchanged(numbers: list[list[float]]) -> None:
     inputs = ["text"] * len(numbers)
-    for rules, answer in (
+    for rules, body in (
         (BARE, {"vectors": numbers}),
         (SERVES, {"data": [{"embedding": n} for n in numbers]}),
     ):
-        assert vectors(rules, answer, input=inputs, encoding_format="float") == numbers
-        packed = vectors(rules, answer, input=inputs, encoding_format="base64")
+        assert vectors(rules, body, input=inputs, encoding_format="float") == numbers
+        packed = vectors(rules, body, input=inputs, encoding_format="base64")
         assert [list(struct.unpack("<3f", b64decode(text))) for text in packed] == numbers
 
 
 @given(st.lists(st.floats(-1e38, 1e38), min_size=1, max_size=5), st.data())
-def test_it_does_not_matter_how_the_answer_was_cut(numbers: list[float], data: st.DataObject) -> None:
-    answer = json.dumps({"vectors": numbers}).encode()
-    cut = data.draw(st.integers(0, len(answer)))
-    assert vectors(BARE, [answer[:cut], answer[cut:]]) == [numbers]
-    [packed] = vectors(BARE, [answer[:cut], answer[cut:]], encoding_format="base64")
+def test_vectors_are_independent_of_splits(numbers: list[float], data: st.DataObject) -> None:
+    body = json.dumps({"vectors": numbers}).encode()
+    cut = data.draw(st.integers(0, len(body)))
+    assert vectors(BARE, [body[:cut], body[cut:]]) == [numbers]
+    [packed] = vectors(BARE, [body[:cut], body[cut:]], encoding_format="base64")
     assert b64decode(packed) == struct.pack(f"<{len(numbers)}f", *numbers)
 
 
@@ -183,7 +183,7 @@ json_values = st.recursive(
 
 
 @given(json_values)
-def test_any_answer_gives_vectors_or_a_documented_error(value: Any) -> None:
+def test_any_response_gives_vectors_or_a_documented_error(value: Any) -> None:
     for rules in (SERVES, WHOLE):
         exchange = new_exchange(rules, embeddings_request(), endpoint="embeddings")
         out = simulate(exchange, pieces_of([json.dumps(value).encode()]))

@@ -1,4 +1,4 @@
-"""Frame templates: frames that match a template come to the same as if the rules had read them."""
+"""Frame templates: frames that match a template give the output of frames that are read by the rules."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def raw(framing: str, data: bytes) -> bytes:
 
 
 def outcome(rules: str, pieces: list[bytes], *, fast: bool, **members: Any) -> tuple[bytes, str, list[Any]]:
-    """What the client gets: bytes, failure, counts."""
+    """Return the output, the error and the usage of a stream."""
     exchange = new_exchange(rules, request(stream=True, **members))
     if not fast:
         exchange.calls[0].decoder._text_path = None
@@ -93,20 +93,20 @@ rests = st.sampled_from(
 
 @st.composite
 def streams(draw: st.DrawFn) -> list[bytes]:
-    """Frames that mostly differ in nothing but their text, behind some that make a mould."""
+    """Draw frames that mostly differ only in their text, after frames that make a template."""
     rest = draw(rests)
     odd = draw(st.lists(st.tuples(literals, st.just(rest) | st.just(rest) | rests), max_size=10))
-    told = [(json.dumps(text), "") for text in ("a", "b")] + [(json.dumps("c"), rest)] * 2 + odd
-    some = [f'{{"t":{literal}{more}}}'.encode("utf-8", "replace") for literal, more in told]
+    spoken = [(json.dumps(text), "") for text in ("a", "b")] + [(json.dumps("c"), rest)] * 2 + odd
+    frames = [f'{{"t":{literal}{more}}}'.encode("utf-8", "replace") for literal, more in spoken]
     if draw(st.booleans()):
-        some.insert(draw(st.integers(4, len(some))), draw(st.sampled_from(BROKEN)))
-    return some
+        frames.insert(draw(st.integers(4, len(frames))), draw(st.sampled_from(BROKEN)))
+    return frames
 
 
 BROKEN = [b'{"t":"\xff"}', b'{"t":"\xc3"}', b"", b"nonsense", b'{"t":"a"', b" ", b'{"t":"a"}{"t":"b"}']
 
 
-GROWING = """
+CUMULATIVE = """
     stream:
       framing: {framing}
       mode: cumulative
@@ -122,64 +122,64 @@ tails = texts | st.sampled_from(["\ufffd", "\ud83d", "\ude00", "x\ufffd"])
 
 
 @st.composite
-def growing(draw: st.DrawFn) -> list[bytes]:
-    """Frames that mostly repeat all that was said and add to it; some take back, change or begin anew."""
-    rest, said, some = draw(rests), "", []
+def cumulative_streams(draw: st.DrawFn) -> list[bytes]:
+    """Draw frames that mostly extend the text before; some shorten, change or restart the text."""
+    rest, text, frames = draw(rests), "", []
     for number in range(draw(st.integers(0, 14))):
-        way = draw(st.sampled_from(["grow", "grow", "grow", "same", "shrink", "change", "anew"]))
-        if number < 3 or way == "grow":
-            said += draw(tails)
-        elif way == "shrink":
-            said = said[: draw(st.integers(0, len(said)))]
-        elif way == "change":
-            said = said[:-1] + draw(tails)
-        elif way == "anew":
-            said = draw(tails)
+        change = draw(st.sampled_from(["grow", "grow", "grow", "same", "shrink", "change", "restart"]))
+        if number < 3 or change == "grow":
+            text += draw(tails)
+        elif change == "shrink":
+            text = text[: draw(st.integers(0, len(text)))]
+        elif change == "change":
+            text = text[:-1] + draw(tails)
+        elif change == "restart":
+            text = draw(tails)
         more = rest if draw(st.integers(0, 5)) else draw(rests)
-        literal = json.dumps(said, ensure_ascii=draw(st.integers(0, 4)) == 0)
-        some.append(f'{{"t":{literal}{more}}}'.encode("utf-8", "surrogatepass"))
+        literal = json.dumps(text, ensure_ascii=draw(st.integers(0, 4)) == 0)
+        frames.append(f'{{"t":{literal}{more}}}'.encode("utf-8", "surrogatepass"))
     if draw(st.integers(0, 4)) == 0:
-        some.insert(draw(st.integers(0, len(some))), draw(st.sampled_from(BROKEN)))
-    return some
+        frames.insert(draw(st.integers(0, len(frames))), draw(st.sampled_from(BROKEN)))
+    return frames
 
 
 @given(
     st.sampled_from(sorted(ENDS)),
-    st.tuples(st.just(MAPPED), streams()) | st.tuples(st.just(GROWING), growing()),
+    st.tuples(st.just(MAPPED), streams()) | st.tuples(st.just(CUMULATIVE), cumulative_streams()),
     st.data(),
 )
-def test_any_stream_comes_to_the_same(
-    framing: str, told: tuple[str, list[bytes]], data: st.DataObject
+def test_a_template_does_not_change_the_output_of_any_stream(
+    framing: str, spoken: tuple[str, list[bytes]], data: st.DataObject
 ) -> None:
-    rules, some = told[0].format(framing=framing), told[1]
-    whole = [raw(framing, frame) for frame in some]
-    body = b"".join(whole)
+    rules, frames = spoken[0].format(framing=framing), spoken[1]
+    complete = [raw(framing, frame) for frame in frames]
+    body = b"".join(complete)
     cuts = sorted(data.draw(st.sets(st.integers(0, len(body)), max_size=4)))
     pieces = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True) if a < b]
-    slow = outcome(rules, whole, fast=False)
-    assert outcome(rules, whole, fast=True) == slow
+    slow = outcome(rules, complete, fast=False)
+    assert outcome(rules, complete, fast=True) == slow
     assert outcome(rules, pieces, fast=True) == slow
 
 
 @pytest.mark.parametrize("framing", ENDS)
-def test_cumulative_frames_match_too(framing: str) -> None:
-    said = [" ".join(f"word {n}" for n in range(count + 1)) for count in range(50)]
-    pieces = [raw(framing, json.dumps({"t": text, "id": 7}).encode()) for text in said]
-    assert frames_read(GROWING.format(framing=framing), pieces) == 1
+def test_cumulative_frames_match_a_template(framing: str) -> None:
+    text = [" ".join(f"word {n}" for n in range(count + 1)) for count in range(50)]
+    pieces = [raw(framing, json.dumps({"t": text, "id": 7}).encode()) for text in text]
+    assert frames_read(CUMULATIVE.format(framing=framing), pieces) == 1
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
-        ["a", "ab", "abc", "abX", "abXYZ", "abcd", "abcde", "abXYZW"],  # it says something else on its way
+        ["a", "ab", "abc", "abX", "abXYZ", "abcd", "abcde", "abXYZW"],  # the text changes
         ["a", "ab", "abc", "ab", "abc", "abcd"],
         ["a", "ab", "abc", "abc\ufffd", "abc\u00e9", "abc\u00e9d"],
         ["a", "ab", "abc", "abc", "abcd", "", "abcde"],
     ],
 )
-def test_what_a_growing_stream_takes_back_is_no_news(said: list[str]) -> None:
-    pieces = [raw("ndjson", json.dumps({"t": text}, ensure_ascii=False).encode()) for text in said]
-    rules = GROWING.format(framing="ndjson")
+def test_a_template_does_not_change_a_cumulative_stream_that_shrinks(text: list[str]) -> None:
+    pieces = [raw("ndjson", json.dumps({"t": text}, ensure_ascii=False).encode()) for text in text]
+    rules = CUMULATIVE.format(framing="ndjson")
     assert outcome(rules, pieces, fast=True) == outcome(rules, pieces, fast=False)
 
 
@@ -193,7 +193,7 @@ ODD = [
 
 @pytest.mark.parametrize("framing", ENDS)
 @pytest.mark.parametrize("odd", ODD)
-def test_what_does_not_fit_is_read(framing: str, odd: list[bytes]) -> None:
+def test_frames_that_do_not_match_are_read(framing: str, odd: list[bytes]) -> None:
     plain = [b'{"t":"a"}', b'{"t":"b"}', b'{"t":"c"}']
     pieces = [raw(framing, frame) for frame in [*plain, *odd, *plain]]
     rules = MAPPED.format(framing=framing)
@@ -201,31 +201,31 @@ def test_what_does_not_fit_is_read(framing: str, odd: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("text", [":", "t", ",", "}", '":"'])
-@pytest.mark.parametrize("rules", [MAPPED, GROWING])
-def test_a_text_that_looks_like_its_frame(rules: str, text: str) -> None:
+@pytest.mark.parametrize("rules", [MAPPED, CUMULATIVE])
+def test_a_text_that_resembles_its_frame_is_read(rules: str, text: str) -> None:
     pieces = [
         raw("ndjson", json.dumps({"t": text * n}, separators=(",", ":")).encode()) for n in (1, 1, 2, 3)
     ]
-    settled = rules.format(framing="ndjson")
-    assert outcome(settled, pieces, fast=True) == outcome(settled, pieces, fast=False)
+    formatted = rules.format(framing="ndjson")
+    assert outcome(formatted, pieces, fast=True) == outcome(formatted, pieces, fast=False)
 
 
 @pytest.mark.parametrize("framing", ENDS)
-def test_a_whole_frame_behind_half_of_one_is_read(framing: str) -> None:
+def test_a_frame_after_a_truncated_frame_is_read(framing: str) -> None:
     frames = [raw(framing, f'{{"t":"word {n}"}}'.encode()) for n in range(6)]
     pieces = [*frames[:3], frames[3].rstrip(b"\n\0"), *frames[4:]]
     rules = MAPPED.format(framing=framing)
     assert outcome(rules, pieces, fast=True) == outcome(rules, pieces, fast=False)
 
 
-def test_counts_of_the_newest_frame_hold() -> None:
+def test_the_usage_of_the_latest_frame_is_kept() -> None:
     pieces = [raw("sse", f'{{"t":"{n}","n":{count}}}'.encode()) for n, count in enumerate([2, 2, 2, 5, 2, 2])]
     rules = MAPPED.format(framing="sse")
     assert outcome(rules, pieces, fast=True) == outcome(rules, pieces, fast=False)
 
 
 @pytest.mark.parametrize("at", range(1, 40))
-def test_a_frame_that_is_cut_is_read(at: int) -> None:
+def test_a_split_frame_is_read(at: int) -> None:
     frames = [raw("sse", f'{{"t":"word {n}","id":7}}'.encode()) for n in range(6)]
     pieces = [*frames[:3], frames[3][:at], frames[3][at:] + frames[4][:at], frames[4][at:], frames[5]]
     rules = MAPPED.format(framing="sse")
@@ -243,33 +243,35 @@ def chunk(text: str, **more: Any) -> bytes:
     )
 
 
-mores: list[dict[str, Any]] = [
+extra_members: list[dict[str, Any]] = [
     {}, {}, {}, {"choice": {"finish_reason": "stop"}}, {"choice": {"index": 1}}, {"usage": None}, {"x": 1},
     {"usage": {"prompt_tokens": 1, "completion_tokens": 2}}, {"delta": {"role": "assistant"}}, {"model": "n"},
     {"delta": {"tool_calls": []}}, {"error": None}, {"delta": {"reasoning_content": "hm"}},
 ]  # fmt: skip
-chunks = st.builds(lambda text, more: chunk(text, **more), texts, st.sampled_from(mores))
+chunks = st.builds(lambda text, more: chunk(text, **more), texts, st.sampled_from(extra_members))
 PLAIN = [chunk(text) for text in ("a", "b", "c", "d")]
 
 
 @given(st.lists(st.sampled_from(PLAIN) | chunks, max_size=12), st.booleans(), st.booleans())
-def test_any_chunks_of_openai_come_to_the_same(some: list[bytes], usage: bool, crlf: bool) -> None:
-    told = [*PLAIN, *some, b"data: [DONE]\n\n"]
-    pieces = [piece.replace(b"\n", b"\r\n") if crlf else piece for piece in told]
+def test_a_template_does_not_change_the_output_of_any_chunks(
+    frames: list[bytes], usage: bool, crlf: bool
+) -> None:
+    spoken = [*PLAIN, *frames, b"data: [DONE]\n\n"]
+    pieces = [piece.replace(b"\n", b"\r\n") if crlf else piece for piece in spoken]
     options = {"stream_options": {"include_usage": True}} if usage else {}
     slow = outcome("", pieces, fast=False, **options)
     assert outcome("", pieces, fast=True, **options) == slow
     assert outcome("", [b"".join(pieces)], fast=True, **options) == slow
 
 
-def test_a_choice_of_another_index_ends_there_too() -> None:
+def test_a_choice_of_another_index_ends_at_its_finish_reason() -> None:
     other = [chunk(text, choice={"index": 1}) for text in ("a", "b", "c")]
     pieces = [*PLAIN[:1], *other, chunk("", choice={"index": 1, "finish_reason": "stop"}), *other, *PLAIN]
     assert outcome("", pieces, fast=True, n=2) == outcome("", pieces, fast=False, n=2)
 
 
-@pytest.mark.parametrize("more", mores)
-def test_a_chunk_that_does_more_is_read(more: dict[str, Any]) -> None:
+@pytest.mark.parametrize("more", extra_members)
+def test_a_chunk_with_other_members_is_read(more: dict[str, Any]) -> None:
     pieces = [*PLAIN, chunk("x", **more), *PLAIN, chunk("", choice={"finish_reason": "stop"}), *PLAIN]
     assert outcome("", pieces, fast=True) == outcome("", pieces, fast=False)
 
@@ -282,18 +284,18 @@ def test_frames_that_differ_in_their_text_alone_are_read_once(framing: str, at_o
     assert frames_read(MAPPED.format(framing=framing), [b"".join(pieces)] if at_once else pieces) == 1
 
 
-def test_so_are_chunks_of_openai() -> None:
-    assert frames_read("", [chunk(f"word {n}") for n in range(50)]) == 2  # the role goes once
+def test_chunks_that_differ_in_their_text_alone_are_read_twice() -> None:
+    assert frames_read("", [chunk(f"word {n}") for n in range(50)]) == 2  # the first chunk has the role
 
 
-def test_so_are_events_with_equal_fields() -> None:
+def test_events_with_equal_fields_are_read_once() -> None:
     events = [b'event: more\ndata: {"t":"word %d"}\n\n' % number for number in range(50)]
     rules = MAPPED.format(framing="sse")
     assert frames_read(rules, events) == 1
     assert frames_read(rules, [b"id: %d\n" % number + event for number, event in enumerate(events)]) == 50
 
 
-def test_texts_that_are_cut_at_a_stop_string_match_too() -> None:
+def test_frames_match_a_template_before_a_stop_string() -> None:
     pieces = [raw("ndjson", json.dumps({"t": f"w{n} "}).encode()) for n in range(50)]
     rules = "stream: {framing: ndjson, text: $.t}\nresponse: $.t\nrequest: {body: {p: $.prompt}}"
     cut = outcome(rules, pieces, fast=True, stop=["8 w"])
@@ -302,7 +304,7 @@ def test_texts_that_are_cut_at_a_stop_string_match_too() -> None:
     assert frames_read(rules, pieces, stop=["x"]) == 1
 
 
-def test_a_stream_whose_frames_never_match_is_not_tried_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_templates_are_given_up_after_four_mismatches(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     monkeypatch.setattr(response_decoder, "make_template", lambda *frame: made.append(frame))
     frames_read(MAPPED.format(framing="ndjson"), [raw("ndjson", b'{"t":"a","at":%d}' % n) for n in range(50)])
@@ -317,7 +319,7 @@ def test_a_stream_whose_frames_never_match_is_not_tried_for_long(monkeypatch: py
         "text: [$.t, $.u]", "replace: $.r", "choices: '$.c[*]'",
     ],
 )  # fmt: skip
-def test_there_is_no_fast_lane_where_more_may_depend_on_the_text(rule: str) -> None:
+def test_there_is_no_template_if_other_rules_read_the_text(rule: str) -> None:
     text = "" if rule.startswith("text:") else "text: $.t, "
     exchange = new_exchange(f"stream: {{framing: ndjson, {text}{rule}}}\nresponse: $.t", request(stream=True))
     assert exchange.route.response.fast_text_path is None
@@ -326,14 +328,14 @@ def test_there_is_no_fast_lane_where_more_may_depend_on_the_text(rule: str) -> N
 @pytest.mark.parametrize(
     "error", ["{when: {$.t: {matches: ^ERR}}}", "{when: {$: {exists: true}}, message: $.m}"]
 )
-def test_nor_where_the_text_may_be_an_error(error: str) -> None:
+def test_there_is_no_template_if_the_text_may_be_an_error(error: str) -> None:
     exchange = new_exchange(
         f"stream: {{framing: ndjson, text: $.t}}\nresponse: $.t\nerror: {error}", request(stream=True)
     )
     assert exchange.route.response.fast_text_path is None
 
 
-def test_a_frame_over_the_limit_is_an_error_there_too() -> None:
+def test_the_frame_limit_applies_to_frames_that_match() -> None:
     rules = "stream: {framing: ndjson, text: $.t}\nresponse: $.t\nlimits: {frame: 64}"
     pieces = [raw("ndjson", json.dumps({"t": "a" * size}).encode()) for size in (3, 4, 5, 100, 3)]
     fast = outcome(rules, pieces, fast=True)
@@ -341,7 +343,7 @@ def test_a_frame_over_the_limit_is_an_error_there_too() -> None:
     assert "limits.frame" in fast[1]
 
 
-def test_an_answer_over_the_limit_is_cut_at_the_same_place() -> None:
+def test_the_response_limit_applies_to_frames_that_match() -> None:
     rules = "stream: {framing: ndjson, text: $.t}\nresponse: $.t\nlimits: {answer: 200}"
     pieces = [raw("ndjson", json.dumps({"t": f"word {n}"}).encode()) for n in range(40)]
     fast = outcome(rules, pieces, fast=True)

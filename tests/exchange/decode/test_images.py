@@ -1,4 +1,4 @@
-"""Generated images: whatever a server sends for them, the client gets OpenAI's shape, or an honest error."""
+"""Generated images: images of any shape become OpenAI's shape, and responses without images an error."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ BARE = SERVES + "request: {body: {text: $.prompt}}\nresponse: {images: '$.pictur
 URL = "https://images.example/cat.png?sig=a%3D"
 
 
-def body_of(**members: Any) -> Body:
+def image_request(**members: Any) -> Body:
     return {"model": "m", "prompt": "a cat", **members}
 
 
-def reply(rules: str, answer: Any, **members: Any) -> Body:
-    """The client's answer, made of the same for every call."""
-    exchange = new_exchange(rules, body_of(**members), endpoint="images")
-    out = simulate(exchange, pieces_of(answer))
+def image_response(rules: str, body: Any, **members: Any) -> Body:
+    """Return the client's response if every upstream call is answered by the same body."""
+    exchange = new_exchange(rules, image_request(**members), endpoint="images")
+    out = simulate(exchange, pieces_of(body))
     assert exchange.error is None, exchange.error
     return dict(json.loads(out))
 
 
-def refusal(rules: str, answer: Any, **members: Any) -> UpstreamError:
-    exchange = new_exchange(rules, body_of(**members), endpoint="images")
-    assert simulate(exchange, pieces_of(answer)) == b""
+def image_error(rules: str, body: Any, **members: Any) -> UpstreamError:
+    exchange = new_exchange(rules, image_request(**members), endpoint="images")
+    assert simulate(exchange, pieces_of(body)) == b""
     assert isinstance(exchange.error, UpstreamError)
     return exchange.error
 
@@ -48,7 +48,7 @@ WEBP = base64(b"RIFF\x10\x00\x00\x00WEBPVP8 ")
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted"),
+    ("sent", "expected"),
     [
         (URL, {"url": URL}),
         (f"\n{URL} ", {"url": URL}),
@@ -63,18 +63,18 @@ WEBP = base64(b"RIFF\x10\x00\x00\x00WEBPVP8 ")
         ),
         ({"url": None, "b64_json": PNG}, {"b64_json": PNG}),
         ({"url": URL, "b64_json": PNG}, {"url": URL, "b64_json": PNG}),
-        ({"url": PNG}, {"b64_json": PNG}),  # told by its look, wherever it stands
+        ({"url": PNG}, {"b64_json": PNG}),  # recognized by its form, in any member
     ],
 )
-def test_images_are_found_in_many_shapes(found: Any, wanted: Body) -> None:
-    assert reply(BARE, {"pictures": [found]}) == {"created": int(NOW), "data": [wanted]}
-    assert reply(BARE.replace("[*]", "[0]"), {"pictures": [found]})["data"] == [wanted]
+def test_images_of_many_shapes_are_read(sent: Any, expected: Body) -> None:
+    assert image_response(BARE, {"pictures": [sent]}) == {"created": int(NOW), "data": [expected]}
+    assert image_response(BARE.replace("[*]", "[0]"), {"pictures": [sent]})["data"] == [expected]
 
 
-def test_an_images_parts_are_where_the_rule_says() -> None:
+def test_the_parts_of_an_image_are_read_by_the_rule() -> None:
     rules = BARE.replace("'$.pictures[*]'", "$.pictures, b64_json: $item.raw, revised_prompt: $item.p")
-    found = [{"raw": PNG, "p": "one", "url": "seen.png"}, {"raw": JPEG}, {"other": 1}]
-    assert reply(rules, {"pictures": found})["data"] == [
+    sent = [{"raw": PNG, "p": "one", "url": "seen.png"}, {"raw": JPEG}, {"other": 1}]
+    assert image_response(rules, {"pictures": sent})["data"] == [
         {"b64_json": PNG, "revised_prompt": "one"},
         {"b64_json": JPEG},
     ]
@@ -90,25 +90,25 @@ def test_an_images_parts_are_where_the_rule_says() -> None:
         (base64(b"?"), "application/octet-stream"),
     ],
 )
-def test_bytes_become_a_url_for_who_asked_for_one(data: str, kind: str) -> None:
-    wanted = {"url": f"data:{kind};base64,{data}"}
-    assert reply(BARE, {"pictures": [data]}, response_format="url")["data"] == [wanted]
-    assert reply(SERVES, {"data": [{"b64_json": data}]}, response_format="url")["data"] == [wanted]
-    assert reply(BARE, {"pictures": [data]}, response_format="b64_json")["data"] == [{"b64_json": data}]
+def test_base64_becomes_a_data_url_on_request(data: str, kind: str) -> None:
+    expected = {"url": f"data:{kind};base64,{data}"}
+    assert image_response(BARE, {"pictures": [data]}, response_format="url")["data"] == [expected]
+    assert image_response(SERVES, {"data": [{"b64_json": data}]}, response_format="url")["data"] == [expected]
+    assert image_response(BARE, {"pictures": [data]}, response_format="b64_json")["data"] == [
+        {"b64_json": data}
+    ]
 
 
-@pytest.mark.parametrize(
-    ("rules", "answer"), [(BARE, {"pictures": [URL]}), (SERVES, {"data": [{"url": URL}]})]
-)
-def test_a_url_does_not_become_bytes(rules: str, answer: Body) -> None:
-    error = refusal(rules, answer, response_format="b64_json")
+@pytest.mark.parametrize(("rules", "body"), [(BARE, {"pictures": [URL]}), (SERVES, {"data": [{"url": URL}]})])
+def test_a_url_does_not_become_base64(rules: str, body: Body) -> None:
+    error = image_error(rules, body, response_format="b64_json")
     assert (error.status, error.kind) == (502, UpstreamFailure.MALFORMED)
     assert "b64_json" in error.message
-    assert reply(rules, answer, response_format="url")["data"] == [{"url": URL}]
+    assert image_response(rules, body, response_format="url")["data"] == [{"url": URL}]
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "says"),
+    ("body", "kind", "reason"),
     [
         ({"images": [URL]}, UpstreamFailure.EMPTY, "$.images[0]"),
         ({"pictures": []}, UpstreamFailure.EMPTY, "no image"),
@@ -120,53 +120,57 @@ def test_a_url_does_not_become_bytes(rules: str, answer: Body) -> None:
         (b"<html>", UpstreamFailure.MALFORMED, "not JSON"),
     ],
 )
-def test_an_answer_without_images_is_no_success(answer: Any, kind: UpstreamFailure, says: str) -> None:
-    error = refusal(BARE, answer)
+def test_a_response_without_images_is_an_error(body: Any, kind: UpstreamFailure, reason: str) -> None:
+    error = image_error(BARE, body)
     assert error.kind is kind
-    assert says in error.message
+    assert reason in error.message
 
 
-def test_what_openai_says_itself_goes_on_as_it_is() -> None:
-    told = {
+def test_a_conforming_response_is_forwarded_unchanged() -> None:
+    expected = {
         "input_tokens": 5,
         "output_tokens": 10,
         "total_tokens": 15,
         "input_tokens_details": {"text_tokens": 5},
     }
-    answer = {"created": 5, "data": [{"url": URL, "revised_prompt": "x"}], "usage": told, "size": "1x1"}
-    data = json.dumps(answer, indent=1).encode()
+    body = {"created": 5, "data": [{"url": URL, "revised_prompt": "x"}], "usage": expected, "size": "1x1"}
+    data = json.dumps(body, indent=1).encode()
     for pieces in ([data], bytewise([data])):
-        exchange = new_exchange(SERVES, body_of(), endpoint="images")
+        exchange = new_exchange(SERVES, image_request(), endpoint="images")
         assert simulate(exchange, pieces) == data
         assert exchange.usage is not None
         assert exchange.usage[:3] == (5, 10, 15)
-    assert reply(SERVES, {"data": [{"url": URL}]}) == {"created": int(NOW), "data": [{"url": URL}]}
+    assert image_response(SERVES, {"data": [{"url": URL}]}) == {"created": int(NOW), "data": [{"url": URL}]}
 
 
-def test_counts_are_told_in_the_words_of_images() -> None:
+def test_usage_has_the_members_of_image_usage() -> None:
     rules = BARE.replace("'$.pictures[*]'", "$.pictures, usage: {prompt_tokens: $.read}")
     usage = {"input_tokens": 4, "output_tokens": 0, "total_tokens": 4}
-    assert reply(rules, {"pictures": [URL], "read": 4})["usage"] == usage
-    assert reply(BARE, {"pictures": [URL], "usage": usage})["usage"] == usage
+    assert image_response(rules, {"pictures": [URL], "read": 4})["usage"] == usage
+    assert image_response(BARE, {"pictures": [URL], "usage": usage})["usage"] == usage
 
 
-def test_several_images_are_one_call_where_the_server_is_told_else_as_many() -> None:
-    [body] = request_bodies(new_exchange(SERVES, body_of(n=3), endpoint="images"))
+def test_n_is_sent_in_one_call_or_split_into_several() -> None:
+    [body] = request_bodies(new_exchange(SERVES, image_request(n=3), endpoint="images"))
     assert body["n"] == 3
-    told = SERVES + "request: {body: {count: $.n}}\nresponse: {images: $.i}"
-    assert request_bodies(new_exchange(told, body_of(n=3), endpoint="images")) == [{"count": 3}]
-    assert request_bodies(new_exchange(BARE, body_of(n=3), endpoint="images")) == [{"text": "a cat"}] * 3
-    assert reply(BARE, {"pictures": [URL]}, n=3)["data"] == [{"url": URL}] * 3
-    off = new_exchange(BARE + "emulate: {n: false}", body_of(n=3), endpoint="images")
-    assert (len(off.calls), off.dropped) == (1, ("n",))
+    expected = SERVES + "request: {body: {count: $.n}}\nresponse: {images: $.i}"
+    assert request_bodies(new_exchange(expected, image_request(n=3), endpoint="images")) == [{"count": 3}]
+    assert (
+        request_bodies(new_exchange(BARE, image_request(n=3), endpoint="images")) == [{"text": "a cat"}] * 3
+    )
+    assert image_response(BARE, {"pictures": [URL]}, n=3)["data"] == [{"url": URL}] * 3
+    exchange = new_exchange(BARE + "emulate: {n: false}", image_request(n=3), endpoint="images")
+    assert (len(exchange.calls), exchange.dropped) == (1, ("n",))
 
 
-def test_what_is_not_sent_is_named_but_the_format_is_served_here() -> None:
-    exchange = new_exchange(BARE, body_of(size="5x5", quality="hd", response_format="url"), endpoint="images")
+def test_dropped_parameters_are_listed_except_the_format() -> None:
+    exchange = new_exchange(
+        BARE, image_request(size="5x5", quality="hd", response_format="url"), endpoint="images"
+    )
     assert exchange.dropped == ("size", "quality")
 
 
-def test_what_a_call_ahead_of_the_answer_carries_reaches_the_server() -> None:
+def test_parameters_in_preparing_calls_are_not_dropped() -> None:
     rules = (
         SERVES
         + """
@@ -176,22 +180,22 @@ poll: {url: "http://server/jobs/{{ id }}", until: {$.status: done}}
 response: {images: $.output}
 """
     )
-    exchange = new_exchange(rules, body_of(n=2, size="5x5", quality="hd"), endpoint="images")
+    exchange = new_exchange(rules, image_request(n=2, size="5x5", quality="hd"), endpoint="images")
     assert (len(exchange.calls), exchange.dropped) == (2, ("quality",))
 
 
-def test_the_prompt_is_a_users_message_too() -> None:
+def test_the_prompt_is_also_a_user_message() -> None:
     rules = (
         SERVES
         + "prompt: last\nrequest: {body: {p: $.prompt, l: $.last, m: $.messages}}\nresponse: {images: $.i}"
     )
-    told = [{"role": "user", "content": "a cat"}]
-    assert request_bodies(new_exchange(rules, body_of(), endpoint="images")) == [
-        {"p": "a cat", "l": "a cat", "m": told}
+    expected = [{"role": "user", "content": "a cat"}]
+    assert request_bodies(new_exchange(rules, image_request(), endpoint="images")) == [
+        {"p": "a cat", "l": "a cat", "m": expected}
     ]
 
 
-def test_without_a_model_it_is_the_one_openai_takes() -> None:
+def test_the_default_model_is_openais() -> None:
     exchange = new_exchange(SERVES, {"prompt": "a cat"}, endpoint="images")
     assert exchange.calls[0].builder.body["model"] == "dall-e-2"
 
@@ -204,12 +208,12 @@ def test_without_a_model_it_is_the_one_openai_takes() -> None:
         {"model": 5},
     ],
 )  # fmt: skip
-def test_a_wrong_request_is_refused_by_name(members: Body) -> None:
-    with pytest.raises(RequestError) as refused:
-        new_exchange(SERVES, body_of(**members), endpoint="images")
-    assert (refused.value.status, refused.value.param) == (400, next(iter(members)))
+def test_an_invalid_request_is_refused_with_its_parameter(members: Body) -> None:
+    with pytest.raises(RequestError) as raised:
+        new_exchange(SERVES, image_request(**members), endpoint="images")
+    assert (raised.value.status, raised.value.param) == (400, next(iter(members)))
 
 
-def test_a_route_that_reads_no_images_cannot_serve_them() -> None:
+def test_a_route_that_serves_images_must_read_images() -> None:
     with pytest.raises(ConfigError, match="`images`"):
         route("serves: [chat, images]\nresponse: $.text")

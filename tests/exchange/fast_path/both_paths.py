@@ -1,4 +1,4 @@
-"""The two ways of a whole answer: the short one, where it has one, and the long one."""
+"""The outcome of a non-streaming response with and without the fast path."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["outcome", "uses_fast_path"]
 
 
 def outcome(
-    rules: str, body: dict[str, Any], data: bytes, *, endpoint: str, short: bool, **options: Any
+    rules: str, body: dict[str, Any], data: bytes, *, endpoint: str, fast: bool, **options: Any
 ) -> tuple[Any, ...]:
-    """What becomes of an answer: the client's bytes, failure and counts."""
+    """Return output, error, usage and dropped parameters of a response, with or without the fast path."""
     exchange = new_exchange(rules, body, endpoint=endpoint)
-    if not short:
+    if not fast:
         exchange._completion_fast_path = None
     [call] = exchange.calls
     exchange.start(call, options.get("status", 200), {"x-id": "h", "x-text": "t"})
@@ -32,11 +32,11 @@ def outcome(
     return out, str(exchange.error), exchange.usage, exchange.dropped, exchange.started
 
 
-def uses_fast_path(rules: str, answer: Any, **members: Any) -> bool:
-    """Whether an answer went the short way to its end."""
+def uses_fast_path(rules: str, body: Any, **members: Any) -> bool:
+    """Return whether the fast path converted a response to its end."""
     exchange = new_exchange(rules, request(**members))
     call = exchange.calls[0]
     exchange.start(call, 200, {})
-    exchange.feed(call, json.dumps(answer).encode())
+    exchange.feed(call, json.dumps(body).encode())
     exchange.close(call)
     return exchange._completion_fast_path is not None

@@ -1,4 +1,4 @@
-"""The short way of whole answers: whatever comes, the client gets what the long way gives."""
+"""The fast path of non-streaming responses: its output equals the output of the decoder."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ response:
   logprobs: $.logs
 error: {when: {$.bad: true}, message: $.said}
 """
-SHORT = {
+FAST = {
     "mapped": MAPPED,
     "bare": "response: $.a",
     "deep": "response: $.data[0].output[-1]\nerror: {when: {$.message: {not: ok}}, message: $.message}",
     "first": "response: [$.a, $.b, {header: x-text}]",
     "fixed": "response: {text: {path: $.a, default: nothing}}",
 }
-LONG = {
+SLOW = {
     "adjusted": "response: {finish_reason: {path: $item.finish_reason, map: {end: stop}}}",
     "choices": "response: {choices: '$.results[*]', text: $item.text}",
     "parsed": "response: {text: {path: $.a, as: json}}",
@@ -66,8 +66,8 @@ slots: dict[str, st.SearchStrategy[Any]] = {
     "error": values,
 }
 documents: st.SearchStrategy[Any] = st.fixed_dictionaries({}, optional=slots)
-told = {name: slots[name] for name in ("why", "n", "m", "id", "role")}
-good = st.fixed_dictionaries({"a": st.text(max_size=5)}, optional=told)
+described = {name: slots[name] for name in ("why", "n", "m", "id", "role")}
+good = st.fixed_dictionaries({"a": st.text(max_size=5)}, optional=described)
 bodies = (
     documents.map(lambda document: json.dumps(document).encode())
     | documents.map(
@@ -80,42 +80,49 @@ bodies = (
 
 
 @given(
-    st.sampled_from([*SHORT]),
+    st.sampled_from([*FAST]),
     bodies,
     st.sampled_from(["chat", "completions"]),
     st.sampled_from([200, 200, 200, 201, 204, 301, 400, 500]),
     st.sampled_from([1, 3, 2**20]),
     st.sampled_from([False, False, False, True]),
 )
-def test_it_comes_to_the_same(
+def test_the_fast_path_does_not_change_any_output(
     name: str, data: bytes, endpoint: str, status: int, size: int, cut: bool
 ) -> None:
-    rules = SHORT[name] + "\nlimits: {answer: 200}"
+    rules = FAST[name] + "\nlimits: {answer: 200}"
     options = {"status": status, "size": size, "cut": cut}
     members = {"temperature": 0.5, "n": 1, "stop": None}
     body = request(endpoint, **members)
-    short = outcome(rules, body, data, endpoint=endpoint, short=True, **options)
-    assert short == outcome(rules, body, data, endpoint=endpoint, short=False, **options)
+    fast = outcome(rules, body, data, endpoint=endpoint, fast=True, **options)
+    assert fast == outcome(rules, body, data, endpoint=endpoint, fast=False, **options)
 
 
 @given(good, st.sampled_from(["chat", "completions"]))
-def test_what_is_told_beside_the_text_comes_to_the_same(document: Any, endpoint: str) -> None:
+def test_the_fast_path_does_not_change_usage_and_ids(document: Any, endpoint: str) -> None:
     data, body = json.dumps(document).encode(), request(endpoint)
-    short = outcome(MAPPED, body, data, endpoint=endpoint, short=True)
-    assert short == outcome(MAPPED, body, data, endpoint=endpoint, short=False)
+    fast = outcome(MAPPED, body, data, endpoint=endpoint, fast=True)
+    assert fast == outcome(MAPPED, body, data, endpoint=endpoint, fast=False)
 
 
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("name", FAST)
 @pytest.mark.parametrize("endpoint", ["chat", "completions"])
-def test_a_text_goes_the_short_way(name: str, endpoint: str) -> None:
-    assert route(SHORT[name]).plans[endpoint, False].fast_rule is not None
-    answer = {"a": "hi", "data": [{"output": ["hi"]}], "message": "ok", "why": "max", "n": 3, "id": "x"}
-    assert uses_fast_path(SHORT[name], answer)
-    assert uses_fast_path(SHORT[name], answer, n=1, stop=None)
+def test_a_plain_text_takes_the_fast_path(name: str, endpoint: str) -> None:
+    assert route(FAST[name]).plans[endpoint, False].fast_rule is not None
+    response_body = {
+        "a": "hi",
+        "data": [{"output": ["hi"]}],
+        "message": "ok",
+        "why": "max",
+        "n": 3,
+        "id": "x",
+    }
+    assert uses_fast_path(FAST[name], response_body)
+    assert uses_fast_path(FAST[name], response_body, n=1, stop=None)
 
 
 @pytest.mark.parametrize(
-    ("answer", "members"),
+    ("response_body", "members"),
     [
         ({"a": "hi", "thought": "so"}, {}),
         ({"a": "hi", "calls": []}, {}),
@@ -129,27 +136,27 @@ def test_a_text_goes_the_short_way(name: str, endpoint: str) -> None:
         ({"a": "hi"}, {"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}),
     ],
 )
-def test_what_is_more_than_a_text_goes_the_long_way(answer: Any, members: dict[str, Any]) -> None:
+def test_more_than_a_text_leaves_the_fast_path(response_body: Any, members: dict[str, Any]) -> None:
     rules = MAPPED + "\nrequest: {body: {p: $.prompt}}\nemulate: {n: true}"
     assert uses_fast_path(rules, {"a": "hi"})
-    assert not uses_fast_path(rules, answer, **members)
+    assert not uses_fast_path(rules, response_body, **members)
 
 
-@pytest.mark.parametrize("name", LONG)
-def test_routes_that_want_more_have_no_short_way(name: str) -> None:
-    courses = route(LONG[name]).plans
-    assert [courses[endpoint, wanted].fast_rule for endpoint in ENDPOINTS for wanted in (False, True)] == [
-        None
-    ] * 8
+@pytest.mark.parametrize("name", SLOW)
+def test_routes_with_other_rules_have_no_fast_path(name: str) -> None:
+    plans = route(SLOW[name]).plans
+    assert [
+        plans[endpoint, streaming].fast_rule for endpoint in ENDPOINTS for streaming in (False, True)
+    ] == [None] * 8
 
 
-def test_a_stream_has_no_short_way() -> None:
-    courses = route(MAPPED + "\nstream: {text: $.t}").plans
-    assert courses["chat", True].fast_rule is None
-    assert courses["chat", False].fast_rule is not None
+def test_a_stream_has_no_fast_path() -> None:
+    plans = route(MAPPED + "\nstream: {text: $.t}").plans
+    assert plans["chat", True].fast_rule is None
+    assert plans["chat", False].fast_rule is not None
 
 
-def test_an_answer_that_is_too_long_is_told_of_as_soon_as_it_is() -> None:
+def test_an_oversized_response_is_an_error_at_its_first_excess_byte() -> None:
     exchange = new_exchange("response: $.a\nlimits: {answer: 10}")
     [call] = exchange.calls
     exchange.start(call, 200, {})

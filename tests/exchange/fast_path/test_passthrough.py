@@ -1,4 +1,4 @@
-"""Answers in OpenAI's own shape: those with nothing to mend go on as they came, and nothing else does."""
+"""The fast path of OpenAI's completions: conforming bodies, and no others, are forwarded unchanged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.exchange.fast_path.both_paths import outcome, uses_fast_path
 from tests.exchange.single_exchange import request
 
-SOUND: dict[str, Any] = {
+CONFORMING: dict[str, Any] = {
     "id": "chatcmpl-1",
     "object": "chat.completion",
     "created": 1_700_000_000,
@@ -33,7 +33,7 @@ SOUND: dict[str, Any] = {
         "completion_tokens_details": {"reasoning_tokens": 1},
     },
 }
-PLACES: list[tuple[str | int, ...]] = [
+POSITIONS: list[tuple[str | int, ...]] = [
     ("id",), ("object",), ("created",), ("model",), ("choices",), ("usage",), ("error",), ("extra",),
     ("choices", 0), ("choices", 1), ("choices", 0, "index"), ("choices", 0, "message"),
     ("choices", 0, "finish_reason"), ("choices", 0, "logprobs"), ("choices", 0, "usage"),
@@ -53,15 +53,17 @@ ODD = [
 ]  # fmt: skip
 
 
-def spoilt(changes: list[tuple[tuple[str | int, ...], Any]]) -> bytes:
-    """The sound answer with something else at some places, or without them."""
-    body = deepcopy(SOUND)
-    for (*way, last), odd in changes:
-        value = deepcopy(odd)
+def changed(changes: list[tuple[tuple[str | int, ...], Any]]) -> bytes:
+    """Return the conforming body with other values at some positions, or without these members."""
+    body = deepcopy(CONFORMING)
+    for (*parents, last), replacement in changes:
+        value = deepcopy(replacement)
         at: Any = body
-        for step in way:
-            found = (isinstance(at, dict) and step in at) or (isinstance(at, list) and step in range(len(at)))
-            at = at[step] if found else None
+        for step in parents:
+            exists = (isinstance(at, dict) and step in at) or (
+                isinstance(at, list) and step in range(len(at))
+            )
+            at = at[step] if exists else None
         if isinstance(at, dict):
             at[last] = value
             if value == "REMOVED":
@@ -71,24 +73,24 @@ def spoilt(changes: list[tuple[tuple[str | int, ...], Any]]) -> bytes:
     return json.dumps(body).encode()
 
 
-PASSED = "error: {when: {$.extra: x}, message: $.model}"
+WITH_ERROR_RULE = "error: {when: {$.extra: x}, message: $.model}"
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(ODD)), max_size=2),
-    st.sampled_from(["", PASSED]),
+    st.lists(st.tuples(st.sampled_from(POSITIONS), st.sampled_from(ODD)), max_size=2),
+    st.sampled_from(["", WITH_ERROR_RULE]),
 )
-def test_openais_own_answers_come_to_the_same(changes: list[Any], rules: str) -> None:
-    data, body = spoilt(changes), request()
-    short = outcome(rules, body, data, endpoint="chat", short=True)
-    assert short == outcome(rules, body, data, endpoint="chat", short=False)
+def test_the_fast_path_does_not_change_any_completion(changes: list[Any], rules: str) -> None:
+    data, body = changed(changes), request()
+    fast = outcome(rules, body, data, endpoint="chat", fast=True)
+    assert fast == outcome(rules, body, data, endpoint="chat", fast=False)
 
 
-def test_what_is_sound_goes_on_as_it_came() -> None:
-    data = json.dumps(SOUND, indent=1).encode()
-    out, _, usage, *_ = outcome("", request(), data, endpoint="chat", short=True)
+def test_a_conforming_completion_is_forwarded_unchanged() -> None:
+    data = json.dumps(CONFORMING, indent=1).encode()
+    out, _, usage, *_ = outcome("", request(), data, endpoint="chat", fast=True)
     assert out == data
     assert (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens) == (1, 2, 0)
-    assert uses_fast_path("", SOUND)
-    assert uses_fast_path("", {**SOUND, "usage": {**SOUND["usage"], "queue_time": 0.25}})
-    assert not uses_fast_path("", {**SOUND, "created": 5.0})
+    assert uses_fast_path("", CONFORMING)
+    assert uses_fast_path("", {**CONFORMING, "usage": {**CONFORMING["usage"], "queue_time": 0.25}})
+    assert not uses_fast_path("", {**CONFORMING, "created": 5.0})
