@@ -30,13 +30,13 @@ def load_routes(name: str, extra: Mapping[str, str] | None = None) -> RouteTable
         raise ConfigError([_unreadable(name, error.strerror or str(error))]) from None
     except UnicodeDecodeError as error:
         raise ConfigError([_unreadable(name, f"not UTF-8: byte {error.start + 1}")]) from None
-    surroundings = LoadEnvironment(
-        environment={**os.environ, **(extra or {})},
+    environment = LoadEnvironment(
+        variables={**os.environ, **(extra or {})},
         read_file=partial(_read_relative, path.parent),
         presets=read_presets(),
         locate=lambda named: str((path.parent / named).absolute()),
     )
-    return load(text, name, surroundings)
+    return load(text, name, environment)
 
 
 def _read_relative(folder: Path, name: str) -> str:

@@ -31,7 +31,7 @@ def check(called: argparse.Namespace) -> int:
     table = load_routes(called.file)
     samples = [(route, node, sample) for route in table.routes for node, sample in route.samples]
     problems = [
-        Problem(node.find((member,)).place, node.find((member,)).path, route.mask(message))
+        Problem(node.find((member,)).location, node.find((member,)).path, route.mask(message))
         for route, node, sample in samples
         for member, message in check_sample(route, sample)
     ]

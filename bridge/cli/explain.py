@@ -102,7 +102,7 @@ def _print_calls(call: UpstreamCall, number: str) -> None:
     route = call.builder.route
     session = route.callouts.session
     titles = [("opens a session", session.open if session else None)]
-    titles += [(f"calls, as {callout.at} says", callout) for callout in route.callouts.calls]
+    titles += [(f"calls, as {callout.name} says", callout) for callout in route.callouts.calls]
     _print_each(call, titles)
     if route.callouts.sends_request:
         _print_request(f"sends{number}", call.request(), route)
@@ -120,7 +120,7 @@ def _print_each(call: UpstreamCall, titles: list[tuple[str, Callout | None]]) ->
         try:
             _print_request(title, call.builder.build_callout(callout), call.builder.route)
         except UpstreamError:
-            print(f"{title}\n  {callout.outgoing.method} the URL that an answer names")
+            print(f"{title}\n  {callout.template.method} the URL that an answer names")
 
 
 def _print_request(title: str, request: UpstreamRequest, route: Route) -> None:
@@ -140,7 +140,7 @@ def _print_request(title: str, request: UpstreamRequest, route: Route) -> None:
 def _print_reading(route: Route, exchange: Exchange) -> None:
     stream = exchange.calls[0].plan.stream_rule
     print(f"reads    {'a stream, ' + stream.framing.name if stream else 'a whole answer'}")
-    rule = stream.answer if stream else route.response.non_streaming
+    rule = stream.slots if stream else route.response.non_streaming
     for name, where in rule.sources(exchange.endpoint.slots) if rule else []:
         if where:
             print(f"  {name.ljust(18)} {where}")

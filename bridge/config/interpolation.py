@@ -58,10 +58,10 @@ def _fill(
     parts.append(node.value[end:])
     if any("${" in part for part in parts):
         problems.add(
-            node.place, node.path, "`${` without its `}`", expected=f"{_FORMS}, or $${{ for a literal ${{"
+            node.location, node.path, "`${` without its `}`", expected=f"{_FORMS}, or $${{ for a literal ${{"
         )
     if len(problems) > before:
-        problems.suppress(node.place)
+        problems.suppress(node.location)
     return Interpolated(parts, values)
 
 
@@ -77,12 +77,12 @@ def _look_up(
             return read_file(inside.removeprefix("file:")).rstrip("\r\n")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            problems.add(node.place, node.path, f"cannot read {inside.removeprefix('file:')}: {reason}")
+            problems.add(node.location, node.path, f"cannot read {inside.removeprefix('file:')}: {reason}")
             return ""
     match = _NAME.fullmatch(inside)
     if not match:
         problems.add(
-            node.place,
+            node.location,
             node.path,
             f"`${{{inside}}}` is no variable",
             expected=_FORMS,
@@ -93,7 +93,7 @@ def _look_up(
         return value or default
     if match["name"] not in environment:
         problems.add(
-            node.place,
+            node.location,
             node.path,
             f"the environment variable {match['name']} is not set",
             expected=f"it to be set, or a default: ${{{match['name']}:-default}}",

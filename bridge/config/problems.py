@@ -40,18 +40,18 @@ class Location(NamedTuple):
 class Problem:
     """One fault at one place. `path` is the way to it through the file: `routes[0].request.body`."""
 
-    place: Location
+    location: Location
     path: str
     message: str
     expected: str = ""
 
     def __str__(self) -> str:
-        source, line, column = self.place
+        source, line, column = self.location
         head = f"{source.name}:{line}:{column}: {self.path + ': ' if self.path else ''}{self.message}"
         return "\n".join([head, *self._excerpt(), *([f"  {self.expected}"] if self.expected else [])])
 
     def _excerpt(self) -> list[str]:
-        source, line, column = self.place
+        source, line, column = self.location
         if not 1 <= line <= len(source.lines):
             return []
         text = source.lines[line - 1].replace("\t", " ")
@@ -65,7 +65,7 @@ class Problems(list[Problem]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._settled: set[tuple[str, int, int]] = set()
+        self._suppressed: set[tuple[str, int, int]] = set()
 
     def add(
         self,
@@ -78,7 +78,7 @@ class Problems(list[Problem]):
         word: str = "",
     ) -> None:
         """Note a fault; with `known` words, the nearest one to `word` is proposed."""
-        if (place.source.name, place.line, place.column) in self._settled:
+        if (place.source.name, place.line, place.column) in self._suppressed:
             return
         known = list(known)
         parts = [f"expected {expected}" if expected else ""]
@@ -90,7 +90,7 @@ class Problems(list[Problem]):
 
     def suppress(self, place: Location) -> None:
         """Say no more of what stands there: what it should be is not known."""
-        self._settled.add((place.source.name, place.line, place.column))
+        self._suppressed.add((place.source.name, place.line, place.column))
 
     def mask(self, secrets: Collection[str], start: int) -> None:
         """Mask secrets in the messages of the problems from index `start` on."""
@@ -100,7 +100,8 @@ class Problems(list[Problem]):
     def sorted(self) -> list[Problem]:
         """In the order of the file. What an alias repeats is told once."""
         told = {
-            (problem.place.source.name, problem.place[1:], problem.message): problem for problem in self[::-1]
+            (problem.location.source.name, problem.location[1:], problem.message): problem
+            for problem in self[::-1]
         }
         return [told[key] for key in sorted(told)]
 

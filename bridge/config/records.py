@@ -94,7 +94,7 @@ class Record(ValueType):
             if name is None:
                 unknown |= self._unknown(word, item, problems)
             elif self.fields[name].name in values:
-                problems.add(item.key_place or item.place, item.path, f"`{word}` repeats `{name}`")
+                problems.add(item.key_location or item.location, item.path, f"`{word}` repeats `{name}`")
             else:
                 entry = self.fields[name]
                 if entry.metadata["secret"] is not None:
@@ -103,11 +103,14 @@ class Record(ValueType):
         for name, entry in self.fields.items():
             if entry.default is _NO_DEFAULT and entry.name not in values:
                 problems.add(
-                    node.place, node.path, f"`{name}` is missing", expected=entry.metadata["shape"].expected
+                    node.location,
+                    node.path,
+                    f"`{name}` is missing",
+                    expected=entry.metadata["shape"].expected,
                 )
                 values[entry.name] = INVALID
         if unknown:
-            problems.suppress(node.place)  # what is missed here later may be what the key was meant for
+            problems.suppress(node.location)  # what is missed here later may be what the key was meant for
         return values
 
     def canonical(self, node: Node) -> Node:
@@ -124,7 +127,7 @@ class Record(ValueType):
     def _unknown(self, word: Any, item: Node, problems: Problems) -> bool:
         if str(word).startswith("x-"):
             return False
-        place = item.key_place or item.place
+        place = item.key_location or item.location
         problems.add(place, item.path, "unknown key", known=self.fields, word=str(word))
         return True
 

@@ -70,7 +70,7 @@ class ValueType:
         """The value, or INVALID with the fault reported."""
         if self.accepts(node):
             return self.read(node, problems)
-        problems.add(node.place, node.path, f"{node.kind} is not allowed here", expected=self.expected)
+        problems.add(node.location, node.path, f"{node.kind} is not allowed here", expected=self.expected)
         return INVALID
 
 
@@ -116,16 +116,18 @@ class Boolean(ValueType):
 class Integer(ValueType):
     """An integer of at least `least`."""
 
-    least: int = 0
-    most: int | None = None
+    minimum: int = 0
+    maximum: int | None = None
 
     @property
     def expected(self) -> str:  # type: ignore[override]
-        return f"a whole number of at least {self.least}" + (f", at most {self.most}" if self.most else "")
+        return f"a whole number of at least {self.minimum}" + (
+            f", at most {self.maximum}" if self.maximum else ""
+        )
 
     def accepts(self, node: Node) -> bool:
         value = self._value(node)
-        return value is not None and value >= self.least and (self.most is None or value <= self.most)
+        return value is not None and value >= self.minimum and (self.maximum is None or value <= self.maximum)
 
     def read(self, node: Node, problems: Problems) -> int | None:
         return self._value(node)
@@ -137,7 +139,9 @@ class Integer(ValueType):
         return node.value if isinstance(node.value, int) and not isinstance(node.value, bool) else None
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "integer", "minimum": self.least} | ({"maximum": self.most} if self.most else {})
+        return {"type": "integer", "minimum": self.minimum} | (
+            {"maximum": self.maximum} if self.maximum else {}
+        )
 
 
 class Keyword(ValueType):
@@ -156,7 +160,7 @@ class Keyword(ValueType):
         if node.value in self.words:
             return str(node.value)
         problems.add(
-            node.place, node.path, f"`{node.value}` is not known here", known=self.words, word=node.value
+            node.location, node.path, f"`{node.value}` is not known here", known=self.words, word=node.value
         )
         return INVALID
 
@@ -206,21 +210,21 @@ class ListOf(ValueType):
     """A list of one kind of value, read as a tuple."""
 
     of: ValueType
-    least: int = 0
+    min_items: int = 0
 
     @property
     def expected(self) -> str:  # type: ignore[override]
-        return f"a list{' of at least one' if self.least else ''}, each {self.of.expected}"
+        return f"a list{' of at least one' if self.min_items else ''}, each {self.of.expected}"
 
     def accepts(self, node: Node) -> bool:
-        return isinstance(node.value, list) and len(node.value) >= self.least
+        return isinstance(node.value, list) and len(node.value) >= self.min_items
 
     def read(self, node: Node, problems: Problems) -> Any:
         values = [self.of.check(item, problems) for item in node.value]
         return INVALID if INVALID in values else tuple(values)
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "array", "items": self.of.schema(), "minItems": self.least}
+        return {"type": "array", "items": self.of.schema(), "minItems": self.min_items}
 
 
 @dataclass(frozen=True)
@@ -228,7 +232,7 @@ class OneOrMany(ValueType):
     """One value or a list of at least so many, read as a tuple."""
 
     of: ValueType
-    least: int = 1
+    min_items: int = 1
 
     @property
     def expected(self) -> str:  # type: ignore[override]
@@ -236,7 +240,7 @@ class OneOrMany(ValueType):
 
     def accepts(self, node: Node) -> bool:
         if isinstance(node.value, list):
-            return len(node.value) >= self.least
+            return len(node.value) >= self.min_items
         return self.of.accepts(node)
 
     def read(self, node: Node, problems: Problems) -> Any:
@@ -246,7 +250,7 @@ class OneOrMany(ValueType):
         return INVALID if value is INVALID else (value,)
 
     def schema(self) -> dict[str, Any]:
-        return {"anyOf": [self.of.schema(), ListOf(self.of, least=self.least).schema()]}
+        return {"anyOf": [self.of.schema(), ListOf(self.of, min_items=self.min_items).schema()]}
 
 
 @dataclass(frozen=True)

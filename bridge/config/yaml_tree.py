@@ -28,8 +28,8 @@ __all__ = ["Node", "Scalar", "parse"]
 
 Scalar = str | int | float | bool | None
 
-_DEEPEST = 100  # what walks the tree does so by recursion
-_MOST_NODES = 100_000  # an alias of aliases must not grow without bound
+_MAX_DEPTH = 100  # what walks the tree does so by recursion
+_MAX_NODES = 100_000  # an alias of aliases must not grow without bound
 
 
 @dataclass(slots=True)
@@ -40,9 +40,9 @@ class Node:
     """
 
     value: Any
-    place: Location
+    location: Location
     path: str
-    key_place: Location | None = None
+    key_location: Location | None = None
     secret: Secrecy = False
 
     @property
@@ -141,12 +141,12 @@ class _Converter:
         place = self._place(tree)
         node = Node(None, place, path, self._place(key) if key else None)
         self._count += 1
-        if id(tree) in self._open or self._count > _MOST_NODES:
-            if self._count <= _MOST_NODES + 1:  # said once
+        if id(tree) in self._open or self._count > _MAX_NODES:
+            if self._count <= _MAX_NODES + 1:  # said once
                 self._problems.add(place, path, "an alias inside itself, or too many values in the file")
             return node
-        if len(self._open) > _DEEPEST:
-            self._problems.add(place, path, f"more than {_DEEPEST} levels, one in the other")
+        if len(self._open) > _MAX_DEPTH:
+            self._problems.add(place, path, f"more than {_MAX_DEPTH} levels, one in the other")
             self._problems.suppress(place)
             return node
         self._open.add(id(tree))
@@ -212,7 +212,7 @@ class _Converter:
                 # The first mapping named wins, as YAML's merge type says.
                 merged.update({key: below for key, below in node.value.items() if key not in merged})
             else:
-                self._problems.add(node.place, path, f"`<<` merges mappings, not {node.kind}")
+                self._problems.add(node.location, path, f"`<<` merges mappings, not {node.kind}")
 
     def _place(self, tree: yaml.Node) -> Location:
         return Location(self._source, tree.start_mark.line + 1, tree.start_mark.column + 1)

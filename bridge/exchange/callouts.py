@@ -152,7 +152,7 @@ class Callouts:
         heard: FetchedResponse = yield SendRequest(
             self._call.builder.build_callout(callout, self._newest), _LARGEST, begins=True
         )
-        begun, pause = heard.at, callout.every
+        begun, pause = heard.at, callout.interval
         while True:
             scope = self._check_response(heard)
             self._begun = begins
@@ -166,7 +166,7 @@ class Callouts:
                 said = excerpt(heard.body.decode("utf-8", "replace"), 200)
                 raise UpstreamError(
                     UpstreamFailure.EMPTY,
-                    f"`{slot}` found no `{name}` in the answer of `{callout.at}`: {said}",
+                    f"`{slot}` found no `{name}` in the answer of `{callout.name}`: {said}",
                 )
             self._call.builder.document[name] = found
 
@@ -174,11 +174,11 @@ class Callouts:
         """The answer, asked for until it is there. A stream takes each answer as its next piece."""
         call, limit = self._call, self._route.limits.answer
         self._polls = True
-        if self._route.callouts.sends_request and poll.outgoing is not self._route.request.non_streaming:
+        if self._route.callouts.sends_request and poll.template is not self._route.request.non_streaming:
             heard: FetchedResponse = yield SendRequest(call.request(), limit, begins=True)
         else:
             heard = yield from self._again(poll)
-        begun, pause = heard.at, poll.every
+        begun, pause = heard.at, poll.interval
         while True:
             self._begun = True
             # A job that has failed need not be cancelled; one whose server is busy goes on.
@@ -199,10 +199,10 @@ class Callouts:
         """Wait, if there is time left; the next pause is longer."""
         left = begun + callout.timeout - now
         if left <= 0:
-            message = f"the answer was not there in {callout.timeout:g} s (`{callout.at}.timeout`)"
+            message = f"the answer was not there in {callout.timeout:g} s (`{callout.name}.timeout`)"
             raise UpstreamError(UpstreamFailure.TIMEOUT, message, status=504)
         yield Sleep(min(pause, left))
-        return min(pause * _POLL_BACKOFF, callout.every * _MAX_POLL_FACTOR)
+        return min(pause * _POLL_BACKOFF, callout.interval * _MAX_POLL_FACTOR)
 
     def _again(self, callout: Callout) -> Generator[Command, Any, FetchedResponse]:
         """Ask once more; a server that is busy or cannot be reached for a moment is asked again."""
@@ -217,7 +217,7 @@ class Callouts:
             except UpstreamError as error:
                 if error.kind not in _TRANSIENT_KINDS:
                     raise
-            yield Sleep(callout.every)
+            yield Sleep(callout.interval)
         last: FetchedResponse = yield request
         return last
 

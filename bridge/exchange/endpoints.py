@@ -37,7 +37,7 @@ class EndpointExchange(NamedTuple):
 def make_reader(plan: EndpointPlan, options: ReadOptions) -> ResponseReader:
     """Return the reader of an upstream response."""
     if plan.stream_rule is not None:
-        return ResponseReader(plan.stream_rule.answer, options, cumulative=plan.stream_rule.cumulative)
+        return ResponseReader(plan.stream_rule.slots, options, cumulative=plan.stream_rule.cumulative)
     assert plan.route.response.non_streaming is not None
     return ENDPOINTS[plan.endpoint.name].reader(plan.route.response.non_streaming, options)
 

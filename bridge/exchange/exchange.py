@@ -148,7 +148,7 @@ class Exchange:
         """What passes an OpenAI-speaking server's answer on."""
         plan = self.calls[0].plan
         if plan.stream_rule is not None:
-            return ChunkPassthrough(plan.stream_rule.answer, options, self._head)
+            return ChunkPassthrough(plan.stream_rule.slots, options, self._head)
         assert plan.route.response.non_streaming is not None
         return ENDPOINTS[self.endpoint.name].passthrough(
             plan.route.response.non_streaming, options, self._head

@@ -123,7 +123,7 @@ def build_callout(
 
     Raises UpstreamError where a server's answer gave no URL.
     """
-    outgoing, scope = call.outgoing, Scope(document)
+    outgoing, scope = call.template, Scope(document)
     data = json.dumps(outgoing.body.build(scope, body)) if outgoing.body else None
     if outgoing.origins is None:
         return make_request(outgoing, scope, data, own)
@@ -131,7 +131,7 @@ def build_callout(
     if not isinstance(found, str) or not _URL.fullmatch(found) or origin(found) is None:
         shown = "nothing" if found is MISSING else excerpt(json.dumps(found).decode(), 100)
         raise UpstreamError(
-            UpstreamFailure.MALFORMED, f"`{call.at}.url` found no URL in an answer but {shown}"
+            UpstreamFailure.MALFORMED, f"`{call.name}.url` found no URL in an answer but {shown}"
         )
     return make_request(outgoing, scope, data, own if outgoing.may_send_credentials(found) else {}, url=found)
 

@@ -77,7 +77,7 @@ class UpstreamCall:
     def keeps_session(self) -> bool:
         """Whether the session is kept for the next turn."""
         session = self.plan.route.callouts.session
-        return session is not None and session.conversation and self.plan.endpoint.streams
+        return session is not None and session.is_kept and self.plan.endpoint.streams
 
     @property
     def succeeded(self) -> bool:

@@ -16,7 +16,7 @@ from bridge.core.deltas import MISSING
 from bridge.expressions.conditions import compile_when
 from bridge.expressions.paths import Path, compile_path, is_path
 from bridge.expressions.scope import Scope
-from bridge.expressions.transforms import ADJUSTMENTS, compile_adjustments, unmapped_value
+from bridge.expressions.transforms import TRANSFORMS, compile_transforms, unmapped_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,9 +97,9 @@ def _first(slots: list[Extractor]) -> Extractor:
 
 
 def _mapping_slot(options: dict[Any, Any], faults: RuleErrors, extra: tuple[str, ...]) -> Extractor:
-    faults.unknown(options, (*SOURCES, "default", "when", *ADJUSTMENTS, *extra))
+    faults.unknown(options, (*SOURCES, "default", "when", *TRANSFORMS, *extra))
     source = _source(options, faults)
-    adjust = compile_adjustments(options, faults)
+    adjust = compile_transforms(options, faults)
     when = compile_when(options["when"], faults.below("when")) if "when" in options else None
     holds = when and when.holds
     default = options.get("default", MISSING)

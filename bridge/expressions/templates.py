@@ -15,7 +15,7 @@ from bridge.core.deltas import MISSING
 from bridge.core.strings import is_template, key_text
 from bridge.expressions.conditions import compile_when
 from bridge.expressions.paths import compile_path, is_path
-from bridge.expressions.transforms import ADJUSTMENTS, compile_adjustments, unmapped_value
+from bridge.expressions.transforms import TRANSFORMS, compile_transforms, unmapped_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ class ValueTemplate:
 
 def compile_body(value: Any, faults: RuleErrors) -> ValueTemplate:
     """Compile a template of any shape."""
-    compiler = _Compiler()
+    compiler = _TemplateCompiler()
     return ValueTemplate(compiler.compile(value, faults), compiler.reads, compiler.passes)
 
 
@@ -59,12 +59,12 @@ def compile_text(
     value: str, faults: RuleErrors, finalize: Callable[[Any], Any] | None = None
 ) -> ValueTemplate:
     """Compile a text that may be Jinja, never a path: a URL, a header, a model's name."""
-    compiler = _Compiler(finalize)
+    compiler = _TemplateCompiler(finalize)
     build = compiler.text(value, faults)
     return ValueTemplate(build, compiler.reads, compiler.passes, literal=not is_template(value))
 
 
-class _Compiler:
+class _TemplateCompiler:
     """Compiles one template and notes what it reads."""
 
     def __init__(self, finalize: Callable[[Any], Any] | None = None) -> None:
@@ -165,9 +165,9 @@ class _Compiler:
                 f"`{value['$path']}` is no path", expected="a path, such as $.max_tokens"
             )
             return lambda scope: MISSING
-        altering = (ADJUSTMENTS.keys() | {"when"}) & value.keys() - {"as"}
+        altering = (TRANSFORMS.keys() | {"when"}) & value.keys() - {"as"}
         find = self._path(value["$path"], faults.below("$path"), passes=not altering)
-        adjust = compile_adjustments(value, faults)
+        adjust = compile_transforms(value, faults)
         holds = self._when(value, faults)
         passing = set(self.passes)
         default = self.compile(value["default"], faults.below("default")) if "default" in value else None
@@ -275,8 +275,10 @@ def _member(value: Any) -> str | None:
 
 _MEMBER = re.compile(r"\$\.([\w-]+)")
 
-_INSTRUCTIONS: dict[str, tuple[tuple[str, ...], Callable[[_Compiler, dict[Any, Any], RuleErrors], Build]]] = {
-    "$path": (("default", "when", *ADJUSTMENTS), _Compiler.path_instruction),
-    "$each": (("$as", "when", "merge", "skip"), _Compiler.each_instruction),
-    "$when": (("$then", "$else"), _Compiler.when_instruction),
+_INSTRUCTIONS: dict[
+    str, tuple[tuple[str, ...], Callable[[_TemplateCompiler, dict[Any, Any], RuleErrors], Build]]
+] = {
+    "$path": (("default", "when", *TRANSFORMS), _TemplateCompiler.path_instruction),
+    "$each": (("$as", "when", "merge", "skip"), _TemplateCompiler.each_instruction),
+    "$when": (("$then", "$else"), _TemplateCompiler.when_instruction),
 }

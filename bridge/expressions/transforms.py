@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from bridge.expressions.scope import RuleErrors
 
-    Adjustment = Callable[[Any], Any]
+    Transform = Callable[[Any], Any]
 
-__all__ = ["ADJUSTMENTS", "compile_adjustments", "convert", "unmapped_value"]
+__all__ = ["TRANSFORMS", "compile_transforms", "convert", "unmapped_value"]
 
 
 class _Unmapped:
@@ -31,12 +31,12 @@ class _Unmapped:
         self.value = value
 
 
-def compile_adjustments(options: dict[Any, Any], faults: RuleErrors) -> Adjustment | None:
+def compile_transforms(options: dict[Any, Any], faults: RuleErrors) -> Transform | None:
     """Compile the options that adjust a value; None where there are none. The rest is not looked at.
 
     The result gives MISSING for a value that is to be left out.
     """
-    steps = [make(options[name], faults.below(name)) for name, make in ADJUSTMENTS.items() if name in options]
+    steps = [make(options[name], faults.below(name)) for name, make in TRANSFORMS.items() if name in options]
     if not steps:
         return None
 
@@ -83,7 +83,7 @@ def _int(text: str) -> int:
 _FALSE = {"", "0", "false", "no", "off", "none", "null"}
 
 
-def _take(which: Any, faults: RuleErrors) -> Adjustment:
+def _take(which: Any, faults: RuleErrors) -> Transform:
     index = {"first": 0, "last": -1}.get(which, which) if isinstance(which, str) else which
     if not isinstance(index, int) or isinstance(index, bool):
         faults.add(f"`{which}` is not allowed here", expected="first, last or a number")
@@ -97,7 +97,7 @@ def _take(which: Any, faults: RuleErrors) -> Adjustment:
     return take
 
 
-def _map(table: Any, faults: RuleErrors) -> Adjustment:
+def _map(table: Any, faults: RuleErrors) -> Transform:
     if not isinstance(table, dict):
         faults.add("no mapping", expected="a mapping of what comes to what it becomes")
         return _same
@@ -112,8 +112,8 @@ def _map(table: Any, faults: RuleErrors) -> Adjustment:
     return translate
 
 
-def _number(name: str, adjust: Callable[[Any, Any], Any]) -> Callable[[Any, RuleErrors], Adjustment]:
-    def compile_number(by: Any, faults: RuleErrors) -> Adjustment:
+def _number(name: str, adjust: Callable[[Any, Any], Any]) -> Callable[[Any, RuleErrors], Transform]:
+    def compile_number(by: Any, faults: RuleErrors) -> Transform:
         if not isinstance(by, int | float) or isinstance(by, bool):
             faults.add(f"`{by}` is not allowed here", expected=f"a number to {name} by")
             return _same
@@ -131,7 +131,7 @@ def _number(name: str, adjust: Callable[[Any, Any], Any]) -> Callable[[Any, Rule
     return compile_number
 
 
-def _join(glue: Any, faults: RuleErrors) -> Adjustment:
+def _join(glue: Any, faults: RuleErrors) -> Transform:
     if not isinstance(glue, str):
         faults.add(f"`{glue}` is not allowed here", expected="the string to join with")
         return _same
@@ -140,7 +140,7 @@ def _join(glue: Any, faults: RuleErrors) -> Adjustment:
     )
 
 
-def _as(kind: Any, faults: RuleErrors) -> Adjustment:
+def _as(kind: Any, faults: RuleErrors) -> Transform:
     if kind not in _KINDS:
         faults.add(f"`{kind}` is not known here", known=_KINDS, word=str(kind))
         return _same
@@ -153,7 +153,7 @@ def _same(value: Any) -> Any:
 
 _KINDS = ("int", "float", "string", "bool", "json")
 
-ADJUSTMENTS: dict[str, Callable[[Any, RuleErrors], Adjustment]] = {
+TRANSFORMS: dict[str, Callable[[Any, RuleErrors], Transform]] = {
     "take": _take,
     "map": _map,
     "scale": _number("multiply", lambda value, by: value * by),

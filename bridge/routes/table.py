@@ -36,16 +36,16 @@ class RouteTable:
     `bearers` are the headers that let clients in. No route takes a body of more than `largest_body` bytes.
     """
 
-    __slots__ = ("_exact", "_found", "_globs", "bearers", "largest_body", "routes", "server")
+    __slots__ = ("_cache", "_exact", "_globs", "authorizations", "max_body", "routes", "server")
 
     def __init__(self, routes: tuple[Route, ...], server: ServerSpec) -> None:
         self.routes = routes
         self.server = server
         self._exact: dict[str, list[Route]] = {}
         self._globs: list[tuple[re.Pattern[str], str, Route]] = []
-        self._found: dict[tuple[str, str], tuple[Route, str]] = {}
-        self.bearers = tuple(b"Bearer " + key.encode() for key in server.keys)
-        self.largest_body = max(route.limits.body for route in routes)
+        self._cache: dict[tuple[str, str], tuple[Route, str]] = {}
+        self.authorizations = tuple(b"Bearer " + key.encode() for key in server.keys)
+        self.max_body = max(route.limits.body for route in routes)
         for route in routes:
             for model in route.models:
                 if _is_glob(model):
@@ -58,7 +58,7 @@ class RouteTable:
         """The models that can be named, each once, in the file's order; globs cannot."""
         return list(self._exact)
 
-    def knows(self, model: str) -> bool:
+    def serves(self, model: str) -> bool:
         """Whether some route answers for the model."""
         return bool(self._candidates(model))
 
@@ -67,15 +67,15 @@ class RouteTable:
 
         Exact names win over globs, then the file's order. Raises RequestError (404) where there is none.
         """
-        found = self._found.get((model, endpoint.name))
+        found = self._cache.get((model, endpoint.name))
         if found is not None:
             return found
         candidates = self._candidates(model)
         for route, name in candidates:
             if endpoint.name in route.serves:
-                if len(self._found) >= _MOST_FOUND:
-                    self._found.clear()
-                self._found[model, endpoint.name] = route, name
+                if len(self._cache) >= _MAX_CACHED:
+                    self._cache.clear()
+                self._cache[model, endpoint.name] = route, name
                 return route, name
         if candidates:
             raise RequestError(
@@ -91,19 +91,19 @@ class RouteTable:
         return exact + [(route, glob) for pattern, glob, route in self._globs if pattern.match(model)]
 
 
-def load(text: str, name: str, surroundings: LoadEnvironment) -> RouteTable:
+def load(text: str, name: str, environment: LoadEnvironment) -> RouteTable:
     """Read a file of routes. Raises ConfigError with every problem in it."""
     problems = Problems()
     tree = parse(text, name, problems)
     if tree is None:
         raise ConfigError(problems)
-    interpolate(tree, surroundings.environment, surroundings.read_file, problems)
+    interpolate(tree, environment.variables, environment.read_file, problems)
     file = FILE.check(tree, problems)
     problems.mask(tuple(secret_texts(tree)), 0)
     if file is INVALID:
-        _check_routes(_listed(tree), surroundings, problems)
+        _check_routes(_listed(tree), environment, problems)
         raise ConfigError(problems.sorted())
-    routes = _check_routes(file.routes, surroundings, problems)
+    routes = _check_routes(file.routes, environment, problems)
     if problems:
         raise ConfigError(problems.sorted())
     return RouteTable(tuple(route for route in routes if route), file.server)
@@ -116,36 +116,36 @@ def _listed(tree: Node) -> list[Node]:
 
 
 def _check_routes(
-    listed: Sequence[Node], surroundings: LoadEnvironment, problems: Problems
+    listed: Sequence[Node], environment: LoadEnvironment, problems: Problems
 ) -> list[Route | None]:
     routes: list[Route | None] = []
     seen: set[str] = set()
     for below in listed:
-        node = _apply_preset(below, surroundings, problems)
-        route = _check_route(node, surroundings, problems)
+        node = _apply_preset(below, environment, problems)
+        route = _check_route(node, environment, problems)
         if route is not None and route.name in seen:
             at = node.find(("name",))
             problems.add(
-                at.place, at.path, f"there are two routes named `{route.name}`", expected="a unique `name`"
+                at.location, at.path, f"there are two routes named `{route.name}`", expected="a unique `name`"
             )
         seen.add(route.name if route else "")
         routes.append(route)
     return routes
 
 
-def _check_route(node: Node, surroundings: LoadEnvironment, problems: Problems) -> Route | None:
+def _check_route(node: Node, environment: LoadEnvironment, problems: Problems) -> Route | None:
     """Return the route of a node; None if problems were added, with no secret in their messages."""
     before = len(problems)
     spec = ROUTE.check(node, problems)
     if spec is INVALID:
         # A member that is missing may only have been misspelled, so nothing missing is reported here.
-        problems.suppress(node.place)
+        problems.suppress(node.location)
         # The valid members are compiled all the same, to report every fault of the file at once.
         spec, valid = _valid_subset(node)
-        compile_route(spec, valid, surroundings, problems)
+        compile_route(spec, valid, environment, problems)
         route = None
     else:
-        route = compile_route(spec, node, surroundings, problems)
+        route = compile_route(spec, node, environment, problems)
     if len(problems) > before:
         problems.mask(tuple(secret_texts(node)), before)
     return route
@@ -159,17 +159,17 @@ def _valid_subset(node: Node) -> tuple[RouteSpec, Node]:
     return spec, valid
 
 
-def _apply_preset(node: Node, surroundings: LoadEnvironment, problems: Problems) -> Node:
+def _apply_preset(node: Node, environment: LoadEnvironment, problems: Problems) -> Node:
     named = node.value.get("preset") if isinstance(node.value, dict) else None
     if named is None or not isinstance(named.value, str):
         return node
-    text = surroundings.presets.get(named.value)
+    text = environment.presets.get(named.value)
     if text is None:
         problems.add(
-            named.place,
+            named.location,
             named.path,
             f"there is no preset `{named.value}`",
-            known=surroundings.presets or ["none is shipped"],
+            known=environment.presets or ["none is shipped"],
             word=named.value,
         )
         return node
@@ -179,7 +179,7 @@ def _apply_preset(node: Node, surroundings: LoadEnvironment, problems: Problems)
     # Its examples are of the preset as it stands: what a route changes in it need not agree with them.
     base.value.pop("samples", None)
     _check_preset_auth(base, node, named, problems)
-    interpolate(base, surroundings.environment, surroundings.read_file, problems)
+    interpolate(base, environment.variables, environment.read_file, problems)
     return deep_merge(ROUTE.canonical(base), ROUTE.canonical(node))
 
 
@@ -194,14 +194,14 @@ def _check_preset_auth(base: Node, node: Node, named: Node, problems: Problems) 
     del base.value["auth"]
     if own is None:
         problems.add(
-            named.place,
+            named.location,
             named.path,
             f"the server of `{named.value}` wants a key",
             expected=f"the key, such as auth: {_example(next(iter(way.value)))}",
         )
 
 
-_MOST_FOUND = 1000  # models that are remembered; globs know no end of them
+_MAX_CACHED = 1000  # models that are remembered; globs know no end of them
 
 
 def _is_glob(model: str) -> bool:

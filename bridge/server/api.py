@@ -84,7 +84,7 @@ class OpenAIHandler:
                     _check_encoding(request)
                 data = request.buffered_body()  # which has come with the head, as most do
                 if data is None:
-                    data = await _read_body(request, self._state.table.largest_body)
+                    data = await _read_body(request, self._state.table.max_body)
                 return await self._forward(request, endpoint, data, reply, name)
             if path == "/models" or path.startswith("/models/"):
                 _check_method(request, "GET", "HEAD")
@@ -105,8 +105,8 @@ class OpenAIHandler:
     ) -> Coroutine[Any, Any, Response]:
         """The reply of the route that the body asks for."""
         table = self._state.table
-        if len(data) > table.largest_body:
-            raise _too_large(table.largest_body)
+        if len(data) > table.max_body:
+            raise _too_large(table.max_body)
         body = parse_request(endpoint, data)
         route, model = table.find(body["model"], endpoint)
         if len(data) > route.limits.body:
@@ -120,7 +120,7 @@ class OpenAIHandler:
         return self.carrier.forward(context, reply)
 
     def _check_key(self, request: Request) -> None:
-        bearers = self._state.table.bearers
+        bearers = self._state.table.authorizations
         if not bearers:
             return
         shown = request.headers.get(b"authorization", b"")
@@ -141,7 +141,7 @@ class OpenAIHandler:
         table = self._state.table
         if not name:
             return {"object": "list", "data": [self._model(model) for model in table.models]}
-        if not table.knows(name):
+        if not table.serves(name):
             raise RequestError(
                 404, f"the model `{name}` does not exist", param="model", code="model_not_found"
             )

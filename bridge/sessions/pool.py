@@ -62,7 +62,7 @@ class SessionPool:
         assert kept is not None
         try:
             value = json.dumps(session._asdict())
-            out = await self._store(route).put(route.name, key, value, ttl=kept.ttl, most=kept.most)
+            out = await self._store(route).put(route.name, key, value, ttl=kept.ttl, most=kept.max_kept)
         except StoreUnavailable as error:
             self._store_unavailable(route, error)
             self._tasks.start(self._close(route, session))

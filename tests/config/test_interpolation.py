@@ -171,7 +171,7 @@ routes:
 """
     route = _load(text, {"A": "{{ last }}"})
     assert route.request.prompt.render({"last": "hi", "messages": []}) == "{{ last }} hi"
-    assert route.request.non_streaming.keys["Authorization"](Scope({})) == "Bearer {{ last }}"
+    assert route.request.non_streaming.credential_headers["Authorization"](Scope({})) == "Bearer {{ last }}"
 
 
 def test_an_interpolated_value_is_not_accepted_as_a_path() -> None:

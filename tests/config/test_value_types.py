@@ -62,7 +62,7 @@ def _checked(shape: ValueType, text: str) -> Any:
         (Keyword(["a", "b"]), "a", "a"), (Keyword(["a", "b"]), "c", INVALID),
         (Keyword(["a"]), "[a]", INVALID),
         (ListOf(TEXT), "[a, b]", ("a", "b")), (ListOf(TEXT), "[]", ()), (ListOf(TEXT), "a", INVALID),
-        (ListOf(TEXT), "[a, 5]", INVALID), (ListOf(TEXT, least=1), "[]", INVALID),
+        (ListOf(TEXT), "[a, 5]", INVALID), (ListOf(TEXT, min_items=1), "[]", INVALID),
         (OneOrMany(TEXT), "a", ("a",)), (OneOrMany(TEXT), "[a, b]", ("a", "b")),
         (OneOrMany(TEXT), "[]", INVALID),
         (OneOrMany(TEXT), "[[a]]", INVALID), (OneOrMany(TEXT), "{}", INVALID),
@@ -225,4 +225,4 @@ def test_two_counts_have_a_clearer_second_spelling(route: str, counts: tuple[int
     retry, session = compiled.transport.retry, compiled.callouts.session
     assert retry is not None
     assert session is not None
-    assert (retry.attempts, session.most) == counts
+    assert (retry.attempts, session.max_kept) == counts

@@ -150,7 +150,7 @@ def test_any_text_is_parsed_or_reported(text: str) -> None:
 
 def test_every_value_has_its_location_and_path() -> None:
     text = "a:\n  - b: 1\n    c.d: {e: [x]}\n"
-    nodes = {node.path: (node.place.line, node.place.column) for node in tree(text).walk()}
+    nodes = {node.path: (node.location.line, node.location.column) for node in tree(text).walk()}
     assert nodes == {
         "": (1, 1),
         "a": (2, 3),
@@ -160,7 +160,7 @@ def test_every_value_has_its_location_and_path() -> None:
         "a[0]['c.d'].e": (3, 14),
         "a[0]['c.d'].e[0]": (3, 15),
     }
-    key = tree(text).find(("a", 0, "c.d")).key_place
+    key = tree(text).find(("a", 0, "c.d")).key_location
     assert key is not None
     assert (key.line, key.column) == (3, 5)
 

@@ -36,7 +36,7 @@ def problems_of(text: str) -> list[str]:
     """Return the problems of a text, each as `line:column: message`."""
     problems = Problems()
     parse(text, "file.yaml", problems)
-    return [f"{problem.place.line}:{problem.place.column}: {problem.message}" for problem in problems]
+    return [f"{problem.location.line}:{problem.location.column}: {problem.message}" for problem in problems]
 
 
 def interpolated(

@@ -12,7 +12,7 @@ from bridge.core import json
 from bridge.core.deltas import MISSING
 from bridge.expressions.extractors import compile_slot
 from bridge.expressions.scope import RuleErrors, Scope
-from bridge.expressions.transforms import compile_adjustments
+from bridge.expressions.transforms import compile_transforms
 from tests.config.yaml_reader import read
 from tests.expressions.rule_compiler import JSON, render, template_problems
 
@@ -201,7 +201,7 @@ OPTIONS = st.fixed_dictionaries(
 @given(OPTIONS, JSON)
 def test_any_value_is_transformed_or_omitted(options: dict[str, Any], value: Any) -> None:
     faults = RuleErrors()
-    adjust = compile_adjustments(options, faults)
+    adjust = compile_transforms(options, faults)
     slot = compile_slot({"path": "$", **options}, faults)
     assert not faults.found
     assert (adjust is None) is (not options)

@@ -162,7 +162,7 @@ def test_the_key_that_is_missing_is_shown(preset: str, key: str) -> None:
     assert str(raised.value).endswith(f"\n  expected the key, such as auth: {key}")
     filled = key.replace("${KEY}", "an-id.a-secret").replace("${SECRET}", "s")
     (route,) = load_with_presets(text + f", auth: {filled}}}]").routes
-    assert route.request.non_streaming.auth or route.request.non_streaming.keys
+    assert route.request.non_streaming.auth or route.request.non_streaming.credential_headers
 
 
 def test_the_command_lists_them(run: Run) -> None:

@@ -41,7 +41,7 @@ def _read_file(name: str) -> str:
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
-SURROUNDINGS = LoadEnvironment({"KEY": "secret"}, _read_file, {"litellm": PRESET, "tgi": PRESET})
+ENVIRONMENT = LoadEnvironment({"KEY": "secret"}, _read_file, {"litellm": PRESET, "tgi": PRESET})
 
 
 def _expected(name: str) -> list[Expected]:
@@ -56,7 +56,7 @@ def _expected(name: str) -> list[Expected]:
 
 def _problems(name: str) -> list[str]:
     with pytest.raises(ConfigError) as raised:
-        load((HERE / f"{name}.yaml").read_text(), "routes.yaml", SURROUNDINGS)
+        load((HERE / f"{name}.yaml").read_text(), "routes.yaml", ENVIRONMENT)
     return [str(problem) for problem in raised.value.problems]
 
 
@@ -98,4 +98,4 @@ def test_the_caret_is_under_the_column(name: str) -> None:
 
 def test_no_fault_is_told_of_a_good_file() -> None:
     text = "routes: [{models: m, preset: tgi, upstream: 'http://127.0.0.1:8000', auth: {bearer: '${KEY}'}}]"
-    assert load(text, "routes.yaml", SURROUNDINGS).models == ["m"]
+    assert load(text, "routes.yaml", ENVIRONMENT).models == ["m"]

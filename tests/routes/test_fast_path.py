@@ -16,14 +16,14 @@ from bridge.routes.rules.openai_defaults import OPENAI_STREAM
 from bridge.routes.rules.response_rules import (
     ErrorRule,
     FinishSlot,
-    ResponseRule,
+    ResponseSlots,
     StreamRule,
     TextSlot,
     UsagePart,
 )
 
 TEXT = compile_slot("$.t.text", RuleErrors())
-RULE = StreamRule(ResponseRule(text=TextSlot(TEXT)))
+RULE = StreamRule(ResponseSlots(text=TextSlot(TEXT)))
 PLAIN_FIELDS = {
     "framing", "inner", "cumulative", "text_data", "done_literal", "done_promised", "finish_ends",
 }  # fmt: skip
@@ -44,12 +44,12 @@ READERS: list[Any] = [
 @pytest.mark.parametrize("reader", READERS)
 def test_a_text_that_any_field_of_a_rule_reads_has_no_fast_path(reader: Any) -> None:
     assert independent_text_path(RULE, (), None) == TEXT.sources[0]
-    for entry in fields(ResponseRule):
+    for entry in fields(ResponseSlots):
         if entry.name != "text":
-            rule = replace(RULE, answer=replace(RULE.answer, **{entry.name: reader}))
+            rule = replace(RULE, slots=replace(RULE.slots, **{entry.name: reader}))
             assert independent_text_path(rule, (), None) is None
     for entry in fields(StreamRule):
-        if entry.name not in {"answer", *PLAIN_FIELDS}:
+        if entry.name not in {"slots", *PLAIN_FIELDS}:
             assert independent_text_path(replace(RULE, **{entry.name: reader}), (), None) is None
     for entry in fields(ErrorRule):
         for stream in (RULE, OPENAI_STREAM):
@@ -111,4 +111,4 @@ def test_the_session_id_counts_too() -> None:
     ],
 )
 def test_a_text_that_is_changed_or_has_no_single_path_has_no_fast_path(text: TextSlot | None) -> None:
-    assert independent_text_path(replace(RULE, answer=replace(RULE.answer, text=text)), (), None) is None
+    assert independent_text_path(replace(RULE, slots=replace(RULE.slots, text=text)), (), None) is None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.expressions.scope import Scope
     from bridge.openai.encoders import CompletionInfo
-    from bridge.routes.rules.response_rules import ResponseRule
+    from bridge.routes.rules.response_rules import ResponseSlots
 
 __all__ = ["EmbeddingsPassthrough", "EmbeddingsReader"]
 
@@ -27,7 +27,7 @@ class EmbeddingsReader(ResponseReader):
 
     __slots__ = ("_seen_docs",)
 
-    def __init__(self, rule: ResponseRule, options: ReadOptions) -> None:
+    def __init__(self, rule: ResponseSlots, options: ReadOptions) -> None:
         super().__init__(rule, options)
         self._seen_docs: list[Any] = []
 
@@ -82,7 +82,7 @@ class EmbeddingsPassthrough(EmbeddingsReader):
 
     __slots__ = ("_head",)
 
-    def __init__(self, rule: ResponseRule, options: ReadOptions, head: CompletionInfo) -> None:
+    def __init__(self, rule: ResponseSlots, options: ReadOptions, head: CompletionInfo) -> None:
         super().__init__(rule, options)
         self._head = head
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.expressions.scope import Scope
     from bridge.openai.encoders import CompletionInfo
-    from bridge.routes.rules.response_rules import ResponseRule
+    from bridge.routes.rules.response_rules import ResponseSlots
 
 __all__ = ["ImagesPassthrough", "ImagesReader"]
 
@@ -24,7 +24,7 @@ class ImagesReader(ResponseReader):
 
     __slots__ = ("_seen_docs",)
 
-    def __init__(self, rule: ResponseRule, options: ReadOptions) -> None:
+    def __init__(self, rule: ResponseSlots, options: ReadOptions) -> None:
         super().__init__(rule, options)
         self._seen_docs: list[Any] = []
 
@@ -83,7 +83,7 @@ class ImagesPassthrough(ImagesReader):
 
     __slots__ = ("_head",)
 
-    def __init__(self, rule: ResponseRule, options: ReadOptions, head: CompletionInfo) -> None:
+    def __init__(self, rule: ResponseSlots, options: ReadOptions, head: CompletionInfo) -> None:
         super().__init__(rule, options)
         self._head = head
 

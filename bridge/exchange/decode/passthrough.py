@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.expressions.scope import Scope
     from bridge.openai.encoders import CompletionInfo
-    from bridge.routes.rules.response_rules import ResponseRule
+    from bridge.routes.rules.response_rules import ResponseSlots
 
 __all__ = ["ChunkPassthrough", "CompletionPassthrough", "PassthroughEncoder", "PassthroughStreamEncoder"]
 
@@ -33,7 +33,7 @@ class CompletionPassthrough(ResponseReader):
 
     __slots__ = ("_head",)
 
-    def __init__(self, rule: ResponseRule, options: ReadOptions, head: CompletionInfo) -> None:
+    def __init__(self, rule: ResponseSlots, options: ReadOptions, head: CompletionInfo) -> None:
         super().__init__(rule, options)
         self._head = head
 
@@ -60,7 +60,7 @@ class ChunkPassthrough(ResponseReader):
 
     __slots__ = ("_ending", "_held", "_usage", "normalizer")
 
-    def __init__(self, rule: ResponseRule, options: ReadOptions, head: CompletionInfo) -> None:
+    def __init__(self, rule: ResponseSlots, options: ReadOptions, head: CompletionInfo) -> None:
         super().__init__(rule, options)
         self.normalizer = ChunkNormalizer(head)
         self._held: list[bytes] = []

@@ -264,7 +264,7 @@ class ResponseDecoder:
                 UpstreamFailure.MALFORMED,
                 f"the upstream sent JSON between its events: {excerpt(frame_text(frame), 200)}",
             )
-        rule = self._plan.route.response.non_streaming or self._plan.stream_rule.answer  # type: ignore[union-attr]
+        rule = self._plan.route.response.non_streaming or self._plan.stream_rule.slots  # type: ignore[union-attr]
         self.reader = ResponseReader(rule, self._options)
         return self._whole(frame.data if isinstance(frame.data, bytes) else b"")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.expressions.scope import Scope
-    from bridge.routes.rules.response_rules import ResponseRule, TextSlot
+    from bridge.routes.rules.response_rules import ResponseSlots, TextSlot
 
 __all__ = ["ResponseReader", "as_identifier", "as_list", "count_tokens", "record_count", "to_usage"]
 
@@ -47,7 +47,7 @@ class ResponseReader:
         "role",
     )  # fmt: skip
 
-    def __init__(self, rule: ResponseRule, options: ReadOptions, *, cumulative: bool = False) -> None:
+    def __init__(self, rule: ResponseSlots, options: ReadOptions, *, cumulative: bool = False) -> None:
         self._rule = rule
         self._options = options
         self._cumulative = cumulative
@@ -94,9 +94,9 @@ class ResponseReader:
             scope = scope.with_item(items[0])
         # What these slots find may have effects that no delta shows: counts, half a character.
         slots = [
-            rule.reasoning and rule.reasoning.slot,
+            rule.reasoning and rule.reasoning.extractor,
             rule.tool_calls,
-            *(part.slot for _, part in rule.usage),
+            *(part.extractor for _, part in rule.usage),
         ]
         return all(slot is None or slot.read(scope) is MISSING for slot in slots)
 
@@ -154,11 +154,13 @@ class ResponseReader:
             else [scope.with_item(item) for item in as_list(rule.choices.find(scope))]
         )
         # Beside an error, an empty text is none (OpenRouter).
-        return any(rule.text is not None and rule.text.slot.read(at) not in (MISSING, "") for at in items)
+        return any(
+            rule.text is not None and rule.text.extractor.read(at) not in (MISSING, "") for at in items
+        )
 
     def no_text_message(self) -> str:
         """What to say of an answer in which no text was found."""
-        wanted = str(self._rule.text.slot) if self._rule.text else ""
+        wanted = str(self._rule.text.extractor) if self._rule.text else ""
         if not wanted:
             return "the route has no `text` to read from this answer"
         if not self._samples_without_text:
@@ -235,7 +237,7 @@ class ResponseReader:
 
     def _text(self, slot: TextSlot, scope: Scope) -> Any:
         """The text that a slot finds, MISSING where it finds none."""
-        found = slot.slot.read(scope)
+        found = slot.extractor.read(scope)
         if found is MISSING:
             return MISSING
         if type(found) is str and not slot.parse:
@@ -248,7 +250,7 @@ class ResponseReader:
                 return MISSING
         if isinstance(found, list):
             texts = [_plain(_part(item)) for item in found]
-            found = MISSING if not texts or MISSING in texts else slot.glue.join(texts)
+            found = MISSING if not texts or MISSING in texts else slot.separator.join(texts)
         else:
             found = _plain(found)
         if found is not MISSING:
@@ -263,10 +265,10 @@ class ResponseReader:
         return deltas or None
 
 
-def count_tokens(rule: ResponseRule, scope: Scope, counts: dict[str, int]) -> None:
+def count_tokens(rule: ResponseSlots, scope: Scope, counts: dict[str, int]) -> None:
     """Note the token counts that a rule finds in a frame."""
     for name, part in rule.usage:
-        record_count(counts, name, part.slot.read(scope), total=part.total)
+        record_count(counts, name, part.extractor.read(scope), total=part.total)
 
 
 def record_count(counts: dict[str, int], name: str, found: Any, *, total: bool) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bridge.exchange.decode.response_decoder import ResponseDecoder
     from bridge.openai.encoders import CompletionInfo
     from bridge.routes.rules.endpoint_plan import EndpointPlan
-    from bridge.routes.rules.response_rules import ResponseRule
+    from bridge.routes.rules.response_rules import ResponseSlots
 
 __all__ = ["CompletionFastPath", "PassthroughFastPath"]
 
@@ -39,7 +39,7 @@ class CompletionFastPath:
 
     __slots__ = ("_headers", "_pieces", "_plan", "_room", "_rule", "_status", "usage")
 
-    def __init__(self, plan: EndpointPlan, rule: ResponseRule) -> None:
+    def __init__(self, plan: EndpointPlan, rule: ResponseSlots) -> None:
         self._plan = plan
         self._rule = rule
         self._pieces: list[bytes] = []
@@ -77,7 +77,7 @@ class CompletionFastPath:
     def _written(self, data: bytes, doc: Any, head: CompletionInfo) -> bytes | None:
         plan, rule = self._plan, self._rule
         scope = Scope(doc, headers=self._headers)
-        text = rule.text.slot.read(scope)  # type: ignore[union-attr] # `Course.short` has one
+        text = rule.text.extractor.read(scope)  # type: ignore[union-attr] # `Course.short` has one
         if type(text) is not str or plan.route.response.errors.match(scope) is not None:
             return None
         if not text and has_error(doc):
@@ -112,7 +112,7 @@ class PassthroughFastPath(CompletionFastPath):
         return data if normalize_completion(doc, head, self.usage) is doc else None
 
 
-def _with_identity(rule: ResponseRule, scope: Scope, head: CompletionInfo) -> CompletionInfo:
+def _with_identity(rule: ResponseSlots, scope: Scope, head: CompletionInfo) -> CompletionInfo:
     """What the reply is called, and who speaks, where the server says so."""
     name = None if rule.id is None else as_identifier(rule.id.read(scope))
     role = None if rule.role is None else as_identifier(rule.role.read(scope))

@@ -45,7 +45,7 @@ def compile_auth(auth: AuthSpec | str | None, node: Node, problems: Problems) ->
     ways = [name for name in (*_STATIC, *_DYNAMIC) if getattr(auth, name) is not None]
     if len(ways) != 1 or (auth.value is None) is (ways[0] in ("header", "query")):
         problems.add(
-            node.place,
+            node.location,
             node.path,
             "this is no way to show a key",
             expected="one of {bearer}, {header, value}, {query, value}, {basic: {user, password}}, "
@@ -67,7 +67,7 @@ def compile_auth(auth: AuthSpec | str | None, node: Node, problems: Problems) ->
 def compile_dynamic_auth(
     auth: AuthSpec | str | None,
     node: Node,
-    surroundings: LoadEnvironment,
+    environment: LoadEnvironment,
     problems: Problems,
     *,
     proxy: str | None,
@@ -78,7 +78,7 @@ def compile_dynamic_auth(
     for name in _DYNAMIC:
         spec = getattr(auth, name)
         if spec is not None:
-            return AuthCompiler(node.find((name,)), surroundings, problems, proxy).compile(name, spec)
+            return AuthCompiler(node.find((name,)), environment, problems, proxy).compile(name, spec)
     return None
 
 
@@ -86,10 +86,10 @@ class AuthCompiler:
     """Compiles one description; `node` is where it stands."""
 
     def __init__(
-        self, node: Node, surroundings: LoadEnvironment, problems: Problems, proxy: str | None
+        self, node: Node, environment: LoadEnvironment, problems: Problems, proxy: str | None
     ) -> None:
         self._node = node
-        self._surroundings = surroundings
+        self._surroundings = environment
         self._problems = problems
         self._proxy = proxy
 
@@ -219,12 +219,12 @@ class AuthCompiler:
         for name in unknown:
             at = self._node.find(steps)
             known = {"known": names} if names else {"expected": "no template: nothing is asked for yet"}
-            self._problems.add(at.place, at.path, f"`{name}` is not known here", word=name, **known)
+            self._problems.add(at.location, at.path, f"`{name}` is not known here", word=name, **known)
         return not unknown
 
     def _problem(self, message: str, expected: str, name: str = "") -> None:
         at = self._node.find((name,)) if name else self._node
-        self._problems.add(at.place, at.path, message, expected=expected)
+        self._problems.add(at.location, at.path, message, expected=expected)
 
 
 def _pair(client_id: str, secret: str) -> str:

@@ -78,11 +78,11 @@ class CalloutCompiler:
             open=opened,
             id=spec.id,
             close=self._call(spec.close, at.find(("close",))) if spec.close else None,
-            conversation=spec.keep == "conversation",
+            is_kept=spec.keep == "conversation",
             by="header" if isinstance(by, FoundByHeaderSpec) else str(by),
             header=by.header if isinstance(by, FoundByHeaderSpec) else None,
             ttl=spec.ttl,
-            most=spec.most,
+            max_kept=spec.most,
             store=spec.store,
         )
 
@@ -109,7 +109,9 @@ class CalloutCompiler:
             self._problem(at, "`until` is missing", "what holds of the answer when it is there")
         if spec.url is None and spec.path is None and self._outgoing.method == "GET":
             self._pauses(at.find(("every",)), spec.every)
-            return Callout(at.path, self._outgoing, until=spec.until, every=spec.every, timeout=spec.timeout)
+            return Callout(
+                at.path, self._outgoing, until=spec.until, interval=spec.every, timeout=spec.timeout
+            )
         return self._call(spec, at)
 
     def cancel(self) -> Callout | None:
@@ -142,15 +144,15 @@ class CalloutCompiler:
         own = self._outgoing
         self._answered = True
         return Callout(
-            at=at.path,
-            outgoing=RequestTemplate(
+            name=at.path,
+            template=RequestTemplate(
                 method=spec.method or method or ("POST" if body else "GET"),
                 urls=urls,
                 headers={**(self._spec.headers or {}), **(spec.headers or {})},
                 query=spec.query or {},
                 body=body,
-                keys=own.keys,
-                key_query=own.key_query,
+                credential_headers=own.credential_headers,
+                credential_query=own.credential_query,
                 auth=own.auth,
                 origins=frozenset(origin(base) for base, _ in self._bases) if given else None,
             ),
@@ -158,7 +160,7 @@ class CalloutCompiler:
             url=url,
             values=values,
             until=polled.until,
-            every=polled.every,
+            interval=polled.every,
             timeout=polled.timeout,
         )
 
@@ -197,7 +199,7 @@ class CalloutCompiler:
         return None, (_chained(front, behind),), True
 
     def _problem(self, at: Node, message: str, expected: str) -> None:
-        self._problems.add(at.place, at.path, message, expected=expected)
+        self._problems.add(at.location, at.path, message, expected=expected)
 
 
 def _chained(front: ValueTemplate, behind: ValueTemplate) -> ValueTemplate:

@@ -19,7 +19,7 @@ class LoadEnvironment:
     `locate` makes such a name one that can be opened from anywhere.
     """
 
-    environment: Mapping[str, str]
+    variables: Mapping[str, str]
     read_file: Callable[[str], str]
     presets: Mapping[str, str]
     locate: Callable[[str], str] = str

@@ -38,7 +38,7 @@ def independent_text_path(
     text = _OPENAI_TEXT if rule is OPENAI_STREAM else _text_path(rule)
     others: list[Any] = [errors, session_id]
     if rule is not OPENAI_STREAM:
-        others.append(replace(rule, answer=replace(rule.answer, text=None)))
+        others.append(replace(rule, slots=replace(rule.slots, text=None)))
     if text is None or any(text.overlaps(path) for path in paths_read(others)):
         return None
     return text
@@ -60,12 +60,12 @@ def paths_read(rule: Any) -> Iterator[Path]:
 
 def _text_path(rule: StreamRule) -> Path | None:
     """Return the path of the text if the text is forwarded exactly as found there, else None."""
-    text = rule.answer.text
-    if rule.text_data or rule.replace is not None or rule.answer.choices is not None:
+    text = rule.slots.text
+    if rule.text_data or rule.replace is not None or rule.slots.choices is not None:
         return None
     if '"' in rule.done_literal:
         return None  # a frame with a text could be the literal
-    if text is None or not text.slot.plain or text.parse or text.trim or text.strip_prompt:
+    if text is None or not text.extractor.plain or text.parse or text.trim or text.strip_prompt:
         return None
-    (path,) = text.slot.sources
+    (path,) = text.extractor.sources
     return None if path.on_item or not path.steps else path

@@ -60,7 +60,7 @@ def _joined(front: ValueTemplate, path: ValueTemplate) -> ValueTemplate:
     return ValueTemplate(build, set(front.reads | path.reads), set(), literal=both)
 
 
-def compile_tls(tls: TLSSpec, node: Node, surroundings: LoadEnvironment, problems: Problems) -> TLSSpec:
+def compile_tls(tls: TLSSpec, node: Node, environment: LoadEnvironment, problems: Problems) -> TLSSpec:
     """Whom to trust, its files under names that can be opened from anywhere."""
     located: dict[str, Any] = {}
     for word, name in (("ca", "ca"), ("cert", "cert"), ("key", "private_key")):
@@ -68,12 +68,12 @@ def compile_tls(tls: TLSSpec, node: Node, surroundings: LoadEnvironment, problem
         if file is None:
             continue
         try:
-            surroundings.read_file(file)
+            environment.read_file(file)
         except (OSError, ValueError) as error:
             at = node.find((word,))
             reason = getattr(error, "strerror", None) or error
-            problems.add(at.place, at.path, f"cannot read {file}: {reason}")
-        located[name] = surroundings.locate(file)
+            problems.add(at.location, at.path, f"cannot read {file}: {reason}")
+        located[name] = environment.locate(file)
     return replace(tls, **located)
 
 
@@ -86,7 +86,7 @@ def compile_body(spec: RequestSpec | None, node: Node, problems: Problems) -> Bo
         if edits:
             at = node.find((edits[0],))
             problems.add(
-                at.key_place or at.place,
+                at.key_location or at.location,
                 at.path,
                 f"`{edits[0]}` beside `body`",
                 expected="edits of the client's body, or a `body` built from nothing",
@@ -123,7 +123,7 @@ def _check_url(url: str, node: Node, problems: Problems, schemes: tuple[str, ...
         if url.startswith(("ws://", "wss://")) and "ws" not in schemes:
             message = f"`{url}` leads to a websocket, which only a stream with `framing: websocket` reads"
             wanted += "; where a server has nothing but such a stream, `response: false` says so"
-        problems.add(node.place, node.path, message, expected=wanted)
+        problems.add(node.location, node.path, message, expected=wanted)
 
 
 def _percent_encoded(value: Any) -> str:

@@ -13,30 +13,30 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.framing import FRAMINGS
-from bridge.routes.rules.openai_defaults import OPENAI_STREAM, OPENAI_WHOLE
-from bridge.routes.rules.response_rules import ErrorRule, ResponseRule, StreamRule
+from bridge.routes.rules.openai_defaults import OPENAI_RESPONSE, OPENAI_STREAM
+from bridge.routes.rules.response_rules import ErrorRule, ResponseSlots, StreamRule
 from bridge.routes.rules.settings import ABSENT
 from bridge.routes.spec.responses import ResponseSpec
 
 if TYPE_CHECKING:
     from bridge.routes.spec import RouteSpec
-    from bridge.routes.spec.responses import AnswerSpec
+    from bridge.routes.spec.responses import SlotsSpec
     from bridge.tool_formats import ToolFormat
 
-__all__ = ["compile_errors", "compile_stream", "compile_whole"]
+__all__ = ["compile_errors", "compile_response", "compile_stream"]
 
 
-def compile_whole(spec: RouteSpec, tools: ToolFormat | None) -> ResponseRule | None:
+def compile_response(spec: RouteSpec, tools: ToolFormat | None) -> ResponseSlots | None:
     """How a whole answer is read; None: the server only streams."""
     match spec.response:
         case False:
             return None
         case ResponseSpec() as response:
             rule = _answer_rule(response)
-            rule = rule.inherit_from(OPENAI_WHOLE, _said(response)) if _adjusts(response) else rule
+            rule = rule.inherit_from(OPENAI_RESPONSE, _said(response)) if _adjusts(response) else rule
             return rule.with_tool_format(tools, _said(response))
         case _:
-            return OPENAI_WHOLE
+            return OPENAI_RESPONSE
 
 
 def compile_stream(spec: RouteSpec, tools: ToolFormat | None) -> StreamRule | None:
@@ -50,10 +50,10 @@ def compile_stream(spec: RouteSpec, tools: ToolFormat | None) -> StreamRule | No
             return OPENAI_STREAM
         if inherited is None or not _adjusts(response):
             return None
-        return replace(OPENAI_STREAM, answer=inherited.with_tool_format(tools, _said(response)))
+        return replace(OPENAI_STREAM, slots=inherited.with_tool_format(tools, _said(response)))
     done = stream.done
     return StreamRule(
-        answer=_answer_rule(stream)
+        slots=_answer_rule(stream)
         .inherit_from(inherited, _said(stream))
         .with_tool_format(tools, _said(stream, response)),
         framing=FRAMINGS[stream.framing],
@@ -77,15 +77,15 @@ def compile_errors(spec: RouteSpec) -> tuple[ErrorRule, ...]:
     )
 
 
-def _inherited(response: Any, stream: Any) -> ResponseRule | None:
+def _inherited(response: Any, stream: Any) -> ResponseSlots | None:
     """What a stream reads where it says nothing itself."""
     if isinstance(response, ResponseSpec):
         rule = _answer_rule(response)
-        return rule.inherit_from(OPENAI_STREAM.answer, _said(response)) if _adjusts(response) else rule
-    return OPENAI_STREAM.answer if stream is not ABSENT and _adjusts(stream) else None
+        return rule.inherit_from(OPENAI_STREAM.slots, _said(response)) if _adjusts(response) else rule
+    return OPENAI_STREAM.slots if stream is not ABSENT and _adjusts(stream) else None
 
 
-def _adjusts(spec: AnswerSpec) -> bool:
+def _adjusts(spec: SlotsSpec) -> bool:
     """Whether the slots adjust OpenAI's own shape: a map of finish reasons, say, and no text of their own."""
     return spec.text is ABSENT and spec.choices is ABSENT
 
@@ -96,8 +96,8 @@ def _said(*specs: Any) -> frozenset[str]:
     return frozenset(name for spec, name in slots if getattr(spec, name, ABSENT) is not ABSENT)
 
 
-def _answer_rule(spec: AnswerSpec) -> ResponseRule:
+def _answer_rule(spec: SlotsSpec) -> ResponseSlots:
     slots = {name: getattr(spec, name) for name in _said(spec)}
     usage = slots.pop("usage", None)
     parts = [(entry.name, getattr(usage, entry.name)) for entry in fields(usage)] if usage else []
-    return ResponseRule(**slots, usage=tuple((name, part) for name, part in parts if part is not None))
+    return ResponseSlots(**slots, usage=tuple((name, part) for name, part in parts if part is not None))

@@ -16,7 +16,7 @@ from bridge.routes.compile.auth import compile_auth, compile_dynamic_auth
 from bridge.routes.compile.callouts import CalloutCompiler
 from bridge.routes.compile.fast_path import independent_text_path
 from bridge.routes.compile.requests import compile_body, compile_tls, compile_urls
-from bridge.routes.compile.responses import compile_errors, compile_stream, compile_whole
+from bridge.routes.compile.responses import compile_errors, compile_response, compile_stream
 from bridge.routes.rules.body_rules import TemplateBody
 from bridge.routes.rules.error_mapping import ErrorMapper
 from bridge.routes.rules.request_template import RequestTemplate
@@ -39,23 +39,21 @@ __all__ = ["compile_route"]
 
 
 def compile_route(
-    spec: RouteSpec, node: Node, surroundings: LoadEnvironment, problems: Problems
+    spec: RouteSpec, node: Node, environment: LoadEnvironment, problems: Problems
 ) -> Route | None:
     """The route of a checked spec; None where further problems were found."""
     before = len(problems)
-    route = RouteCompiler(spec, node, surroundings, problems).route()
+    route = RouteCompiler(spec, node, environment, problems).route()
     return route if len(problems) == before else None
 
 
 class RouteCompiler:
     """Compiles one route."""
 
-    def __init__(
-        self, spec: RouteSpec, node: Node, surroundings: LoadEnvironment, problems: Problems
-    ) -> None:
+    def __init__(self, spec: RouteSpec, node: Node, environment: LoadEnvironment, problems: Problems) -> None:
         self._spec = spec
         self._node = node
-        self._surroundings = surroundings
+        self._surroundings = environment
         self._problems = problems
         self._transport: TransportSpec = spec.upstream or TransportSpec()
         self._tools = TOOL_FORMATS[spec.tools] if spec.tools else None
@@ -82,7 +80,7 @@ class RouteCompiler:
     def _response(self) -> ResponseRules:
         """Return how responses are read."""
         spec = self._spec
-        rule, stream = compile_whole(spec, self._tools), compile_stream(spec, self._tools)
+        rule, stream = compile_response(spec, self._tools), compile_stream(spec, self._tools)
         if rule is None and stream is None:
             self._problem(
                 "response", "the server answers neither whole nor streamed", "`response` or `stream`"
@@ -96,7 +94,7 @@ class RouteCompiler:
         return ResponseRules(
             non_streaming=rule,
             streaming=stream,
-            errors=ErrorMapper(errors, own_key=spec.auth == "client"),
+            errors=ErrorMapper(errors, client_key=spec.auth == "client"),
             fast_text_path=independent_text_path(stream, errors, session_id),
         )
 
@@ -150,8 +148,8 @@ class RouteCompiler:
             headers=_merged(spec.headers or {}, own),
             query=spec.query or {},
             body=compile_body(spec.request, self._at("request"), self._problems),
-            keys=keys,
-            key_query=key_query,
+            credential_headers=keys,
+            credential_query=key_query,
             auth=compile_dynamic_auth(
                 spec.auth,
                 self._at("auth"),
@@ -170,7 +168,7 @@ class RouteCompiler:
             at = self._at("stream", "inner")
             wanted = " or ".join(f"`framing: {one}`" for one in MESSAGE_FRAMINGS)
             self._problems.add(
-                at.place, at.path, f"`inner` beside `framing: {spec.framing}`", expected=wanted
+                at.location, at.path, f"`inner` beside `framing: {spec.framing}`", expected=wanted
             )
         urls = outgoing.urls
         if spec.url is not None or spec.path is not None:
@@ -228,7 +226,7 @@ class RouteCompiler:
 
     def _problem(self, name: str, message: str, expected: str = "") -> None:
         at = self._at(name)
-        self._problems.add(at.place, at.path, message, expected=expected)
+        self._problems.add(at.location, at.path, message, expected=expected)
 
 
 _REQUEST = Record(RequestSpec)

@@ -97,7 +97,7 @@ class HMAC:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, weakref_slot=True)
 class AWS:
-    """Signature Version 4. `keys`: access key, secret key, session token; None: those of the surroundings."""
+    """Signature Version 4. `keys`: access key, secret key, session token; None: those of the environment."""
 
     renews: ClassVar = False
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bridge.expressions.scope import Scope
     from bridge.openai.endpoint_spec import EndpointSpec
     from bridge.routes.rules.body_rules import BodyRule
-    from bridge.routes.rules.response_rules import ResponseRule
+    from bridge.routes.rules.response_rules import ResponseSlots
     from bridge.routes.rules.route import Route
 
 __all__ = ["EndpointPlan", "RequiredMembers"]
@@ -104,13 +104,13 @@ class EndpointPlan:
         self.constants = {
             "endpoint": self.endpoint.path,
             "stream": self.stream_rule is not None,
-            "timeout": route.transport.timeouts.answer,
+            "timeout": route.transport.timeouts.response,
         }
 
     def _plan_parameters(self) -> None:
         """Decide what becomes of the client's parameters."""
         route, body = self.route, self.request_template.body
-        templates = [call.outgoing for call in route.callouts.all]
+        templates = [call.template for call in route.callouts.all]
         if route.callouts.sends_request:
             templates.append(self.request_template)
         self._callout_bodies = [
@@ -126,7 +126,7 @@ class EndpointPlan:
         """Decide how the upstream response is read, and whether on a fast path."""
         rule = self.route.response.non_streaming
         text = rule.text if rule is not None and self.endpoint.streams else None
-        self.is_text_body = text is not None and text.slot.whole
+        self.is_text_body = text is not None and text.extractor.whole
         self.multiple_choices = self._has_multiple_choices()
         self.passthrough = self._is_passthrough()
         self.fast_rule = self._fast_rule()
@@ -178,7 +178,7 @@ class EndpointPlan:
         if not self.endpoint.streams:
             return self.reaches("n")
         stream = self.stream_rule
-        rule = stream.answer if stream else self.route.response.non_streaming
+        rule = stream.slots if stream else self.route.response.non_streaming
         return rule is not None and rule.choices is not None
 
     def _is_passthrough(self) -> bool:
@@ -187,7 +187,7 @@ class EndpointPlan:
             return False
         return response.openai_streaming if self.client_streams else response.openai_non_streaming
 
-    def _fast_rule(self) -> ResponseRule | None:
+    def _fast_rule(self) -> ResponseSlots | None:
         """Return the rule of responses with one text, finish reason and usage; None: others are possible."""
         route, rule = self.route, self.route.response.non_streaming
         if self.client_streams or self.stream_rule is not None or not self.endpoint.streams:
@@ -207,7 +207,7 @@ class EndpointPlan:
         return self.stream_rule.framing.accept
 
 
-def _excluded(rule: ResponseRule) -> tuple[Extractor, ...]:
+def _excluded(rule: ResponseSlots) -> tuple[Extractor, ...]:
     """Return the extractors of what a completion on the fast path cannot contain."""
-    extractors = (rule.reasoning and rule.reasoning.slot, rule.tool_calls, rule.logprobs)
+    extractors = (rule.reasoning and rule.reasoning.extractor, rule.tool_calls, rule.logprobs)
     return tuple(extractor for extractor in extractors if extractor is not None)

@@ -26,7 +26,7 @@ class ErrorMapper(NamedTuple):
     """What a route knows of failure. `own_key`: the client's Authorization goes to the server itself."""
 
     rules: Sequence[ErrorRule]
-    own_key: bool
+    client_key: bool
 
     def match(self, scope: Scope) -> ErrorRule | None:
         """The rule by which a body or frame is a failure, whatever the HTTP status."""
@@ -57,7 +57,7 @@ class ErrorMapper(NamedTuple):
         if status in _PASSED or 500 <= status <= 599:
             return status
         # 401 and 403 speak of the bridge's own key, unless it was the client's.
-        return status if status in (401, 403) and self.own_key else 502
+        return status if status in (401, 403) and self.client_key else 502
 
 
 def _word(slot: Extractor | None, scope: Scope) -> str | None:

@@ -12,14 +12,14 @@ from bridge.expressions.extractors import compile_slot
 from bridge.expressions.scope import RuleErrors
 from bridge.routes.rules.response_rules import (
     FinishSlot,
-    ResponseRule,
+    ResponseSlots,
     StreamRule,
     TextSlot,
     UsagePart,
     compile_choices,
 )
 
-__all__ = ["OPENAI_STREAM", "OPENAI_WHOLE"]
+__all__ = ["OPENAI_RESPONSE", "OPENAI_STREAM"]
 
 _REASONING = ("reasoning_content", "reasoning")
 _USAGE = {
@@ -31,10 +31,10 @@ _USAGE = {
 }
 
 
-def _rule(message: str, *others: str) -> ResponseRule:
+def _rule(message: str, *others: str) -> ResponseSlots:
     faults = RuleErrors()
     texts = [f"$item.{message}.content", "$item.text", *others]
-    rule = ResponseRule(
+    rule = ResponseSlots(
         text=TextSlot.compile(texts, faults),
         reasoning=TextSlot.compile([f"$item.{message}.{name}" for name in _REASONING], faults),
         finish_reason=FinishSlot.compile({"path": "$item.finish_reason", "unset": ["null", "None"]}, faults),
@@ -51,7 +51,7 @@ def _rule(message: str, *others: str) -> ResponseRule:
     return rule
 
 
-OPENAI_WHOLE = replace(
+OPENAI_RESPONSE = replace(
     _rule("message"),
     embeddings=compile_slot("$.data", RuleErrors()),
     images=compile_choices("$.data", RuleErrors()),

@@ -69,8 +69,8 @@ class RequestTemplate:
     headers: Mapping[str, ValueTemplate]
     query: Mapping[str, ValueTemplate]
     body: BodyRule | None
-    keys: Mapping[str, ValueTemplate] = field(default_factory=dict)
-    key_query: Mapping[str, ValueTemplate] = field(default_factory=dict)
+    credential_headers: Mapping[str, ValueTemplate] = field(default_factory=dict)
+    credential_query: Mapping[str, ValueTemplate] = field(default_factory=dict)
     auth: DynamicAuth | None = None
     origins: frozenset[str | None] | None = None
     websocket: int | None = None
@@ -78,15 +78,15 @@ class RequestTemplate:
     @cached_property
     def reads(self) -> frozenset[str | None]:
         """The members of the request document that any part looks at."""
-        parts = [*self.urls, *self.headers.values(), *self.query.values(), *self.keys.values()]
+        parts = [*self.urls, *self.headers.values(), *self.query.values(), *self.credential_headers.values()]
         names = frozenset[str | None]().union(*(part.reads for part in parts))
         return names | (self.body.reads if self.body else frozenset())
 
     @cached_property
     def literal(self) -> bool:
         """Whether every request is sent to the same place with the same headers."""
-        parts = [*self.urls, *self.headers.values(), *self.query.values(), *self.keys.values()]
-        return all(part.literal for part in [*parts, *self.key_query.values()])
+        parts = [*self.urls, *self.headers.values(), *self.query.values(), *self.credential_headers.values()]
+        return all(part.literal for part in [*parts, *self.credential_query.values()])
 
     def may_send_credentials(self, url: str) -> bool:
         """Whether the keys may go to a URL."""
@@ -101,19 +101,19 @@ class Callout:
     so many seconds, for at most `timeout` seconds; `values` are then read from its last answer.
     """
 
-    at: str
-    outgoing: RequestTemplate
+    name: str
+    template: RequestTemplate
     when: Condition | None = None
     url: Extractor | None = None
     values: tuple[tuple[str, Extractor], ...] = ()
     until: Condition | None = None
-    every: float = 0.5
+    interval: float = 0.5
     timeout: float = 300.0
 
     @property
     def reads(self) -> frozenset[str | None]:
         """The members of the request document that it looks at."""
-        return self.outgoing.reads | (self.when.reads if self.when else frozenset())
+        return self.template.reads | (self.when.reads if self.when else frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +127,11 @@ class SessionRule:
     open: Callout | None
     id: Extractor | None
     close: Callout | None
-    conversation: bool
+    is_kept: bool
     by: str
     header: str | None
     ttl: float
-    most: int
+    max_kept: int
     store: str
 
 
@@ -153,11 +153,11 @@ def make_request(
     if body is not None:
         given["Content-Type"] = "application/json"
     names = {name.lower(): name for name in given}
-    for name, value in [*(outgoing.keys.items() if shown else ()), *outgoing.headers.items()]:
+    for name, value in [*(outgoing.credential_headers.items() if shown else ()), *outgoing.headers.items()]:
         given.pop(names.get(name.lower(), name), None)
         names[name.lower()] = name
         given[name] = _header(name, str(value(scope)))
-    parameters = [*(outgoing.key_query.items() if shown else ()), *outgoing.query.items()]
+    parameters = [*(outgoing.credential_query.items() if shown else ()), *outgoing.query.items()]
     query = encode_query((name, str(value(scope))) for name, value in parameters)
     filled = tuple(append_query(one, query) for one in urls)
     auth = outgoing.auth if shown else None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ErrorRule",
     "FinishSlot",
-    "ResponseRule",
+    "ResponseSlots",
     "StreamRule",
     "TextSlot",
     "UsagePart",
@@ -38,11 +38,11 @@ __all__ = [
 class TextSlot(NamedTuple):
     """Where the text is, and what is done to it as text."""
 
-    slot: Extractor
+    extractor: Extractor
     parse: bool = False  # the text is itself JSON
     strip_prompt: bool = False  # the server repeats the prompt ahead of its answer
     trim: bool = False
-    glue: str = ""  # what joins a list of strings
+    separator: str = ""  # what joins a list of strings
 
     @classmethod
     def compile(cls, value: Any, faults: RuleErrors) -> TextSlot:
@@ -61,13 +61,13 @@ class TextSlot(NamedTuple):
         return cls(slot, parse, bool(value.get("strip_prompt")), bool(value.get("trim")), str(glue))
 
     def __str__(self) -> str:
-        return str(self.slot)
+        return str(self.extractor)
 
 
 class FinishSlot(NamedTuple):
     """Where the reason for the end is; `unset` are values that mean: not ended yet."""
 
-    slot: Extractor
+    extractor: Extractor
     not_finished: tuple[Any, ...] = ()
 
     @classmethod
@@ -81,7 +81,7 @@ class FinishSlot(NamedTuple):
 
     def read(self, scope: Scope) -> str | None:
         """A word of OpenAI's vocabulary, or None while the answer goes on."""
-        found = self.slot.read(scope)
+        found = self.extractor.read(scope)
         if (
             found is MISSING
             or found == ""
@@ -92,13 +92,13 @@ class FinishSlot(NamedTuple):
         return as_finish_reason(found)
 
     def __str__(self) -> str:
-        return str(self.slot)
+        return str(self.extractor)
 
 
 class UsagePart(NamedTuple):
     """Where one token count is; `total`: the counts of all frames are added, else the latest one holds."""
 
-    slot: Extractor
+    extractor: Extractor
     total: bool = False
 
     @classmethod
@@ -111,7 +111,7 @@ class UsagePart(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class ResponseRule:
+class ResponseSlots:
     """The slots of an answer. None: there is nothing of that to find."""
 
     text: TextSlot | None = None
@@ -137,10 +137,10 @@ class ResponseRule:
         """Return where the slots of these names and the token counts are read, for people; "" if nowhere."""
         slots = [(name, getattr(self, name)) for name in names]
         return [(name, "" if slot is None else str(slot)) for name, slot in slots] + [
-            (name, str(part.slot)) for name, part in self.usage
+            (name, str(part.extractor)) for name, part in self.usage
         ]
 
-    def with_tool_format(self, tools: ToolFormat | None, said: frozenset[str]) -> ResponseRule:
+    def with_tool_format(self, tools: ToolFormat | None, said: frozenset[str]) -> ResponseSlots:
         """This rule with calls of tools read in a format, unless it `said` where they are, or null."""
         if tools is None or self.tool_calls is not None or "tool_calls" in said:
             return self
@@ -151,14 +151,14 @@ class ResponseRule:
 
         return replace(self, tool_calls=Extractor(calls, ()))
 
-    def inherit_from(self, inherited: ResponseRule | None, said: frozenset[str]) -> ResponseRule:
+    def inherit_from(self, inherited: ResponseSlots | None, said: frozenset[str]) -> ResponseSlots:
         """This rule where it `said` something, the inherited one elsewhere.
 
         A text of its own that is not read with `$item` is one answer: there are no choices to inherit.
         """
         if inherited is None:
             return self
-        if "text" in said and not (self.text and any(path.on_item for path in self.text.slot.sources)):
+        if "text" in said and not (self.text and any(path.on_item for path in self.text.extractor.sources)):
             said |= {"choices"}
         return replace(inherited, **{name: getattr(self, name) for name in said})
 
@@ -171,7 +171,7 @@ class StreamRule:
     `finish_ends`: a reason for the end says so too.
     """
 
-    answer: ResponseRule
+    slots: ResponseSlots
     framing: Framing = SSE
     inner: str = "json"
     cumulative: bool = False
@@ -197,7 +197,7 @@ class ErrorRule:
     retry_after: Extractor | None = None
 
 
-def missing_outputs(whole: ResponseRule | None, serves: Iterable[str]) -> Iterator[str]:
+def missing_outputs(whole: ResponseSlots | None, serves: Iterable[str]) -> Iterator[str]:
     """The slots beside `text` that served endpoints ask for, and that a rule of whole answers lacks."""
     for finds in dict.fromkeys(ENDPOINTS[name].output for name in serves):
         if finds != "text" and (whole is None or not whole.has_slot(finds)):

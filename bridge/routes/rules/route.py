@@ -18,7 +18,7 @@ from bridge.core.masking import mask
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.routes.rules.body_rules import UnchangedBody
 from bridge.routes.rules.endpoint_plan import EndpointPlan
-from bridge.routes.rules.openai_defaults import OPENAI_STREAM, OPENAI_WHOLE
+from bridge.routes.rules.openai_defaults import OPENAI_RESPONSE, OPENAI_STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bridge.prompts import Prompt
     from bridge.routes.rules.error_mapping import ErrorMapper
     from bridge.routes.rules.request_template import Callout, RequestTemplate, SessionRule
-    from bridge.routes.rules.response_rules import ResponseRule, StreamRule
+    from bridge.routes.rules.response_rules import ResponseSlots, StreamRule
     from bridge.routes.rules.settings import EmulateSpec, LimitsSpec, SampleSpec, TransportSpec
     from bridge.tool_formats import ToolFormat
 
@@ -54,7 +54,7 @@ class RequestRules:
 class ResponseRules:
     """How a route reads upstream responses."""
 
-    non_streaming: ResponseRule | None  # None: the upstream only streams
+    non_streaming: ResponseSlots | None  # None: the upstream only streams
     streaming: StreamRule | None  # None: the upstream cannot stream
     errors: ErrorMapper
     fast_text_path: Path | None  # the text's path in a frame, if no other rule reads it or a part of it
@@ -62,7 +62,7 @@ class ResponseRules:
     @cached_property
     def openai_non_streaming(self) -> bool:
         """Return whether non-streaming responses are OpenAI's own, to be normalized and passed through."""
-        return self.non_streaming is OPENAI_WHOLE
+        return self.non_streaming is OPENAI_RESPONSE
 
     @cached_property
     def openai_streaming(self) -> bool:

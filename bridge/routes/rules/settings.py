@@ -35,7 +35,7 @@ class TimeoutsSpec:
     )
 
     @property
-    def answer(self) -> float:
+    def response(self) -> float:
         """How long an answer is waited for: the member `timeout` of the request document."""
         seconds = self.first_byte if self.total is None else min(self.first_byte, self.total)
         return int(seconds) if seconds == int(seconds) else seconds
@@ -81,7 +81,7 @@ class TransportSpec:
         Record(RetrySpec), "whether to try again, and when; absent: never", default=None
     )
     replicas: tuple[str, ...] = option(
-        ListOf(URL, least=1), "further URLs of the same server, used in turn", default=()
+        ListOf(URL, min_items=1), "further URLs of the same server, used in turn", default=()
     )
 
 

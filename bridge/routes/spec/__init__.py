@@ -128,7 +128,10 @@ class ServerSpec:
         _ADDRESS_OR_OFF, "/metrics, /healthz and /readyz; `off` for none", default="127.0.0.1:9090"
     )
     keys: tuple[str, ...] = option(
-        OneOrMany(TEXT, least=0), "bearer keys that clients must show; none: open", default=(), secret=True
+        OneOrMany(TEXT, min_items=0),
+        "bearer keys that clients must show; none: open",
+        default=(),
+        secret=True,
     )
     workers: int = option(Integer(1, 128), "processes that share the front", default=1)
     cors: tuple[str, ...] = option(
@@ -142,7 +145,7 @@ ROUTE: Final = Record(RouteSpec)
 
 @record
 class FileSpec:
-    routes: tuple[Node, ...] = option(ListOf(Deferred(ROUTE), least=1), "the table of routes")
+    routes: tuple[Node, ...] = option(ListOf(Deferred(ROUTE), min_items=1), "the table of routes")
     server: ServerSpec = option(Record(ServerSpec), "where and how the bridge serves", default=ServerSpec())
 
 

@@ -22,7 +22,7 @@ from bridge.routes.spec.value_types import (
     Nullable,
 )  # fmt: skip
 
-__all__ = ["RESPONSE", "STREAM", "AnswerSpec", "ErrorSpec", "ResponseSpec", "StreamSpec", "UsageSpec"]
+__all__ = ["RESPONSE", "STREAM", "ErrorSpec", "ResponseSpec", "SlotsSpec", "StreamSpec", "UsageSpec"]
 
 
 @record
@@ -35,7 +35,7 @@ class UsageSpec:
 
 
 @record
-class AnswerSpec:
+class SlotsSpec:
     text: Any = option(Nullable(TEXT_SLOT), "what the model says", default=ABSENT)
     reasoning: Any = option(Nullable(TEXT_SLOT), "what it thinks before", default=ABSENT)
     role: Any = option(Nullable(SLOT), "who speaks; else `assistant`", default=ABSENT)
@@ -50,7 +50,7 @@ class AnswerSpec:
 
 
 @record
-class ResponseSpec(AnswerSpec):
+class ResponseSpec(SlotsSpec):
     embeddings: Any = option(
         Nullable(SLOT),
         "the vectors: one or a list of them, of numbers, JSON or base64, bare or as OpenAI has them",
@@ -69,7 +69,7 @@ class ResponseSpec(AnswerSpec):
 
 
 @record
-class StreamSpec(AnswerSpec):
+class StreamSpec(SlotsSpec):
     framing: str = option(Keyword(FRAMINGS), "how the bytes are cut into frames", default="sse")
     inner: str = option(
         Keyword(INNER_FRAMINGS), "what the messages of a websocket or an event stream carry", default="json"

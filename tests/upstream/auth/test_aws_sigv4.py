@@ -155,7 +155,7 @@ async def test_a_wrong_secret_is_found_out(server: int) -> None:
 
 
 @pytest.fixture
-def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     """An environment in which botocore finds nothing."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -165,25 +165,25 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monk
     return monkeypatch
 
 
-async def test_keys_of_the_environment(server: int, surroundings: pytest.MonkeyPatch) -> None:
-    surroundings.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-    surroundings.setenv("AWS_SECRET_ACCESS_KEY", KEYS["AKIDEXAMPLE"])
+async def test_keys_of_the_environment(server: int, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    environment.setenv("AWS_SECRET_ACCESS_KEY", KEYS["AKIDEXAMPLE"])
     async with run_sender(route(server, keys={})) as sending:
         assert (await sending.send()).status == 200
 
 
-async def test_keys_of_a_file(server: int, surroundings: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_keys_of_a_file(server: int, environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "credentials").write_text(
         "[other]\naws_access_key_id = AKIDOTHER\naws_secret_access_key = other\n"
     )
-    surroundings.setenv("AWS_PROFILE", "other")
+    environment.setenv("AWS_PROFILE", "other")
     async with run_sender(route(server, keys={})) as sending:
         assert json.loads((await sending.send()).body)["by"] == "AKIDOTHER"
 
 
 @pytest.mark.parametrize("broken", ["", "[default\naws_access_key"])
 async def test_no_keys_at_all(
-    server: int, surroundings: pytest.MonkeyPatch, tmp_path: Path, broken: str
+    server: int, environment: pytest.MonkeyPatch, tmp_path: Path, broken: str
 ) -> None:
     (tmp_path / "credentials").write_text(broken)
     async with run_sender(route(server, keys={})) as sending:
@@ -198,13 +198,13 @@ def role(name: str, secret: str, minutes: float) -> bytes:
     return response({"AccessKeyId": name, "SecretAccessKey": secret, "Token": "t", "Expiration": ends})
 
 
-async def test_keys_of_a_role(server: int, surroundings: pytest.MonkeyPatch) -> None:
+async def test_keys_of_a_role(server: int, environment: pytest.MonkeyPatch) -> None:
     # botocore renews keys that end within ten minutes before it gives them.
     first, second = role("AKIDEXAMPLE", KEYS["AKIDEXAMPLE"], 60), role("AKIDOTHER", "other", 60)
     soon = role("AKIDEXAMPLE", KEYS["AKIDEXAMPLE"], 5)
     for answers, asked, by in [((first,), 1, "AKIDEXAMPLE"), ((soon, second), 2, "AKIDOTHER")]:
         async with run_upstream(responder(*answers)) as role_server:
-            surroundings.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{role_server.url}/keys")
+            environment.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{role_server.url}/keys")
             async with run_sender(route(server, keys={})) as sending:
                 for _ in range(3):
                     said = json.loads((await sending.send()).body)
@@ -213,11 +213,11 @@ async def test_keys_of_a_role(server: int, surroundings: pytest.MonkeyPatch) -> 
 
 
 async def test_keys_that_run_out_are_renewed_beside_the_loop(
-    server: int, surroundings: pytest.MonkeyPatch
+    server: int, environment: pytest.MonkeyPatch
 ) -> None:
     answers = role("AKIDEXAMPLE", KEYS["AKIDEXAMPLE"], 60), role("AKIDOTHER", "other", 60)
     async with run_upstream(responder(*answers)) as role_server:
-        surroundings.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", role_server.url)
+        environment.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", role_server.url)
         async with run_sender(route(server, keys={})) as sending:
             assert json.loads((await sending.send()).body)["by"] == "AKIDEXAMPLE"
             signing: Any = sending.credentials._kinds[AWS]
@@ -229,9 +229,9 @@ async def test_keys_that_run_out_are_renewed_beside_the_loop(
         assert len(role_server.requests) == 2
 
 
-async def test_many_look_for_keys_once(server: int, surroundings: pytest.MonkeyPatch) -> None:
+async def test_many_look_for_keys_once(server: int, environment: pytest.MonkeyPatch) -> None:
     async with run_upstream(responder(role("AKIDOTHER", "other", 60))) as role_server:
-        surroundings.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", role_server.url)
+        environment.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", role_server.url)
         async with run_sender(route(server, keys={})) as sending:
             answers = await asyncio.gather(*(sending.send() for _ in range(20)))
         assert {answer.status for answer in answers} == {200}
