@@ -1,14 +1,13 @@
-"""The servers of the first run: four formats that are not OpenAI's, inside this process.
+"""The servers of the first run: four formats that are not OpenAI's, in the bridge's own process.
 
     format-bridge serve --demo
-        DEMO_AUTODEV   AutoDev's ChatGLM2 example: SSE of its own, text at $.choices[0].content
-        DEMO_LITELLM   LiteLLM's custom/ format: whole answers only
-        DEMO_LLMAPI    llmapi-server: sessions, failure codes under 200
-        DEMO_ARTICLE   an almost OpenAI-compatible mock: what a server forgets when it copies by hand
+        DEMO_AUTODEV   AutoDev's ChatGLM2 example: events of its own, text at $.choices[0].content
+        DEMO_LITELLM   LiteLLM's custom/ format: non-streaming only
+        DEMO_LLMAPI    llmapi-server: sessions, failure codes under status 200
+        DEMO_ARTICLE   a mock that nearly has OpenAI's API
 
-A newcomer has no model at hand; these are small, real HTTP servers on loopback, so that what the first run
-shows is what happens before a real server. Their answers are a function of what was asked, but for ids and
-times.
+They are real HTTP servers on loopback addresses, so that a first run without a model shows what happens in
+front of a real server. Except for ids and times, a response depends on the request alone.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ from aiohttp import web
 from bridge.demo.autodev import AutoDev
 from bridge.demo.litellm_custom import LiteLLM
 from bridge.demo.llmapi import LLMAPI
-from bridge.demo.openai_mock import Article
+from bridge.demo.openai_mock import OpenAIMock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-__all__ = ["LLMAPI", "SERVERS", "Article", "AutoDev", "LiteLLM", "running", "serving"]
+__all__ = ["LLMAPI", "SERVERS", "AutoDev", "LiteLLM", "OpenAIMock", "running", "serving"]
 
 
 @asynccontextmanager
 async def running() -> AsyncIterator[dict[str, str]]:
-    """Start all on free loopback ports; give the variables that routes.yaml reads, each with its URL."""
+    """Start all servers on free loopback ports; yield their URLs by the variables of routes.yaml."""
     async with AsyncExitStack() as stack:
         yield {
             variable: await stack.enter_async_context(serving(application()))
@@ -41,7 +40,7 @@ async def running() -> AsyncIterator[dict[str, str]]:
 
 
 def _quiet() -> logging.Logger:
-    """A client that leaves at once is no news here: aiohttp would write a traceback for each."""
+    # aiohttp would log a traceback for each client that disconnects early.
     logger = logging.getLogger("bridge.demo")
     logger.setLevel(logging.CRITICAL + 1)
     return logger
@@ -49,13 +48,13 @@ def _quiet() -> logging.Logger:
 
 @asynccontextmanager
 async def serving(application: web.Application) -> AsyncIterator[str]:
-    """Serve one application on a free loopback port; give its URL, without a slash at its end."""
+    """Serve an application on a free loopback port; yield its URL without a final slash."""
     runner = web.AppRunner(
         application,
         access_log=None,
         logger=_quiet(),
-        handler_cancellation=True,  # a stream ends when its client leaves
-        shutdown_timeout=0.1,  # seconds: nothing here is worth waiting for
+        handler_cancellation=True,  # a stream ends when its client disconnects
+        shutdown_timeout=0.1,  # seconds
     )
     await runner.setup()
     try:
@@ -70,5 +69,5 @@ SERVERS: Final[Mapping[str, Callable[[], web.Application]]] = {
     "DEMO_AUTODEV": lambda: AutoDev().application(),
     "DEMO_LITELLM": lambda: LiteLLM().application(),
     "DEMO_LLMAPI": lambda: LLMAPI().application(),
-    "DEMO_ARTICLE": lambda: Article().application(),
+    "DEMO_ARTICLE": lambda: OpenAIMock().application(),
 }

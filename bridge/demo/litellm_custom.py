@@ -1,10 +1,10 @@
-"""A server of the format that LiteLLM's `custom/` provider speaks: whole answers, no streaming, no usage.
+"""A server of the format that LiteLLM's `custom/` provider requests: no streaming, no usage.
 
     {"model": "m", "params": {"prompt": ["hello"], "max_tokens": 10, "temperature": 0.2, "top_p": null, …}}
     ─▶ {"data": [{"prompt": "hello", "output": ["You said: hello"], "params": {…}}], "message": "ok"}
 
-LiteLLM posts to its `api_base` with nothing appended, so any path answers. A failure is status 200, no data
-and a `message`, where LiteLLM never looks.
+LiteLLM posts to its `api_base` with nothing appended, so every path is served. A failure has status 200, no
+data and a `message`, which LiteLLM ignores.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["LiteLLM"]
 
 
 class LiteLLM:
-    """Echoes each prompt, and the parameters that came with it."""
+    """The server, which echoes each prompt and the parameters of the request."""
 
     def application(self) -> web.Application:
         made = web.Application(client_max_size=0)  # 0: prompts of any length
@@ -34,8 +34,8 @@ class LiteLLM:
             return _failed(str(error))
         if any("please fail" in prompt for prompt in prompts):
             return _failed("out of memory")
-        answers = [{"prompt": text, "output": [f"You said: {text}"], "params": params} for text in prompts]
-        return json({"data": answers, "message": "ok"})
+        outputs = [{"prompt": text, "output": [f"You said: {text}"], "params": params} for text in prompts]
+        return json({"data": outputs, "message": "ok"})
 
 
 def _read(data: bytes) -> tuple[list[str], dict[str, Any]]:

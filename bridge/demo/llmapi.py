@@ -4,9 +4,9 @@
     /v1/chat/ask   {"session":"3ada2906","content":"hello"} ─▶ {"code":0,…,"reply":"…","timestamp":1795.8}
     /v1/chat/end   {"session":"3ada2906"}                   ─▶ {"code":0,"msg":"Success"}
 
-A session lives until it is ended: there is no expiry. A reply is always a string, an embedding or an image
-too. What the original takes from services that are not here (an embedding, an image) is always the same, and
-where it waits for the whole timeout before it says −6, this one says so at once.
+A session lasts until it is ended; it does not expire. Every reply is a string, also an embedding and an
+image. The original gets these from other services; here they are constants. Where the original waits for its
+whole timeout before code −6, this server responds at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.demo.responses import json
-from bridge.demo.validation import PostRoute, application, mapping, members, number, string
+from bridge.demo.validation import PostRoute, application
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,11 +30,11 @@ __all__ = ["LLMAPI"]
 @dataclass(slots=True)
 class _Session:
     bot: Callable[[str, int], str]
-    asked: int = 0
+    replies: int = 0
 
 
 class LLMAPI:
-    """The server and its sessions. Every start must meet its end: `open_sessions` tells whether it did."""
+    """The server and its sessions. After each start has been ended, `open_sessions` is 0."""
 
     def __init__(self) -> None:
         self._sessions: dict[str, _Session] = {}
@@ -45,9 +45,9 @@ class LLMAPI:
 
     def application(self) -> web.Application:
         return application(
-            PostRoute("/v1/chat/start", _START, self._start),
-            PostRoute("/v1/chat/ask", _ASK, self._ask),
-            PostRoute("/v1/chat/end", _END, self._end),
+            PostRoute("/v1/chat/start", {"bot_type": str}, self._start),
+            PostRoute("/v1/chat/ask", {"session": str, "content": str}, self._ask),
+            PostRoute("/v1/chat/end", {"session": str}, self._end),
         )
 
     async def _start(self, _: web.Request, body: Any) -> web.Response:
@@ -62,12 +62,12 @@ class LLMAPI:
         session, content = self._sessions.get(body["session"]), body["content"]
         if session is None:
             return _coded(-4)
-        if "sensitive word" in content:  # its filter looks before the bot does
+        if "sensitive word" in content:  # the filter comes before the bot
             return _coded(0, reply="输入中包含敏感内容", timestamp=time.time())
         if "please fail" in content:
             return _coded(-6)
-        reply = session.bot(content, session.asked)
-        session.asked += 1
+        reply = session.bot(content, session.replies)
+        session.replies += 1
         return _coded(0, reply=reply, timestamp=time.time())
 
     async def _end(self, _: web.Request, body: Any) -> web.Response:
@@ -78,16 +78,16 @@ def _coded(code: int, **members: object) -> web.Response:
     return json({"code": code, "msg": _MESSAGES[code], **members})
 
 
-def _chatgpt(content: str, asked: int) -> str:
-    # A system message, the one of the settings or its own; two messages for each earlier turn; this one.
-    return f"{2 + 2 * asked} messages; last={content}"
+def _chatgpt(content: str, replies: int) -> str:
+    # The system message, two messages for each earlier turn, and the last message.
+    return f"{2 + 2 * replies} messages; last={content}"
 
 
 def _completion(content: str, _: int) -> str:
     return f"\n\ncompletion of {content}"
 
 
-# Each answers a content, knowing how often its session was asked before.
+# A bot makes a reply of the content and the number of earlier replies in the session.
 _BOTS: Final[Mapping[str, Callable[[str, int], str]]] = {
     "mock": lambda content, _: f"Mock reply for your prompt:{content}",
     "chatgpt": _chatgpt,
@@ -105,7 +105,3 @@ _MESSAGES: Final[Mapping[int, str]] = {
     -5: "Bot type invalid",
     -6: "Reply timeout",
 }
-
-_START: Final = members(required={"bot_type": string}, optional={"settings": mapping})
-_ASK: Final = members(required={"session": string, "content": string}, optional={"timeout": number})
-_END: Final = members(required={"session": string}, optional={})

@@ -1,4 +1,4 @@
-"""How the demo servers answer: a JSON value, or pieces sent one at a time."""
+"""Responses of the demo servers: a JSON value, or pieces that are sent one at a time."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["json", "stream"]
 
 
 def json(value: object, *, status: int = 200) -> web.Response:
-    """A whole answer, under `application/json` without a charset, as FastAPI sends it."""
+    """Return a response of `application/json` without a charset, as FastAPI sends it."""
     return web.Response(body=dumps(value), status=status, content_type="application/json")
 
 
 async def stream(
     request: web.Request, pieces: AsyncGenerator[bytes, None], headers: Mapping[str, str]
 ) -> web.StreamResponse:
-    """Send each piece when it comes. When the client leaves, the generator is closed where it stands."""
+    """Send each piece as it is generated. When the client disconnects, close the generator."""
     response = web.StreamResponse(headers=headers)
     async with aclosing(pieces):
         await response.prepare(request)

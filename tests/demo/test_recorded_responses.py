@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.core.json import loads
-from bridge.demo import LLMAPI, Article, AutoDev, serving
+from bridge.demo import LLMAPI, AutoDev, OpenAIMock, serving
 from tests.demo.replay import assert_matches_recording, replay
 from tests.recordings import NAMES
 
@@ -60,7 +60,7 @@ async def test_autodev_fills_silence_with_comments() -> None:
 
 @pytest.mark.parametrize("name", ARTICLE)
 async def test_article(name: str) -> None:
-    async with serving(Article(pause=0).application()) as url:
+    async with serving(OpenAIMock(pause=0).application()) as url:
         assert_matches_recording(await replay(url, name), name)
 
 
