@@ -1,6 +1,6 @@
 """The exchange's side of each endpoint: how requests are split, and how responses are read.
 
-OpenAI's side is in `bridge/openai/endpoints.py`.
+OpenAI's side of an endpoint is an `EndpointSpec`, in a module of `bridge/openai/`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.routes.rules.endpoint_plan import EndpointPlan
 
-__all__ = ["ENDPOINTS", "EndpointExchange", "EndpointPassthrough", "make_reader"]
+__all__ = ["EXCHANGE_PARTS", "EndpointPassthrough", "ExchangeParts", "make_reader"]
 
 EndpointPassthrough = CompletionPassthrough | EmbeddingsPassthrough | ImagesPassthrough
 
 
-class EndpointExchange(NamedTuple):
-    """The parts of an exchange that differ from endpoint to endpoint."""
+class ExchangeParts(NamedTuple):
+    """The parts of an exchange that depend on the endpoint."""
 
     split: Callable[[EndpointPlan, JSONObject], Iterator[CallPart]]
     reader: type[ResponseReader | EmbeddingsReader | ImagesReader]  # of non-streaming responses
@@ -39,13 +39,13 @@ def make_reader(plan: EndpointPlan, options: ReadOptions) -> ResponseReader:
     if plan.stream_rule is not None:
         return ResponseReader(plan.stream_rule.slots, options, cumulative=plan.stream_rule.cumulative)
     assert plan.route.response.non_streaming is not None
-    return ENDPOINTS[plan.endpoint.name].reader(plan.route.response.non_streaming, options)
+    return EXCHANGE_PARTS[plan.endpoint.name].reader(plan.route.response.non_streaming, options)
 
 
-ENDPOINTS: Final[Mapping[str, EndpointExchange]] = {
-    "chat": EndpointExchange(chat_part, ResponseReader, CompletionPassthrough),
-    "completions": EndpointExchange(prompt_parts, ResponseReader, CompletionPassthrough),
-    "embeddings": EndpointExchange(input_batches, EmbeddingsReader, EmbeddingsPassthrough),
-    "images": EndpointExchange(image_part, ImagesReader, ImagesPassthrough),
+EXCHANGE_PARTS: Final[Mapping[str, ExchangeParts]] = {
+    "chat": ExchangeParts(chat_part, ResponseReader, CompletionPassthrough),
+    "completions": ExchangeParts(prompt_parts, ResponseReader, CompletionPassthrough),
+    "embeddings": ExchangeParts(input_batches, EmbeddingsReader, EmbeddingsPassthrough),
+    "images": ExchangeParts(image_part, ImagesReader, ImagesPassthrough),
 }
 """By the name of the endpoint."""

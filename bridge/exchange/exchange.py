@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.core.deltas import add_usages
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.exchange.decode.passthrough import ChunkPassthrough, PassthroughEncoder, PassthroughStreamEncoder
-from bridge.exchange.endpoints import ENDPOINTS, EndpointPassthrough
+from bridge.exchange.endpoints import EXCHANGE_PARTS, EndpointPassthrough
 from bridge.exchange.fast_path.completion import CompletionFastPath, PassthroughFastPath
 from bridge.exchange.split_calls import split_calls
 from bridge.exchange.upstream_call import UpstreamCall
@@ -150,7 +150,7 @@ class Exchange:
         if plan.stream_rule is not None:
             return ChunkPassthrough(plan.stream_rule.slots, options, self._head)
         assert plan.route.response.non_streaming is not None
-        return ENDPOINTS[self.endpoint.name].passthrough(
+        return EXCHANGE_PARTS[self.endpoint.name].passthrough(
             plan.route.response.non_streaming, options, self._head
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.core.errors import RequestError
-from bridge.exchange.endpoints import ENDPOINTS
+from bridge.exchange.endpoints import EXCHANGE_PARTS
 from bridge.exchange.request_builder import RequestBuilder
 from bridge.expressions.scope import Scope
 
@@ -37,7 +37,7 @@ def split_calls(
         return [builder], dropped
     builders: list[RequestBuilder] = []
     first = 0
-    for part in ENDPOINTS[plan.endpoint.name].split(plan, changed):
+    for part in EXCHANGE_PARTS[plan.endpoint.name].split(plan, changed):
         for _ in range(calls):
             sent = data if part.body == body else None
             told = answers * part.inputs

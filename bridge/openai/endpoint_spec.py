@@ -59,8 +59,8 @@ class EndpointSpec:
     example: JSONObject  # the members of a request besides `model`, where a command is given no request
     estimate_prompt: Callable[[JSONObject, list[JSONObject]], int] | None  # tokens of (body, messages)
 
-    output: str  # the slot of a response rule that finds what the endpoint is for
-    slots: tuple[str, ...]  # every slot of a response rule that is read, besides `usage`
+    output: str  # the slot that finds what the endpoint is for
+    slots: tuple[str, ...]  # every slot of `ResponseSlots` that is read, besides `usage`
     object: str = ""  # `object` of a response
     chunk_object: str = ""  # `object` of a chunk
     id_prefix: str = ""  # of a response's `id`

@@ -1,4 +1,8 @@
-"""The registry of endpoints. What is on the exchange's side of each is in `bridge/exchange/endpoints.py`."""
+"""The registry of endpoints.
+
+To add an endpoint, write a module with its `EndpointSpec`, add the spec to `ENDPOINTS`, and add a row to
+`EXCHANGE_PARTS` in `bridge/exchange/endpoints.py`.
+"""
 
 from __future__ import annotations
 
