@@ -10,7 +10,7 @@
 
     ──── no I/O, no clock, no asyncio below this line ────
 
-    exchange/       one request and its response; decode/ bytes → deltas, fast_path/ short ways
+    exchange/       one request and its response; decode/ bytes → deltas
     routes/         the routes file: spec/ its keys, compile/ spec → rules, rules/ used by each request
     config/         YAML with locations           expressions/    paths, conditions, templates
     framing/        bytes → frames                openai/         OpenAI's bodies, encoders, errors

@@ -27,8 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "routes/compile": COMPILE,
     "routes": {"config", "openai", "routes/rules", "routes/spec", "routes/compile"},
     "exchange/decode": EXCHANGE | {"framing"},
-    "exchange/fast_path": EXCHANGE | {"exchange/decode"},
-    "exchange": EXCHANGE | {"exchange/decode", "exchange/fast_path", "framing", "tool_formats"},
+    "exchange": EXCHANGE | {"exchange/decode", "framing", "tool_formats"},
     "telemetry": {"openai", "exchange"},
     "file_stamp": set(),
     "tasks": set(),
@@ -47,7 +46,7 @@ ALLOWED["__main__"] = {"cli"}
 
 NO_IO = {
     "core", "config", "expressions", "framing", "openai", "prompts", "tool_formats", "routes/rules",
-    "routes/spec", "routes/compile", "routes", "exchange/decode", "exchange/fast_path", "exchange",
+    "routes/spec", "routes/compile", "routes", "exchange/decode", "exchange",
 }  # fmt: skip
 
 IO_LIBRARIES = {

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bridge.exchange.call_parts import chat_part, image_part, input_batches, prompt_parts
+from bridge.exchange.decode.completion_passthrough import CompletionPassthrough
 from bridge.exchange.decode.embeddings import EmbeddingsPassthrough, EmbeddingsReader
 from bridge.exchange.decode.images import ImagesPassthrough, ImagesReader
-from bridge.exchange.decode.passthrough import CompletionPassthrough
 from bridge.exchange.decode.response_reader import ResponseReader
 
 if TYPE_CHECKING:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import add_usages
 from bridge.core.errors import UpstreamError, UpstreamFailure
-from bridge.exchange.decode.passthrough import ChunkPassthrough, PassthroughEncoder, PassthroughStreamEncoder
+from bridge.exchange.decode.completion_fast_path import CompletionFastPath, PassthroughFastPath
+from bridge.exchange.decode.completion_passthrough import PassthroughEncoder
+from bridge.exchange.decode.stream_passthrough import ChunkPassthrough, PassthroughStreamEncoder
 from bridge.exchange.endpoints import EXCHANGE_PARTS, EndpointPassthrough
-from bridge.exchange.fast_path.completion import CompletionFastPath, PassthroughFastPath
 from bridge.exchange.split_calls import split_calls
 from bridge.exchange.upstream_call import UpstreamCall
 from bridge.openai.encoders import CompletionInfo
@@ -117,7 +118,7 @@ class Exchange:
         """An answer's body is over."""
         out = b""
         if self._completion_fast_path is not None:
-            completion = self._completion_fast_path.completion(self._head)
+            completion = self._completion_fast_path.complete(self._head)
             if completion is not None:
                 call.done = True
                 return completion

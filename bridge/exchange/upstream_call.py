@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from bridge.core.deltas import Delta
-    from bridge.exchange.decode.passthrough import ChunkPassthrough
+    from bridge.exchange.decode.stream_passthrough import ChunkPassthrough
     from bridge.exchange.endpoints import EndpointPassthrough
     from bridge.exchange.request_builder import RequestBuilder
     from bridge.routes.rules.request_template import UpstreamRequest

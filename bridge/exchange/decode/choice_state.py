@@ -1,4 +1,4 @@
-"""What is remembered of each choice of an answer, and how its text is to be read."""
+"""The state of one choice of a response, and the options by which a response is read."""
 
 from __future__ import annotations
 
@@ -22,66 +22,67 @@ __all__ = ["ChoiceState", "ReadOptions"]
 
 
 class ReadOptions(NamedTuple):
-    """What this request asks of the reading, besides the rule.
+    """What the reading of a response depends on besides the rule."""
 
-    `prompt` is what the server may repeat, `stop` what is cut here, `choices` how many are awaited.
-    `call_id` begins the ids of tool calls that the server left without one. `prompt_tokens` is an estimate
-    of the request's, for a server that tells none; None: what it does not tell stays untold.
-    """
-
-    prompt: str = ""
-    stop: tuple[str, ...] = ()
-    choices: int = 1
-    call_id: str = "call"
-    prompt_tokens: int | None = None
+    prompt: str = ""  # the prompt, which the upstream may repeat before its output
+    stop: tuple[str, ...] = ()  # strings at which the bridge cuts the text
+    choices: int = 1  # choices, vectors or images that the upstream is to send
+    call_id: str = "call"  # the prefix of the ids of tool calls that the upstream sends without an id
+    prompt_tokens: int | None = None  # the estimate for the prompt; None: token counts are not estimated
 
 
 class ChoiceState:
-    """What is remembered of one choice. `calls` and `thought` come to be with their first piece."""
+    """The state of one choice."""
 
-    __slots__ = ("_call_id", "calls", "ended", "stages", "stop", "thought")
+    __slots__ = (
+        "_call_id",
+        "_filters",  # of the text, in their order
+        "_reasoning",  # the only filter of the reasoning; None before the first reasoning
+        "_tool_calls",  # None before the first tool call
+        "ended",  # the text was cut at a stop string
+        "stop",  # the filter that cuts at stop strings
+    )
 
-    def __init__(
-        self, slot: TextSlot | None, options: ReadOptions, call_id: str, *, cumulative: bool
-    ) -> None:
-        self._call_id = call_id
+    def __init__(self, slot: TextSlot | None, options: ReadOptions, index: int, *, cumulative: bool) -> None:
+        self._call_id = f"{options.call_id}_{index}" if index else options.call_id
+        self._tool_calls: ToolCallAssembler | None = None
+        self._reasoning: SurrogateJoiner | None = None
         self.ended = False
-        self.calls: ToolCallAssembler | None = None
-        self.thought: SurrogateJoiner | None = None
         self.stop = StopSequenceCutter(options.stop) if options.stop else None
         prompt = options.prompt if slot and slot.strip_prompt else ""
-        self.stages: list[TextFilter] = [CumulativeToDelta(prompt) if cumulative else SurrogateJoiner()]
+        self._filters: list[TextFilter] = [CumulativeToDelta(prompt) if cumulative else SurrogateJoiner()]
         if prompt and not cumulative:
-            self.stages.append(PromptStripper(prompt))
+            self._filters.append(PromptStripper(prompt))
         if slot and slot.trim:
-            self.stages.append(WhitespaceTrimmer())
+            self._filters.append(WhitespaceTrimmer())
         if self.stop:
-            self.stages.append(self.stop)
+            self._filters.append(self.stop)
 
     def feed(self, text: str) -> str:
-        """What of a piece of text may go on by now."""
-        for stage in self.stages:
-            text = stage.feed(text)
+        """Return the text that is final by now."""
+        for text_filter in self._filters:
+            text = text_filter.feed(text)
         return text
 
     def feed_reasoning(self, text: str) -> str:
-        """The same of what the model thinks."""
-        if self.thought is None:
-            self.thought = SurrogateJoiner()
-        return self.thought.feed(text)
+        """Return the reasoning that is final by now."""
+        if self._reasoning is None:
+            self._reasoning = SurrogateJoiner()
+        return self._reasoning.feed(text)
 
-    def feed_tool_calls(self, found: list[Any]) -> list[dict[str, Any]]:
-        """Pieces of calls of tools in OpenAI's delta form: by index, id and name once, arguments as text."""
-        if self.calls is None:
-            self.calls = ToolCallAssembler(self._call_id)
-        return self.calls.add(found)
+    def feed_tool_calls(self, calls: list[Any]) -> list[dict[str, Any]]:
+        """Return parts of tool calls as OpenAI's deltas."""
+        if self._tool_calls is None:
+            self._tool_calls = ToolCallAssembler(self._call_id)
+        return self._tool_calls.add(calls)
 
-    def close(self, number: int) -> Delta | None:
-        """What was held back: each stage's rest goes through the stages behind it."""
+    def close(self, index: int) -> Delta | None:
+        """Return what was held back: the rest of each filter passes the filters after it."""
         text = ""
-        for stage in self.stages:
-            text = (stage.feed(text) if text else "") + stage.close()
-        said = "" if self.ended else text
-        thought = self.thought.close() if self.thought else ""
-        calls = self.calls.close() if self.calls else None
-        return Delta(said, number, None, thought, calls) if said or thought or calls else None
+        for text_filter in self._filters:
+            text = (text_filter.feed(text) if text else "") + text_filter.close()
+        if self.ended:
+            text = ""
+        reasoning = self._reasoning.close() if self._reasoning else ""
+        calls = self._tool_calls.close() if self._tool_calls else None
+        return Delta(text, index, None, reasoning, calls) if text or reasoning or calls else None

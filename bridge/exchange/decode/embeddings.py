@@ -1,4 +1,4 @@
-"""Reads embeddings: one answer, as many vectors in it as there were inputs."""
+"""Readers of embeddings: one response with one vector for each input of the upstream call."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from bridge.core import json
 from bridge.core.deltas import MISSING, Embedding
 from bridge.core.errors import UpstreamError, UpstreamFailure
-from bridge.core.strings import count_of
 from bridge.exchange.decode.response_reader import ResponseReader
 from bridge.expressions.paths import vector_paths
 from bridge.openai.embeddings import normalize_embeddings, read_vectors
@@ -23,73 +22,75 @@ __all__ = ["EmbeddingsPassthrough", "EmbeddingsReader"]
 
 
 class EmbeddingsReader(ResponseReader):
-    """The embeddings of one upstream call."""
+    """The reader of a response with embeddings."""
 
-    __slots__ = ("_seen_docs",)
-
-    def __init__(self, rule: ResponseSlots, options: ReadOptions) -> None:
-        super().__init__(rule, options)
-        self._seen_docs: list[Any] = []
+    __slots__ = ()
 
     @property
     def usage(self) -> Usage | None:
-        """The token counts found: all of them are the inputs'."""
+        """Return the token counts, of which all are the inputs'."""
         usage = super().usage
         return usage and usage._replace(prompt_tokens=usage.prompt_tokens or usage.total_tokens)
 
     def read(self, scope: Scope, data: bytes | str | None = None) -> list[Any]:
-        """The vectors, in the order of their inputs. Raises UpstreamError where they are not that many."""
-        self.count(scope)
-        found = self._found(scope)
-        if found is MISSING:
-            self._seen_docs.append(scope.doc)
+        """Return the vectors in the order of their inputs.
+
+        Raises UpstreamError if the response has not one vector for each input.
+        """
+        self.counts.read(self._rule.usage, scope)
+        value = self._value(scope)
+        if value is MISSING:
+            self._samples.append(scope.doc)
             return []
-        vectors, inputs = read_vectors(found), self._options.choices
+        vectors, inputs = read_vectors(value), self._options.choices
         if len(vectors) != inputs:
-            raise UpstreamError(
-                UpstreamFailure.MALFORMED,
-                f"the upstream sent {count_of(len(vectors), 'embedding')} for {count_of(inputs, 'input')}"
-                + (", which `emulate: {batch: 1}` would send one by one" if len(vectors) == 1 else ""),
-            )
+            message = f"the upstream sent {_count(len(vectors), 'embedding')} for {_count(inputs, 'input')}"
+            if len(vectors) == 1:
+                message += ": `emulate: {batch: 1}` sends the inputs one by one"
+            raise UpstreamError(UpstreamFailure.MALFORMED, message)
         self.has_output = True
-        return [Embedding(numbers, number) for number, numbers in enumerate(vectors)]
+        return [Embedding(numbers, index) for index, numbers in enumerate(vectors)]
 
     def close(self) -> list[Any]:
-        """Nothing is held back."""
+        """Return nothing: the reader holds nothing back."""
         return []
 
     def has_text(self, scope: Scope) -> bool:
-        """Whether there may be vectors in the answer."""
-        return isinstance(self._found(scope), list | str)
+        """Return whether a response that also has an error may contain vectors."""
+        return isinstance(self._value(scope), list | str)
 
-    def no_text_message(self) -> str:
-        """What to say of an answer in which none was found."""
-        wanted = str(self._rule.embeddings or "")
-        if not wanted:
-            return "the route has no `embeddings` to read from this answer"
-        where = ", ".join(vector_paths(self._seen_docs, wanted))
-        return f"`{wanted}` matched no embedding in the upstream's answer; " + (
-            f"numbers are at {where}" if where else "there is no list of numbers in it at all"
+    def no_output_message(self) -> str:
+        """Return the error text for a response without embeddings."""
+        path = str(self._rule.embeddings or "")
+        if not path:
+            return "the route has no `embeddings` to read from this response"
+        places = ", ".join(vector_paths(self._samples, path))
+        return f"`{path}` matched no embedding in the upstream's response; " + (
+            f"numbers are at {places}" if places else "the response contains no list of numbers"
         )
 
-    def _found(self, scope: Scope) -> Any:
+    def _value(self, scope: Scope) -> Any:
         slot = self._rule.embeddings
         return MISSING if slot is None else slot.read(scope)
 
 
 class EmbeddingsPassthrough(EmbeddingsReader):
-    """The same of a server that speaks OpenAI's language: its own bytes, unless they have to be mended."""
+    """The reader of OpenAI's own embeddings: the upstream's bytes, unless they have to be normalized."""
 
-    __slots__ = ("_head",)
+    __slots__ = ("_info",)
 
-    def __init__(self, rule: ResponseSlots, options: ReadOptions, head: CompletionInfo) -> None:
+    def __init__(self, rule: ResponseSlots, options: ReadOptions, info: CompletionInfo) -> None:
         super().__init__(rule, options)
-        self._head = head
+        self._info = info
 
     def read(self, scope: Scope, data: bytes | str | None = None) -> list[Any]:
-        """The bytes of the body."""
+        """Return the bytes of the body."""
         vectors = [vector.numbers for vector in super().read(scope)]
         if not vectors:
             return []
-        mended = normalize_embeddings(scope.doc, vectors, self._head, self.usage)
-        return [data if mended is scope.doc and data is not None else json.dumps(mended)]
+        body = normalize_embeddings(scope.doc, vectors, self._info, self.usage)
+        return [data if body is scope.doc and data is not None else json.dumps(body)]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

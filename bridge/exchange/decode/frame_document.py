@@ -1,4 +1,4 @@
-"""What frames carry: the documents that rules look at."""
+"""Documents of frames and bodies: the JSON values that the rules read."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from bridge.core.deltas import MISSING
 if TYPE_CHECKING:
     from bridge.core.frames import Frame
 
-__all__ = ["INVALID_JSON", "document", "frame_text", "is_done_literal", "parse_json"]
+__all__ = ["INVALID_JSON", "frame_document", "frame_text", "is_done_literal", "parse_json"]
 
 INVALID_JSON: Final = object()
-"""In place of a document: there is something, and it is no JSON."""
+"""In place of the document of bytes that are not JSON."""
+
+_MAX_BYTES_PER_CHARACTER = 4  # of UTF-8
+_MAX_PADDING = 8  # bytes of white space and quotes around the literal that ends a stream
 
 
-def document(frame: Frame, *, as_text: bool) -> tuple[Any, bytes | None]:
-    """The document of a frame, MISSING where it carries nothing, and its bytes if any client can read it."""
+def frame_document(frame: Frame, *, as_text: bool) -> tuple[Any, bytes | None]:
+    """Return the document of a frame, MISSING without data, and its bytes if they are strict JSON."""
     data = frame.data
     if isinstance(data, bytes) and not as_text:
         return parse_json(data)
@@ -27,7 +30,11 @@ def document(frame: Frame, *, as_text: bool) -> tuple[Any, bytes | None]:
 
 
 def parse_json(data: bytes) -> tuple[Any, bytes | None]:
-    """The same of bytes that should be JSON. What only a lenient reader takes must be written anew."""
+    """Return the document in some bytes, and the bytes if they are strict JSON.
+
+    Bytes that only a lenient parser reads must not be forwarded. Empty bytes give MISSING, and bytes that are
+    not JSON give INVALID_JSON.
+    """
     try:
         return json.loads_strictly(data), data
     except ValueError:
@@ -39,16 +46,16 @@ def parse_json(data: bytes) -> tuple[Any, bytes | None]:
 
 
 def is_done_literal(frame: Frame, literal: str) -> bool:
-    """Whether a frame is the word for the end, perhaps in quotes (Coze)."""
+    """Return whether a frame is the literal that ends the stream, perhaps in quotes (Coze)."""
     data = frame.data
     return (
         isinstance(data, bytes)
-        and len(data) <= len(literal) * 4 + 8
+        and len(data) <= len(literal) * _MAX_BYTES_PER_CHARACTER + _MAX_PADDING
         and data.strip().strip(b'"') == literal.encode()
     )
 
 
 def frame_text(frame: Frame) -> str:
-    """What a frame says literally."""
+    """Return the data of a frame as text."""
     data = frame.data or b""
     return data if isinstance(data, str) else data.decode("utf-8", "replace")

@@ -1,6 +1,6 @@
 r"""Templates of frames: where a frame differs from an earlier one in its text alone, only the text is parsed.
 
-    {"text":" teal","id":7}      is read by the rules; its bytes around `" teal"` become a template
+    {"text":" teal","id":7}      is read by the rules; its bytes around `" teal"` become the template
     {"text":", mostly","id":7}   matches the template: the text is ", mostly"
 
 A frame that matches has the same outcome by the rules, but for the text, since nothing else that the rules
@@ -12,36 +12,76 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.core.frames import NO_FIELDS
 from bridge.core.json import dumps, loads_strictly
 from bridge.expressions.scope import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from bridge.core.frames import Frame
     from bridge.expressions.paths import Path
 
-__all__ = ["FrameTemplate", "make_template"]
+__all__ = ["FrameTemplate"]
 
+_MAX_ATTEMPTS = 4
 _PROBE = "\x01probe"
 
 
 class FrameTemplate:
-    """The bytes of a frame before and after its text, and the frame's SSE fields."""
+    """The bytes before and after the text of a stream's frames, from a frame that the rules have read."""
 
-    __slots__ = ("_after", "_before", "_end", "_fields", "_start")
+    __slots__ = (
+        "_after",  # bytes of the frame after the text's literal
+        "_attempts",  # frames that may still become the template: no limit would cost each frame of a
+        #               stream whose frames differ in more than their text
+        "_before",  # bytes of the frame before the text's literal; None before the first attempt
+        "_end",
+        "_fields",  # SSE fields of the frame
+        "_path",  # of the text in the document
+        "_start",
+    )
 
-    def __init__(self, before: bytes, after: bytes, fields: Mapping[str, str]) -> None:
-        self._before = before
-        self._after = after
-        self._fields = fields
-        self._start = len(before)
-        self._end = -len(after)
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._attempts = _MAX_ATTEMPTS
+        self._before: bytes | None = None
+        self._after = b""
+        self._start = self._end = 0
+        self._fields = NO_FIELDS
+
+    @property
+    def can_learn(self) -> bool:
+        """Return whether another frame may become the template."""
+        return self._attempts > 0
+
+    def learn(self, frame: Frame, doc: Any) -> None:
+        """Make a frame the template, if the place of its text in the bytes is certain.
+
+        `doc` is the document that the frame's bytes were parsed to.
+        """
+        self._attempts -= 1
+        data, text = frame.data, self._path.find(Scope(doc))
+        if not isinstance(data, bytes) or not isinstance(text, str) or not text:
+            return
+        literal = dumps(text)
+        if data.count(literal) != 1:
+            return
+        before, _, after = data.partition(literal)
+        try:
+            probed = self._path.find(Scope(loads_strictly(before + dumps(_PROBE) + after)))
+        except ValueError:  # the literal crosses the borders of strings, as `":"` does in {"t":":"}
+            return
+        if probed == _PROBE:
+            self._before, self._start = before, len(before)
+            self._after, self._end = after, -len(after)
+            self._fields = frame.fields
 
     def match(self, frame: Frame) -> str | None:
         """Return the text of a frame that is equal to the template but for its text, else None."""
         data, fields, _ = frame
-        if type(data) is not bytes or not (data.startswith(self._before) and data.endswith(self._after)):
+        before = self._before
+        if before is None or type(data) is not bytes:
+            return None
+        if not (data.startswith(before) and data.endswith(self._after)):
             return None
         try:
             text = loads_strictly(data[self._start : self._end])
@@ -49,22 +89,3 @@ class FrameTemplate:
             return None
         # An empty text does not match: beside an `error` member an empty text is not output.
         return text if text and type(text) is str and fields == self._fields else None
-
-
-def make_template(frame: Frame, doc: Any, path: Path) -> FrameTemplate | None:
-    """Return the template of a frame whose text is at `path`, None if its place in the bytes is uncertain.
-
-    `doc` is the document that the frame's bytes were parsed to.
-    """
-    data, text = frame.data, path.find(Scope(doc))
-    if not isinstance(data, bytes) or not isinstance(text, str) or not text:
-        return None
-    literal = dumps(text)
-    if data.count(literal) != 1:
-        return None
-    before, _, after = data.partition(literal)
-    try:
-        probed = path.find(Scope(loads_strictly(before + dumps(_PROBE) + after)))
-    except ValueError:  # the literal crosses the borders of strings, as `":"` does in {"t":":"}
-        return None
-    return FrameTemplate(before, after, frame.fields) if probed == _PROBE else None

@@ -1,4 +1,4 @@
-"""Reads generated images: one answer, one image or more in it."""
+"""Readers of generated images: one response with one image or several."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import MISSING, Image
-from bridge.exchange.decode.response_reader import ResponseReader, as_list, record_count
+from bridge.exchange.decode.response_reader import ResponseReader
+from bridge.exchange.decode.values import as_list
 from bridge.expressions.paths import find_text_paths
 from bridge.openai.images import normalize_images, read_image
 
@@ -18,48 +19,51 @@ if TYPE_CHECKING:
 
 __all__ = ["ImagesPassthrough", "ImagesReader"]
 
+# OpenAI's names of the counts in a response with images.
+_IMAGE_COUNTS = {
+    "prompt_tokens": "input_tokens",
+    "completion_tokens": "output_tokens",
+    "total_tokens": "total_tokens",
+}
+
 
 class ImagesReader(ResponseReader):
-    """The images of one upstream call."""
+    """The reader of a response with images."""
 
-    __slots__ = ("_seen_docs",)
-
-    def __init__(self, rule: ResponseSlots, options: ReadOptions) -> None:
-        super().__init__(rule, options)
-        self._seen_docs: list[Any] = []
+    __slots__ = ()
 
     def read(self, scope: Scope, data: bytes | str | None = None) -> list[Any]:
-        """The images. Raises UpstreamError where one is none."""
-        self.count(scope)
-        told = scope.doc.get("usage") if isinstance(scope.doc, dict) else None
-        if isinstance(told, dict):
-            for name, other in _USAGE.items():
-                if name not in self._counts:
-                    record_count(self._counts, name, told.get(other, MISSING), total=False)
-        found = [
-            image for item in self._items(scope) if (image := self._image(scope.with_item(item))) is not None
-        ]
-        if not found:
-            self._seen_docs.append(scope.doc)
-        self.has_output = self.has_output or bool(found)
-        return [image._replace(choice=number) for number, image in enumerate(found)]
+        """Return the images. Raises UpstreamError if an image is invalid."""
+        self.counts.read(self._rule.usage, scope)
+        usage = scope.doc.get("usage") if isinstance(scope.doc, dict) else None
+        if isinstance(usage, dict):
+            for name, image_count in _IMAGE_COUNTS.items():
+                if name not in self.counts:
+                    self.counts.record(name, usage.get(image_count, MISSING))
+        items = map(scope.with_item, self._items(scope))
+        images = [image for item in items if (image := self._image(item)) is not None]
+        if images:
+            self.has_output = True
+        else:
+            self._samples.append(scope.doc)
+        return [image._replace(choice=index) for index, image in enumerate(images)]
 
     def close(self) -> list[Any]:
-        """Nothing is held back."""
+        """Return nothing: the reader holds nothing back."""
         return []
 
     def has_text(self, scope: Scope) -> bool:
-        """Whether there may be images in the answer."""
+        """Return whether a response that also has an error may contain images."""
         return any(isinstance(item, dict | str) for item in self._items(scope))
 
-    def no_text_message(self) -> str:
-        """What to say of an answer in which none was found."""
-        wanted = self._rule.images.text if self._rule.images else ""
-        if not wanted:
-            return "the route has no `images` to read from this answer"
-        where = ", ".join(find_text_paths(self._seen_docs, wanted))
-        return f"`{wanted}` matched no image in the upstream's answer; " + (
-            f"text is at {where}" if where else "there is no text in it at all"
+    def no_output_message(self) -> str:
+        """Return the error text for a response without images."""
+        path = self._rule.images.text if self._rule.images else ""
+        if not path:
+            return "the route has no `images` to read from this response"
+        places = ", ".join(find_text_paths(self._samples, path))
+        return f"`{path}` matched no image in the upstream's response; " + (
+            f"text is at {places}" if places else "the response contains no text"
         )
 
     def _items(self, scope: Scope) -> list[Any]:
@@ -67,37 +71,30 @@ class ImagesReader(ResponseReader):
         return [] if images is None else as_list(images.find(scope))
 
     def _image(self, scope: Scope) -> Image | None:
-        """The image of one item: by the rule's slots, or as OpenAI has it, or the item itself."""
+        """Return the image of one item: by the rule's slots, in OpenAI's shape, or the item itself."""
         rule, item = self._rule, scope.item
-        parts = item if isinstance(item, dict) else {}
+        members = item if isinstance(item, dict) else {}
         if rule.url is None and rule.b64_json is None:
-            url, data = parts.get("url", item), parts.get("b64_json")
+            url, base64 = members.get("url", item), members.get("b64_json")
         else:
-            url, data = (slot.read(scope) if slot else None for slot in (rule.url, rule.b64_json))
-        prompt = rule.revised_prompt.read(scope) if rule.revised_prompt else parts.get("revised_prompt")
-        return read_image(url, data, prompt)
+            url, base64 = (slot.read(scope) if slot else None for slot in (rule.url, rule.b64_json))
+        slot = rule.revised_prompt
+        return read_image(url, base64, slot.read(scope) if slot else members.get("revised_prompt"))
 
 
 class ImagesPassthrough(ImagesReader):
-    """The same of a server that speaks OpenAI's language: its own bytes, unless they have to be mended."""
+    """The reader of OpenAI's own images: the upstream's bytes, unless they have to be normalized."""
 
-    __slots__ = ("_head",)
+    __slots__ = ("_info",)
 
-    def __init__(self, rule: ResponseSlots, options: ReadOptions, head: CompletionInfo) -> None:
+    def __init__(self, rule: ResponseSlots, options: ReadOptions, info: CompletionInfo) -> None:
         super().__init__(rule, options)
-        self._head = head
+        self._info = info
 
     def read(self, scope: Scope, data: bytes | str | None = None) -> list[Any]:
-        """The bytes of the body."""
+        """Return the bytes of the body."""
         images = super().read(scope)
         if not images:
             return []
-        mended = normalize_images(scope.doc, images, self._head, self.usage)
-        return [data if mended is scope.doc and data is not None else json.dumps(mended)]
-
-
-_USAGE = {
-    "prompt_tokens": "input_tokens",
-    "completion_tokens": "output_tokens",
-    "total_tokens": "total_tokens",
-}
+        body = normalize_images(scope.doc, images, self._info, self.usage)
+        return [data if body is scope.doc and data is not None else json.dumps(body)]

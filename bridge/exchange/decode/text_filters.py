@@ -1,8 +1,9 @@
-"""What happens to the text of one choice on its way: stages that hold back what is not decided yet.
+"""Filters of the text of one choice, each of which holds back text that is not final.
 
-    Cumulative, or Whole ─▶ Echo ─▶ Trim ─▶ Stop        each: feed(text) -> text, close() -> text
+    CumulativeToDelta, or SurrogateJoiner ─▶ PromptStripper ─▶ WhitespaceTrimmer ─▶ StopSequenceCutter
 
-What a stage lets out never depends on how the text was cut, only how soon it does.
+The text that a filter returns in all never depends on how the text was cut, only how soon the filter returns
+it.
 """
 
 from __future__ import annotations
@@ -18,19 +19,21 @@ __all__ = [
     "WhitespaceTrimmer",
 ]
 
+_REPLACEMENT = "\ufffd"
+
 
 class TextFilter(Protocol):
-    """One thing done to a text that comes in pieces."""
+    """A filter of text that arrives in parts."""
 
     def feed(self, text: str) -> str:
-        """Take a piece, give what is decided."""
+        """Take a part of the text, and return the text that is final by now."""
 
     def close(self) -> str:
-        """Give what was held back."""
+        """Return the text that was held back."""
 
 
 class SurrogateJoiner:
-    """Joins halves of surrogate pairs, which servers that cut UTF-16 send apart.
+    """Joins the halves of surrogate pairs, which upstreams that cut UTF-16 send apart.
 
     A half that stays alone becomes U+FFFD.
     """
@@ -41,7 +44,7 @@ class SurrogateJoiner:
         self._half = ""
 
     def feed(self, text: str) -> str:
-        if not self._half and _is_whole(text):
+        if not self._half and _is_utf8(text):
             return text
         text = self._half + text
         self._half = text[-1] if text and "\ud800" <= text[-1] <= "\udbff" else ""
@@ -53,54 +56,60 @@ class SurrogateJoiner:
 
 
 class CumulativeToDelta:
-    """Each piece repeats all text so far, perhaps behind the prompt: what is new in it goes on.
+    """Reduces texts that each repeat all earlier text, perhaps after the prompt, to their new text.
 
-    A trailing U+FFFD is half a character that the next piece replaces (FastChat's worker), so it waits; half
-    a surrogate pair becomes one.
-    What a server changes in text that was let out already is lost: a stream cannot retract.
+    Text that an upstream changes after it was returned stays as it was: a stream cannot retract text.
     """
 
-    __slots__ = ("_latest", "_prompt", "_said")
+    __slots__ = (
+        "_newest",  # the newest text, without the prompt
+        "_prompt",
+        "_returned",  # characters of the text that were returned
+    )
 
     def __init__(self, prompt: str) -> None:
         self._prompt = prompt
-        self._said = 0
-        self._latest = ""
+        self._returned = 0
+        self._newest = ""
 
     def feed(self, text: str) -> str:
-        if not _is_whole(text):
-            text = _join_pairs(text)
+        if not _is_utf8(text):
+            text = _join_pairs(text)  # half a pair at the end becomes U+FFFD
         if self._prompt:
             text = "" if self._prompt.startswith(text) else text.removeprefix(self._prompt)
-        self._latest = text
-        return self._new(text.rstrip("\ufffd"))
+        self._newest = text
+        # U+FFFD at the end is half a character, which the next text completes (FastChat's worker).
+        return self._new(text.rstrip(_REPLACEMENT))
 
     def close(self) -> str:
-        return self._new(self._latest)
+        return self._new(self._newest)
 
     def _new(self, text: str) -> str:
-        new = text[self._said :]
-        self._said = max(self._said, len(text))
+        new = text[self._returned :]
+        self._returned = max(self._returned, len(text))
         return new
 
 
 class PromptStripper:
-    """Takes away the prompt that the server repeats ahead of its answer."""
+    """Removes the prompt that the upstream repeats before its output."""
 
-    __slots__ = ("_ahead", "_held")
+    __slots__ = (
+        "_held",
+        "_prompt",  # empty once the beginning of the text has been compared
+    )
 
     def __init__(self, prompt: str) -> None:
-        self._ahead = prompt
+        self._prompt = prompt
         self._held = ""
 
     def feed(self, text: str) -> str:
-        if not self._ahead:
+        if not self._prompt:
             return text
         self._held += text
-        if len(self._held) < len(self._ahead) and self._ahead.startswith(self._held):
+        if len(self._held) < len(self._prompt) and self._prompt.startswith(self._held):
             return ""
-        text, self._held = self._held.removeprefix(self._ahead), ""
-        self._ahead = ""
+        text, self._held = self._held.removeprefix(self._prompt), ""
+        self._prompt = ""
         return text
 
     def close(self) -> str:
@@ -109,9 +118,12 @@ class PromptStripper:
 
 
 class WhitespaceTrimmer:
-    """Takes away white space at both ends of the whole text."""
+    """Removes white space at both ends of the text."""
 
-    __slots__ = ("_held", "_started")
+    __slots__ = (
+        "_held",  # white space that may be the end of the text
+        "_started",  # other characters than white space were returned
+    )
 
     def __init__(self) -> None:
         self._started = False
@@ -129,9 +141,14 @@ class WhitespaceTrimmer:
 
 
 class StopSequenceCutter:
-    """Ends the text where one of some strings begins, though it come in pieces. `hit`: it has ended."""
+    """Ends the text before the first stop string, which may arrive in parts."""
 
-    __slots__ = ("_held", "_longest", "_strings", "hit")
+    __slots__ = (
+        "_held",  # the end of the text if a stop string may begin there
+        "_longest",  # characters of the longest stop string
+        "_strings",
+        "hit",  # a stop string has arrived
+    )
 
     def __init__(self, strings: tuple[str, ...]) -> None:
         self._strings = strings
@@ -143,13 +160,13 @@ class StopSequenceCutter:
         if self.hit:
             return ""
         text = self._held + text
-        # The string that is complete first ends the text, so that it does not matter how much has arrived.
-        found = [(at + len(string), at) for string in self._strings if (at := text.find(string)) >= 0]
-        if found:
+        # The string that is complete first ends the text, so that the cut does not depend on the parts.
+        ends = [(at + len(string), at) for string in self._strings if (at := text.find(string)) >= 0]
+        if ends:
             self.hit = True
             self._held = ""
-            return text[: min(found)[1]]
-        kept = len(text) - self._begun(text)
+            return text[: min(ends)[1]]
+        kept = len(text) - self._possible_start(text)
         self._held = text[kept:]
         return text[:kept]
 
@@ -157,8 +174,8 @@ class StopSequenceCutter:
         text, self._held = self._held, ""
         return text
 
-    def _begun(self, text: str) -> int:
-        """How many characters at the end may be the beginning of a stop string."""
+    def _possible_start(self, text: str) -> int:
+        """Return how many characters at the end of a text may be the beginning of a stop string."""
         for length in range(min(self._longest - 1, len(text)), 0, -1):
             end = text[-length:]
             if any(string.startswith(end) for string in self._strings):
@@ -166,7 +183,8 @@ class StopSequenceCutter:
         return 0
 
 
-def _is_whole(text: str) -> bool:
+def _is_utf8(text: str) -> bool:
+    """Return whether a text has no halves of surrogate pairs."""
     try:
         text.encode()
     except UnicodeEncodeError:

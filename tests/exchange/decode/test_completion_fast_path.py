@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.openai.endpoints import ENDPOINTS
-from tests.exchange.fast_path.both_paths import outcome, uses_fast_path
+from tests.exchange.decode.both_paths import outcome, uses_fast_path
 from tests.exchange.single_exchange import new_exchange, request, route
 from tests.exchange.strategies import json_values
 

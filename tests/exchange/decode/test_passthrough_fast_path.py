@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.exchange.fast_path.both_paths import outcome, uses_fast_path
+from tests.exchange.decode.both_paths import outcome, uses_fast_path
 from tests.exchange.single_exchange import request
 
 CONFORMING: dict[str, Any] = {

@@ -1,0 +1,125 @@
+"""The fast path of non-streaming completions: a body with one text is read and encoded without deltas.
+
+    fast_path.start(status, headers) ─▶ feed(data)* ─▶ complete(info)
+
+Where a step refuses (`start` and `feed` return False, `complete` returns None), `replay` gives the response
+to the decoder, which handles every response. The fast path writes what the decoder and encoder would write.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from bridge.core import json
+from bridge.core.deltas import MISSING
+from bridge.exchange.decode.usage_counts import UsageCounts
+from bridge.exchange.decode.values import as_identifier
+from bridge.expressions.scope import Scope
+from bridge.openai.encoders import completion, completion_choice
+from bridge.openai.error_bodies import has_error
+from bridge.openai.normalize_completion import normalize_completion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bridge.core.deltas import Usage
+    from bridge.exchange.decode.response_decoder import ResponseDecoder
+    from bridge.openai.encoders import CompletionInfo
+    from bridge.routes.rules.endpoint_plan import EndpointPlan
+    from bridge.routes.rules.response_rules import ResponseSlots
+
+__all__ = ["CompletionFastPath", "PassthroughFastPath"]
+
+
+class CompletionFastPath:
+    """One response on the fast path."""
+
+    __slots__ = (
+        "_bytes_left",  # of `limits.answer`
+        "_headers",  # keyed in lower case
+        "_parts",
+        "_plan",
+        "_rule",
+        "_status",
+        "usage",  # the token counts that the upstream sent, once complete
+    )
+
+    def __init__(self, plan: EndpointPlan, rule: ResponseSlots) -> None:
+        self._plan = plan
+        self._rule = rule
+        self._parts: list[bytes] = []
+        self._bytes_left = plan.route.limits.answer
+        self._status = 0
+        self._headers: Mapping[str, str] = {}
+        self.usage: Usage | None = None
+
+    def start(self, status: int, headers: Mapping[str, str]) -> bool:
+        """Return whether a response with this head can stay on the fast path."""
+        self._status = status
+        self._headers = headers
+        return 200 <= status < 300
+
+    def feed(self, data: bytes) -> bool:
+        """Keep a part of the body. Return False if the body is over its limit."""
+        self._parts.append(data)
+        self._bytes_left -= len(data)
+        return self._bytes_left >= 0
+
+    def replay(self, decoder: ResponseDecoder) -> bytes:
+        """Start a decoder with the head of the response, and return the body so far."""
+        decoder.start(self._status, self._headers)
+        return b"".join(self._parts)
+
+    def complete(self, info: CompletionInfo) -> bytes | None:
+        """Return the response to the client; None if the body needs the decoder."""
+        data = b"".join(self._parts)
+        try:
+            return self._encode(data, json.loads_strictly(data), info)
+        except (ValueError, RecursionError):  # not strict JSON, or nested too deeply
+            return None
+
+    def _encode(self, data: bytes, doc: Any, info: CompletionInfo) -> bytes | None:
+        plan, rule = self._plan, self._rule
+        scope = Scope(doc, headers=self._headers)
+        assert rule.text is not None  # `EndpointPlan.fast_rule` has a text
+        text = rule.text.extractor.read(scope)
+        if type(text) is not str or plan.route.response.errors.match(scope) is not None:
+            return None
+        if not text and has_error(doc):
+            return None
+        for slot in plan.fast_path_excludes:
+            if slot.read(scope) is not MISSING:
+                return None
+        if rule.id is not None or rule.role is not None:
+            info = _with_identity(rule, scope, info)
+        finish = None if rule.finish_reason is None else rule.finish_reason.read(scope)
+        self._read_usage(scope)
+        return completion(info, [completion_choice(info, 0, text, finish)], self.usage)
+
+    def _read_usage(self, scope: Scope) -> None:
+        counts = UsageCounts()
+        counts.read(self._rule.usage, scope)
+        self.usage = counts.usage()
+
+
+class PassthroughFastPath(CompletionFastPath):
+    """One response of OpenAI's own on the fast path: its bytes are forwarded if nothing has to change."""
+
+    __slots__ = ()
+
+    def _encode(self, data: bytes, doc: Any, info: CompletionInfo) -> bytes | None:
+        if type(doc) is not dict or not doc.get("choices"):
+            return None
+        scope = Scope(doc, headers=self._headers)
+        if self._plan.route.response.errors.match(scope) is not None:
+            return None
+        self._read_usage(scope)
+        return data if normalize_completion(doc, info, self.usage) is doc else None
+
+
+def _with_identity(rule: ResponseSlots, scope: Scope, info: CompletionInfo) -> CompletionInfo:
+    """Return the info with the upstream's id and role, where the rule finds them."""
+    response_id = None if rule.id is None else as_identifier(rule.id.read(scope))
+    role = None if rule.role is None else as_identifier(rule.role.read(scope))
+    return replace(info, id=response_id or info.id, role=role or info.role)

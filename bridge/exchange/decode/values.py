@@ -1,0 +1,60 @@
+"""Values that extractors find in responses, as the types that readers work with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge.core import json
+from bridge.core.deltas import MISSING
+from bridge.expressions.transforms import convert
+
+if TYPE_CHECKING:
+    from bridge.expressions.scope import Scope
+    from bridge.routes.rules.response_rules import TextSlot
+
+__all__ = ["as_identifier", "as_list", "read_text_slot"]
+
+
+def read_text_slot(slot: TextSlot, scope: Scope) -> Any:
+    """Return the text that a slot finds, MISSING if the slot finds none."""
+    value = slot.extractor.read(scope)
+    if value is MISSING or (type(value) is str and not slot.parse):
+        return value
+    if slot.parse and isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return MISSING
+    if not isinstance(value, list):
+        return _scalar_text(value)
+    texts = [_scalar_text(_part_text(item)) for item in value]
+    return MISSING if not texts or MISSING in texts else slot.separator.join(texts)
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return what a path found as a list of items."""
+    if value is MISSING or value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def as_identifier(value: Any) -> str | None:
+    """Return an upstream's id or role as it can be sent to clients, None of a value that is none."""
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return text.encode(errors="replace").decode() or None
+
+
+def _part_text(item: Any) -> Any:
+    """Return the text of a content part; other items as they are."""
+    return item["text"] if isinstance(item, dict) and isinstance(item.get("text"), str) else item
+
+
+def _scalar_text(value: Any) -> Any:
+    """Return a string, number or boolean as text, MISSING of other values."""
+    match value:
+        case str():
+            return value
+        case bool() | int() | float():
+            return convert(value, "string")
+        case _:
+            return MISSING
