@@ -16,7 +16,7 @@ from bench.cases import CASES, NOTES
 from bench.machine import machine
 from bench.peers import PEERS
 from bench.processes import OTHER_CORE, awake, free_port, running
-from bench.proxies import HERE, PROXIES, bridge, by_hand, started
+from bench.proxies import HERE, PROXIES, bridge, plain_aiohttp, started
 from bench.tables import table
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def main() -> None:
     names = dict.fromkeys([*called.proxies, *(PEERS if called.peers else [])])
     proxies = [{**PROXIES, **PEERS}[name] for name in names]
     bridges = [bridge(path) for path in called.python]
-    others = [by_hand(path) for path in called.python]
+    others = [plain_aiohttp(path) for path in called.python]
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.sched_setaffinity(0, {OTHER_CORE})

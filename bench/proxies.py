@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-__all__ = ["DIRECT", "HERE", "PROXIES", "Proxy", "Running", "bridge", "by_hand", "started", "written"]
+__all__ = ["DIRECT", "HERE", "PROXIES", "Proxy", "Running", "bridge", "plain_aiohttp", "started", "written"]
 
 HERE = Path(__file__).parent
 FRAMINGS = ("openai", "ndjson", "nul", "cumulative")
@@ -91,16 +91,15 @@ def bridge(python: str | None = None) -> Proxy:
     return Proxy(name, command, form="sse", besides=FRAMINGS, images="openai", environment=environment)
 
 
-def by_hand(python: str | None = None) -> Proxy:
-    """The same translation by hand, in Python as well: it knows whole answers only."""
+def plain_aiohttp(python: str | None = None) -> Proxy:
+    """Return a plain aiohttp proxy with the same translation; its format has no place for images."""
 
     def command(port: int, upstream: int, folder: Path) -> list[str]:
-        return [python or sys.executable, str(HERE / "by_hand.py"), str(port), str(upstream)]
+        return [python or sys.executable, str(HERE / "plain_aiohttp.py"), str(port), str(upstream)]
 
-    name = f"by hand, {python}" if python else "by hand"
-    paths = [str(HERE.parent), *(_packages(python).values() if python else ())]
-    skips = frozenset({"start", "idle", "burst", "paced 200", "paced 1000", "image"})
-    return Proxy(name, command, form="sse", skips=skips, environment={"PYTHONPATH": ":".join(paths)})
+    name = f"aiohttp, {python}" if python else "aiohttp"
+    environment = _packages(python) if python else {}
+    return Proxy(name, command, form="sse", skips=frozenset({"image"}), environment=environment)
 
 
 def _packages(python: str) -> dict[str, str]:
@@ -121,7 +120,7 @@ PROXIES = {
         Proxy("nginx", _nginx("nginx.conf")),
         Proxy("haproxy", _haproxy),
         Proxy("nginx+lua", _nginx("nginx-lua.conf"), form="sse"),
-        by_hand(),
+        plain_aiohttp(),
         bridge(),
     )
 }
