@@ -1,6 +1,7 @@
-"""The small language inside a route: paths, conditions, templates and slots, compiled to closures.
+"""The expressions of a routes file: paths, conditions, templates and slots, compiled to closures.
 
     text or data of the file ─▶ compile_… ─▶ a function of a Scope
 
-Everything is decided at load. Faults are gathered, with the way to them, not raised.
+Everything is decided when the file is loaded. Compilers do not raise: they add each fault of an expression to
+a `RuleErrors`, with the steps to it.
 """

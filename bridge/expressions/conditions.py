@@ -54,13 +54,14 @@ def compile_match(value: Any, errors: RuleErrors) -> Match:
         return lambda found: bool(found == value)
     if not isinstance(value, dict):
         return lambda found: values_equal(found, value)
-    errors.unknown(value, _OPERATORS)
+    errors.check_keys(value, _OPERATORS)
     tests = [
         _OPERATORS[name](operand, errors.below(name)) for name, operand in value.items() if name in _OPERATORS
     ]
     if not value:
         errors.add(
-            "an empty match", expected=f"a value, a list of values, or some of {', '.join(_OPERATORS)}"
+            "an empty mapping is not a valid test",
+            expected=f"a value, a list of values, or some of {', '.join(_OPERATORS)}",
         )
     return tests[0] if len(tests) == 1 else lambda found: all(test(found) for test in tests)
 
@@ -75,11 +76,11 @@ def values_equal(left: Any, right: Any) -> bool:
 def _compile(value: Any, errors: RuleErrors, paths: list[Path], fields: bool) -> Holds:  # noqa: FBT001
     if isinstance(value, list):
         if not value:
-            errors.add("an empty list never holds", expected="a mapping of path to match")
+            errors.add("an empty list is not a valid condition", expected="a mapping of path to match")
         return _any([_compile(item, errors.below(n), paths, fields) for n, item in enumerate(value)])
     if not isinstance(value, dict) or not value:
         errors.add(
-            "no condition",
+            "not a valid condition",
             expected="a mapping of path to match, such as {$.code: {not: 0}}, or a list of such",
         )
         return _never
@@ -118,7 +119,7 @@ def _compile_key(
     if fields and isinstance(key, str) and re.fullmatch(r"[\w:.-]+", key):
         return lambda scope: scope.fields.get(key, MISSING), False
     errors.add_key(
-        f"`{key}` is no path" + (" and no name of an SSE field" if fields else ""),
+        f"`{key}` is neither a path nor an SSE field" if fields else f"`{key}` is not a path",
         expected="a path, such as $.code" + (", or an SSE field, such as event" if fields else ""),
     )
     return _missing, False
@@ -169,7 +170,7 @@ def _matches(operand: Any, errors: RuleErrors) -> Match:
     try:
         pattern = re.compile(operand)
     except (re.error, TypeError, OverflowError, RecursionError) as error:
-        errors.add(f"no regular expression: {error}")
+        errors.add(f"not a valid regular expression: {error}")
         return lambda found: False
     return lambda found: isinstance(found, str) and pattern.search(found) is not None
 

@@ -1,10 +1,10 @@
-"""Slots: where in an answer a value is found.
+"""Extractors: the slots of a file, compiled. A slot names the place of one value in an upstream response.
 
     $.choices[0].text
-    [$.result, {header: x-answer}, {const: ""}]                  the first source that finds a value
-    {path: $.stop_type, map: {eos: stop}, when: {$.stop: true}}  one source, adjusted
+    [$.result, {header: x-answer}, {const: ""}]                  the first source that has a value
+    {path: $.stop_type, map: {eos: stop}, when: {$.stop: true}}  one source, transformed
 
-A slot finds nothing where its path finds nothing, and where it finds null.
+Null counts as no value.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Extractor", "compile_slot"]
 
 SOURCES = ("path", "header", "field", "const")
+_A_PATH = "a path, such as $.answer"
 
 
 class Extractor(NamedTuple):
@@ -50,28 +51,28 @@ class Extractor(NamedTuple):
         return " or ".join(path.text for path in self.sources)
 
 
-def compile_slot(value: Any, faults: RuleErrors, *, extra: tuple[str, ...] = ()) -> Extractor:
-    """Compile a slot. `extra`: options that its place knows besides, which are not looked at here."""
+def compile_slot(value: Any, errors: RuleErrors, *, extra: tuple[str, ...] = ()) -> Extractor:
+    """Compile a slot; `extra` are further options that the caller compiles."""
     match value:
         case str() if is_path(value):
-            return _path_slot(value, faults)
+            return _path_slot(value, errors)
         case list() if value:
-            return _first([compile_slot(item, faults.below(n)) for n, item in enumerate(value)])
+            return _first_of([compile_slot(item, errors.below(n)) for n, item in enumerate(value)])
         case dict():
-            return _mapping_slot(value, faults, extra)
-    faults.add(
-        f"`{value}` is no path" if isinstance(value, str) else "no slot",
-        expected=f"a path, such as $.answer, a list of sources, or a mapping: {', '.join(SOURCES)}",
+            return _mapping_slot(value, errors, extra)
+    errors.add(
+        f"`{value}` is not a path" if isinstance(value, str) else "not a valid slot",
+        expected=f"{_A_PATH}, a list of sources, or a mapping: {', '.join(SOURCES)}",
     )
-    return Extractor(lambda scope: MISSING, ())
+    return _NOTHING
 
 
-def _path_slot(text: str, faults: RuleErrors) -> Extractor:
+def _path_slot(text: str, errors: RuleErrors) -> Extractor:
     try:
         path = compile_path(text)
     except ValueError as error:
-        faults.add(str(error))
-        return Extractor(lambda scope: MISSING, ())
+        errors.add(str(error))
+        return _NOTHING
     find = path.find
 
     def read(scope: Scope) -> Any:
@@ -81,7 +82,7 @@ def _path_slot(text: str, faults: RuleErrors) -> Extractor:
     return Extractor(read, (path,), plain=True)
 
 
-def _first(slots: list[Extractor]) -> Extractor:
+def _first_of(slots: list[Extractor]) -> Extractor:
     def read(scope: Scope) -> Any:
         for slot in slots:
             found = slot.read(scope)
@@ -96,11 +97,11 @@ def _first(slots: list[Extractor]) -> Extractor:
     )
 
 
-def _mapping_slot(options: dict[Any, Any], faults: RuleErrors, extra: tuple[str, ...]) -> Extractor:
-    faults.unknown(options, (*SOURCES, "default", "when", *TRANSFORMS, *extra))
-    source = _source(options, faults)
-    adjust = compile_transforms(options, faults)
-    when = compile_when(options["when"], faults.below("when")) if "when" in options else None
+def _mapping_slot(options: dict[Any, Any], errors: RuleErrors, extra: tuple[str, ...]) -> Extractor:
+    errors.check_keys(options, (*SOURCES, "default", "when", *TRANSFORMS, *extra))
+    source = _source(options, errors)
+    transform = compile_transforms(options, errors)
+    when = compile_when(options["when"], errors.below("when")) if "when" in options else None
     holds = when and when.holds
     default = options.get("default", MISSING)
     inner = source.read
@@ -109,54 +110,59 @@ def _mapping_slot(options: dict[Any, Any], faults: RuleErrors, extra: tuple[str,
         found = inner(scope) if holds is None or holds(scope) else MISSING
         if found is MISSING:
             found = default
-        elif adjust is not None:
-            found = adjust(found)
-            passing = unmapped_value(found)
-            if passing is not MISSING:
-                found = passing if default is MISSING else default
+        elif transform is not None:
+            found = transform(found)
+            unmapped = unmapped_value(found)
+            if unmapped is not MISSING:
+                found = unmapped if default is MISSING else default
         return MISSING if found is None else found
 
     return Extractor(read, source.sources, when.paths if when else ())
 
 
-def _source(options: dict[Any, Any], faults: RuleErrors) -> Extractor:
+def _source(options: dict[Any, Any], errors: RuleErrors) -> Extractor:
+    """Return the extractor of a mapping's one source."""
     match options:
         case {"field": str(name), "path": inner}:
-            _alone("field", {key: item for key, item in options.items() if key != "path"}, faults)
-            return _field_path(name, inner, faults)
+            _check_single("field", {key: item for key, item in options.items() if key != "path"}, errors)
+            return _field_path(name, inner, errors)
         case {"path": path} if is_path(path):
-            _alone("path", options, faults)
-            return _path_slot(path, faults.below("path"))
+            _check_single("path", options, errors)
+            return _path_slot(path, errors.below("path"))
         case {"path": path}:
-            faults.below("path").add(f"`{path}` is no path", expected="a path, such as $.answer")
+            errors.below("path").add(f"`{path}` is not a path", expected=_A_PATH)
         case {"header": str(name)}:
-            _alone("header", options, faults)
+            _check_single("header", options, errors)
             key = name.lower()
             return Extractor(lambda scope: scope.headers.get(key, MISSING), ())
         case {"field": "data"}:
-            faults.below("field").add("`data` is the frame itself", expected="the path $, with `data: text`")
+            errors.below("field").add(
+                "`data` is the frame itself, not a field", expected="the path $, with `data: text`"
+            )
         case {"field": str(name)}:
-            _alone("field", options, faults)
+            _check_single("field", options, errors)
             return Extractor(lambda scope: scope.fields.get(name, MISSING), ())
         case {"const": value}:
-            _alone("const", options, faults)
+            _check_single("const", options, errors)
             return Extractor(lambda scope: value, ())
         case _:
-            faults.add("no source", expected=f"one of {', '.join(SOURCES)}")
-    return Extractor(lambda scope: MISSING, ())
+            errors.add("missing source", expected=f"one of {', '.join(SOURCES)}")
+    return _NOTHING
 
 
-def _alone(source: str, options: dict[Any, Any], faults: RuleErrors) -> None:
+def _check_single(source: str, options: dict[Any, Any], errors: RuleErrors) -> None:
+    """Add a fault for every source beside the first."""
     for other in SOURCES:
         if other != source and other in options:
-            faults.below(other).add_key(
-                f"`{other}` beside `{source}`", expected="one source; a list takes several"
+            errors.below(other).add_key(
+                f"`{other}` cannot be combined with `{source}`",
+                expected="one source; for several, a list of slots",
             )
 
 
-def _field_path(name: str, inner: Any, faults: RuleErrors) -> Extractor:
-    """The JSON inside a field of an SSE event."""
-    slot = compile_slot(inner, faults.below("path"))
+def _field_path(name: str, inner: Any, errors: RuleErrors) -> Extractor:
+    """Return the extractor of a slot in the JSON of an SSE field."""
+    slot = compile_slot(inner, errors.below("path"))
 
     def read(scope: Scope) -> Any:
         text = scope.fields.get(name)
@@ -167,4 +173,7 @@ def _field_path(name: str, inner: Any, faults: RuleErrors) -> Extractor:
         except ValueError:
             return MISSING
 
-    return Extractor(read, ())
+    return Extractor(read, ())  # the paths within a field read nothing of the frame's document
+
+
+_NOTHING = Extractor(lambda scope: MISSING, ())

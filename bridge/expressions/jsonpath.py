@@ -1,4 +1,4 @@
-"""Paths that are more than names and indexes, by jsonpath-ng: wildcards, slices, filters, `..`, functions."""
+"""Paths with wildcards, slices, filters, `..` or functions, evaluated by jsonpath-ng."""
 
 from __future__ import annotations
 
@@ -20,35 +20,26 @@ if TYPE_CHECKING:
 
 __all__ = ["compile_extended"]
 
-# By name: jsonpath-ng 1.16 deprecates two of them, older ones lack one.
-_MANY = {"Descendants", "Filter", "Slice", "Union", "Where", "WhereNot", "Wildcard"}
-_DOWN = {
-    "Root",
-    "Child",
-    "Fields",
-    "Index",
-    "Slice",
-    "Wildcard",
-    "Descendants",
-    "Filter",
-    "Expression",
-    "This",
-}
-# jsonpath-ng has no error of its own for all that can be wrong; these are what it was seen to raise.
-_FOREIGN = (
+# Classes are compared by name: jsonpath-ng 1.16 deprecates two of them, older versions lack one.
+_MATCH_SEVERAL = {"Descendants", "Filter", "Slice", "Union", "Where", "WhereNot", "Wildcard"}
+_LEAD_DOWN = {
+    "Child", "Descendants", "Expression", "Fields", "Filter", "Index", "Root", "Slice", "This", "Wildcard",
+}  # fmt: skip
+# jsonpath-ng wraps only some faults of a path in JSONPathError; it was observed to raise the others too.
+_PARSE_ERRORS = (
     JSONPathError, DefintionInvalid, ValueError, TypeError, AttributeError, LookupError, OverflowError,
     RecursionError, re.error,
 )  # fmt: skip
 
 
 def compile_extended(path: str, text: str) -> tuple[Callable[[Any], Any], bool, bool]:
-    """A getter, whether it gives a list of matches, and whether it reads nothing but what lies downwards.
+    """Return a getter, whether it returns a list of matches, and whether it reads below its first step only.
 
-    `text` is the path as the file has it. Raises ValueError that says what is wrong with it.
+    `text` is the path as written in the file. Raises ValueError with the fault of the path.
     """
     tree = _parse_extended(path, text)
-    many = _can_match_more(tree)
-    return _matcher(tree, many), many, _only_down(tree)
+    many = any(_matches_several(node) for node in _nodes(tree))
+    return _matcher(tree, many), many, _leads_down(tree)
 
 
 def _parse_extended(path: str, text: str) -> Any:
@@ -59,43 +50,38 @@ def _parse_extended(path: str, text: str) -> Any:
         for node in _nodes(tree):
             if isinstance(node, Expression) and node.op == "=~":
                 re.compile(node.value)
-            if type(node).__name__.lstrip("_") == "Intersect":  # parsed by the library, and not done by it
-                raise ValueError("`&` joins no paths here")
+            if type(node).__name__.lstrip("_") == "Intersect":  # jsonpath-ng parses `&` without evaluating it
+                raise ValueError("`&` is not supported")
         return tree
-    except _FOREIGN as error:
-        raise ValueError(f"`{text}` is no path: {' '.join(str(error).split())}") from None
+    except _PARSE_ERRORS as error:
+        raise ValueError(f"`{text}` is not a valid path: {' '.join(str(error).split())}") from None
 
 
 def _nodes(tree: Any) -> Iterator[Any]:
-    """Every node of a parsed path, those of its filters too."""
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
+    """Yield every node of a parsed path, those of its filters too."""
+    pending = [tree]
+    while pending:
+        node = pending.pop()
         yield node
-        for below in vars(node).values():
-            waiting += [
-                one for one in (below if isinstance(below, list) else [below]) if isinstance(one, JSONPath)
-            ]
+        for value in vars(node).values():
+            children = value if isinstance(value, list) else [value]
+            pending += [child for child in children if isinstance(child, JSONPath)]
 
 
-def _can_match_more(tree: Any) -> bool:
-    return any(_matches_more(node) for node in _nodes(tree))
-
-
-def _only_down(tree: Any) -> bool:
-    """Whether all that it reads lies below its first step: no second root, nothing that looks elsewhere."""
+def _leads_down(tree: Any) -> bool:
+    """Return whether a path reads only below its first step: no second root, no parent."""
     kinds = Counter(type(node).__name__ for node in _nodes(tree))
-    return kinds.keys() <= _DOWN and kinds["Root"] == 1
+    return kinds.keys() <= _LEAD_DOWN and kinds["Root"] == 1
 
 
-def _matches_more(node: Any) -> bool:
+def _matches_several(node: Any) -> bool:
     match node:
         case Fields():
             return len(node.fields) != 1 or node.fields[0] == "*"
         case Index():
             return len(node.indices) != 1
         case _:
-            return type(node).__name__.lstrip("_") in _MANY
+            return type(node).__name__.lstrip("_") in _MATCH_SEVERAL
 
 
 def _matcher(tree: Any, many: bool) -> Callable[[Any], Any]:  # noqa: FBT001
@@ -103,11 +89,11 @@ def _matcher(tree: Any, many: bool) -> Callable[[Any], Any]:  # noqa: FBT001
         if value is MISSING:
             return MISSING
         try:
-            found = [match.value for match in tree.find(value)]
+            matches = [match.value for match in tree.find(value)]
         except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError):
-            return MISSING  # a filter or function held against a type it was not made for
-        if not found:
+            return MISSING  # a filter or a function was applied to a value of an unexpected type
+        if not matches:
             return MISSING
-        return found if many else found[0]
+        return matches if many else matches[0]
 
     return find

@@ -1,10 +1,10 @@
-"""Paths: `$.choices[0].delta.content`, compiled to getters.
+"""Paths such as `$.choices[0].delta.content`, compiled to getters.
 
-A path of names and indexes becomes a closure and gives one value. One that can match more (wildcard,
-slice, filter, `..`) is left to jsonpath-ng and gives the list of its matches. What finds nothing gives
-MISSING, which costs no exception: most slots are missing in most frames.
+A path of names and indexes becomes a closure and has one value. A path that can match several values
+(wildcard, slice, filter, `..`) is evaluated by jsonpath-ng and has the list of its matches as value. A path
+without a match returns MISSING and raises nothing: in most frames of a stream, most paths match nothing.
 
-Source of the language: jsonpath-ng's extended syntax, near RFC 9535.
+The syntax is jsonpath-ng's extended syntax, which is close to RFC 9535.
 """
 
 from __future__ import annotations
@@ -27,38 +27,62 @@ __all__ = ["Path", "compile_path", "find_text_paths", "is_path", "vector_paths"]
 
 Step = str | int
 
-_SIMPLE = re.compile(
+_STEP = re.compile(
     r"""\.(?P<name>[\w-]+) | \[(?P<index>-?\d+)\] | \['(?P<single>[^'\\]*)'\] | \["(?P<double>[^"\\]*)"\]""",
     re.VERBOSE,
 )
 _IS_PATH = re.compile(r"\$(?:item(?=$|[.\[])|(?=$|[.\[]))")
 
+_MAX_DEPTH = 12  # levels of a document that are searched for paths to suggest
+_MAX_ITEMS = 3  # elements of each list that are searched
+
 
 class Path(NamedTuple):
-    """A compiled path. `find(scope)` gives its value or MISSING.
-
-    `on_item`: it begins at `$item`. `many`: it gives a list of matches. `steps`: its names and indexes,
-    None where it is more than these. `head`: the first name, the member of the document that it reads; None:
-    possibly every one.
-    """
+    """A compiled path."""
 
     text: str
-    find: Callable[[Scope], Any]
-    on_item: bool
-    many: bool
-    steps: tuple[Step, ...] | None
-    head: str | None
+    find: Callable[[Scope], Any]  # returns the value or MISSING
+    on_item: bool  # the path begins with `$item`
+    many: bool  # the value is a list of matches
+    steps: tuple[Step, ...] | None  # names and indexes; None if the path has other steps
+    head: str | None  # the member of the document that is read; None: possibly every member
 
     def overlaps(self, other: Path) -> bool:
-        """Return whether one of two paths may lead to a value within the other's value."""
+        """Return whether the value of one path may lie within the value of the other."""
         if self.head is None or other.head is None or self.on_item or other.on_item:
             return True
         if self.steps is None or other.steps is None:
             return self.head == other.head
         return not any(map(_differ, self.steps, other.steps))
 
-    def __str__(self) -> str:
-        return self.text
+
+def is_path(value: Any) -> bool:
+    """Return whether a value of the file is written as a path: `$`, `$.…`, `$[…` or `$item…`."""
+    written = value.template if isinstance(value, Interpolated) else value
+    return isinstance(written, str) and _IS_PATH.match(written) is not None
+
+
+def compile_path(text: str) -> Path:
+    """Compile a path. Raises ValueError with the fault of the path."""
+    if isinstance(text, Interpolated):
+        raise ValueError("${…} cannot be part of a path")
+    text = text.rstrip()
+    start = _IS_PATH.match(text)
+    if start is None:
+        raise ValueError(f"`{text}` is not a valid path: expected `$`, `$.name`, `$[0]` or `$item.name`")
+    on_item = start[0] == "$item"
+    rest = text[start.end() :]
+    steps = _simple_steps(rest)
+    if steps is not None:
+        head = steps[0] if steps and isinstance(steps[0], str) else None
+        return Path(text, _walker(steps, on_item), on_item, many=False, steps=steps, head=head)
+    # Few files need jsonpath-ng, which costs start-up time and memory.
+    from bridge.expressions.jsonpath import compile_extended
+
+    get, many, only_down = compile_extended("$" + rest, text)
+    first = _STEP.match(rest)
+    head = first["name"] if first and only_down else None
+    return Path(text, _rooted(get, on_item), on_item, many=many, steps=None, head=head)
 
 
 def _differ(left: Step, right: Step) -> bool:
@@ -69,41 +93,12 @@ def _differ(left: Step, right: Step) -> bool:
     return left != right
 
 
-def is_path(value: Any) -> bool:
-    """Whether a value of the file is a path: `$`, `$.…`, `$[…`, `$item…`, as the file itself wrote it."""
-    own = value.template if isinstance(value, Interpolated) else value
-    return isinstance(own, str) and _IS_PATH.match(own) is not None
-
-
-def compile_path(text: str) -> Path:
-    """Compile a path. Raises ValueError that says what is wrong with it."""
-    if isinstance(text, Interpolated):
-        raise ValueError("${…} cannot be part of a path")
-    text = text.rstrip()
-    start = _IS_PATH.match(text)
-    if start is None:
-        raise ValueError(f"`{text}` is no path: expected `$`, `$.name`, `$[0]` or `$item.name`")
-    on_item = start[0] == "$item"
-    rest = text[start.end() :]
-    steps = _simple_steps(rest)
-    if steps is not None:
-        head = steps[0] if steps and isinstance(steps[0], str) else None
-        return Path(text, _walker(steps, on_item), on_item, many=False, steps=steps, head=head)
-    from bridge.expressions.jsonpath import (
-        compile_extended,  # its library costs start and memory, which few need
-    )
-
-    get, many, simple = compile_extended("$" + rest, text)
-    first = _SIMPLE.match(rest)
-    head = first["name"] if first and simple else None
-    return Path(text, _rooted(get, on_item), on_item, many=many, steps=None, head=head)
-
-
 def _simple_steps(rest: str) -> tuple[Step, ...] | None:
+    """Return the steps of a path of names and indexes; None for any other path."""
     steps: list[Step] = []
     end = 0
     while end < len(rest):
-        match = _SIMPLE.match(rest, end)
+        match = _STEP.match(rest, end)
         if match is None:
             return None
         if match["index"] is not None:
@@ -121,7 +116,7 @@ def _rooted(get: Callable[[Any], Any], on_item: bool) -> Callable[[Scope], Any]:
 
 
 def _walker(steps: tuple[Step, ...], on_item: bool) -> Callable[[Scope], Any]:  # noqa: FBT001
-    """A getter over names and indexes. A name wants a mapping, an index a list (a string is none)."""
+    """Return a getter over names and indexes; an index requires a list, a string is not one."""
     match steps:
         case ():
             return _rooted(lambda value: value, on_item)
@@ -136,16 +131,16 @@ def _walker(steps: tuple[Step, ...], on_item: bool) -> Callable[[Scope], Any]:  
             found = reduce(getitem, steps, value)
         except (LookupError, TypeError):
             return MISSING
-        # Of a string an index would give a character, which is a string again.
+        # An index into a string succeeds in Python and returns one character.
         if names_only or type(found) is not str or len(found) > 1:
             return found
-        return found if _leads(steps, value) else MISSING
+        return MISSING if _indexes_string(steps, value) else found
 
     return walk
 
 
 def _member(name: str, on_item: bool) -> Callable[[Scope], Any]:  # noqa: FBT001
-    """The most frequent path of all: one member."""
+    """Return a getter of one member: by far the most frequent path."""
 
     def find(scope: Scope) -> Any:
         value = scope.item if on_item else scope.doc
@@ -154,46 +149,48 @@ def _member(name: str, on_item: bool) -> Callable[[Scope], Any]:  # noqa: FBT001
     return find
 
 
-def _leads(steps: tuple[Step, ...], value: Any) -> bool:
-    """Whether no index among the steps is one of a string."""
+def _indexes_string(steps: tuple[Step, ...], value: Any) -> bool:
+    """Return whether a step indexes a string."""
     for step in steps:
         if type(value) is str:
-            return False
+            return True
         value = value[step]
-    return True
+    return False
 
 
-def find_text_paths(docs: Iterable[Any], wanted: str = "", most: int = 6) -> list[str]:
-    """The paths of some documents that hold strings, those most like the `wanted` one first."""
-    return _likest(docs, lambda value: isinstance(value, str), wanted, most)
+def find_text_paths(docs: Iterable[Any], similar_to: str = "", limit: int = 6) -> list[str]:
+    """Return paths to strings in documents, those most similar to a path first."""
+    return _most_similar(docs, lambda value: isinstance(value, str), similar_to, limit)
 
 
-def vector_paths(docs: Iterable[Any], wanted: str = "", most: int = 6) -> list[str]:
-    """The paths of some documents that hold lists of numbers, those most like the `wanted` one first."""
-    return _likest(docs, _is_vector, wanted, most)
+def vector_paths(docs: Iterable[Any], similar_to: str = "", limit: int = 6) -> list[str]:
+    """Return paths to lists of numbers in documents, those most similar to a path first."""
+    return _most_similar(docs, _is_vector, similar_to, limit)
 
 
 def _is_vector(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], int | float)
 
 
-def _likest(docs: Iterable[Any], sought: Callable[[Any], bool], wanted: str, most: int) -> list[str]:
-    found = dict.fromkeys(path for doc in docs for path in _paths(doc, sought, "$", 0))
-    return sorted(found, key=lambda path: -SequenceMatcher(None, path, wanted).ratio())[:most]
+def _most_similar(
+    docs: Iterable[Any], accepts: Callable[[Any], bool], similar_to: str, limit: int
+) -> list[str]:
+    paths = dict.fromkeys(path for doc in docs for path in _paths(doc, accepts, "$", 0))
+    return sorted(paths, key=lambda path: -SequenceMatcher(None, path, similar_to).ratio())[:limit]
 
 
-def _paths(value: Any, sought: Callable[[Any], bool], path: str, depth: int) -> Iterator[str]:
-    """The paths of the values that are sought, not too deep, and of the first few elements of a list."""
-    if sought(value):
+def _paths(value: Any, accepts: Callable[[Any], bool], path: str, depth: int) -> Iterator[str]:
+    """Yield the paths of accepted values, down to a depth and among the first elements of lists."""
+    if accepts(value):
         yield path
         return
     match value:
-        case dict() if depth < 12:
-            for name, below in value.items():
-                yield from _paths(below, sought, path + _step_text(name), depth + 1)
-        case list() if depth < 12:
-            for index, below in enumerate(value[:3]):
-                yield from _paths(below, sought, f"{path}[{index}]", depth + 1)
+        case dict() if depth < _MAX_DEPTH:
+            for name, member in value.items():
+                yield from _paths(member, accepts, path + _step_text(name), depth + 1)
+        case list() if depth < _MAX_DEPTH:
+            for index, item in enumerate(value[:_MAX_ITEMS]):
+                yield from _paths(item, accepts, f"{path}[{index}]", depth + 1)
 
 
 def _step_text(name: str) -> str:

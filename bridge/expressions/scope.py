@@ -1,4 +1,4 @@
-"""What a rule may look at, and where its faults go."""
+"""The input of expressions, and the errors of their compilation."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ if TYPE_CHECKING:
 
 __all__ = ["RuleError", "RuleErrors", "Scope"]
 
-_NOTHING: Mapping[str, str] = {}
+_EMPTY: Mapping[str, str] = {}
 
 
 class Scope:
-    """One reading: the document (`$`), the element of a list (`$item`), SSE fields, response headers.
+    """The data that an expression reads."""
 
-    On the request side the document is the request document; on the answer side it is what a frame
-    carried. `headers` are keyed in lower case.
-    """
-
-    __slots__ = ("doc", "fields", "headers", "item")
+    __slots__ = (
+        "doc",  # `$`: the request document, or the document of an upstream response or frame
+        "fields",  # the fields of an SSE event
+        "headers",  # the headers of an upstream response, with names in lower case
+        "item",  # `$item`: the current element of a list
+    )
 
     def __init__(
         self,
         doc: Any,
         item: Any = MISSING,
-        fields: Mapping[str, str] = _NOTHING,
-        headers: Mapping[str, str] = _NOTHING,
+        fields: Mapping[str, str] = _EMPTY,
+        headers: Mapping[str, str] = _EMPTY,
     ) -> None:
         self.doc = doc
         self.item = item
@@ -36,45 +37,45 @@ class Scope:
         self.headers = headers
 
     def with_item(self, item: Any) -> Scope:
-        """The same, looked at from one element of a list."""
+        """Return this scope for one element of a list."""
         return Scope(self.doc, item, self.fields, self.headers)
 
 
 class RuleError(NamedTuple):
-    """Something wrong in a rule, `at` so many steps below the rule's top; `of_key`: with the key itself."""
+    """One fault of a rule."""
 
-    at: tuple[str | int, ...]
+    steps: tuple[str | int, ...]  # keys and indexes from the top of the rule to the fault
     message: str
     expected: str = ""
-    known: tuple[str, ...] = ()
-    word: str = ""
-    of_key: bool = False
+    known: tuple[str, ...] = ()  # the words that are allowed
+    word: str = ""  # the word that was written
+    of_key: bool = False  # the fault is the key's, not its value's
 
 
 class RuleErrors:
-    """Gathers the faults of one rule; `below` steps into a member of it."""
+    """The faults of one rule, collected while it is compiled."""
 
-    __slots__ = ("_at", "found")
+    __slots__ = ("_steps", "found")
 
-    def __init__(self, found: list[RuleError] | None = None, at: tuple[str | int, ...] = ()) -> None:
+    def __init__(self, found: list[RuleError] | None = None, steps: tuple[str | int, ...] = ()) -> None:
         self.found: list[RuleError] = [] if found is None else found
-        self._at = at
+        self._steps = steps
 
     def below(self, step: str | int) -> RuleErrors:
-        """For the faults of a member."""
-        return RuleErrors(self.found, (*self._at, step))
+        """Return the collector for a member of the current value."""
+        return RuleErrors(self.found, (*self._steps, step))
 
     def add(self, message: str, *, expected: str = "", known: Iterable[str] = (), word: str = "") -> None:
-        """Note a fault here."""
-        self.found.append(RuleError(self._at, message, expected, tuple(known), word))
+        """Add a fault of the current value."""
+        self.found.append(RuleError(self._steps, message, expected, tuple(known), word))
 
     def add_key(self, message: str, *, expected: str = "", known: Iterable[str] = (), word: str = "") -> None:
-        """Note a fault of the key that led here."""
-        self.found.append(RuleError(self._at, message, expected, tuple(known), word, of_key=True))
+        """Add a fault of the current value's key."""
+        self.found.append(RuleError(self._steps, message, expected, tuple(known), word, of_key=True))
 
-    def unknown(self, words: Iterable[Any], known: Iterable[str]) -> None:
-        """Note every word that is not known."""
+    def check_keys(self, keys: Iterable[Any], known: Iterable[str]) -> None:
+        """Add a fault for every unknown key of the current mapping."""
         known = tuple(known)
-        for word in words:
-            if word not in known:
-                self.below(word).add_key("unknown key", known=known, word=str(word))
+        for key in keys:
+            if key not in known:
+                self.below(key).add_key("unknown key", known=known, word=str(key))

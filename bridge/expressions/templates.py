@@ -1,9 +1,10 @@
-"""Templates of request bodies: any JSON shape, compiled to a function that builds it.
+"""Templates of any JSON shape, compiled to functions that build the value.
 
-    {model: $.model, params: {prompt: ["$.prompt"]}}  ─▶  build(Scope) -> {"model": …, "params": …}
+    {model: $.model, params: {prompt: ["$.prompt"]}}  ─▶  template(scope) ─▶ {"model": …, "params": …}
 
-A leaf is a path, a Jinja text or itself. A leaf whose path finds nothing is left out, in a list too; the
-mapping around it stays. A mapping with a `$` key is an instruction: `$path`, `$each` or `$when`.
+A leaf is a path, a Jinja text, or a literal. A leaf whose path finds nothing is left out, of a list too; the
+mapping around the leaf stays. A mapping with a key that begins with `$` is an instruction: `$path`, `$each`
+or `$when`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import MISSING
-from bridge.core.strings import is_template, key_text
+from bridge.core.strings import is_template
 from bridge.expressions.conditions import compile_when
 from bridge.expressions.paths import compile_path, is_path
+from bridge.expressions.selection import compile_selection
 from bridge.expressions.transforms import TRANSFORMS, compile_transforms, unmapped_value
 
 if TYPE_CHECKING:
@@ -28,249 +30,234 @@ __all__ = ["ValueTemplate", "compile_body", "compile_text"]
 
 
 class ValueTemplate:
-    """A compiled template.
+    """A compiled template."""
 
-    `reads`: the members of the document it looks at, None in it where it may look at all of them.
-    `passes`: those that go on whole, unadjusted. `literal`: it is a text that says the same each time.
-    """
-
-    __slots__ = ("_build", "copied_members", "literal", "reads")
+    __slots__ = (
+        "_build",
+        "copied_members",  # members of the document that are always copied whole and unchanged
+        "literal",  # the value is the same text each time
+        "reads",  # members of the document that are read; contains None if every member may be read
+    )
 
     def __init__(
-        self, build: Build, reads: set[str | None], passes: set[str], *, literal: bool = False
+        self, build: Build, reads: set[str | None], copied_members: set[str], *, literal: bool = False
     ) -> None:
         self._build = build
         self.reads = frozenset(reads)
-        self.copied_members = frozenset(passes)
+        self.copied_members = frozenset(copied_members)
         self.literal = literal
 
     def __call__(self, scope: Scope) -> Any:
-        """Build the value; MISSING where nothing was found for it."""
+        """Return the value; MISSING if no part of the value was found."""
         return self._build(scope)
 
 
-def compile_body(value: Any, faults: RuleErrors) -> ValueTemplate:
+def compile_body(value: Any, errors: RuleErrors) -> ValueTemplate:
     """Compile a template of any shape."""
     compiler = _TemplateCompiler()
-    return ValueTemplate(compiler.compile(value, faults), compiler.reads, compiler.passes)
+    return ValueTemplate(compiler.compile(value, errors), compiler.reads, compiler.copied_members)
 
 
 def compile_text(
-    value: str, faults: RuleErrors, finalize: Callable[[Any], Any] | None = None
+    value: str, errors: RuleErrors, finalize: Callable[[Any], Any] | None = None
 ) -> ValueTemplate:
-    """Compile a text that may be Jinja, never a path: a URL, a header, a model's name."""
+    """Compile a text that may contain Jinja, but is never a path: a URL, a header, a model's name.
+
+    `finalize` converts the value of each expression in the text.
+    """
     compiler = _TemplateCompiler(finalize)
-    build = compiler.text(value, faults)
-    return ValueTemplate(build, compiler.reads, compiler.passes, literal=not is_template(value))
+    build = compiler.text(value, errors)
+    return ValueTemplate(build, compiler.reads, compiler.copied_members, literal=not is_template(value))
 
 
 class _TemplateCompiler:
-    """Compiles one template and notes what it reads."""
+    """The compiler of one template. Collects the members of the document that the template reads."""
 
     def __init__(self, finalize: Callable[[Any], Any] | None = None) -> None:
         self.reads: set[str | None] = set()
-        self.passes: set[str] = set()
+        self.copied_members: set[str] = set()
         self._finalize = finalize
 
-    def compile(self, value: Any, faults: RuleErrors) -> Build:
+    def compile(self, value: Any, errors: RuleErrors) -> Build:
+        """Compile a value of any shape."""
         if isinstance(value, dict):
-            return self._mapping(value, faults)
+            return self._mapping(value, errors)
         if isinstance(value, list):
-            return self._list(value, faults)
+            return self._list(value, errors)
         if is_path(value):
-            return self._path(value, faults, passes=True)
+            return self._path(value, errors, copies=True)
         if isinstance(value, str):
-            return self.text(value, faults)
+            return self.text(value, errors)
         return lambda scope: value
 
-    def text(self, value: str, faults: RuleErrors) -> Build:
+    def text(self, value: str, errors: RuleErrors) -> Build:
+        """Compile a text that may contain Jinja."""
         if not is_template(value):
             literal = str(value)
             return lambda scope: literal
-        from bridge.core.jinja import (
-            JinjaTemplate,  # Jinja costs start and memory, which not every file needs
-        )
+        # Few files need Jinja, which costs start-up time and memory.
+        from bridge.core.jinja import JinjaTemplate
 
         try:
             template = JinjaTemplate(value, finalize=self._finalize)
         except ValueError as error:
-            faults.add(f"no Jinja template: {error}")
+            errors.add(f"not a valid Jinja template: {error}")
             return lambda scope: ""
         self.reads |= template.variables - {"item"}
         return lambda scope: template(
             scope.doc if scope.item is MISSING else {**scope.doc, "item": scope.item}
         )
 
-    def _path(self, value: str, faults: RuleErrors, *, passes: bool) -> Build:
+    def _path(self, value: str, errors: RuleErrors, *, copies: bool) -> Build:
+        """Compile a path; `copies` is whether the value is used as found."""
         try:
             path = compile_path(value)
         except ValueError as error:
-            faults.add(str(error))
-            return lambda scope: MISSING
+            errors.add(str(error))
+            return _missing
         if not path.on_item:
             self.reads.add(path.head)
-            if passes and path.steps and len(path.steps) == 1:
-                self.passes.add(str(path.head))
+            if copies and path.steps and len(path.steps) == 1:
+                self.copied_members.add(str(path.head))
         return path.find
 
-    def _mapping(self, value: dict[Any, Any], faults: RuleErrors) -> Build:
+    def _mapping(self, value: dict[Any, Any], errors: RuleErrors) -> Build:
         instructions = [key for key in value if isinstance(key, str) and key[:1] == "$" and key[:2] != "$$"]
         if instructions:
-            return self._instruction(instructions[0], value, faults)
+            return self._instruction(instructions[0], value, errors)
         members = [
             (
-                key[1:] if str(key).startswith("$$") else key_text(key),
+                key[1:] if str(key).startswith("$$") else _key_text(key),
                 _member(item),
-                self.compile(item, faults.below(key)),
+                self.compile(item, errors.below(key)),
             )
             for key, item in value.items()
         ]
 
         def build(scope: Scope) -> dict[str, Any]:
             built, doc = {}, scope.doc
-            for key, name, make in members:
-                if name is not None:
+            for key, name, build_member in members:
+                if name is not None:  # most leaves copy one member, which needs no call
                     if name in doc:
                         built[key] = doc[name]
-                elif (found := make(scope)) is not MISSING:
+                elif (found := build_member(scope)) is not MISSING:
                     built[key] = found
             return built
 
         return build
 
-    def _list(self, value: list[Any], faults: RuleErrors) -> Build:
-        items = [self.compile(item, faults.below(n)) for n, item in enumerate(value)]
+    def _list(self, value: list[Any], errors: RuleErrors) -> Build:
+        items = [self.compile(item, errors.below(n)) for n, item in enumerate(value)]
 
         def build(scope: Scope) -> list[Any]:
             built = []
-            for make in items:
-                found = make(scope)
+            for build_item in items:
+                found = build_item(scope)
                 if found is not MISSING:
                     built.append(found)
             return built
 
         return build
 
-    def _instruction(self, key: str, value: dict[Any, Any], faults: RuleErrors) -> Build:
-        for name, (options, compiled) in _INSTRUCTIONS.items():
+    def _instruction(self, key: str, value: dict[Any, Any], errors: RuleErrors) -> Build:
+        for name, (options, compile_instruction) in _INSTRUCTIONS.items():
             if name in value:
-                faults.unknown(value, (name, *options))
-                return compiled(self, value, faults)
-        faults.below(key).add_key("unknown instruction", known=_INSTRUCTIONS, word=key)
-        return lambda scope: MISSING
+                errors.check_keys(value, (name, *options))
+                return compile_instruction(self, value, errors)
+        errors.below(key).add_key("unknown instruction", known=_INSTRUCTIONS, word=key)
+        return _missing
 
-    def path_instruction(self, value: dict[Any, Any], faults: RuleErrors) -> Build:
+    def path_instruction(self, value: dict[Any, Any], errors: RuleErrors) -> Build:
+        """Compile `$path`: one value, transformed, with a default."""
         if not is_path(value["$path"]):
-            faults.below("$path").add(
-                f"`{value['$path']}` is no path", expected="a path, such as $.max_tokens"
+            errors.below("$path").add(
+                f"`{value['$path']}` is not a path", expected="a path, such as $.max_tokens"
             )
-            return lambda scope: MISSING
+            return _missing
         altering = (TRANSFORMS.keys() | {"when"}) & value.keys() - {"as"}
-        find = self._path(value["$path"], faults.below("$path"), passes=not altering)
-        adjust = compile_transforms(value, faults)
-        holds = self._when(value, faults)
-        passing = set(self.passes)
-        default = self.compile(value["default"], faults.below("default")) if "default" in value else None
-        self.passes = passing  # what only may be sent does not count
+        find = self._path(value["$path"], errors.below("$path"), copies=not altering)
+        transform = compile_transforms(value, errors)
+        holds = self._when(value, errors)
+        copied = set(self.copied_members)
+        default = self.compile(value["default"], errors.below("default")) if "default" in value else _missing
+        self.copied_members = copied  # a default is not always sent
 
         def build(scope: Scope) -> Any:
             found = find(scope) if holds is None or holds(scope) else MISSING
             if found is MISSING:
-                return default(scope) if default else MISSING
-            if adjust is None:
+                return default(scope)
+            if transform is None:
                 return found
-            adjusted = adjust(found)
-            passing = unmapped_value(adjusted)
-            if passing is MISSING:
-                return adjusted
-            return default(scope) if default else passing
+            transformed = transform(found)
+            unmapped = unmapped_value(transformed)
+            if unmapped is MISSING:
+                return transformed
+            return unmapped if default is _missing else default(scope)
 
         return build
 
-    def each_instruction(self, value: dict[Any, Any], faults: RuleErrors) -> Build:
+    def each_instruction(self, value: dict[Any, Any], errors: RuleErrors) -> Build:
+        """Compile `$each`: a list, built from the elements of another list."""
         if not is_path(value["$each"]):
-            faults.below("$each").add(f"`{value['$each']}` is no path", expected="a path, such as $.messages")
-            return lambda scope: MISSING
-        find = self._path(value["$each"], faults.below("$each"), passes=value.keys() == {"$each"})
-        make = self.compile(value.get("$as", "$item"), faults.below("$as"))
-        holds = self._when(value, faults)
-        merge, skip = value.get("merge"), _words(value.get("skip", []), faults.below("skip"))
-        if merge is not None and not isinstance(merge, str):
-            faults.below("merge").add("no name of a member", expected="a name, such as role")
+            errors.below("$each").add(
+                f"`{value['$each']}` is not a path", expected="a path, such as $.messages"
+            )
+            return _missing
+        find = self._path(value["$each"], errors.below("$each"), copies=value.keys() == {"$each"})
+        build_item = self.compile(value.get("$as", "$item"), errors.below("$as"))
+        select = compile_selection(value, self._when(value, errors), errors)
 
         def build(scope: Scope) -> Any:
             found = find(scope)
             if found is MISSING or found is None:
                 return MISSING
             items = found if isinstance(found, list) else [found]
-            if skip:
-                items = [item for item in items if _role(item) not in skip]
-            if holds is not None:
-                items = [item for item in items if holds(scope.with_item(item))]
-            if merge is not None:
-                items = merge_consecutive(items, merge)
-            return [built for item in items if (built := make(scope.with_item(item))) is not MISSING]
+            if select is not None:
+                items = select(scope, items)
+            return [built for item in items if (built := build_item(scope.with_item(item))) is not MISSING]
 
         return build
 
-    def when_instruction(self, value: dict[Any, Any], faults: RuleErrors) -> Build:
-        holds = self.when(value["$when"], faults.below("$when"))
-        passing = set(self.passes)
-        then = self.compile(value.get("$then"), faults.below("$then"))
+    def when_instruction(self, value: dict[Any, Any], errors: RuleErrors) -> Build:
+        """Compile `$when`: one of two values, by a condition."""
+        holds = self._condition(value["$when"], errors.below("$when"))
+        copied = set(self.copied_members)
+        then = self.compile(value.get("$then"), errors.below("$then"))
         if "$then" not in value:
-            faults.add("`$then` is missing", expected="$when, $then and perhaps $else")
-        other = self.compile(value["$else"], faults.below("$else")) if "$else" in value else lambda _: MISSING
-        self.passes = passing  # what only may be sent does not count
-        return lambda scope: then(scope) if holds(scope) else other(scope)
+            errors.add("`$then` is missing", expected="$when, $then and optionally $else")
+        otherwise = self.compile(value["$else"], errors.below("$else")) if "$else" in value else _missing
+        self.copied_members = copied  # neither branch is always sent
+        return lambda scope: then(scope) if holds(scope) else otherwise(scope)
 
-    def when(self, value: Any, faults: RuleErrors) -> Callable[[Scope], bool]:
-        condition = compile_when(value, faults, fields=False)
+    def _condition(self, value: Any, errors: RuleErrors) -> Callable[[Scope], bool]:
+        condition = compile_when(value, errors, fields=False)
         self.reads |= condition.reads
         return condition.holds
 
-    def _when(self, value: dict[Any, Any], faults: RuleErrors) -> Callable[[Scope], bool] | None:
-        return self.when(value["when"], faults.below("when")) if "when" in value else None
+    def _when(self, value: dict[Any, Any], errors: RuleErrors) -> Callable[[Scope], bool] | None:
+        return self._condition(value["when"], errors.below("when")) if "when" in value else None
 
 
-def merge_consecutive(items: list[Any], key: str) -> list[Any]:
-    """Join neighbours whose `key` is equal: texts by a blank line, lists one after the other."""
-    merged: list[Any] = []
-    for item in items:
-        last = merged[-1] if merged else None
-        if isinstance(item, dict) and isinstance(last, dict) and item.get(key) == last.get(key):
-            merged[-1] = last | item | {"content": _joined(last.get("content"), item.get("content"))}
-        else:
-            merged.append(item)
-    return merged
-
-
-def _joined(one: Any, other: Any) -> Any:
-    match one, other:
-        case str(), str():
-            return f"{one}\n\n{other}"
-        case list(), list():
-            return one + other
-        case _:
-            return other if one is None else one
-
-
-def _role(item: Any) -> Any:
-    role = item.get("role") if isinstance(item, dict) else None
-    return role if isinstance(role, str) else None
-
-
-def _words(value: Any, faults: RuleErrors) -> frozenset[str]:
-    words = value if isinstance(value, list) else [value]
-    if not all(isinstance(word, str) for word in words):
-        faults.add("no list of roles", expected="a list of roles, such as [system]")
-        return frozenset()
-    return frozenset(words)
+def _missing(scope: Scope) -> Any:
+    return MISSING
 
 
 def _member(value: Any) -> str | None:
-    """The member of the document that a leaf is, the most frequent of all; None of any other."""
-    found = _MEMBER.fullmatch(value) if type(value) is str else None
-    return found and found[1]
+    """Return the name of a leaf of the form `$.name`; None for any other value."""
+    match = _MEMBER.fullmatch(value) if type(value) is str else None
+    return match and match[1]
+
+
+def _key_text(key: Any) -> str:
+    match key:
+        case str():
+            return str(key)
+        case bool():
+            return str(key).lower()
+        case None:
+            return "null"
+        case _:
+            return str(key)
 
 
 _MEMBER = re.compile(r"\$\.([\w-]+)")

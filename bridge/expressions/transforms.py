@@ -1,6 +1,6 @@
-"""What can be done to a value between its path and its place: the options of `$path` and of slots.
+"""Transforms: the options of `$path` and of slots that change a value.
 
-Applied in this order, whatever the order in the file:
+Transforms are applied in this order, whatever their order in the file:
 
     take ─▶ map ─▶ scale ─▶ offset ─▶ min, max ─▶ above, below ─▶ join ─▶ as
 """
@@ -23,7 +23,7 @@ __all__ = ["TRANSFORMS", "compile_transforms", "convert", "unmapped_value"]
 
 
 class _Unmapped:
-    """What `map` gives for a value that it does not name, so that a default can take its place."""
+    """The result of `map` for a value that the map does not contain: a default may take its place."""
 
     __slots__ = ("value",)
 
@@ -31,32 +31,36 @@ class _Unmapped:
         self.value = value
 
 
-def compile_transforms(options: dict[Any, Any], faults: RuleErrors) -> Transform | None:
-    """Compile the options that adjust a value; None where there are none. The rest is not looked at.
+def compile_transforms(options: dict[Any, Any], errors: RuleErrors) -> Transform | None:
+    """Compile the transforms among options; None if there are none.
 
-    The result gives MISSING for a value that is to be left out.
+    The function returns MISSING for a value that is to be left out.
     """
-    steps = [make(options[name], faults.below(name)) for name, make in TRANSFORMS.items() if name in options]
+    steps = [
+        compile_one(options[name], errors.below(name))
+        for name, compile_one in TRANSFORMS.items()
+        if name in options
+    ]
     if not steps:
         return None
 
-    def adjust(value: Any) -> Any:
+    def transform(value: Any) -> Any:
         for step in steps:
             if value is MISSING or value is None or type(value) is _Unmapped:
                 return value
             value = step(value)
         return value
 
-    return adjust
+    return transform
 
 
 def unmapped_value(value: Any) -> Any:
-    """The value that `map` did not name; MISSING for any other adjusted value."""
+    """Return the original of a value that `map` did not contain; MISSING for any other transformed value."""
     return value.value if type(value) is _Unmapped else MISSING
 
 
 def convert(value: Any, kind: str) -> Any:
-    """One JSON value as another type; MISSING where it cannot be."""
+    """Return a JSON value as another type; MISSING if it cannot be converted."""
     try:
         match kind:
             case "int":
@@ -75,7 +79,7 @@ def convert(value: Any, kind: str) -> Any:
 
 def _int(text: str) -> int:
     try:
-        return int(text)  # exact, however long
+        return int(text)  # exact for integers of any length
     except ValueError:
         return int(float(text))
 
@@ -83,11 +87,11 @@ def _int(text: str) -> int:
 _FALSE = {"", "0", "false", "no", "off", "none", "null"}
 
 
-def _take(which: Any, faults: RuleErrors) -> Transform:
+def _take(which: Any, errors: RuleErrors) -> Transform:
     index = {"first": 0, "last": -1}.get(which, which) if isinstance(which, str) else which
     if not isinstance(index, int) or isinstance(index, bool):
-        faults.add(f"`{which}` is not allowed here", expected="first, last or a number")
-        return _same
+        errors.add(f"`{which}` is not allowed here", expected="first, last or a number")
+        return _unchanged
 
     def take(value: Any) -> Any:
         if not isinstance(value, list):
@@ -97,71 +101,71 @@ def _take(which: Any, faults: RuleErrors) -> Transform:
     return take
 
 
-def _map(table: Any, faults: RuleErrors) -> Transform:
+def _map(table: Any, errors: RuleErrors) -> Transform:
     if not isinstance(table, dict):
-        faults.add("no mapping", expected="a mapping of what comes to what it becomes")
-        return _same
-    # true and 1 are two keys here, though Python holds them equal.
-    known = {(isinstance(key, bool), key): value for key, value in table.items()}
+        errors.add("not a mapping", expected="a mapping of received values to their replacements")
+        return _unchanged
+    # true and 1 are two keys in YAML, but equal in Python.
+    replacements = {(isinstance(key, bool), key): value for key, value in table.items()}
 
     def translate(value: Any) -> Any:
         if isinstance(value, list | dict):
             return _Unmapped(value)
-        return known.get((isinstance(value, bool), value), _Unmapped(value))
+        return replacements.get((isinstance(value, bool), value), _Unmapped(value))
 
     return translate
 
 
-def _number(name: str, adjust: Callable[[Any, Any], Any]) -> Callable[[Any, RuleErrors], Transform]:
-    def compile_number(by: Any, faults: RuleErrors) -> Transform:
-        if not isinstance(by, int | float) or isinstance(by, bool):
-            faults.add(f"`{by}` is not allowed here", expected=f"a number to {name} by")
-            return _same
+def _arithmetic(name: str, operation: Callable[[Any, Any], Any]) -> Callable[[Any, RuleErrors], Transform]:
+    def compile_arithmetic(operand: Any, errors: RuleErrors) -> Transform:
+        if not isinstance(operand, int | float) or isinstance(operand, bool):
+            errors.add(f"`{operand}` is not allowed here", expected=f"a number to {name}")
+            return _unchanged
 
         def apply(value: Any) -> Any:
             if not isinstance(value, int | float) or isinstance(value, bool):
                 return value
             try:
-                return adjust(value, by)
-            except OverflowError:  # an integer beyond any float
+                return operation(value, operand)
+            except OverflowError:  # an integer beyond the range of floats
                 return MISSING
 
         return apply
 
-    return compile_number
+    return compile_arithmetic
 
 
-def _join(glue: Any, faults: RuleErrors) -> Transform:
-    if not isinstance(glue, str):
-        faults.add(f"`{glue}` is not allowed here", expected="the string to join with")
-        return _same
+def _join(separator: Any, errors: RuleErrors) -> Transform:
+    if not isinstance(separator, str):
+        errors.add(f"`{separator}` is not allowed here", expected="the string to join with")
+        return _unchanged
     return lambda value: (
-        glue.join(convert(item, "string") for item in value) if isinstance(value, list) else value
+        separator.join(convert(item, "string") for item in value) if isinstance(value, list) else value
     )
 
 
-def _as(kind: Any, faults: RuleErrors) -> Transform:
-    if kind not in _KINDS:
-        faults.add(f"`{kind}` is not known here", known=_KINDS, word=str(kind))
-        return _same
+def _as(kind: Any, errors: RuleErrors) -> Transform:
+    if kind not in _TYPES:
+        errors.add(f"`{kind}` is not allowed here", known=_TYPES, word=str(kind))
+        return _unchanged
     return lambda value: convert(value, kind)
 
 
-def _same(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
 
 
-_KINDS = ("int", "float", "string", "bool", "json")
+_TYPES = ("int", "float", "string", "bool", "json")
 
 TRANSFORMS: dict[str, Callable[[Any, RuleErrors], Transform]] = {
     "take": _take,
     "map": _map,
-    "scale": _number("multiply", lambda value, by: value * by),
-    "offset": _number("add", lambda value, by: value + by),
-    "min": _number("limit", max),
-    "max": _number("limit", min),
-    "above": _number("compare", lambda value, by: value if value > by else MISSING),
-    "below": _number("compare", lambda value, by: value if value < by else MISSING),
+    "scale": _arithmetic("multiply by", lambda value, operand: value * operand),
+    "offset": _arithmetic("add", lambda value, operand: value + operand),
+    "min": _arithmetic("limit to", max),
+    "max": _arithmetic("limit to", min),
+    "above": _arithmetic("compare with", lambda value, operand: value if value > operand else MISSING),
+    "below": _arithmetic("compare with", lambda value, operand: value if value < operand else MISSING),
     "join": _join,
     "as": _as,
 }

@@ -176,7 +176,7 @@ routes:
 
 def test_an_interpolated_value_is_not_accepted_as_a_path() -> None:
     text = "routes: [{models: m, upstream: 'http://h', response: {text: '${A}'}}]"
-    with pytest.raises(ConfigError, match="is no path"):
+    with pytest.raises(ConfigError, match="is not a valid path"):
         _load(text, {"A": "$.text"})
 
 

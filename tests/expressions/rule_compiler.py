@@ -84,4 +84,4 @@ def template_problems(template: str) -> list[tuple[tuple[str | int, ...], str]]:
     """Return the path and the message of each problem of a template in YAML."""
     faults = RuleErrors()
     compile_body(read(template), faults)
-    return [(fault.at, fault.message) for fault in faults.found]
+    return [(fault.steps, fault.message) for fault in faults.found]

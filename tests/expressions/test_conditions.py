@@ -191,14 +191,14 @@ def test_a_path_does_not_read_the_fields_of_an_event() -> None:
 def test_an_invalid_condition_is_reported_with_its_path(when: str, at: tuple[str | int, ...]) -> None:
     faults = RuleErrors()
     condition = compile_when(read(when), faults)
-    assert [fault.at for fault in faults.found] == [at]
+    assert [fault.steps for fault in faults.found] == [at]
     assert condition.holds(Scope(DOC)) in {True, False}
 
 
 def test_a_field_is_invalid_in_a_condition_without_frames() -> None:
     faults = RuleErrors()
     compile_when({"event": "x"}, faults, fields=False)
-    assert [fault.at for fault in faults.found] == [("event",)]
+    assert [fault.steps for fault in faults.found] == [("event",)]
 
 
 MATCHES = st.one_of(

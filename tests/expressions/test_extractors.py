@@ -132,7 +132,7 @@ def test_an_extractor_reads_the_item() -> None:
 def test_an_invalid_extractor_is_reported_with_its_path(text: str, at: tuple[str | int, ...]) -> None:
     faults = RuleErrors()
     compiled = compile_slot(read(text), faults)
-    assert [fault.at for fault in faults.found] == [at]
+    assert [fault.steps for fault in faults.found] == [at]
     compiled.read(Scope(DOC))  # must not raise
 
 
@@ -173,7 +173,7 @@ EXTRACTORS = st.recursive(
 def test_any_extractor_reads_any_document(value: Any, doc: Any, item: Any, event: str) -> None:
     faults = RuleErrors()
     compiled = compile_slot(value, faults, extra=("trim",))
-    if not any("trim" in fault.at for fault in faults.found):
+    if not any("trim" in fault.steps for fault in faults.found):
         assert not faults.found
     result = compiled.read(Scope(doc, item, {"event": event}, {"x": "y"}))
     assert result is not None

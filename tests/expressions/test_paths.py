@@ -170,7 +170,7 @@ def test_interpolated_text_is_not_a_path_nor_part_of_a_path() -> None:
      "$.a[?@.b == ]", "$.#", "$.a[**]"],
 )  # fmt: skip
 def test_an_invalid_path_is_a_value_error(text: str) -> None:
-    with pytest.raises(ValueError, match="no path"):
+    with pytest.raises(ValueError, match="not a valid path"):
         compile_path(text)
 
 
@@ -274,4 +274,4 @@ def test_a_path_of_thousands_of_steps_is_evaluated() -> None:
 def test_suggested_paths_lead_to_texts_and_the_most_similar_comes_first() -> None:
     docs = [{"data": [{"output": "hi", "n": 1}], "a b": "x"}, {"data": [{"output": "ho"}]}]
     assert find_text_paths(docs, "$.data[0].text") == ["$.data[0].output", "$['a b']"]
-    assert find_text_paths([{"a": "b"}], most=0) == []
+    assert find_text_paths([{"a": "b"}], limit=0) == []

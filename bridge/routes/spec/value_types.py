@@ -50,7 +50,7 @@ __all__ = [
 def add_problems(faults: RuleErrors, node: Node, problems: Problems) -> bool:
     """Turn a rule's faults into problems with places; whether there were any."""
     for fault in faults.found:
-        at = node.find(fault.at)
+        at = node.find(fault.steps)
         place = at.key_location if fault.of_key and at.key_location else at.location
         problems.add(
             place, at.path, fault.message, expected=fault.expected, known=fault.known, word=fault.word
