@@ -25,7 +25,7 @@ from bridge.exchange.decode.stream_passthrough import ChunkPassthrough, Passthro
 from bridge.exchange.endpoints import EXCHANGE_PARTS, EndpointPassthrough
 from bridge.exchange.split_calls import split_calls
 from bridge.exchange.upstream_call import UpstreamCall
-from bridge.openai.encoders import CompletionInfo
+from bridge.openai.response_encoder import ResponseInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bridge.core.errors import BridgeError
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.exchange.request_context import RequestContext
-    from bridge.openai.encoders import ResponseEncoder
+    from bridge.openai.response_encoder import ResponseEncoder
 
 __all__ = ["Exchange"]
 
@@ -67,9 +67,7 @@ class Exchange:
         self._unsettled = len(builders)
         self._reply: ResponseEncoder | None = None
         named, counts = endpoint.id_prefix + context.id, "stream_options" in body and _counts(body)
-        self._head = CompletionInfo(
-            endpoint, named, int(context.now), body["model"], "assistant", counts, body
-        )
+        self._head = ResponseInfo(endpoint, named, int(context.now), body["model"], "assistant", counts, body)
         self._completion_fast_path: CompletionFastPath | None = None
         if len(builders) == 1:  # what goes among other answers is read delta by delta
             (call,) = self.calls

@@ -1,19 +1,40 @@
-"""Legacy completions: the checks of a request, and the endpoint."""
+"""Legacy completions: the checks of a request, the encoder of chunks, and the endpoint."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.core.errors import RequestError
-from bridge.openai.encoders import ChunkEncoder, CompletionEncoder
+from bridge.openai.encoders import ChunkEncoder, CompletionEncoder, text_finish_reason
 from bridge.openai.endpoint_spec import BodySchema, EndpointSpec
 from bridge.openai.request_validation import COMMON_MEMBERS, missing_member
 from bridge.openai.token_estimate import input_tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bridge.core.deltas import Delta
     from bridge.core.json import JSONObject
 
-__all__ = ["COMPLETIONS"]
+__all__ = ["COMPLETIONS", "TextChunkEncoder"]
+
+
+class TextChunkEncoder(ChunkEncoder):
+    """Encodes deltas as chunks with `text`, which have neither a role, nor reasoning, nor tool calls."""
+
+    __slots__ = ()
+
+    def write(self, deltas: Sequence[Delta]) -> bytes:
+        """Return the chunks of deltas."""
+        return super().write([delta._replace(reasoning="", tool_calls=None) for delta in deltas])
+
+    def _first_chunks(self, choice: int, delta: Delta | None) -> list[bytes]:
+        return []
+
+    def _choice(self, choice: int, delta: JSONObject, finish: str | None, logprobs: Any) -> JSONObject:
+        reason = text_finish_reason(finish) if finish else None
+        text = delta.get("content", "")
+        return {"text": text, "index": choice, "logprobs": logprobs, "finish_reason": reason}
 
 
 def _check_prompt(body: JSONObject) -> None:
@@ -43,6 +64,6 @@ COMPLETIONS: Final = EndpointSpec(
     chunk_object="text_completion",
     id_prefix="cmpl-",
     encoder=CompletionEncoder,
-    stream_encoder=ChunkEncoder,
+    stream_encoder=TextChunkEncoder,
     expand_sample=_expand_sample,
 )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bridge.core.deltas import Usage
     from bridge.core.errors import BridgeError
     from bridge.core.json import JSONObject
-    from bridge.openai.encoders import CompletionInfo
+    from bridge.openai.response_encoder import ResponseInfo
 
 __all__ = ["EMBEDDINGS", "EmbeddingsEncoder", "normalize_embeddings", "read_vectors"]
 
@@ -51,12 +51,12 @@ def read_vectors(value: Any) -> list[Numbers]:
 class EmbeddingsEncoder:
     """Encodes vectors as one response."""
 
-    __slots__ = ("_head", "_vectors")
+    __slots__ = ("_info", "_vectors")
 
     started = False  # nothing is sent before the end, so that a failure keeps its status
 
-    def __init__(self, head: CompletionInfo) -> None:
-        self._head = head
+    def __init__(self, info: ResponseInfo) -> None:
+        self._info = info
         self._vectors: dict[int, Numbers] = {}
 
     def write(self, vectors: Sequence[Any]) -> bytes:
@@ -67,7 +67,7 @@ class EmbeddingsEncoder:
     def close(self, usage: Usage | None, choices: int) -> bytes:
         """Return the response. Raises UpstreamError if the vectors have different lengths."""
         vectors = [self._vectors[number] for number in sorted(self._vectors)]
-        return json.dumps(normalize_embeddings({}, vectors, self._head, usage))
+        return json.dumps(normalize_embeddings({}, vectors, self._info, usage))
 
     def fail(self, error: BridgeError) -> bytes:
         """Return nothing: the error is the body of the response."""
@@ -75,14 +75,14 @@ class EmbeddingsEncoder:
 
 
 def normalize_embeddings(
-    body: JSONObject, vectors: list[Numbers], head: CompletionInfo, usage: Usage | None
+    body: JSONObject, vectors: list[Numbers], info: ResponseInfo, usage: Usage | None
 ) -> JSONObject:
     """Return a body with these vectors in the requested format: the same object if nothing differs.
 
     `usage` are the token counts that were read from the body; without counts, the response has none. Raises
     UpstreamError if the vectors differ in length, or have not the requested `dimensions`.
     """
-    request = head.request_body
+    request = info.request_body
     _check_lengths(vectors, request.get("dimensions"))
     sent = body.get("data")
     items = _in_order(sent) if isinstance(sent, list) and len(sent) == len(vectors) else [{}] * len(vectors)
@@ -97,7 +97,7 @@ def normalize_embeddings(
     members: JSONObject = {
         "object": "list",
         "data": keep_items(data, sent),
-        "model": with_upstream_identity(head, body).model,
+        "model": with_upstream_identity(info, body).model,
     }
     if usage is None:
         return with_members(omit(body, "error", "usage"), members)

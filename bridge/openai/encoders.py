@@ -12,8 +12,7 @@ text are encoded once for each choice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 
@@ -23,17 +22,16 @@ if TYPE_CHECKING:
     from bridge.core.deltas import Delta, Usage
     from bridge.core.errors import BridgeError
     from bridge.core.json import JSONObject
-    from bridge.openai.endpoint_spec import EndpointSpec
+    from bridge.openai.response_encoder import ResponseInfo
 
 __all__ = [
     "DONE",
     "ChunkEncoder",
     "CompletionEncoder",
-    "CompletionInfo",
-    "ResponseEncoder",
     "completion",
     "completion_choice",
     "sse_event",
+    "text_finish_reason",
     "usage_object",
 ]
 
@@ -41,45 +39,15 @@ DONE = b"data: [DONE]\n\n"
 _HOLE = "\ue000"  # private use: the place of the text in a chunk that is encoded once
 
 
-@dataclass(slots=True)
-class CompletionInfo:
-    """The members that all chunks of a response share, and the request."""
-
-    endpoint: EndpointSpec
-    id: str
-    created: int  # Unix time in seconds
-    model: str
-    role: str = "assistant"
-    include_usage: bool = False  # the client requests a chunk with the token counts
-    request_body: Mapping[str, Any] = field(default_factory=dict)
-
-
-class ResponseEncoder(Protocol):
-    """Writes a response from deltas; `write` is called any number of times, then `close` or `fail` once."""
-
-    @property
-    def started(self) -> bool:
-        """Return whether bytes were written, so that a later failure cannot change the status."""
-
-    def write(self, deltas: Sequence[Any]) -> bytes:
-        """Return the bytes that can leave by now."""
-
-    def close(self, usage: Usage | None, choices: int) -> bytes:
-        """Return the end of a response of at least `choices` choices."""
-
-    def fail(self, error: BridgeError) -> bytes:
-        """Return the end of a stream that failed; nothing of a response that has not begun."""
-
-
 class ChunkEncoder:
-    """Encodes each delta as chunks at once."""
+    """Encodes each delta of a chat as chunks at once."""
 
-    __slots__ = ("_finish_reasons", "_head", "_text_templates", "_with_tool_calls", "started")
+    __slots__ = ("_finish_reasons", "_info", "_text_templates", "_with_tool_calls", "started")
 
     content_type = "text/event-stream; charset=utf-8"
 
-    def __init__(self, head: CompletionInfo) -> None:
-        self._head = head
+    def __init__(self, info: ResponseInfo) -> None:
+        self._info = info
         self._text_templates: dict[int, tuple[bytes, bytes]] = {}  # by choice
         self._finish_reasons: dict[int, str] = {}  # by choice
         self._with_tool_calls: set[int] = set()  # choices
@@ -90,13 +58,13 @@ class ChunkEncoder:
         out: list[bytes] = []
         for delta in deltas:
             before, after = self._text_templates.get(delta.choice) or self._open(delta, out)
-            if delta.reasoning and self._head.endpoint.has_messages:
+            if delta.reasoning:
                 out.append(self._chunk(delta.choice, {"reasoning_content": delta.reasoning}))
             if delta.logprobs is not None:
                 out.append(self._chunk(delta.choice, {"content": delta.text}, logprobs=delta.logprobs))
             elif delta.text and not delta.replaces:
                 out += (before, json.dumps(delta.text), after)
-            if delta.tool_calls and self._head.endpoint.has_messages:
+            if delta.tool_calls:
                 self._with_tool_calls.add(delta.choice)
                 out.append(self._chunk(delta.choice, {"tool_calls": delta.tool_calls}))
             if delta.finish_reason:
@@ -111,7 +79,7 @@ class ChunkEncoder:
                 self._open(None, out, choice)
             reason = finish_reason(self._finish_reasons.get(choice), tools=choice in self._with_tool_calls)
             out.append(self._chunk(choice, {}, finish=reason))
-        if usage is not None and self._head.include_usage:
+        if usage is not None and self._info.include_usage:
             out.append(sse_event(self._object([]) | {"usage": usage_object(usage)}))
         return b"".join([*out, DONE])
 
@@ -120,38 +88,37 @@ class ChunkEncoder:
         return sse_event(error.envelope)
 
     def _open(self, delta: Delta | None, out: list[bytes], choice: int = 0) -> tuple[bytes, bytes]:
-        """Begin a choice: append the chunk with the role, and return the text template."""
+        """Begin a choice: append its first chunks, and return the text template."""
         choice = delta.choice if delta else choice
         self.started = True
         before, _, after = self._chunk(choice, {"content": _HOLE}).rpartition(json.dumps(_HOLE))
         self._text_templates[choice] = (before, after)
-        if self._head.endpoint.has_messages:
-            # The content of a choice with nothing but tool calls is null, as in OpenAI's own streams.
-            content = None if delta and delta.tool_calls and not delta.text else ""
-            out.append(self._chunk(choice, {"role": self._head.role, "content": content, "refusal": None}))
+        out += self._first_chunks(choice, delta)
         return before, after
+
+    def _first_chunks(self, choice: int, delta: Delta | None) -> list[bytes]:
+        # The content of a choice with nothing but tool calls is null, as in OpenAI's own streams.
+        content = None if delta and delta.tool_calls and not delta.text else ""
+        return [self._chunk(choice, {"role": self._info.role, "content": content, "refusal": None})]
 
     def _chunk(
         self, choice: int, delta: JSONObject, *, finish: str | None = None, logprobs: Any = None
     ) -> bytes:
-        if self._head.endpoint.has_messages:
-            body = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
-        else:
-            text = delta.get("content", "")
-            reason = text_finish_reason(finish) if finish else None
-            body = {"text": text, "index": choice, "logprobs": logprobs, "finish_reason": reason}
-        return sse_event(self._object([body]))
+        return sse_event(self._object([self._choice(choice, delta, finish, logprobs)]))
+
+    def _choice(self, choice: int, delta: JSONObject, finish: str | None, logprobs: Any) -> JSONObject:
+        return {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
 
     def _object(self, choices: list[JSONObject]) -> JSONObject:
-        head = self._head
+        info = self._info
         chunk = {
-            "id": head.id,
-            "object": head.endpoint.chunk_object,
-            "created": head.created,
-            "model": head.model,
+            "id": info.id,
+            "object": info.endpoint.chunk_object,
+            "created": info.created,
+            "model": info.model,
             "choices": choices,
         }
-        return chunk | ({"usage": None} if head.include_usage else {})
+        return chunk | ({"usage": None} if info.include_usage else {})
 
 
 class _Choice:
@@ -182,12 +149,12 @@ class _Choice:
 class CompletionEncoder:
     """Folds deltas into one completion."""
 
-    __slots__ = ("_choices", "_head")
+    __slots__ = ("_choices", "_info")
 
     started = False  # nothing is sent before the end, so that a failure keeps its status
 
-    def __init__(self, head: CompletionInfo) -> None:
-        self._head = head
+    def __init__(self, info: ResponseInfo) -> None:
+        self._info = info
         self._choices: dict[int, _Choice] = {}
 
     def write(self, deltas: Sequence[Delta]) -> bytes:
@@ -205,7 +172,7 @@ class CompletionEncoder:
             if choice not in self._choices:
                 self._choices[choice] = _Choice()
         bodies = [self._choice_body(number, choice) for number, choice in sorted(self._choices.items())]
-        return completion(self._head, bodies, usage)
+        return completion(self._info, bodies, usage)
 
     def fail(self, error: BridgeError) -> bytes:
         """Return nothing: the error is the body of the response."""
@@ -213,9 +180,9 @@ class CompletionEncoder:
 
     def _choice_body(self, number: int, choice: _Choice) -> JSONObject:
         text, reasoning = "".join(choice.text), "".join(choice.reasoning)
-        body = completion_choice(self._head, number, text, choice.finish)
+        body = completion_choice(self._info, number, text, choice.finish)
         body["logprobs"] = choice.logprobs
-        if not self._head.endpoint.has_messages:
+        if not self._info.endpoint.has_messages:
             return body
         message = body["message"]
         if reasoning:
@@ -227,13 +194,13 @@ class CompletionEncoder:
         return body
 
 
-def completion(head: CompletionInfo, choices: Sequence[Mapping[str, Any]], usage: Usage | None) -> bytes:
+def completion(info: ResponseInfo, choices: Sequence[Mapping[str, Any]], usage: Usage | None) -> bytes:
     """Return the body of a completion."""
     body: JSONObject = {
-        "id": head.id,
-        "object": head.endpoint.object,
-        "created": head.created,
-        "model": head.model,
+        "id": info.id,
+        "object": info.endpoint.object,
+        "created": info.created,
+        "model": info.model,
         "choices": choices,
     }
     if usage is not None:
@@ -241,10 +208,10 @@ def completion(head: CompletionInfo, choices: Sequence[Mapping[str, Any]], usage
     return json.dumps(body)
 
 
-def completion_choice(head: CompletionInfo, number: int, text: str, finish: str | None) -> JSONObject:
+def completion_choice(info: ResponseInfo, number: int, text: str, finish: str | None) -> JSONObject:
     """Return a choice of a completion with nothing but text."""
-    if head.endpoint.has_messages:
-        message = {"role": head.role, "content": text, "refusal": None}
+    if info.endpoint.has_messages:
+        message = {"role": info.role, "content": text, "refusal": None}
         return {"index": number, "message": message, "logprobs": None, "finish_reason": finish or "stop"}
     reason = text_finish_reason(finish or "stop")
     return {"text": text, "index": number, "logprobs": None, "finish_reason": reason}

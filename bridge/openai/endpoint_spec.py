@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bridge.core.json import JSONObject
-    from bridge.openai.encoders import CompletionInfo, ResponseEncoder
+    from bridge.openai.response_encoder import ResponseEncoder, ResponseInfo
 
 __all__ = ["BodySchema", "EndpointSpec", "MemberCheck"]
 
@@ -65,8 +65,8 @@ class EndpointSpec:
     chunk_object: str = ""  # `object` of a chunk
     id_prefix: str = ""  # of a response's `id`
     has_output_tokens: bool = True  # False: all tokens are the request's
-    encoder: Callable[[CompletionInfo], ResponseEncoder]
-    stream_encoder: Callable[[CompletionInfo], ResponseEncoder] | None = None  # None: never streamed
+    encoder: Callable[[ResponseInfo], ResponseEncoder]
+    stream_encoder: Callable[[ResponseInfo], ResponseEncoder] | None = None  # None: never streamed
     expand_sample: Callable[[Any], JSONObject]  # a response from the shorthand for it in a sample
 
     @property

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bridge.core.deltas import Usage
     from bridge.core.errors import BridgeError
     from bridge.core.json import JSONObject
-    from bridge.openai.encoders import CompletionInfo
+    from bridge.openai.response_encoder import ResponseInfo
 
 __all__ = ["IMAGES", "ImagesEncoder", "normalize_images", "read_image"]
 
@@ -51,12 +51,12 @@ def read_image(url: Any, b64_json: Any, revised_prompt: Any = None) -> Image | N
 class ImagesEncoder:
     """Encodes images as one response."""
 
-    __slots__ = ("_head", "_images")
+    __slots__ = ("_images", "_info")
 
     started = False  # nothing is sent before the end, so that a failure keeps its status
 
-    def __init__(self, head: CompletionInfo) -> None:
-        self._head = head
+    def __init__(self, info: ResponseInfo) -> None:
+        self._info = info
         self._images: dict[int, Image] = {}
 
     def write(self, images: Sequence[Any]) -> bytes:
@@ -67,7 +67,7 @@ class ImagesEncoder:
     def close(self, usage: Usage | None, choices: int) -> bytes:
         """Return the response. Raises UpstreamError if an image cannot have the requested format."""
         images = [self._images[number] for number in sorted(self._images)]
-        return json.dumps(normalize_images({}, images, self._head, usage))
+        return json.dumps(normalize_images({}, images, self._info, usage))
 
     def fail(self, error: BridgeError) -> bytes:
         """Return nothing: the error is the body of the response."""
@@ -75,7 +75,7 @@ class ImagesEncoder:
 
 
 def normalize_images(
-    body: JSONObject, images: list[Image], head: CompletionInfo, usage: Usage | None
+    body: JSONObject, images: list[Image], info: ResponseInfo, usage: Usage | None
 ) -> JSONObject:
     """Return a body with these images in the requested format: the same object if nothing differs.
 
@@ -84,13 +84,13 @@ def normalize_images(
     items = dicts_in(body.get("data", []))
     if len(items) != len(images):
         items = [{}] * len(images)
-    response_format = head.request_body.get("response_format")
+    response_format = info.request_body.get("response_format")
     data = [
         _with_image(item, _in_format(image, response_format))
         for item, image in zip(items, images, strict=True)
     ]
     members: JSONObject = {
-        "created": with_upstream_identity(head, body).created,
+        "created": with_upstream_identity(info, body).created,
         "data": keep_items(data, body.get("data")),
     }
     if usage is not None and not isinstance(body.get("usage"), dict):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import MISSING, as_finish_reason
-from bridge.openai.encoders import CompletionInfo, text_finish_reason
+from bridge.openai.encoders import text_finish_reason
+from bridge.openai.response_encoder import ResponseInfo
 
 if TYPE_CHECKING:
     from bridge.core.deltas import Usage
@@ -58,16 +59,16 @@ def keep_items(items: list[Any], old: Any) -> Any:
     return items
 
 
-def with_upstream_identity(head: CompletionInfo, body: JSONObject) -> CompletionInfo:
-    """Return the head with the upstream's id, time and model where the upstream sent valid ones."""
-    return CompletionInfo(
-        head.endpoint,
-        _text(body.get("id")) or head.id,
-        _timestamp(body.get("created")) or head.created,
-        _text(body.get("model")) or head.model,
-        head.role,
-        head.include_usage,
-        head.request_body,
+def with_upstream_identity(info: ResponseInfo, body: JSONObject) -> ResponseInfo:
+    """Return the info with the id, time and model of the upstream, if they are valid."""
+    return ResponseInfo(
+        info.endpoint,
+        _text(body.get("id")) or info.id,
+        _timestamp(body.get("created")) or info.created,
+        _text(body.get("model")) or info.model,
+        info.role,
+        info.include_usage,
+        info.request_body,
     )
 
 

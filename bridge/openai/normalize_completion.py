@@ -21,25 +21,25 @@ from bridge.openai.tool_calls import normalize_tool_call
 if TYPE_CHECKING:
     from bridge.core.deltas import Usage
     from bridge.core.json import JSONObject
-    from bridge.openai.encoders import CompletionInfo
+    from bridge.openai.response_encoder import ResponseInfo
 
 __all__ = ["normalize_completion"]
 
 _CONTENT_ALTERNATIVES = ("tool_calls", "function_call", "refusal", "audio")
 
 
-def normalize_completion(body: JSONObject, head: CompletionInfo, usage: Usage | None) -> JSONObject:
+def normalize_completion(body: JSONObject, info: ResponseInfo, usage: Usage | None) -> JSONObject:
     """Return a body with `choices` as clients expect it: the same object if nothing has to change.
 
-    `head` fills in what the body lacks. `usage` holds the token counts that were read from the body.
+    `info` fills in what the body lacks. `usage` holds the token counts that were read from the body.
     """
-    head = with_upstream_identity(head, body)
+    info = with_upstream_identity(info, body)
     members: JSONObject = {
-        "id": head.id,
-        "object": head.endpoint.object,
-        "created": head.created,
-        "model": head.model,
-        "choices": _choices(body["choices"], head),
+        "id": info.id,
+        "object": info.endpoint.object,
+        "created": info.created,
+        "model": info.model,
+        "choices": _choices(body["choices"], info),
     }
     if usage is None:
         # An `error` that got this far is null or empty, but some clients only check that it is there.
@@ -48,15 +48,15 @@ def normalize_completion(body: JSONObject, head: CompletionInfo, usage: Usage | 
     return with_members(omit(body, "error"), members)
 
 
-def _choices(sent: Any, head: CompletionInfo) -> Any:
-    choices = [_choice(number, choice, head) for number, choice in enumerate(dicts_in(sent))]
+def _choices(sent: Any, info: ResponseInfo) -> Any:
+    choices = [_choice(number, choice, info) for number, choice in enumerate(dicts_in(sent))]
     if sorted([choice["index"] for choice in choices]) != list(range(len(choices))):
         choices = [{**choice, "index": number} for number, choice in enumerate(choices)]
     return keep_items(choices, sent)
 
 
-def _choice(number: int, choice: JSONObject, head: CompletionInfo) -> JSONObject:
-    is_chat = head.endpoint.has_messages
+def _choice(number: int, choice: JSONObject, info: ResponseInfo) -> JSONObject:
+    is_chat = info.endpoint.has_messages
     finish = normalize_finish_reason(choice.get("finish_reason"), legacy=not is_chat)
     members: JSONObject = {"index": choice_index(choice, number)}
     if is_chat:

@@ -26,7 +26,7 @@ from bridge.openai.tool_calls import ToolCallAssembler
 
 if TYPE_CHECKING:
     from bridge.core.json import JSONObject
-    from bridge.openai.encoders import CompletionInfo
+    from bridge.openai.response_encoder import ResponseInfo
 
 __all__ = ["ChunkNormalizer"]
 
@@ -37,12 +37,12 @@ class ChunkNormalizer:
     """Normalizes the chunks of one stream."""
 
     __slots__ = (
-        "_has_identity", "_head", "_roles", "_seen", "_tool_calls", "_with_content", "finished",
+        "_has_identity", "_info", "_roles", "_seen", "_tool_calls", "_with_content", "finished",
         "finished_with_content", "has_content", "has_output", "resumed",
     )  # fmt: skip
 
-    def __init__(self, head: CompletionInfo) -> None:
-        self._head = head  # fills in what the first chunk lacks
+    def __init__(self, info: ResponseInfo) -> None:
+        self._info = info  # fills in what the first chunk lacks
         self._has_identity = False  # the upstream's id, created and model were read
         self._roles: set[int] = set()  # choices whose role was sent
         self._seen: set[int] = set()  # choices
@@ -70,10 +70,10 @@ class ChunkNormalizer:
             return None
         if not self._has_identity:
             self._has_identity = True
-            self._head = with_upstream_identity(self._head, chunk)
+            self._info = with_upstream_identity(self._info, chunk)
         # Requested counts are sent once, at the end, since a client may add up all counts.
         usage = chunk.get("usage")
-        early = usage is not None and (self._head.include_usage or type(usage) is not dict)
+        early = usage is not None and (self._info.include_usage or type(usage) is not dict)
         members: JSONObject = {"choices": keep_items(kept, choices)}
         if early:
             members["usage"] = None
@@ -81,15 +81,15 @@ class ChunkNormalizer:
 
     def with_identity(self, chunk: JSONObject) -> JSONObject:
         """Return a chunk with the id, created and model of the stream."""
-        head = self._head
+        info = self._info
         # An `error` that got this far is null or empty, but some clients only check that it is there.
         return with_members(
             omit(chunk, "error"),
             {
-                "id": head.id,
-                "object": head.endpoint.chunk_object,
-                "created": head.created,
-                "model": head.model,
+                "id": info.id,
+                "object": info.endpoint.chunk_object,
+                "created": info.created,
+                "model": info.model,
             },
         )
 
@@ -108,13 +108,13 @@ class ChunkNormalizer:
 
     def _finish_choice(self, index: int) -> JSONObject:
         reason = "tool_calls" if self._tool_calls.get(index) else "stop"
-        empty: JSONObject = {"delta": {}} if self._head.endpoint.has_messages else {"text": ""}
+        empty: JSONObject = {"delta": {}} if self._info.endpoint.has_messages else {"text": ""}
         return {"index": index, **empty, "logprobs": None, "finish_reason": reason}
 
     def _choice(self, number: int, choice: Any, ended: _Choices) -> JSONObject | None:
         if not isinstance(choice, dict):
             return None
-        index, is_chat = choice_index(choice, number), self._head.endpoint.has_messages
+        index, is_chat = choice_index(choice, number), self._info.endpoint.has_messages
         self._with_content = False
         content = self._delta(index, choice) if is_chat else self._text(choice)
         sent = choice.get("finish_reason")
@@ -170,7 +170,7 @@ class ChunkNormalizer:
         elif "role" in delta:
             normalized = omit(normalized, "role")
         if normalized.get("tool_calls") is not None:
-            assembler = self._tool_calls.setdefault(index, ToolCallAssembler(f"call_{self._head.id}_{index}"))
+            assembler = self._tool_calls.setdefault(index, ToolCallAssembler(f"call_{self._info.id}_{index}"))
             sent = normalized["tool_calls"]
             calls = [assembler.add_delta(call) for call in dicts_in(sent)]
             normalized = with_members(normalized, {"tool_calls": keep_items(calls, sent)})

@@ -13,13 +13,15 @@ from bridge.cli.merge_chunks import merge_chunks
 from bridge.core import json as bridge_json
 from bridge.core.deltas import FINISH_REASONS, Delta, Usage
 from bridge.core.errors import BridgeError
-from bridge.openai.encoders import ChunkEncoder, CompletionEncoder, CompletionInfo
+from bridge.openai.encoders import ChunkEncoder, CompletionEncoder
 from bridge.openai.endpoints import CHAT, COMPLETIONS
+from bridge.openai.response_encoder import ResponseInfo
 from bridge.openai.tool_calls import ToolCallAssembler
 from tests.strict_client import read_completion, read_stream
 
 if TYPE_CHECKING:
     from bridge.openai.endpoint_spec import EndpointSpec
+    from bridge.openai.response_encoder import ResponseEncoder
 
 WHOLE_CHARACTERS = st.characters(exclude_categories=["Cs"])
 NAMES = st.text(WHOLE_CHARACTERS, min_size=1, max_size=8)
@@ -36,7 +38,7 @@ ANY_TEXT = st.text(st.characters(), max_size=12) | st.sampled_from(
     ]
 )
 HEADS = st.builds(
-    CompletionInfo,
+    ResponseInfo,
     endpoint=st.sampled_from([CHAT, COMPLETIONS]),
     id=NAMES,
     created=st.integers(0, 2**40),
@@ -46,7 +48,13 @@ HEADS = st.builds(
 )
 
 
-def plain_chunk(head: CompletionInfo, choice: int, text: str) -> dict[str, Any]:
+def chunk_encoder(head: ResponseInfo) -> ResponseEncoder:
+    """Return the encoder of the endpoint's streams."""
+    assert head.endpoint.stream_encoder is not None
+    return head.endpoint.stream_encoder(head)
+
+
+def plain_chunk(head: ResponseInfo, choice: int, text: str) -> dict[str, Any]:
     """Return a chunk with some text, in the shape of OpenAI's API reference."""
     content: dict[str, Any] = {"delta": {"content": text}} if head.endpoint is CHAT else {"text": text}
     order = ("index", "delta", "logprobs", "finish_reason")
@@ -64,8 +72,8 @@ def plain_chunk(head: CompletionInfo, choice: int, text: str) -> dict[str, Any]:
 
 
 @given(head=HEADS, texts=st.lists(ANY_TEXT.filter(bool), min_size=1, max_size=4), choice=st.integers(0, 3))
-def test_a_text_chunk_equals_its_plain_json(head: CompletionInfo, texts: list[str], choice: int) -> None:
-    encoder = ChunkEncoder(head)
+def test_a_text_chunk_equals_its_plain_json(head: ResponseInfo, texts: list[str], choice: int) -> None:
+    encoder = chunk_encoder(head)
     encoder.write([Delta("x", choice)])
     for text in texts:
         out = encoder.write([Delta(text, choice)])
@@ -79,10 +87,10 @@ def test_a_text_chunk_equals_its_plain_json(head: CompletionInfo, texts: list[st
 
 
 @given(head=HEADS, texts=st.lists(ANY_TEXT.filter(bool), min_size=1, max_size=6))
-def test_deltas_are_encoded_together_as_separately(head: CompletionInfo, texts: list[str]) -> None:
+def test_deltas_are_encoded_together_as_separately(head: ResponseInfo, texts: list[str]) -> None:
     deltas = [Delta(text, number % 2) for number, text in enumerate(texts)]
-    separate = ChunkEncoder(head)
-    assert ChunkEncoder(head).write(deltas) == b"".join(separate.write([delta]) for delta in deltas)
+    separate = chunk_encoder(head)
+    assert chunk_encoder(head).write(deltas) == b"".join(separate.write([delta]) for delta in deltas)
 
 
 @st.composite
@@ -124,9 +132,9 @@ USAGES = st.none() | st.builds(
 
 @given(head=HEADS, deltas=_deltas(), usage=USAGES, choices=st.integers(3, 4))
 def test_a_completion_equals_its_merged_stream(
-    head: CompletionInfo, deltas: list[Delta], usage: Usage | None, choices: int
+    head: ResponseInfo, deltas: list[Delta], usage: Usage | None, choices: int
 ) -> None:
-    stream, encoder = ChunkEncoder(head), CompletionEncoder(head)
+    stream, encoder = chunk_encoder(head), CompletionEncoder(head)
     out = stream.write(deltas) + stream.close(usage, choices)
     assert encoder.write(deltas) == b""
     body = json.loads(encoder.close(usage, choices))
@@ -154,7 +162,7 @@ def reduced(choice: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("endpoint", [CHAT, COMPLETIONS])
 def test_a_failed_stream_ends_with_an_error_event(endpoint: EndpointSpec) -> None:
-    encoder = ChunkEncoder(CompletionInfo(endpoint, "a", 1, "m"))
+    encoder = chunk_encoder(ResponseInfo(endpoint, "a", 1, "m"))
     before = encoder.started
     out = encoder.write([Delta("x")])
     assert (before, encoder.started) == (False, True)
@@ -165,11 +173,11 @@ def test_a_failed_stream_ends_with_an_error_event(endpoint: EndpointSpec) -> Non
 
 
 def test_no_deltas_are_encoded_as_no_bytes() -> None:
-    assert ChunkEncoder(CompletionInfo(CHAT, "a", 1, "m")).write([]) == b""
+    assert ChunkEncoder(ResponseInfo(CHAT, "a", 1, "m")).write([]) == b""
 
 
 def test_the_first_chunk_of_each_choice_has_the_role() -> None:
-    encoder = ChunkEncoder(CompletionInfo(CHAT, "a", 1, "m", role="tool"))
+    encoder = ChunkEncoder(ResponseInfo(CHAT, "a", 1, "m", role="tool"))
     out = encoder.write([Delta("x", 1), Delta("y", 0), Delta("z", 1)]) + encoder.close(None, 3)
     stream = read_stream(out)
     assert [content.role for content in stream.choices.values()] == ["tool"] * 3
@@ -180,10 +188,10 @@ def test_the_first_chunk_of_each_choice_has_the_role() -> None:
 def test_log_probabilities_are_encoded_with_their_text() -> None:
     first, second = ({"content": [{"token": token}], "refusal": None} for token in "ab")
     deltas = [Delta("a", logprobs=first), Delta("b", logprobs=second)]
-    out = ChunkEncoder(CompletionInfo(CHAT, "a", 1, "m")).write(deltas)
+    out = ChunkEncoder(ResponseInfo(CHAT, "a", 1, "m")).write(deltas)
     chunks = [json.loads(event.removeprefix(b"data: ")) for event in out.split(b"\n\n")[1:-1]]
     assert [chunk["choices"][0]["logprobs"] for chunk in chunks] == [first, second]
-    encoder = CompletionEncoder(CompletionInfo(CHAT, "a", 1, "m"))
+    encoder = CompletionEncoder(ResponseInfo(CHAT, "a", 1, "m"))
     encoder.write(deltas)
     body = json.loads(encoder.close(None, 1))
     assert body["choices"][0]["logprobs"] == {"content": [{"token": "a"}, {"token": "b"}], "refusal": None}
@@ -191,7 +199,7 @@ def test_log_probabilities_are_encoded_with_their_text() -> None:
 
 def test_content_is_null_in_a_message_with_tool_calls() -> None:
     call = ToolCallAssembler("c").add_delta({"name": "f", "arguments": {}})
-    encoder = CompletionEncoder(CompletionInfo(CHAT, "a", 1, "m"))
+    encoder = CompletionEncoder(ResponseInfo(CHAT, "a", 1, "m"))
     encoder.write([Delta(tool_calls=[call], finish_reason="stop")])
     [choice] = json.loads(encoder.close(None, 1))["choices"]
     assert choice["message"]["content"] is None

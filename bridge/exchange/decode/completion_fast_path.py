@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from bridge.core.deltas import Usage
     from bridge.exchange.decode.response_decoder import ResponseDecoder
-    from bridge.openai.encoders import CompletionInfo
+    from bridge.openai.response_encoder import ResponseInfo
     from bridge.routes.rules.endpoint_plan import EndpointPlan
     from bridge.routes.rules.response_rules import ResponseSlots
 
@@ -71,7 +71,7 @@ class CompletionFastPath:
         decoder.start(self._status, self._headers)
         return b"".join(self._parts)
 
-    def complete(self, info: CompletionInfo) -> bytes | None:
+    def complete(self, info: ResponseInfo) -> bytes | None:
         """Return the response to the client; None if the body needs the decoder."""
         data = b"".join(self._parts)
         try:
@@ -79,7 +79,7 @@ class CompletionFastPath:
         except (ValueError, RecursionError):  # not strict JSON, or nested too deeply
             return None
 
-    def _encode(self, data: bytes, doc: Any, info: CompletionInfo) -> bytes | None:
+    def _encode(self, data: bytes, doc: Any, info: ResponseInfo) -> bytes | None:
         plan, rule = self._plan, self._rule
         scope = Scope(doc, headers=self._headers)
         assert rule.text is not None  # `EndpointPlan.fast_rule` has a text
@@ -108,7 +108,7 @@ class PassthroughFastPath(CompletionFastPath):
 
     __slots__ = ()
 
-    def _encode(self, data: bytes, doc: Any, info: CompletionInfo) -> bytes | None:
+    def _encode(self, data: bytes, doc: Any, info: ResponseInfo) -> bytes | None:
         if type(doc) is not dict or not doc.get("choices"):
             return None
         scope = Scope(doc, headers=self._headers)
@@ -118,7 +118,7 @@ class PassthroughFastPath(CompletionFastPath):
         return data if normalize_completion(doc, info, self.usage) is doc else None
 
 
-def _with_identity(rule: ResponseSlots, scope: Scope, info: CompletionInfo) -> CompletionInfo:
+def _with_identity(rule: ResponseSlots, scope: Scope, info: ResponseInfo) -> ResponseInfo:
     """Return the info with the upstream's id and role, where the rule finds them."""
     response_id = None if rule.id is None else as_identifier(rule.id.read(scope))
     role = None if rule.role is None else as_identifier(rule.role.read(scope))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bridge.core.errors import BridgeError
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.expressions.scope import Scope
-    from bridge.openai.encoders import CompletionInfo
+    from bridge.openai.response_encoder import ResponseInfo
     from bridge.routes.rules.response_rules import ResponseSlots
 
 __all__ = ["CompletionPassthrough", "PassthroughEncoder"]
@@ -34,7 +34,7 @@ class CompletionPassthrough(ResponseReader):
 
     __slots__ = ("_info",)
 
-    def __init__(self, rule: ResponseSlots, options: ReadOptions, info: CompletionInfo) -> None:
+    def __init__(self, rule: ResponseSlots, options: ReadOptions, info: ResponseInfo) -> None:
         super().__init__(rule, options)
         self._info = info
 

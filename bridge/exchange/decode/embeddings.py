@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bridge.core.deltas import Usage
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.expressions.scope import Scope
-    from bridge.openai.encoders import CompletionInfo
+    from bridge.openai.response_encoder import ResponseInfo
     from bridge.routes.rules.response_rules import ResponseSlots
 
 __all__ = ["EmbeddingsPassthrough", "EmbeddingsReader"]
@@ -79,7 +79,7 @@ class EmbeddingsPassthrough(EmbeddingsReader):
 
     __slots__ = ("_info",)
 
-    def __init__(self, rule: ResponseSlots, options: ReadOptions, info: CompletionInfo) -> None:
+    def __init__(self, rule: ResponseSlots, options: ReadOptions, info: ResponseInfo) -> None:
         super().__init__(rule, options)
         self._info = info
 

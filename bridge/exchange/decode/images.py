@@ -14,7 +14,7 @@ from bridge.openai.images import normalize_images, read_image
 if TYPE_CHECKING:
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.expressions.scope import Scope
-    from bridge.openai.encoders import CompletionInfo
+    from bridge.openai.response_encoder import ResponseInfo
     from bridge.routes.rules.response_rules import ResponseSlots
 
 __all__ = ["ImagesPassthrough", "ImagesReader"]
@@ -87,7 +87,7 @@ class ImagesPassthrough(ImagesReader):
 
     __slots__ = ("_info",)
 
-    def __init__(self, rule: ResponseSlots, options: ReadOptions, info: CompletionInfo) -> None:
+    def __init__(self, rule: ResponseSlots, options: ReadOptions, info: ResponseInfo) -> None:
         super().__init__(rule, options)
         self._info = info
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bridge.core.json import JSONObject
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.expressions.scope import Scope
-    from bridge.openai.encoders import CompletionInfo
+    from bridge.openai.response_encoder import ResponseInfo
     from bridge.routes.rules.response_rules import ResponseSlots
 
 __all__ = ["ChunkPassthrough", "PassthroughStreamEncoder"]
@@ -42,7 +42,7 @@ class ChunkPassthrough(ResponseReader):
         "normalizer",
     )
 
-    def __init__(self, rule: ResponseSlots, options: ReadOptions, info: CompletionInfo) -> None:
+    def __init__(self, rule: ResponseSlots, options: ReadOptions, info: ResponseInfo) -> None:
         super().__init__(rule, options)
         self.normalizer = ChunkNormalizer(info)
         self._held: list[bytes] = []
