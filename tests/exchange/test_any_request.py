@@ -1,4 +1,4 @@
-"""Whatever JSON a client sends: requests to the server, or an error that is the client's own."""
+"""Arbitrary requests: any JSON of a client gives upstream requests or a 4xx error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.table import RouteTable
 
-BUILT = """
+TEMPLATED = """
     model: "org/{{ model }}"
     upstream: "http://server/{{ model | path }}/{{ endpoint }}/{{ user }}"
     headers: {X-Model: "{{ model }}"}
@@ -63,7 +63,7 @@ ROUTES = {
           fields: {user: $.last, x: "{{ system }}", messages: no, h: $.history}
         response: $.a
     """,
-    "built": BUILT,
+    "templated": TEMPLATED,
     "strict": "unsupported: error\nrequest: {body: {p: $.prompt}}\nresponse: $.a\n"
     "emulate: {n: false, stop: false}",
     "streams only": "request: {body: {p: $.prompt}}\nresponse: false\nstream: $.a",
@@ -123,7 +123,7 @@ GOOD = st.fixed_dictionaries(
 
 @st.composite
 def bodies(draw: st.DrawFn) -> dict[str, Any]:
-    """A client's body, good but for a member or two, perhaps."""
+    """Draw a client's body that is valid except for up to two members."""
     body = draw(GOOD)
     for name in (
         draw(st.lists(st.sampled_from([*body, "messages"]), max_size=2)) if draw(st.booleans()) else []
@@ -141,46 +141,49 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ROUTES)
 @given(endpoint=st.sampled_from(list(ENDPOINTS)), body=bodies() | bodies() | bodies() | json_values())
 def test_any_json_is_refused_or_sent(name: str, endpoint: str, body: Any) -> None:
-    hold(table(ROUTES[name]), endpoint, json.dumps(body).encode())
+    assert_sent_or_refused(table(ROUTES[name]), endpoint, json.dumps(body).encode())
 
 
 @given(
     endpoint=st.sampled_from(list(ENDPOINTS)),
     data=st.binary(max_size=60) | st.text(st.characters(exclude_categories=["Cs"])).map(str.encode),
 )
-def test_any_bytes_are_refused(endpoint: str, data: bytes) -> None:
-    hold(table(ROUTES["none"]), endpoint, data)
+def test_any_bytes_are_refused_or_sent(endpoint: str, data: bytes) -> None:
+    assert_sent_or_refused(table(ROUTES["none"]), endpoint, data)
 
 
-def hold(routes: RouteTable, endpoint: str, data: bytes) -> None:
-    """The requests are fit to be sent, or the error is the client's."""
+def assert_sent_or_refused(routes: RouteTable, endpoint: str, data: bytes) -> None:
+    """Assert that the requests are valid HTTP requests, or that the error is a 4xx."""
     error = None
     try:
-        made = sent(routes, endpoint, data)
+        upstream_requests = all_requests(routes, endpoint, data)
     except RequestError as raised:
         error = raised
     if error is not None:
         assert 400 <= error.status < 500
         assert error.envelope["error"]["message"]
         return
-    assert made
-    for one in made:
-        for text in (*one.urls, *one.headers, *one.headers.values()):
+    assert upstream_requests
+    for upstream_request in upstream_requests:
+        for text in (*upstream_request.urls, *upstream_request.headers, *upstream_request.headers.values()):
             assert not set(text.encode()) & set(b"\r\n\0")
-        if one.body is not None:
-            json.loads(one.body)
+        if upstream_request.body is not None:
+            json.loads(upstream_request.body)
 
 
-def sent(routes: RouteTable, endpoint: str, data: bytes) -> list[UpstreamRequest]:
-    """All that is sent of a request."""
-    called = ENDPOINTS[endpoint]
-    body = parse_request(called, data)
-    route, _ = routes.find(body["model"], called)
-    exchange = Exchange(RequestContext(route, called, body, data, id=ID, now=NOW))
-    made = []
+def all_requests(routes: RouteTable, endpoint: str, data: bytes) -> list[UpstreamRequest]:
+    """Return every upstream request for a client's request."""
+    spec = ENDPOINTS[endpoint]
+    body = parse_request(spec, data)
+    route, _ = routes.find(body["model"], spec)
+    exchange = Exchange(RequestContext(route, spec, body, data, id=ID, now=NOW))
+    upstream_requests = []
     for call in exchange.calls:
-        around = (
+        commands = (
             [*commands_before(call, fetched({"id": "s"})), *commands_after(call)] if call.callouts else []
         )
-        made += [call.request(), *(step.request for step in around if isinstance(step, SendRequest))]
-    return made
+        upstream_requests += [
+            call.request(),
+            *(step.request for step in commands if isinstance(step, SendRequest)),
+        ]
+    return upstream_requests

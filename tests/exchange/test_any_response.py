@@ -1,4 +1,4 @@
-"""Whatever bytes a server sends, however the network cuts them: a good reply or a documented error."""
+"""Arbitrary responses: any bytes, split anywhere, give a valid completion or a documented error."""
 
 from __future__ import annotations
 
@@ -14,68 +14,73 @@ from tests.exchange.strategies import ROUTES, STATUSES, bodies, checked_outcome,
 from tests.strict_client import read_completion, read_stream
 
 
-def pieces_of(data: bytes, at: list[int]) -> list[bytes]:
-    return [data[one:two] for one, two in zip([0, *at], [*at, len(data)], strict=True)]
+def pieces_of(data: bytes, positions: list[int]) -> list[bytes]:
+    return [data[start:end] for start, end in zip([0, *positions], [*positions, len(data)], strict=True)]
 
 
 @pytest.mark.parametrize("name", ROUTES)
 @given(
-    asked=requests(),
+    sent=requests(),
     data=bodies(),
-    at=cuts(),
+    positions=cuts(),
     status=STATUSES,
     complete=st.sampled_from([True, True, False]),
 )
-def test_any_bytes_are_a_reply_or_an_error_however_they_are_cut(
-    name: str, asked: tuple[str, dict[str, Any]], data: bytes, at: list[int], status: int, complete: bool
+def test_any_bytes_give_a_completion_or_an_error_for_every_split(
+    name: str,
+    sent: tuple[str, dict[str, Any]],
+    data: bytes,
+    positions: list[int],
+    status: int,
+    complete: bool,
 ) -> None:
     rules = ROUTES[name]
-    whole = checked_outcome(rules, *asked, [data], status, complete)
-    for pieces in (pieces_of(data, at), [data[n : n + 1] for n in range(len(data))]):
-        assert checked_outcome(rules, *asked, pieces, status, complete) == whole
+    whole = checked_outcome(rules, *sent, [data], status, complete)
+    for pieces in (pieces_of(data, positions), [data[n : n + 1] for n in range(len(data))]):
+        assert checked_outcome(rules, *sent, pieces, status, complete) == whole
 
 
 GOOD = [name for name in NAMES if read_case(*name).data]
 
 
 @st.composite
-def spoilt(draw: st.DrawFn) -> tuple[tuple[str, str], bytes]:
-    """A recorded answer with something dropped, doubled, swapped or cut off."""
+def damaged_recordings(draw: st.DrawFn) -> tuple[tuple[str, str], bytes]:
+    """Draw a recorded response with bytes dropped, doubled, swapped, changed or truncated."""
     name = draw(st.sampled_from(GOOD))
     data = read_case(*name).data
     for _ in range(draw(st.integers(1, 3))):
-        one, two = sorted((draw(st.integers(0, len(data))), draw(st.integers(0, len(data)))))
-        two = min(two, one + draw(st.sampled_from([1, 2, 8, 40])))
+        start, end = sorted((draw(st.integers(0, len(data))), draw(st.integers(0, len(data)))))
+        end = min(end, start + draw(st.sampled_from([1, 2, 8, 40])))
         match draw(st.sampled_from(["drop", "double", "swap", "truncate", "change"])):
             case "drop":
-                data = data[:one] + data[two:]
+                data = data[:start] + data[end:]
             case "double":
-                data = data[:two] + data[one:]
+                data = data[:end] + data[start:]
             case "swap":
-                data = data[:one] + data[two:] + data[one:two]
+                data = data[:start] + data[end:] + data[start:end]
             case "truncate":
-                data = data[:one]
+                data = data[:start]
             case "change":
-                data = data[:one] + draw(st.binary(min_size=1, max_size=2)) + data[one + 1 :]
+                data = data[:start] + draw(st.binary(min_size=1, max_size=2)) + data[start + 1 :]
     return name, data
 
 
-@given(of=spoilt(), at=cuts())
-def test_spoilt_recordings_are_a_reply_or_an_error_however_they_are_cut(
-    of: tuple[tuple[str, str], bytes], at: list[int]
+@given(damaged=damaged_recordings(), positions=cuts())
+def test_damaged_recordings_give_a_completion_or_an_error_for_every_split(
+    damaged: tuple[tuple[str, str], bytes], positions: list[int]
 ) -> None:
-    name, data = of
-    conversation = read_case(*name)
-    exchange = conversation.exchange()
-    whole = play(exchange, conversation, [data])
-    assert play(conversation.exchange(), conversation, pieces_of(data, at)) == whole
+    name, data = damaged
+    case = read_case(*name)
+    exchange = case.exchange()
+    whole = play(exchange, case, [data])
+    assert play(case.exchange(), case, pieces_of(data, positions)) == whole
     if exchange.error is None:
-        if conversation.is_stream:
-            read_stream(whole.out, include_usage=conversation.include_usage)
+        if case.is_stream:
+            read_stream(whole.out, include_usage=case.include_usage)
         else:
             read_completion(whole.out)
     else:
         assert 400 <= exchange.error.status <= 599
         if whole.out:
-            stream = read_stream(whole.out, include_usage=conversation.include_usage)
+            stream = read_stream(whole.out, include_usage=case.include_usage)
             assert stream.error == exchange.error.envelope["error"]

@@ -1,4 +1,4 @@
-"""Calls ahead of an answer: their requests, values, conditions, who gets the keys, and what is cancelled."""
+"""Callouts before a response: requests, values, conditions, credentials, and cancellation."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ RULES = """
     response: $.text
     cancel: {path: "/threads/{{ thread }}/runs/{{ run }}/cancel"}
 """
-AWAITED = """
+POLLED = """
     calls:
       made: {path: /made, body: {}, values: {id: $.id}}
       there:
@@ -65,7 +65,7 @@ def body(call: UpstreamCall) -> Any:
     return json.loads(call.request().body or b"null")
 
 
-def test_they_are_made_in_their_order_and_their_values_join_the_request() -> None:
+def test_calls_are_made_in_order_and_their_values_are_in_the_request() -> None:
     call = leg_of()
     steps = commands_before(call, fetched({"id": "t 1"}), fetched({"run": {"id": 7}, "urls": {"next": "n"}}))
     assert request_lines(steps) == [
@@ -78,24 +78,24 @@ def test_they_are_made_in_their_order_and_their_values_join_the_request() -> Non
     assert body(call) == {"thread": "t 1", "run": 7, "next": "n"}
 
 
-def test_a_default_is_a_value() -> None:
+def test_a_missing_value_has_its_default() -> None:
     call = leg_of()
     assert commands_before(call, fetched({"id": "t"}), fetched({"run": {"id": 7}}))[-1] is False
     assert body(call)["next"] == "none"
 
 
-@pytest.mark.parametrize("answer", [{}, {"id": None}, {"ids": "t"}, [], "t", b"", b"<html>"])
-def test_a_value_that_finds_nothing_is_an_error(answer: Any) -> None:
+@pytest.mark.parametrize("body_sent", [{}, {"id": None}, {"ids": "t"}, [], "t", b"", b"<html>"])
+def test_a_value_that_is_not_found_is_an_error(body_sent: Any) -> None:
     call = leg_of()
     with pytest.raises(
         UpstreamError, match=r"found no `thread` in the answer of `.*calls\.thread`"
     ) as raised:
-        commands_before(call, fetched(answer))
+        commands_before(call, fetched(body_sent))
     assert raised.value.kind is UpstreamFailure.EMPTY
 
 
 @pytest.mark.parametrize("status", [302, 404, 500])
-def test_a_call_that_is_refused_fails_the_answer(status: int) -> None:
+def test_an_error_status_of_a_call_fails_the_response(status: int) -> None:
     call = leg_of()
     with pytest.raises(UpstreamError) as raised:
         commands_before(call, fetched({"id": "t"}, status))
@@ -103,8 +103,8 @@ def test_a_call_that_is_refused_fails_the_answer(status: int) -> None:
     assert commands_after(call) == []
 
 
-def test_clients_cannot_say_what_calls_find() -> None:
-    """A value may be where the next request goes."""
+def test_a_client_cannot_set_the_value_of_a_call() -> None:
+    """A value may be the URL of the next request."""
     rules = """
         calls: {create: {path: /jobs, body: {}, when: {$.stream: true}, values: {job: $.url}}}
         poll: {url: "{{ job }}", until: {$.done: true}}
@@ -117,14 +117,14 @@ def test_clients_cannot_say_what_calls_find() -> None:
     assert commands_after(call) == []
 
 
-def test_a_call_whose_condition_does_not_hold_is_not_made() -> None:
+def test_a_call_is_skipped_if_its_condition_is_false() -> None:
     rules = RULES.replace("{path: /threads,", "{path: /threads, when: {$.user: {exists: true}},")
     assert request_lines(commands_before(leg_of(rules))) == ["POST http://server:8000/v1/threads//runs"]
     assert request_lines(commands_before(leg_of(rules, user="u")))[0] == "POST http://server:8000/v1/threads"
 
 
-def test_a_call_is_made_again_until_its_condition_holds() -> None:
-    call = leg_of(AWAITED)
+def test_a_call_is_repeated_until_its_condition_is_true() -> None:
+    call = leg_of(POLLED)
     not_yet = {"status": "busy", "where": "nowhere"}
     steps = commands_before(
         call,
@@ -141,15 +141,15 @@ def test_a_call_is_made_again_until_its_condition_holds() -> None:
     assert body(call) == {"where": "w"}
 
 
-def test_a_call_that_is_never_there_is_a_timeout() -> None:
-    call = leg_of(AWAITED)
+def test_a_repeated_call_times_out() -> None:
+    call = leg_of(POLLED)
     late = fetched({"status": "busy"}, at=120)
     with pytest.raises(UpstreamError, match=r"20 s .*calls\.there\.timeout") as raised:
         commands_before(call, fetched({"id": 5}), fetched({"status": "busy"}, at=100), None, late)
     assert (raised.value.status, raised.value.kind) == (504, UpstreamFailure.TIMEOUT)
 
 
-def test_what_was_begun_is_cancelled_once() -> None:
+def test_a_started_call_is_cancelled_once() -> None:
     call = leg_of()
     commands_before(call, fetched({"id": "t"}), fetched({"run": {"id": 7}}))
     cancel = commands_after(call)
@@ -158,8 +158,8 @@ def test_what_was_begun_is_cancelled_once() -> None:
     assert commands_after(call) == []
 
 
-def test_what_an_earlier_call_has_begun_is_cancelled_when_a_later_one_fails() -> None:
-    exchange = new_exchange(AWAITED + "    cancel: {path: '/made/{{ id }}/cancel'}")
+def test_an_earlier_call_is_cancelled_if_a_later_call_fails() -> None:
+    exchange = new_exchange(POLLED + "    cancel: {path: '/made/{{ id }}/cancel'}")
     [call] = exchange.calls
     with pytest.raises(UpstreamError) as raised:
         commands_before(call, fetched({"id": "7"}), fetched({"error": "no"}, status=500))
@@ -167,7 +167,7 @@ def test_what_an_earlier_call_has_begun_is_cancelled_when_a_later_one_fails() ->
     assert request_lines(commands_after(call)) == ["POST http://server/api/made/7/cancel"]
 
 
-def test_what_was_not_begun_is_not_cancelled() -> None:
+def test_a_call_that_was_not_started_is_not_cancelled() -> None:
     call = leg_of()
     assert commands_after(call) == []
     with pytest.raises(UpstreamError):
@@ -176,7 +176,7 @@ def test_what_was_not_begun_is_not_cancelled() -> None:
 
 
 @pytest.mark.parametrize(("status", "cancelled"), [(200, False), (500, False)])
-def test_an_answer_to_its_end_or_refused_is_not_cancelled(status: int, *, cancelled: bool) -> None:
+def test_a_completed_or_refused_response_is_not_cancelled(status: int, *, cancelled: bool) -> None:
     exchange = new_exchange(RULES)
     [call] = exchange.calls
     commands_before(call, fetched({"id": "t"}), fetched({"run": {"id": 7}}))
@@ -184,7 +184,7 @@ def test_an_answer_to_its_end_or_refused_is_not_cancelled(status: int, *, cancel
     assert bool(commands_after(call)) is cancelled
 
 
-def test_an_answer_that_broke_is_cancelled() -> None:
+def test_a_broken_response_is_cancelled() -> None:
     exchange = new_exchange(RULES)
     [call] = exchange.calls
     commands_before(call, fetched({"id": "t"}), fetched({"run": {"id": 7}}))
@@ -201,7 +201,7 @@ BOTH = """
 """
 
 
-def test_what_was_begun_is_cancelled_before_its_session_is_closed() -> None:
+def test_a_call_is_cancelled_before_its_session_is_closed() -> None:
     call = leg_of(BOTH)
     commands_before(call, fetched({"id": 1}), fetched({"url": "http://server/jobs/1"}))
     assert request_lines(commands_after(call)) == [
@@ -211,13 +211,13 @@ def test_what_was_begun_is_cancelled_before_its_session_is_closed() -> None:
 
 
 @pytest.mark.parametrize("url", ["nowhere", 7, {"a": 1}, "http://[::1/x", "http:///x", "ftp://server/x"])
-def test_a_lie_about_where_to_cancel_does_not_keep_the_session_open(url: Any) -> None:
+def test_an_invalid_cancel_url_does_not_keep_the_session_open(url: Any) -> None:
     call = leg_of(BOTH)
     commands_before(call, fetched({"id": 1}), fetched({"url": url}))
     assert request_lines(commands_after(call)) == ["POST http://server/api/close"]
 
 
-def test_opening_a_session_begins_nothing_that_is_cancelled() -> None:
+def test_opening_a_session_is_not_cancelled() -> None:
     call = leg_of(BOTH)
     with pytest.raises(UpstreamError):
         commands_before(call, fetched({"id": 1}), connection_lost())
@@ -240,18 +240,18 @@ AUTHS = [
 ]
 
 
-def shown(auth: str, url: str) -> tuple[str, bool]:
-    """Where the poll goes that an answer names, and whether it shows a key there."""
+def poll_with_url(auth: str, url: str) -> tuple[str, bool]:
+    """Return the URL of a poll whose URL is in a response, and whether the poll carries a credential."""
     [call] = new_exchange(NAMED.format(auth=auth), key="Bearer k").calls
     *_, made, poll = commands_before(call, fetched({"url": url}))
     assert isinstance(made, SendRequest)
     assert isinstance(poll, SendRequest)
-    assert _has_key(made)
+    assert _has_credential(made)
     assert poll.request.headers["X-Team"] == "a"
-    return poll.request.urls[0], _has_key(poll)
+    return poll.request.urls[0], _has_credential(poll)
 
 
-def _has_key(step: SendRequest) -> bool:
+def _has_credential(step: SendRequest) -> bool:
     headers = {name.lower() for name in step.request.headers}
     return bool(headers & {"authorization", "x-key"}) or "key=k" in step.request.urls[0]
 
@@ -274,18 +274,18 @@ def _has_key(step: SendRequest) -> bool:
         ("https://evil\\@server.evil/?a=b", False),
     ],
 )
-def test_keys_go_to_the_routes_own_upstream_alone(auth: str, url: str, *, own: bool) -> None:
-    where, key = shown(auth, url)
-    assert where.startswith(url)
-    assert key is own
+def test_credentials_are_sent_to_the_routes_own_upstream_alone(auth: str, url: str, *, own: bool) -> None:
+    poll_url, has_credential = poll_with_url(auth, url)
+    assert poll_url.startswith(url)
+    assert has_credential is own
 
 
 @given(st.text(max_size=30), st.sampled_from(["", "http://", "http://evil:", "http://[", "http://evil/"]))
-def test_whatever_a_server_names_is_no_error_of_ours(text: str, front: str) -> None:
+def test_any_url_of_an_upstream_has_an_origin_or_none(text: str, front: str) -> None:
     assert origin(front + text) != origin("https://server")
 
 
-def test_a_call_with_a_url_of_the_file_shows_the_keys() -> None:
+def test_a_call_to_a_url_of_the_file_carries_the_credential() -> None:
     rules = RULES.replace("{path: /threads, ", "{url: 'http://other/threads', ")
     [thread, _] = commands_before(leg_of(rules), fetched({"id": "t"}))
     assert request_lines([thread]) == ["POST http://other/threads"]
@@ -295,6 +295,6 @@ def test_a_call_with_a_url_of_the_file_shows_the_keys() -> None:
 @pytest.mark.parametrize(
     "name", ["messages", "last", "history", "system", "stop", "max_tokens", "item", "now"]
 )
-def test_a_value_takes_no_name_that_has_a_meaning(name: str) -> None:
+def test_a_value_cannot_have_a_reserved_name(name: str) -> None:
     with pytest.raises(ConfigError, match="has a meaning already"):
         table(f"calls: {{a: {{path: /a, values: {{{name}: $.b}}}}}}\nresponse: $.a")

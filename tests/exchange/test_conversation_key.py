@@ -1,4 +1,4 @@
-"""What a conversation is found by: all that was said so far, however a client writes it down again."""
+"""Keys of conversations: a digest of the messages so far, independent of their spelling."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ CALL = {"id": "c", "type": "function", "function": {"name": "another one", "argu
         [user("one"), assistant("uno", tool_calls=[CALL]), user("two")],
     ],
 )
-def test_other_transcripts_are_others(other: list[Message]) -> None:
+def test_other_messages_have_another_key(other: list[Message]) -> None:
     assert conversation_key(OPENED, other) != conversation_key(
         OPENED, [user("one"), assistant("uno"), user("two")]
     )
 
 
-def test_two_ways_to_write_a_transcript_are_one() -> None:
+def test_two_spellings_of_the_same_messages_have_one_key() -> None:
     parts = [
         user([{"type": "text", "text": "one"}]),
         assistant([{"type": "text", "text": " uno\n"}]),
@@ -61,7 +61,7 @@ def test_two_ways_to_write_a_transcript_are_one() -> None:
 @pytest.mark.parametrize(
     "calls", [5, "x", {"a": 1}, [5], [{"id": [], "function": 5}], [{"function": {"name": {}}}]]
 )
-def test_calls_of_any_shape_are_looked_at(calls: Any) -> None:
+def test_tool_calls_of_any_shape_are_accepted(calls: Any) -> None:
     turn = [user("x"), assistant("", tool_calls=calls), {"role": "tool", "tool_call_id": [], "content": "y"}]
     key = conversation_key(OPENED, turn)
     assert key is not None
@@ -74,24 +74,26 @@ texts = st.text(max_size=12)
 turns = st.lists(st.tuples(texts, texts), min_size=1, max_size=4)
 
 
-@given(turns, st.booleans(), st.sampled_from(["as it is", "stripped", "in parts"]))
+@given(turns, st.booleans(), st.sampled_from(["unchanged", "stripped", "in parts"]))
 def test_a_conversation_of_any_texts_finds_its_session(
-    said: list[tuple[str, str]], stream: bool, echo: str
+    exchanges: list[tuple[str, str]], stream: bool, repetition: str
 ) -> None:
     store = SessionStore()
     messages: list[Message] = []
-    for question, text in said:
+    for question, text in exchanges:
         messages.append(user(question))
         answer = json.dumps({"text": text}).encode() + b"\n"
         exchange = conversation_exchange(OPENED, messages, key="Bearer a", stream=stream)
         session, sent, out = store.answer(exchange, answer)
         assert session == 1
         assert len(sent["said"]) == 1
-        got = (read_stream(out, include_usage=False) if stream else read_completion(out)).choice.text
-        told: Any = got if echo == "as it is" else (got or "").strip()
-        messages.append(assistant([{"type": "text", "text": told}] if echo == "in parts" else told))
-    for how in ({"key": "Bearer b"}, {"key": None}, {"model": "n"}):
-        exchange = conversation_exchange(OPENED, [*messages, user("more")], **how)
+        received = (read_stream(out, include_usage=False) if stream else read_completion(out)).choice.text
+        content: Any = received if repetition == "unchanged" else (received or "").strip()
+        messages.append(
+            assistant([{"type": "text", "text": content}] if repetition == "in parts" else content)
+        )
+    for change in ({"key": "Bearer b"}, {"key": None}, {"model": "n"}):
+        exchange = conversation_exchange(OPENED, [*messages, user("more")], **change)
         assert store.answer(exchange, {"text": "x"})[0] != 1
 
 
@@ -112,21 +114,27 @@ CALLING = """
     ),
     st.booleans(),
 )
-def test_calls_of_tools_are_part_of_what_was_said(
-    calls: list[tuple[str, dict[str, Any]]], stream: bool
-) -> None:
+def test_tool_calls_are_part_of_the_key(calls: list[tuple[str, dict[str, Any]]], stream: bool) -> None:
     store = SessionStore()
     functions = [{"function": {"name": name, "arguments": arguments}} for name, arguments in calls]
     answer = json.dumps({"message": {"content": "", "tool_calls": functions}}).encode() + b"\n"
     _, _, out = store.answer(conversation_exchange(CALLING, [user("go")], stream=stream), answer)
-    said = (read_stream(out, include_usage=False) if stream else read_completion(out)).choice
-    echoed = [
-        {"id": one["id"], "type": "function", "function": {name: one[name] for name in ("name", "arguments")}}
-        for one in said.tool_calls
+    exchanges = (read_stream(out, include_usage=False) if stream else read_completion(out)).choice
+    repeated = [
+        {
+            "id": tool_call["id"],
+            "type": "function",
+            "function": {name: tool_call[name] for name in ("name", "arguments")},
+        }
+        for tool_call in exchanges.tool_calls
     ]
-    results = [{"role": "tool", "tool_call_id": one["id"], "content": "ok"} for one in echoed]
-    next_turn = [user("go"), assistant(None, tool_calls=echoed), *results]
-    other = [user("go"), assistant(None, tool_calls=[{**CALL, "id": one["id"]} for one in echoed]), *results]
+    results = [{"role": "tool", "tool_call_id": tool_call["id"], "content": "ok"} for tool_call in repeated]
+    next_turn = [user("go"), assistant(None, tool_calls=repeated), *results]
+    other = [
+        user("go"),
+        assistant(None, tool_calls=[{**CALL, "id": tool_call["id"]} for tool_call in repeated]),
+        *results,
+    ]
     assert conversation_key(CALLING, other) not in store.kept
     session, sent, _ = store.answer(
         conversation_exchange(CALLING, next_turn), {"message": {"content": "done"}}

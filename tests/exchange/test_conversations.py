@@ -1,4 +1,4 @@
-"""Conversations: a session is found again by its next turn, and by nothing else."""
+"""Conversations: the next turn of a conversation continues its session, and no other request does."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ NAMED = """
 """
 
 
-def test_the_next_turn_finds_it_and_sends_what_is_new() -> None:
+def test_the_next_turn_continues_the_session_with_new_messages() -> None:
     store = SessionStore()
     first = [{"role": "system", "content": "Be brief."}, user("one")]
     session, sent, out = store.answer(conversation_exchange(OPENED, first), {"text": "uno"})
     assert (session, sent["said"]) == (1, ["Be brief.", "one"])
-    said = read_completion(out).choice.text
-    second = [*first, assistant(said), user("two"), user("three")]
+    text = read_completion(out).choice.text
+    second = [*first, assistant(text), user("two"), user("three")]
     session, sent, _ = store.answer(conversation_exchange(OPENED, second), {"text": "dos"})
     assert (session, sent["said"], sent["ask"]) == (1, ["two", "three"], "three")
     third = [*second, assistant("dos"), user("four")]
@@ -48,7 +48,7 @@ def test_the_next_turn_finds_it_and_sends_what_is_new() -> None:
     assert (session, sent["said"], store.opened) == (1, ["four"], 1)
 
 
-def test_what_was_lost_begins_again_with_all_that_was_said() -> None:
+def test_a_lost_session_is_replaced_with_all_messages() -> None:
     store = SessionStore()
     messages = [user("one"), assistant("uno"), user("two")]
     session, sent, _ = store.answer(conversation_exchange(OPENED, messages), {"text": "dos"})
@@ -59,19 +59,19 @@ def test_what_was_lost_begins_again_with_all_that_was_said() -> None:
     assert (session, sent["said"]) == (1, ["three"])
 
 
-def test_the_first_turn_looks_for_nothing() -> None:
+def test_the_first_turn_has_no_key() -> None:
     assert conversation_key(OPENED, [user("one")]) is None
     assert conversation_key(OPENED, [{"role": "system", "content": "x"}, user("one")]) is None
 
 
-def test_a_turn_that_brings_nothing_new_begins_again() -> None:
-    """There is nothing to send in a session that exists: the client wants the last answer continued."""
+def test_a_turn_without_new_messages_opens_a_session() -> None:
+    """The client requests a continuation of the last response, so there are no messages to send."""
     for by in ("transcript", "user"):
         rules = OPENED.replace("keep: conversation", f"keep: conversation\n      by: {by}")
         assert conversation_key(rules, [user("one"), assistant("uno")], user="u") is None
 
 
-def test_it_is_closed_after_an_answer_that_failed() -> None:
+def test_a_session_is_closed_after_a_failed_response() -> None:
     [call] = (exchange := conversation_exchange(OPENED, [user("one")], user="u")).calls
     commands_before(call, fetched({"session": 1}))
     respond(exchange, {"text": "x"}, status=500)
@@ -79,21 +79,21 @@ def test_it_is_closed_after_an_answer_that_failed() -> None:
     assert request_bodies(list(last)) == [{"session": 1, "who": "u"}]
 
 
-@pytest.mark.parametrize("way", ["left", "broken", "cut"])
-def test_it_is_closed_after_an_answer_that_nobody_read_to_its_end(way: str) -> None:
+@pytest.mark.parametrize("ending", ["left", "broken", "cut"])
+def test_a_session_is_closed_after_an_incomplete_response(ending: str) -> None:
     exchange = conversation_exchange(OPENED, [user("one")], stop=["<end>"], stream=True)
     [call] = exchange.calls
     commands_before(call, fetched({"session": 1}))
     exchange.start(call, 200, {})
     exchange.feed(call, b'{"text": "uno"}\n')
-    if way == "broken":
+    if ending == "broken":
         exchange.connection_lost(call, connection_lost())
-    elif way == "cut":
+    elif ending == "cut":
         exchange.feed(call, b'{"text": "<end>"}\n')
     assert request_lines(commands_after(call)) == ["POST http://server/api/close"]
 
 
-def test_an_answer_that_names_a_new_session_is_continued_in_that() -> None:
+def test_a_response_may_name_the_session_of_the_next_turn() -> None:
     store = SessionStore()
     first = [user("one")]
     session, sent, _ = store.answer(
@@ -110,14 +110,14 @@ def test_an_answer_that_names_a_new_session_is_continued_in_that() -> None:
     fourth = [*third, assistant("tres"), user("four")]
     assert (
         store.answer(conversation_exchange(NAMED, fourth), {"text": "x"})[0] == "c2"
-    )  # it named none, so it is the same
+    )  # the third response named no session
 
 
-def test_regenerating_and_forking_never_share_a_session() -> None:
+def test_regenerated_and_forked_turns_never_share_a_session() -> None:
     store = SessionStore()
-    begun = [user("one")]
-    used = [store.answer(conversation_exchange(OPENED, begun), {"text": "uno"})[0] for _ in range(2)]
-    second = [*begun, assistant("uno")]
+    first_turn = [user("one")]
+    used = [store.answer(conversation_exchange(OPENED, first_turn), {"text": "uno"})[0] for _ in range(2)]
+    second = [*first_turn, assistant("uno")]
     used += [
         store.answer(conversation_exchange(OPENED, [*second, user("two")]), {"text": f"dos {n}"})[0]
         for n in range(3)
@@ -126,13 +126,13 @@ def test_regenerating_and_forking_never_share_a_session() -> None:
         store.answer(conversation_exchange(OPENED, [*second, user("other")]), {"text": "otro"})[0]
         for _ in range(2)
     ]
-    # Of the two first, one was displaced by the other. Who takes what is kept is alone with it.
+    # The second session replaced the first in the store. A turn that takes a session has it alone.
     assert len(set(used[2:])) == len(used[2:])
     regenerated = [*second, user("two"), assistant("dos 1"), user("three")]
     assert store.answer(conversation_exchange(OPENED, regenerated), {"text": "x"})[0] == used[3]
 
 
-def test_it_is_of_one_client_model_and_route() -> None:
+def test_the_key_includes_client_model_and_route() -> None:
     messages = [user("one"), assistant("uno"), user("two")]
     keys = {
         conversation_key(OPENED, messages),
@@ -150,36 +150,39 @@ BY_HEADER = OPENED.replace("keep: conversation", "keep: conversation\n      by: 
 
 
 @pytest.mark.parametrize(("rules", "word"), [(BY_USER, "user"), (BY_HEADER, "named")])
-def test_by_a_name_every_turn_finds_it(rules: str, word: str) -> None:
+def test_sessions_may_be_found_by_a_name(rules: str, word: str) -> None:
     store = SessionStore()
-    one, other = {word: "u1"}, {word: "u2"}
-    assert store.answer(conversation_exchange(rules, [user("one")], **one), {"text": "uno"})[0] == 1
-    assert store.answer(conversation_exchange(rules, [user("one")], **other), {"text": "uno"})[0] == 2
+    named, named_differently = {word: "u1"}, {word: "u2"}
+    assert store.answer(conversation_exchange(rules, [user("one")], **named), {"text": "uno"})[0] == 1
+    assert (
+        store.answer(conversation_exchange(rules, [user("one")], **named_differently), {"text": "uno"})[0]
+        == 2
+    )
     session, sent, _ = store.answer(
-        conversation_exchange(rules, [assistant("else"), user("two")], **one), {"text": "dos"}
+        conversation_exchange(rules, [assistant("else"), user("two")], **named), {"text": "dos"}
     )
     assert (session, sent["said"]) == (1, ["two"])
     assert (
-        store.answer(conversation_exchange(rules, [user("one")], **one, key="Bearer b"), {"text": "uno"})[0]
+        store.answer(conversation_exchange(rules, [user("one")], **named, key="Bearer b"), {"text": "uno"})[0]
         == 3
     )
-    # Who names none has a session of an answer's own.
+    # Without a name, each response has its own session.
     for turn in (4, 5):
         assert store.answer(conversation_exchange(rules, [user("one")]), {"text": "uno"})[0] == turn
     assert len(store.kept) == 3
 
 
-def test_what_is_kept_has_what_its_end_reads_and_no_more() -> None:
+def test_a_stored_session_has_the_members_that_close_reads() -> None:
     [call] = (exchange := conversation_exchange(OPENED, [user("a secret")], user="u")).calls
     commands_before(call, fetched({"session": 1}))
     respond(exchange, {"text": "another"})
     [keep] = commands_after(call)
     assert isinstance(keep, ReleaseSession)
     assert keep.session == StoredSession(1, 0, {"session": 1, "user": "u"})
-    assert len(keep.key) == 64  # a digest: stores need not know what was said
+    assert len(keep.key) == 64  # a digest, since stores need no text of a conversation
 
 
-def test_of_several_answers_in_one_none_is_continued() -> None:
+def test_a_response_of_several_choices_is_not_continued() -> None:
     rules = OPENED.replace("response: $.text", "response: {choices: '$.all[*]', text: $item.text}")
     exchange = conversation_exchange(rules, [user("one")], n=2)
     [call] = exchange.calls
@@ -188,7 +191,7 @@ def test_of_several_answers_in_one_none_is_continued() -> None:
     assert request_lines(commands_after(call)) == ["POST http://server/api/close"]
 
 
-def test_answers_of_several_calls_are_continued_each() -> None:
+def test_each_call_of_a_response_is_continued() -> None:
     exchange = conversation_exchange(OPENED, [user("one")], n=2)
     keys = []
     for number, call in enumerate(exchange.calls):
@@ -204,7 +207,7 @@ def test_answers_of_several_calls_are_continued_each() -> None:
     ]
 
 
-def test_embeddings_are_no_conversation() -> None:
+def test_embeddings_open_a_session_per_request() -> None:
     rules = f"""
     serves: [chat, embeddings]
     {BY_USER.strip()}

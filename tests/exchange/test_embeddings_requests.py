@@ -1,4 +1,4 @@
-"""Embeddings: what servers are asked, in how many calls, and what clients may not ask."""
+"""Embeddings: upstream requests, batches, and refused requests."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ from tests.exchange.embeddings_exchange import (
 from tests.exchange.single_exchange import new_exchange, request_bodies, route
 
 
-def test_the_document_has_the_inputs() -> None:
+def test_templates_read_the_inputs() -> None:
     rules = SERVES + "request: {body: {i: $.input, l: $.inputs, p: $.prompt, m: $.messages, t: $.last}}\n"
-    [one] = request_bodies(new_exchange(rules, embeddings_request(), endpoint="embeddings"))
-    told = [{"role": "user", "content": "hi"}]
-    assert one == {"i": "hi", "l": ["hi"], "p": "hi", "m": told, "t": "hi"}
-    [two] = request_bodies(new_exchange(rules, embeddings_request(input=["hi", "ho"]), endpoint="embeddings"))
-    assert two == {"i": ["hi", "ho"], "l": ["hi", "ho"], "m": []}
+    [single] = request_bodies(new_exchange(rules, embeddings_request(), endpoint="embeddings"))
+    messages = [{"role": "user", "content": "hi"}]
+    assert single == {"i": "hi", "l": ["hi"], "p": "hi", "m": messages, "t": "hi"}
+    [several] = request_bodies(
+        new_exchange(rules, embeddings_request(input=["hi", "ho"]), endpoint="embeddings")
+    )
+    assert several == {"i": ["hi", "ho"], "l": ["hi", "ho"], "m": []}
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,7 @@ def test_the_document_has_the_inputs() -> None:
     [(1, ["a", "b", "c"]), (2, [["a", "b"], ["c"]]), (3, [["a", "b", "c"]]), (9, [["a", "b", "c"]])],
 )
 @pytest.mark.parametrize("rules", [SERVES, SERVES + "request: {body: {input: $.input}}\n"])
-def test_inputs_are_split_in_order(batch: int, sent: list[Any], rules: str) -> None:
+def test_inputs_are_split_into_batches_in_order(batch: int, sent: list[Any], rules: str) -> None:
     exchange = new_exchange(
         f"{rules}emulate: {{batch: {batch}}}",
         embeddings_request(input=["a", "b", "c"]),
@@ -47,18 +49,18 @@ def test_inputs_are_split_in_order(batch: int, sent: list[Any], rules: str) -> N
     assert [body["input"] for body in request_bodies(exchange)] == sent
 
 
-def test_the_answers_of_several_calls_are_joined_and_their_counts_added() -> None:
+def test_vectors_of_several_calls_are_joined_and_usage_is_summed() -> None:
     rules = SERVES + "emulate: {batch: 2}"
-    both = {**OPENAI, "data": [{"embedding": [1]}, {"embedding": [2]}]}
+    first = {**OPENAI, "data": [{"embedding": [1]}, {"embedding": [2]}]}
     last = {**OPENAI, "data": [{"embedding": [3]}]}
-    assert vectors(rules, both, last, input=["a", "b", "c"]) == [[1], [2], [3]]
-    assert embeddings_response(rules, both, last, input=["a", "b", "c"])["usage"] == {
+    assert vectors(rules, first, last, input=["a", "b", "c"]) == [[1], [2], [3]]
+    assert embeddings_response(rules, first, last, input=["a", "b", "c"])["usage"] == {
         "prompt_tokens": 4,
         "total_tokens": 4,
     }
 
 
-def test_calls_may_end_in_any_order() -> None:
+def test_calls_may_finish_in_any_order() -> None:
     exchange = new_exchange(
         ONE + "emulate: {batch: 1}", embeddings_request(input=["a", "b", "c"]), endpoint="embeddings"
     )
@@ -70,36 +72,36 @@ def test_calls_may_end_in_any_order() -> None:
     assert [item["embedding"] for item in json.loads(out)["data"]] == [[97], [98], [99]]
 
 
-def test_one_failure_fails_all() -> None:
+def test_a_failed_call_fails_the_response() -> None:
     exchange = new_exchange(ONE, embeddings_request(input=["a", "b"]), endpoint="embeddings")
-    one, two = exchange.calls
-    for call, status, answer in ((one, 200, b'{"vector": [1]}'), (two, 429, b'{"error": "busy"}')):
+    single, several = exchange.calls
+    for call, status, body in ((single, 200, b'{"vector": [1]}'), (several, 429, b'{"error": "busy"}')):
         exchange.start(call, status, {})
-        assert exchange.feed(call, answer) + exchange.close(call) == b""
+        assert exchange.feed(call, body) + exchange.close(call) == b""
     assert exchange.error is not None
     assert exchange.error.status == 429
 
 
-def test_vectors_of_several_calls_must_be_alike() -> None:
+def test_vectors_of_several_calls_must_have_one_length() -> None:
     exchange = new_exchange(ONE, embeddings_request(input=["a", "b"]), endpoint="embeddings")
-    for call, answer in zip(exchange.calls, (b'{"vector": [1]}', b'{"vector": [1, 2]}'), strict=True):
+    for call, body in zip(exchange.calls, (b'{"vector": [1]}', b'{"vector": [1, 2]}'), strict=True):
         exchange.start(call, 200, {})
-        assert exchange.feed(call, answer) + exchange.close(call) == b""
+        assert exchange.feed(call, body) + exchange.close(call) == b""
     assert exchange.error is not None
     assert "different lengths: 1, 2" in exchange.error.message
 
 
-def test_a_body_with_a_place_for_one_text_gets_one_a_call() -> None:
+def test_a_body_for_one_text_gets_one_input_per_call() -> None:
     assert request_bodies(new_exchange(ONE, embeddings_request(input=["a", "b"]), endpoint="embeddings")) == [
         {"text": "a"},
         {"text": "b"},
     ]
 
 
-def test_dimensions_are_never_dropped_in_silence() -> None:
-    with pytest.raises(RequestError, match="dimensions") as refused:
+def test_dimensions_are_never_dropped_silently() -> None:
+    with pytest.raises(RequestError, match="dimensions") as raised:
         new_exchange(BARE, embeddings_request(dimensions=2), endpoint="embeddings")
-    assert (refused.value.status, refused.value.param) == (400, "dimensions")
+    assert (raised.value.status, raised.value.param) == (400, "dimensions")
     rules = BARE.replace("$.inputs", "$.inputs, d: $.dimensions")
     assert request_bodies(new_exchange(rules, embeddings_request(dimensions=2), endpoint="embeddings")) == [
         {"texts": ["hi"], "d": 2}
@@ -109,7 +111,7 @@ def test_dimensions_are_never_dropped_in_silence() -> None:
     assert "`dimensions`" in embeddings_error(SERVES, OPENAI, dimensions=3).message
 
 
-def test_only_those_who_know_it_hear_of_the_format() -> None:
+def test_the_format_is_sent_only_if_the_rule_reads_it() -> None:
     def sent(rules: str) -> Body:
         exchange = new_exchange(
             SERVES + rules, embeddings_request(encoding_format="base64"), endpoint="embeddings"
@@ -127,13 +129,13 @@ def test_only_those_who_know_it_hear_of_the_format() -> None:
     }
 
 
-def test_tokens_go_only_where_the_body_is_the_clients() -> None:
+def test_tokens_are_sent_only_in_the_clients_body() -> None:
     for tokens in ([1, 2], [[1, 2], [3]]):
         [body] = request_bodies(new_exchange(SERVES, embeddings_request(input=tokens), endpoint="embeddings"))
         assert body["input"] == tokens
-        with pytest.raises(RequestError, match="texts, not tokens") as refused:
+        with pytest.raises(RequestError, match="texts, not tokens") as raised:
             new_exchange(BARE, embeddings_request(input=tokens), endpoint="embeddings")
-        assert refused.value.param == "input"
+        assert raised.value.param == "input"
     split = new_exchange(
         SERVES + "emulate: {batch: 1}", embeddings_request(input=[[1, 2], [3]]), endpoint="embeddings"
     )
@@ -149,14 +151,14 @@ def test_tokens_go_only_where_the_body_is_the_clients() -> None:
         {"dimensions": True}, {"stream": True}, {"model": ""}, {"model": None},
     ],
 )  # fmt: skip
-def test_a_wrong_request_is_refused_by_name(members: Body) -> None:
-    with pytest.raises(RequestError) as refused:
+def test_an_invalid_request_is_refused_with_its_parameter(members: Body) -> None:
+    with pytest.raises(RequestError) as raised:
         new_exchange(SERVES, embeddings_request(**members), endpoint="embeddings")
-    assert (refused.value.status, refused.value.param) == (400, next(iter(members)))
+    assert (raised.value.status, raised.value.param) == (400, next(iter(members)))
 
 
 @pytest.mark.parametrize("response", ["$.text", "{text: $.text}", "false\nstream: $.text"])
-def test_a_route_that_reads_no_vectors_cannot_serve_them(response: str) -> None:
+def test_a_route_that_serves_embeddings_must_read_embeddings(response: str) -> None:
     with pytest.raises(ConfigError, match="`embeddings`"):
         route(f"serves: [chat, embeddings]\nresponse: {response}")
 
@@ -174,14 +176,14 @@ members = st.sampled_from(
 @pytest.mark.parametrize("rules", ["", "request: {body: {a: $, l: $.inputs, p: $.prompt, h: $.history}}"])
 @pytest.mark.parametrize("endpoint", ["embeddings", "images"])
 @given(st.dictionaries(members, anything, max_size=5), st.one_of(st.text(), st.lists(st.text())))
-def test_any_json_is_refused_or_sent(rules: str, endpoint: str, body: Body, said: Any) -> None:
-    for asked in (body, {"input": said, "prompt": "a", **body}):
-        data = json.dumps({"model": "m", **asked}).encode()
-        refused = None
+def test_any_json_is_refused_or_sent(rules: str, endpoint: str, body: Body, text: Any) -> None:
+    for sent in (body, {"input": text, "prompt": "a", **body}):
+        data = json.dumps({"model": "m", **sent}).encode()
+        raised = None
         try:
             exchange = new_exchange(f"serves: [embeddings, images]\n{rules}", endpoint=endpoint, data=data)
             assert request_bodies(exchange)
             assert not exchange.is_stream
         except RequestError as error:
-            refused = error.status
-        assert refused in (None, 400)
+            raised = error.status
+        assert raised in (None, 400)
