@@ -1,9 +1,10 @@
-"""The calls around an answer, step by step, by plain calls.
+"""Callouts of an upstream call, command by command, by plain calls.
 
-    before(call, heard({"id": 7}), lost())  ─▶  [Send(…), Send(…), …]    each after what came of the last
-    after(call)                             ─▶  [Send(…)]
+    commands_before(call, fetched({"id": 7}), connection_lost())  ─▶  [SendRequest(…), …]
+    commands_after(call)                                           ─▶  [SendRequest(…)]
 
-The last of `before` is what it ends with, if it came so far: whether the answer was taken on the way.
+The results are sent to the callouts in order, each after a command. The last item of `commands_before` is the
+return value, if the callouts have ended: whether the response was already delivered.
 """
 
 from __future__ import annotations
@@ -34,50 +35,50 @@ __all__ = [
 
 
 def fetched(
-    answer: Any = None, status: int = 200, *, at: float = 0.0, headers: Mapping[str, str] | None = None
+    response: Any = None, status: int = 200, *, at: float = 0.0, headers: Mapping[str, str] | None = None
 ) -> FetchedResponse:
-    """The answer of a call: bytes as they are, anything else as JSON."""
-    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    """Return the response of a callout: bytes unchanged, any other value as JSON."""
+    body = response if isinstance(response, bytes) else json.dumps(response).encode()
     return FetchedResponse(status, headers or {}, body, at)
 
 
 def connection_lost(kind: UpstreamFailure = UpstreamFailure.DISCONNECT) -> UpstreamError:
-    """A call without an answer."""
+    """Return the error of a callout without a response."""
     return UpstreamError(kind, "gone")
 
 
-def commands_before(call: UpstreamCall, *came: Any) -> list[Any]:
-    """The steps ahead of an answer, as far as what came of each leads. Raises what they raise."""
+def commands_before(call: UpstreamCall, *results: Any) -> list[Any]:
+    """Return the commands before a response, as far as these results lead; raise the callouts' error."""
     assert call.callouts is not None
     steps = call.callouts.before()
-    return [*_walked(steps, iter(came))]
+    return [*_commands(steps, iter(results))]
 
 
-def _walked(steps: Any, came: Iterator[Any]) -> Iterator[Command | bool]:
+def _commands(steps: Any, results: Iterator[Any]) -> Iterator[Command | bool]:
     try:
         yield next(steps)
-        for one in came:
-            yield steps.throw(one) if isinstance(one, BridgeError) else steps.send(one)
+        for result in results:
+            yield steps.throw(result) if isinstance(result, BridgeError) else steps.send(result)
     except StopIteration as stop:
         yield stop.value
 
 
 def commands_after(call: UpstreamCall) -> list[SendRequest | ReleaseSession]:
-    """What follows the answer."""
+    """Return the commands after a response."""
     assert call.callouts is not None
     return list(call.callouts.after())
 
 
-def respond(exchange: Exchange, answer: Any, *, status: int = 200) -> bytes:
-    """What the client gets when the one call's request is answered so."""
+def respond(exchange: Exchange, response: Any, *, status: int = 200) -> bytes:
+    """Return the output if the only upstream call gets this response."""
     [call] = exchange.calls
     exchange.start(call, status, {})
-    out = exchange.feed(call, answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+    out = exchange.feed(call, response if isinstance(response, bytes) else json.dumps(response).encode())
     return out + exchange.close(call)
 
 
 def deliver(exchange: Exchange, steps: list[Any]) -> bytes:
-    """What the client gets of the answers that these steps take."""
+    """Return the output for the responses that these commands deliver."""
     [call] = exchange.calls
     out = b""
     for step in steps:
@@ -89,16 +90,16 @@ def deliver(exchange: Exchange, steps: list[Any]) -> bytes:
 
 
 def request_body(step: Any) -> Any:
-    """The JSON that a step sends; None for no body."""
+    """Return the JSON body of a command, None without a body."""
     return None if step.request.body is None else json.loads(step.request.body)
 
 
 def request_bodies(steps: list[Any]) -> list[Any]:
-    """The bodies of all that is sent."""
+    """Return the bodies of all requests."""
     return [request_body(step) for step in steps if isinstance(step, SendRequest)]
 
 
 def request_lines(steps: list[Any]) -> list[str]:
-    """Method and URL of all that is sent."""
+    """Return method and URL of all requests."""
     sent = [step.request for step in steps if isinstance(step, SendRequest)]
     return [f"{request.method} {request.urls[0]}" for request in sent]

@@ -1,4 +1,4 @@
-"""Conversations on the bench: answers one after another, and the sessions that are kept between them."""
+"""Conversations by plain calls: consecutive requests, and a store of the sessions kept between them."""
 
 from __future__ import annotations
 
@@ -48,57 +48,62 @@ def assistant(text: Any, **more: Any) -> Message:
 
 
 class SessionStore:
-    """Conversations that are kept, as every store keeps them."""
+    """A store of sessions by the keys of their conversations."""
 
     def __init__(self) -> None:
         self.kept: dict[str, StoredSession] = {}
         self.opened = 0
 
-    def answer(self, exchange: Exchange, answer: Any, *, well: bool = True) -> tuple[Any, Any, bytes]:
-        """Carry an exchange out: the session it used, the body it sent, what the client got."""
+    def complete(self, exchange: Exchange, response: Any, *, success: bool = True) -> tuple[Any, Any, bytes]:
+        """Complete an exchange. Return its session, the upstream body and the output."""
         [call] = exchange.calls
         assert call.callouts is not None
         steps = call.callouts.before()
-        came: Any = None
+        result: Any = None
         try:
             step = next(steps)
             while True:
                 match step:
                     case AcquireSession(key):
-                        came = self.kept.pop(key, None)
+                        result = self.kept.pop(key, None)
                     case SendRequest():
                         self.opened += 1
-                        came = fetched({"session": self.opened})
-                step = steps.send(came)
+                        result = fetched({"session": self.opened})
+                step = steps.send(result)
         except StopIteration:
             pass
         sent = json.loads(call.request().body or b"null")
-        out = respond(exchange, answer, status=200 if well else 500)
-        for last in commands_after(call):
-            if isinstance(last, ReleaseSession):
-                self.kept[last.key] = last.session
+        out = respond(exchange, response, status=200 if success else 500)
+        for command in commands_after(call):
+            if isinstance(command, ReleaseSession):
+                self.kept[command.key] = command.session
         return sent.get("session", sent.get("conversation")), sent, out
 
 
 def conversation_exchange(
-    rules: str, messages: list[Message], *, key: str | None = None, named: str | None = None, **more: Any
+    rules: str,
+    messages: list[Message],
+    *,
+    key: str | None = None,
+    conversation: str | None = None,
+    **more: Any,
 ) -> Exchange:
     data = json.dumps(request(messages=messages, **more)).encode()
-    read = parse_request(CHAT, data)
+    body = parse_request(CHAT, data)
     routes = table(rules)
     return Exchange(
         RequestContext(
-            routes.routes[0], CHAT, read, data, id=ID, now=NOW, authorization=key, conversation=named
+            routes.routes[0], CHAT, body, data, id=ID, now=NOW, authorization=key, conversation=conversation
         )
     )
 
 
-def conversation_call(rules: str, messages: list[Message], **how: Any) -> UpstreamCall:
-    [call] = conversation_exchange(rules, messages, **how).calls
+def conversation_call(rules: str, messages: list[Message], **options: Any) -> UpstreamCall:
+    [call] = conversation_exchange(rules, messages, **options).calls
     return call
 
 
-def conversation_key(rules: str, messages: list[Message], **how: Any) -> str | None:
-    """What a turn looks for."""
-    first = commands_before(conversation_call(rules, messages, **how))[0]
+def conversation_key(rules: str, messages: list[Message], **options: Any) -> str | None:
+    """Return the key by which a turn finds its session."""
+    first = commands_before(conversation_call(rules, messages, **options))[0]
     return first.key if isinstance(first, AcquireSession) else None

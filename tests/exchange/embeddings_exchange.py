@@ -1,4 +1,4 @@
-"""Embeddings on the bench: one route's rules, the input `hi` or another, and the server's answers."""
+"""Embeddings by plain calls: a route's rules, the client's input, and the upstream responses."""
 
 from __future__ import annotations
 
@@ -31,34 +31,36 @@ ONE = SERVES + "request: {body: {text: $.prompt}}\nresponse: {embeddings: $.vect
 
 
 def embeddings_request(**members: Any) -> Body:
-    """A client's body: the input `hi`, unless the members say otherwise."""
+    """Return a client's body: the input `hi`, updated with the members."""
     return {"model": "m", "input": "hi", **members}
 
 
-def embeddings_response(rules: str, *answers: Any, **members: Any) -> Body:
-    """The client's answer; `answers` are those of the calls, the only one that of each."""
+def embeddings_response(rules: str, *responses: Any, **members: Any) -> Body:
+    """Return the client's response; a single upstream response answers every call."""
     exchange = new_exchange(rules, embeddings_request(**members), endpoint="embeddings")
     calls = exchange.calls
     out = b""
-    for call, answer in zip(calls, answers * len(calls) if len(answers) == 1 else answers, strict=False):
+    for call, response in zip(
+        calls, responses * len(calls) if len(responses) == 1 else responses, strict=False
+    ):
         exchange.start(call, 200, {})
-        out += b"".join(exchange.feed(call, piece) for piece in pieces_of(answer)) + exchange.close(call)
+        out += b"".join(exchange.feed(call, piece) for piece in pieces_of(response)) + exchange.close(call)
     assert exchange.error is None, exchange.error
     return dict(json.loads(out))
 
 
-def vectors(rules: str, *answers: Any, **members: Any) -> list[Any]:
-    """The embeddings alone, in the order of their indexes, which must be that of the list."""
-    data = embeddings_response(rules, *answers, **members)["data"]
+def vectors(rules: str, *responses: Any, **members: Any) -> list[Any]:
+    """Return the embeddings, after asserting that their indexes are in order."""
+    data = embeddings_response(rules, *responses, **members)["data"]
     assert [item["index"] for item in data] == list(range(len(data)))
     assert {item["object"] for item in data} == {"embedding"}
     return [item["embedding"] for item in data]
 
 
-def embeddings_error(rules: str, answer: Any, **members: Any) -> UpstreamError:
-    """The failure of the answer."""
+def embeddings_error(rules: str, response: Any, **members: Any) -> UpstreamError:
+    """Return the error for an upstream response."""
     exchange = new_exchange(rules, embeddings_request(**members), endpoint="embeddings")
-    assert simulate(exchange, pieces_of(answer)) == b""
+    assert simulate(exchange, pieces_of(response)) == b""
     assert isinstance(exchange.error, UpstreamError)
     return exchange.error
 
@@ -69,4 +71,4 @@ OPENAI = {
     "data": [{"object": "embedding", "index": 0, "embedding": [0.5, -0.25]}],
     "usage": {"prompt_tokens": 2, "total_tokens": 2},
 }
-"""An answer of OpenAI's own."""
+"""A conforming response."""

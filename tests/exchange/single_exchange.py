@@ -1,9 +1,9 @@
-"""An exchange on the bench: one route's rules as YAML, one request, and the server's answer, by plain calls.
+"""An exchange by plain calls: a route's rules as YAML, one request, and the upstream response.
 
     completed("response: $.answer", {"answer": "hi"}).said.text  ─▶  "hi"
 
-`rules` are a route's keys without its model `m` and its upstream, which is http://server/api unless they
-say another. A server's answer is JSON, or text or bytes as they are; `sse` and `lines` make streams.
+`rules` are a route's keys without its model `m`. The upstream is http://server/api unless the rules name
+another. A response is a JSON value, text or bytes; `sse` and `ndjson` make streams.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ __all__ = [
 
 Body = dict[str, Any]
 
-ID = "bench"
+ID = "exchange"
 NOW = 1_763_600_000.0
 
 HI = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -61,7 +61,7 @@ PROMPT = {"model": "m", "prompt": "hi"}
 
 @cache
 def table(rules: str) -> RouteTable:
-    """The table of one route."""
+    """Return a table with one route."""
     rules = dedent(rules)
     upstream = "" if "upstream:" in rules else "upstream: http://server/api\n"
     text = "routes:\n  - models: [m]\n" + indent(upstream + rules, "    ")
@@ -69,12 +69,12 @@ def table(rules: str) -> RouteTable:
 
 
 def route(rules: str) -> Route:
-    """The route of these rules."""
+    """Return the route of these rules."""
     return table(rules).routes[0]
 
 
 def request(endpoint: str = "chat", **members: Any) -> Body:
-    """A client's body: one user's `hi`, unless the members say otherwise."""
+    """Return a client's body: the user message `hi`, updated with the members."""
     return {**(HI if endpoint == "chat" else PROMPT), **members}
 
 
@@ -86,74 +86,74 @@ def new_exchange(
     key: str | None = None,
     data: bytes | None = None,
 ) -> Exchange:
-    """A fresh exchange. `key`: the client's Authorization; `data`: the body as bytes."""
+    """Return a new exchange; `key` is the client's Authorization, `data` the encoded body."""
     data = data or bridge_json.dumps(request(endpoint) if body is None else body)
-    called = ENDPOINTS[endpoint]
-    read = parse_request(called, data)
-    return Exchange(RequestContext(route(rules), called, read, data, id=ID, now=NOW, authorization=key))
+    spec = ENDPOINTS[endpoint]
+    read = parse_request(spec, data)
+    return Exchange(RequestContext(route(rules), spec, read, data, id=ID, now=NOW, authorization=key))
 
 
 def request_bodies(exchange: Exchange) -> list[Any]:
-    """The bodies of the requests, one a call."""
+    """Return the body of each upstream call."""
     return [json.loads(call.request().body or b"null") for call in exchange.calls]
 
 
 def request_body(rules: str, body: Body | None = None, *, endpoint: str = "chat") -> Any:
-    """The body of the one request."""
-    [one] = request_bodies(new_exchange(rules, body, endpoint=endpoint))
-    return one
+    """Return the body of the only upstream call."""
+    [body_sent] = request_bodies(new_exchange(rules, body, endpoint=endpoint))
+    return body_sent
 
 
 def run_completion(
-    rules: str, answer: Any, body: Body | None = None, *, endpoint: str = "chat", **options: Any
+    rules: str, response: Any, body: Body | None = None, *, endpoint: str = "chat", **options: Any
 ) -> Completion:
-    """The client's whole answer, well ended."""
+    """Return the completion for an upstream response, after asserting success."""
     exchange = new_exchange(rules, body, endpoint=endpoint)
-    out = simulate(exchange, pieces_of(answer), **options)
+    out = simulate(exchange, pieces_of(response), **options)
     assert exchange.error is None, exchange.error
     assert not exchange.is_stream
     return read_completion(out)
 
 
 def run_stream(
-    rules: str, answer: Any, body: Body | None = None, *, endpoint: str = "chat", **options: Any
+    rules: str, response: Any, body: Body | None = None, *, endpoint: str = "chat", **options: Any
 ) -> CompletionStream:
-    """The client's stream, to its end, be it an error."""
+    """Return the stream for an upstream response, which may end with an error."""
     exchange = new_exchange(rules, {**request(endpoint), **(body or {}), "stream": True}, endpoint=endpoint)
-    out = simulate(exchange, pieces_of(answer), **options)
+    out = simulate(exchange, pieces_of(response), **options)
     assert exchange.error is None or exchange.started, exchange.error
     assert exchange.is_stream
-    told = (body or {}).get("stream_options") or {}
-    return read_stream(out, include_usage=bool(told.get("include_usage")))
+    options_sent = (body or {}).get("stream_options") or {}
+    return read_stream(out, include_usage=bool(options_sent.get("include_usage")))
 
 
 def run_failure(
-    rules: str, answer: Any, body: Body | None = None, *, key: str | None = None, **options: Any
+    rules: str, response: Any, body: Body | None = None, *, key: str | None = None, **options: Any
 ) -> BridgeError:
-    """The failure of an exchange before any output."""
+    """Return the error for an upstream response, after asserting that there is no output."""
     exchange = new_exchange(rules, body, key=key)
-    assert simulate(exchange, pieces_of(answer), **options) == b""
+    assert simulate(exchange, pieces_of(response), **options) == b""
     assert exchange.error is not None
     assert not exchange.started
     assert set(exchange.error.envelope["error"]) == {"message", "type", "param", "code"}
     return exchange.error
 
 
-def pieces_of(answer: Any) -> list[bytes]:
-    """An answer as the bytes that come: JSON in one piece, a stream in the pieces it was given in."""
-    match answer:
+def pieces_of(response: Any) -> list[bytes]:
+    """Return a response in pieces: JSON in one piece, a stream in the given pieces."""
+    match response:
         case bytes():
-            return [answer]
+            return [response]
         case str():
-            return [answer.encode()]
+            return [response.encode()]
         case [bytes(), *_]:
-            return list(answer)
+            return list(response)
         case _:
-            return [json.dumps(answer).encode()]
+            return [json.dumps(response).encode()]
 
 
 def sse(*events: Any) -> list[bytes]:
-    """Events: text as it is, anything else as the JSON data of an event."""
+    """Return server-sent events: a text unchanged, any other value as the JSON data of an event."""
     return [
         event.encode() if isinstance(event, str) else b"data: " + json.dumps(event).encode() + b"\n\n"
         for event in events
@@ -161,26 +161,29 @@ def sse(*events: Any) -> list[bytes]:
 
 
 def ndjson(*values: Any) -> list[bytes]:
-    """Newline-delimited JSON."""
+    """Return lines of newline-delimited JSON."""
     return [json.dumps(value).encode() + b"\n" for value in values]
 
 
 def bytewise(pieces: Iterable[bytes]) -> list[bytes]:
-    """The same bytes, each alone."""
+    """Return the bytes of these pieces, one in each piece."""
     data = b"".join(pieces)
     return [data[at : at + 1] for at in range(len(data))]
 
 
 def run_ndjson_stream(slots: str, *frames: Any, **members: Any) -> CompletionStream:
-    """What a stream of newline-delimited JSON becomes; the same when it is cut, and when it is gathered."""
+    """Return the stream for frames of newline-delimited JSON.
+
+    Assert that the text is the same for bytes that arrive one by one, and for a non-streaming client.
+    """
     rules = f"request: {{body: {{p: $.prompt}}}}\nresponse: false\nstream: {{framing: ndjson, {slots}}}"
-    asked = {**members, "stream_options": {"include_usage": True}}
-    whole = run_stream(rules, ndjson(*frames), asked)
-    assert run_stream(rules, bytewise(ndjson(*frames)), asked) == whole
-    gathered = run_completion(rules, ndjson(*frames), {**request(), **members})
-    # A stream cannot take back what it said.
-    assert whole.choice.finish_reason == "content_filter" or gathered.choice.text == whole.choice.text
-    return whole
+    body = {**members, "stream_options": {"include_usage": True}}
+    stream = run_stream(rules, ndjson(*frames), body)
+    assert run_stream(rules, bytewise(ndjson(*frames)), body) == stream
+    completion = run_completion(rules, ndjson(*frames), {**request(), **members})
+    # A stream cannot replace text that was sent.
+    assert stream.choice.finish_reason == "content_filter" or completion.choice.text == stream.choice.text
+    return stream
 
 
 def _no_file(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Answers of every kind, good and bad, for hypothesis to try; and what any of them must come to."""
+"""Hypothesis strategies for valid and invalid upstream responses, and a check of the bridge's output."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ ODD = st.recursive(
 
 
 def usually(usual: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """What is expected there, or else anything."""
+    """Return a strategy for the usual values, or sometimes any value."""
     return st.integers(0, 9).flatmap(lambda chance: usual if chance else ODD)
 
 
 def some(**members: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """An object with some of these members, or else anything."""
+    """Return a strategy for objects with some of these members, or sometimes any value."""
     return usually(
         st.fixed_dictionaries({}, optional={name: usually(value) for name, value in members.items()})
     )
@@ -142,14 +142,14 @@ def _frames(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def _one_kind(draw: st.DrawFn) -> bytes:
-    """Frames as one server would send them."""
+    """Draw frames with the same delimiters."""
     before, after = draw(BEFORE), draw(AFTER)
     frames = draw(st.lists(ANSWERS, min_size=1, max_size=6))
     return "".join(f"{before}{json.dumps(frame)}{after}" for frame in frames).encode()
 
 
 def bodies() -> st.SearchStrategy[bytes]:
-    """A body: of good frames, of bad ones, of anything."""
+    """Return a strategy for bodies: of valid frames, of invalid frames, of any bytes."""
     return (
         _one_kind()
         | st.lists(_frames() | GARBAGE, max_size=8).map(b"".join)
@@ -159,12 +159,12 @@ def bodies() -> st.SearchStrategy[bytes]:
 
 
 def cuts() -> st.SearchStrategy[list[int]]:
-    """Where the network cuts a body."""
+    """Return a strategy for the positions at which a body is split."""
     return st.lists(st.integers(0, 400), max_size=6).map(sorted)
 
 
 def requests() -> st.SearchStrategy[tuple[str, Body]]:
-    """An endpoint and a client's body."""
+    """Return a strategy for pairs of an endpoint and a client's body."""
     members: dict[str, st.SearchStrategy[Any]] = {
         "stream_options": st.just({"include_usage": True}),
         "stream": st.booleans(),
@@ -173,13 +173,18 @@ def requests() -> st.SearchStrategy[tuple[str, Body]]:
     }
     more = st.fixed_dictionaries({}, optional=members)
     chat = more.map(
-        lambda found: ("chat", {"model": "m", "messages": [{"role": "user", "content": "hi"}], **found})
+        lambda members_drawn: (
+            "chat",
+            {"model": "m", "messages": [{"role": "user", "content": "hi"}], **members_drawn},
+        )
     )
-    return chat | more.map(lambda found: ("completions", {"model": "m", "prompt": "hi", **found}))
+    return chat | more.map(
+        lambda members_drawn: ("completions", {"model": "m", "prompt": "hi", **members_drawn})
+    )
 
 
 def json_values() -> st.SearchStrategy[Any]:
-    """Any JSON."""
+    """Return a strategy for any JSON value."""
     return st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=6),
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
@@ -190,7 +195,7 @@ def json_values() -> st.SearchStrategy[Any]:
 def checked_outcome(
     rules: str, endpoint: str, body: Body, pieces: Sequence[bytes], status: int, complete: bool = True
 ) -> tuple[bytes, Any]:
-    """What comes of an answer, held against what must come of any: a good reply or a documented error."""
+    """Return output and error of a response, after asserting a valid completion or a documented error."""
     exchange = new_exchange(rules, body, endpoint=endpoint)
     out = simulate(exchange, pieces, status=status, headers={"retry-after": "3"}, complete=complete)
     usage = bool(body.get("stream_options"))

@@ -67,7 +67,7 @@ def test_tool_calls_of_any_shape_are_accepted(calls: Any) -> None:
     assert key is not None
     store = SessionStore()
     store.kept[key] = StoredSession("s", 0, {})
-    assert store.answer(conversation_exchange(OPENED, turn), {"text": "x"})[0] == "s"
+    assert store.complete(conversation_exchange(OPENED, turn), {"text": "x"})[0] == "s"
 
 
 texts = st.text(max_size=12)
@@ -84,7 +84,7 @@ def test_a_conversation_of_any_texts_finds_its_session(
         messages.append(user(question))
         answer = json.dumps({"text": text}).encode() + b"\n"
         exchange = conversation_exchange(OPENED, messages, key="Bearer a", stream=stream)
-        session, sent, out = store.answer(exchange, answer)
+        session, sent, out = store.complete(exchange, answer)
         assert session == 1
         assert len(sent["said"]) == 1
         received = (read_stream(out, include_usage=False) if stream else read_completion(out)).choice.text
@@ -94,7 +94,7 @@ def test_a_conversation_of_any_texts_finds_its_session(
         )
     for change in ({"key": "Bearer b"}, {"key": None}, {"model": "n"}):
         exchange = conversation_exchange(OPENED, [*messages, user("more")], **change)
-        assert store.answer(exchange, {"text": "x"})[0] != 1
+        assert store.complete(exchange, {"text": "x"})[0] != 1
 
 
 CALLING = """
@@ -118,7 +118,7 @@ def test_tool_calls_are_part_of_the_key(calls: list[tuple[str, dict[str, Any]]],
     store = SessionStore()
     functions = [{"function": {"name": name, "arguments": arguments}} for name, arguments in calls]
     answer = json.dumps({"message": {"content": "", "tool_calls": functions}}).encode() + b"\n"
-    _, _, out = store.answer(conversation_exchange(CALLING, [user("go")], stream=stream), answer)
+    _, _, out = store.complete(conversation_exchange(CALLING, [user("go")], stream=stream), answer)
     exchanges = (read_stream(out, include_usage=False) if stream else read_completion(out)).choice
     repeated = [
         {
@@ -136,7 +136,7 @@ def test_tool_calls_are_part_of_the_key(calls: list[tuple[str, dict[str, Any]]],
         *results,
     ]
     assert conversation_key(CALLING, other) not in store.kept
-    session, sent, _ = store.answer(
+    session, sent, _ = store.complete(
         conversation_exchange(CALLING, next_turn), {"message": {"content": "done"}}
     )
     assert session == 1

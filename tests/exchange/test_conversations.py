@@ -37,23 +37,23 @@ NAMED = """
 def test_the_next_turn_continues_the_session_with_new_messages() -> None:
     store = SessionStore()
     first = [{"role": "system", "content": "Be brief."}, user("one")]
-    session, sent, out = store.answer(conversation_exchange(OPENED, first), {"text": "uno"})
+    session, sent, out = store.complete(conversation_exchange(OPENED, first), {"text": "uno"})
     assert (session, sent["said"]) == (1, ["Be brief.", "one"])
     text = read_completion(out).choice.text
     second = [*first, assistant(text), user("two"), user("three")]
-    session, sent, _ = store.answer(conversation_exchange(OPENED, second), {"text": "dos"})
+    session, sent, _ = store.complete(conversation_exchange(OPENED, second), {"text": "dos"})
     assert (session, sent["said"], sent["ask"]) == (1, ["two", "three"], "three")
     third = [*second, assistant("dos"), user("four")]
-    session, sent, _ = store.answer(conversation_exchange(OPENED, third), {"text": "tres"})
+    session, sent, _ = store.complete(conversation_exchange(OPENED, third), {"text": "tres"})
     assert (session, sent["said"], store.opened) == (1, ["four"], 1)
 
 
 def test_a_lost_session_is_replaced_with_all_messages() -> None:
     store = SessionStore()
     messages = [user("one"), assistant("uno"), user("two")]
-    session, sent, _ = store.answer(conversation_exchange(OPENED, messages), {"text": "dos"})
+    session, sent, _ = store.complete(conversation_exchange(OPENED, messages), {"text": "dos"})
     assert (session, sent["said"]) == (1, ["one", "uno", "two"])
-    session, sent, _ = store.answer(
+    session, sent, _ = store.complete(
         conversation_exchange(OPENED, [*messages, assistant("dos"), user("three")]), {"text": "t"}
     )
     assert (session, sent["said"]) == (1, ["three"])
@@ -96,40 +96,40 @@ def test_a_session_is_closed_after_an_incomplete_response(ending: str) -> None:
 def test_a_response_may_name_the_session_of_the_next_turn() -> None:
     store = SessionStore()
     first = [user("one")]
-    session, sent, _ = store.answer(
+    session, sent, _ = store.complete(
         conversation_exchange(NAMED, first), {"text": "uno", "conversation": "c1"}
     )
     assert (session, sent) == (None, {"ask": "one"})
     second = [*first, assistant("uno"), user("two")]
-    session, sent, _ = store.answer(
+    session, sent, _ = store.complete(
         conversation_exchange(NAMED, second), {"text": "dos", "conversation": "c2"}
     )
     assert (session, sent["ask"]) == ("c1", "two")
     third = [*second, assistant("dos"), user("three")]
-    assert store.answer(conversation_exchange(NAMED, third), {"text": "tres"})[0] == "c2"
+    assert store.complete(conversation_exchange(NAMED, third), {"text": "tres"})[0] == "c2"
     fourth = [*third, assistant("tres"), user("four")]
     assert (
-        store.answer(conversation_exchange(NAMED, fourth), {"text": "x"})[0] == "c2"
+        store.complete(conversation_exchange(NAMED, fourth), {"text": "x"})[0] == "c2"
     )  # the third response named no session
 
 
 def test_regenerated_and_forked_turns_never_share_a_session() -> None:
     store = SessionStore()
     first_turn = [user("one")]
-    used = [store.answer(conversation_exchange(OPENED, first_turn), {"text": "uno"})[0] for _ in range(2)]
+    used = [store.complete(conversation_exchange(OPENED, first_turn), {"text": "uno"})[0] for _ in range(2)]
     second = [*first_turn, assistant("uno")]
     used += [
-        store.answer(conversation_exchange(OPENED, [*second, user("two")]), {"text": f"dos {n}"})[0]
+        store.complete(conversation_exchange(OPENED, [*second, user("two")]), {"text": f"dos {n}"})[0]
         for n in range(3)
     ]
     used += [
-        store.answer(conversation_exchange(OPENED, [*second, user("other")]), {"text": "otro"})[0]
+        store.complete(conversation_exchange(OPENED, [*second, user("other")]), {"text": "otro"})[0]
         for _ in range(2)
     ]
     # The second session replaced the first in the store. A turn that takes a session has it alone.
     assert len(set(used[2:])) == len(used[2:])
     regenerated = [*second, user("two"), assistant("dos 1"), user("three")]
-    assert store.answer(conversation_exchange(OPENED, regenerated), {"text": "x"})[0] == used[3]
+    assert store.complete(conversation_exchange(OPENED, regenerated), {"text": "x"})[0] == used[3]
 
 
 def test_the_key_includes_client_model_and_route() -> None:
@@ -149,26 +149,28 @@ BY_USER = OPENED.replace("keep: conversation", "keep: conversation\n      by: us
 BY_HEADER = OPENED.replace("keep: conversation", "keep: conversation\n      by: {header: X-Chat}")
 
 
-@pytest.mark.parametrize(("rules", "word"), [(BY_USER, "user"), (BY_HEADER, "named")])
+@pytest.mark.parametrize(("rules", "word"), [(BY_USER, "user"), (BY_HEADER, "conversation")])
 def test_sessions_may_be_found_by_a_name(rules: str, word: str) -> None:
     store = SessionStore()
     named, named_differently = {word: "u1"}, {word: "u2"}
-    assert store.answer(conversation_exchange(rules, [user("one")], **named), {"text": "uno"})[0] == 1
+    assert store.complete(conversation_exchange(rules, [user("one")], **named), {"text": "uno"})[0] == 1
     assert (
-        store.answer(conversation_exchange(rules, [user("one")], **named_differently), {"text": "uno"})[0]
+        store.complete(conversation_exchange(rules, [user("one")], **named_differently), {"text": "uno"})[0]
         == 2
     )
-    session, sent, _ = store.answer(
+    session, sent, _ = store.complete(
         conversation_exchange(rules, [assistant("else"), user("two")], **named), {"text": "dos"}
     )
     assert (session, sent["said"]) == (1, ["two"])
     assert (
-        store.answer(conversation_exchange(rules, [user("one")], **named, key="Bearer b"), {"text": "uno"})[0]
+        store.complete(conversation_exchange(rules, [user("one")], **named, key="Bearer b"), {"text": "uno"})[
+            0
+        ]
         == 3
     )
     # Without a name, each response has its own session.
     for turn in (4, 5):
-        assert store.answer(conversation_exchange(rules, [user("one")]), {"text": "uno"})[0] == turn
+        assert store.complete(conversation_exchange(rules, [user("one")]), {"text": "uno"})[0] == turn
     assert len(store.kept) == 3
 
 

@@ -1,4 +1,4 @@
-"""What the bridge does for a server: stop strings, several answers; and what it cannot do is told."""
+"""Emulation of stop strings and of `n`, and parameters that are dropped or refused."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.exchange.single_exchange import (
 )
 from tests.strict_client import read_completion, read_stream
 
-BUILT = "request: {body: {p: $.prompt}}\n"
-TEXT = BUILT + "response: $.t\nstream: {framing: ndjson, text: $.t}"
+TEMPLATE = "request: {body: {p: $.prompt}}\n"
+TEXT = TEMPLATE + "response: $.t\nstream: {framing: ndjson, text: $.t}"
 
 
 def texts(*pieces: str) -> list[bytes]:
@@ -41,22 +41,22 @@ def texts(*pieces: str) -> list[bytes]:
         ("aab", ["aaa", "b"], "a"),
         (["\n", "END"], ["a EN", "X\nEND"], "a ENX"),
         (["END", "\n\n"], ["a\n", "\nb"], "a"),
-        (["b", "abc"], ["xabc"], "xa"),  # complete first
+        (["b", "abc"], ["xabc"], "xa"),  # the first stop string that is complete
         (["", "END"], ["aEND"], "a"),
         ("Ä😀", ["xÄ", "😀"], "x"),
     ],
 )
-def test_stop_strings_cut_the_text(stop: Any, pieces: list[str], text: str) -> None:
-    asked = request(stop=stop)
-    for answer in (texts(*pieces), bytewise(texts(*pieces)), texts(*"".join(pieces))):
-        stream = run_stream(TEXT, answer, asked)
+def test_a_stop_string_ends_the_text(stop: Any, pieces: list[str], text: str) -> None:
+    body = request(stop=stop)
+    for sent in (texts(*pieces), bytewise(texts(*pieces)), texts(*"".join(pieces))):
+        stream = run_stream(TEXT, sent, body)
         assert (stream.choice.text, stream.choice.finish_reason) == (text, "stop")
-    whole = run_completion(TEXT, {"t": "".join(pieces)}, asked)
-    assert (whole.choice.text, whole.choice.finish_reason) == (text, "stop")
+    completion = run_completion(TEXT, {"t": "".join(pieces)}, body)
+    assert (completion.choice.text, completion.choice.finish_reason) == (text, "stop")
 
 
-def test_a_cut_answer_ended_with_stop_whatever_the_server_says() -> None:
-    rules = BUILT + "response: {text: $.t, finish_reason: $.f}"
+def test_a_text_cut_at_a_stop_string_finishes_with_stop() -> None:
+    rules = TEMPLATE + "response: {text: $.t, finish_reason: $.f}"
     assert (
         run_completion(rules, {"t": "aEND", "f": "length"}, request(stop="END")).choice.finish_reason
         == "stop"
@@ -66,7 +66,7 @@ def test_a_cut_answer_ended_with_stop_whatever_the_server_says() -> None:
     )
 
 
-def test_nothing_more_need_be_read_behind_a_stop_string() -> None:
+def test_a_stop_string_finishes_the_call() -> None:
     exchange = new_exchange(TEXT, request(stop="END", stream=True))
     [call] = exchange.calls
     exchange.start(call, 200, {})
@@ -77,7 +77,7 @@ def test_nothing_more_need_be_read_behind_a_stop_string() -> None:
     assert exchange.feed(call, texts("more")[0]) == b""
 
 
-def test_what_may_be_a_stop_string_is_held_back_and_all_else_is_not() -> None:
+def test_only_a_possible_start_of_a_stop_string_is_withheld() -> None:
     exchange = new_exchange(TEXT, request(stop="END", stream=True))
     [call] = exchange.calls
     exchange.start(call, 200, {})
@@ -86,29 +86,29 @@ def test_what_may_be_a_stop_string_is_held_back_and_all_else_is_not() -> None:
     assert b'"Es"' in exchange.feed(call, texts("s")[0])
 
 
-def test_the_server_is_not_cut_that_was_told_itself() -> None:
+def test_stop_strings_that_are_sent_are_not_emulated() -> None:
     rules = "request: {body: {stop: $.stop}}\nresponse: $.t"
     assert run_completion(rules, {"t": "aENDb"}, request(stop="END")).choice.text == "aENDb"
     assert run_completion("response: $.t", {"t": "aENDb"}, request(stop="END")).choice.text == "aENDb"
 
 
-def test_a_server_that_is_told_only_some_is_cut_by_all() -> None:
+def test_all_stop_strings_are_emulated_if_only_some_are_sent() -> None:
     rules = "request: {body: {stop: {$path: $.stop, take: first}}}\nresponse: $.t"
-    asked = request(stop=["ONE", "TWO"])
-    assert request_body(rules, asked) == {"stop": "ONE"}
-    assert run_completion(rules, {"t": "aTWOb"}, asked).choice.text == "a"
+    body = request(stop=["ONE", "TWO"])
+    assert request_body(rules, body) == {"stop": "ONE"}
+    assert run_completion(rules, {"t": "aTWOb"}, body).choice.text == "a"
 
 
-def test_dropped_stop_strings_are_cut_here() -> None:
+def test_dropped_stop_strings_are_emulated() -> None:
     rules = "request: {drop: [stop]}\nresponse: $.t"
     assert run_completion(rules, {"t": "aENDb"}, request(stop="END")).choice.text == "a"
 
 
-def test_openais_own_shape_is_cut_too() -> None:
+def test_stop_strings_are_emulated_for_openais_shape() -> None:
     rules = "request: {drop: [stop]}"
-    answer = {"choices": [{"index": 0, "message": {"content": "aENDb"}, "finish_reason": "length"}]}
-    whole = run_completion(rules, answer, request(stop="END"))
-    assert (whole.choice.text, whole.choice.finish_reason) == ("a", "stop")
+    sent = {"choices": [{"index": 0, "message": {"content": "aENDb"}, "finish_reason": "length"}]}
+    completion = run_completion(rules, sent, request(stop="END"))
+    assert (completion.choice.text, completion.choice.finish_reason) == ("a", "stop")
     chunks = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in ("aE", "ND", "b")]
     stream = run_stream(rules, sse(*chunks, "data: [DONE]\n\n"), request(stop="END"))
     assert (stream.choice.text, stream.choice.finish_reason) == ("a", "stop")
@@ -120,50 +120,50 @@ def test_emulation_of_stop_can_be_turned_off() -> None:
     assert new_exchange(rules, request(stop="END")).dropped == ("stop",)
 
 
-def test_the_marks_of_a_prompt_are_cut_without_being_asked_for() -> None:
-    whole = run_completion(TEXT + "\nprompt: chatml", {"t": "Teal.<|im_end|>\n<|im_start|>user"})
-    assert whole.choice.text == "Teal."
+def test_the_markers_of_a_prompt_format_are_stop_strings() -> None:
+    completion = run_completion(TEXT + "\nprompt: chatml", {"t": "Teal.<|im_end|>\n<|im_start|>user"})
+    assert completion.choice.text == "Teal."
 
 
-def test_several_answers_are_several_calls() -> None:
+def test_n_choices_are_n_calls() -> None:
     exchange = new_exchange(TEXT, request(n=3))
     assert request_bodies(exchange) == [{"p": "hi"}] * 3
-    whole = read_completion(simulate(exchange, [b'{"t": "x"}']))
-    assert [said.text for said in whole.choices.values()] == ["x"] * 3
+    completion = read_completion(simulate(exchange, [b'{"t": "x"}']))
+    assert [choice.text for choice in completion.choices.values()] == ["x"] * 3
 
 
-def test_several_answers_are_interleaved_by_index() -> None:
+def test_the_choices_of_several_calls_are_interleaved_by_index() -> None:
     exchange = new_exchange(TEXT, request(n=2, stream=True, stop="END"))
-    one, two = exchange.calls
+    first, second = exchange.calls
     out = b""
-    for call in (one, two):
+    for call in (first, second):
         exchange.start(call, 200, {})
-    for call, text in ((two, "b"), (one, "a"), (two, "b"), (one, "END"), (two, "b")):
+    for call, text in ((second, "b"), (first, "a"), (second, "b"), (first, "END"), (second, "b")):
         if not exchange.finished(call):
             out += exchange.feed(call, texts(text)[0])
-    stream = read_stream(out + exchange.close(one) + exchange.close(two))
-    assert {index: said.text for index, said in stream.choices.items()} == {0: "a", 1: "bbb"}
+    stream = read_stream(out + exchange.close(first) + exchange.close(second))
+    assert {index: choice.text for index, choice in stream.choices.items()} == {0: "a", 1: "bbb"}
     assert stream.choice.finish_reason == "stop"
 
 
-def test_n_does_not_reach_a_server_that_is_called_several_times() -> None:
+def test_an_emulated_n_is_not_sent() -> None:
     assert request_bodies(new_exchange("response: $.t", request(n=2))) == [request(), request()]
 
 
-def test_n_goes_to_a_server_that_gives_several_answers() -> None:
+def test_n_is_sent_if_the_upstream_gives_several_choices() -> None:
     rules = "response: {choices: '$.c[*]', text: $item.t}"
     assert request_bodies(new_exchange(rules, request(n=2))) == [request(n=2)]
     assert request_bodies(new_exchange("serves: [chat]", request(n=2))) == [request(n=2)]
 
 
-def test_one_failed_call_fails_the_stream_on_its_way() -> None:
+def test_a_failed_call_fails_a_started_stream() -> None:
     exchange = new_exchange(TEXT, request(n=2, stream=True))
-    one, two = exchange.calls
-    exchange.start(one, 200, {})
-    exchange.start(two, 500, {})
-    out = exchange.feed(one, texts("a")[0])
-    out += exchange.feed(two, b"oops") + exchange.close(two) + exchange.feed(one, texts("b")[0])
-    stream = read_stream(out + exchange.close(one))
+    first, second = exchange.calls
+    exchange.start(first, 200, {})
+    exchange.start(second, 500, {})
+    out = exchange.feed(first, texts("a")[0])
+    out += exchange.feed(second, b"oops") + exchange.close(second) + exchange.feed(first, texts("b")[0])
+    stream = read_stream(out + exchange.close(first))
     assert stream.choice.text == "a"
     assert stream.error is not None
 
@@ -175,35 +175,33 @@ def test_emulation_of_n_can_be_turned_off() -> None:
     assert new_exchange(TEXT + "\nemulate: {n: false}", request(n=1)).dropped == ()
 
 
-def test_dropped_parameters_are_named() -> None:
-    asked = request(
+def test_dropped_parameters_are_listed() -> None:
+    body = request(
         temperature=0.5, user="u", seed=None, stop="x", stream=True, stream_options={"include_usage": True}
     )
-    assert new_exchange(TEXT, asked).dropped == ("temperature", "user")
-    assert new_exchange("request: {body: {t: $.temperature}}\n" + "response: $.t", asked).dropped == ("user",)
-    assert new_exchange("request: {body: {t: '{{ user }}'}}\nresponse: $.t", asked).dropped == (
-        "temperature",
-    )
-    assert new_exchange("request: {keep: [messages, user]}", asked).dropped == ("temperature",)
-    assert new_exchange("request: {drop: [user]}", asked).dropped == ("user",)
-    assert new_exchange("serves: [chat]", asked).dropped == ()
-    assert new_exchange("request: {rename: {user: who}}", asked).dropped == ()
-    assert new_exchange("request: {body: {r: $.raw}}", asked).dropped == ()
+    assert new_exchange(TEXT, body).dropped == ("temperature", "user")
+    assert new_exchange("request: {body: {t: $.temperature}}\n" + "response: $.t", body).dropped == ("user",)
+    assert new_exchange("request: {body: {t: '{{ user }}'}}\nresponse: $.t", body).dropped == ("temperature",)
+    assert new_exchange("request: {keep: [messages, user]}", body).dropped == ("temperature",)
+    assert new_exchange("request: {drop: [user]}", body).dropped == ("user",)
+    assert new_exchange("serves: [chat]", body).dropped == ()
+    assert new_exchange("request: {rename: {user: who}}", body).dropped == ()
+    assert new_exchange("request: {body: {r: $.raw}}", body).dropped == ()
 
 
-def test_max_tokens_by_either_name_is_not_dropped_where_it_is_read() -> None:
+def test_max_tokens_under_either_name_is_not_dropped_if_read() -> None:
     rules = "request: {body: {m: $.max_tokens}}"
     assert new_exchange(rules, request(max_completion_tokens=5)).dropped == ()
     assert new_exchange(rules, request(max_tokens=5)).dropped == ()
     assert new_exchange(TEXT, request(max_completion_tokens=5)).dropped == ("max_completion_tokens",)
 
 
-def test_a_header_or_url_may_be_what_reads_a_parameter() -> None:
+def test_a_parameter_in_a_header_or_query_is_not_dropped() -> None:
     assert new_exchange("headers: {X: '{{ user }}'}\n" + TEXT, request(user="u")).dropped == ()
     assert new_exchange("query: {seed: '{{ seed }}'}\n" + TEXT, request(seed=1)).dropped == ()
 
 
-def test_a_parameter_that_only_a_stream_reads_is_dropped_otherwise() -> None:
+def test_a_parameter_of_the_stream_rule_is_dropped_without_streaming() -> None:
     rules = "response: $.t\nrequest: {drop: [seed]}\nstream: {text: $.t, query: {seed: '{{ seed }}'}}"
     assert new_exchange(rules, request(seed=1)).dropped == ("seed",)
     assert new_exchange(rules, request(seed=1, stream=True)).dropped == ()
@@ -218,5 +216,5 @@ def test_unsupported_parameters_may_be_an_error() -> None:
     assert raised.value.type == "invalid_request_error"
 
 
-def test_an_error_of_a_cut_answer_is_an_error() -> None:
+def test_an_error_is_an_error_with_emulated_stop_strings() -> None:
     assert run_failure(TEXT, {"error": "x"}, request(stop="END")).status == 502

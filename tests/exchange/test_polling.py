@@ -1,4 +1,4 @@
-"""Polling: the answer is asked for until it is there, whole or piece by piece."""
+"""Polling: requests for a response until it is complete, at once or in parts."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def prediction(status: str, output: Any = None, **members: Any) -> dict[str, Any
     return {"id": "1", "status": status, "output": output, "urls": URLS, **members}
 
 
-def polled(rules: str, *came: Any, stream: bool = False) -> tuple[Exchange, list[Any], bytes]:
-    """The exchange, its steps, and what the client gets."""
+def polled(rules: str, *results: Any, stream: bool = False) -> tuple[Exchange, list[Any], bytes]:
+    """Return an exchange, its commands, and the output for the client."""
     exchange = new_exchange(rules, request(stream=stream))
-    steps = commands_before(exchange.calls[0], *came)
+    steps = commands_before(exchange.calls[0], *results)
     return exchange, steps, deliver(exchange, steps)
 
 
-def test_the_request_is_sent_and_its_answer_asked_for_until_it_is_there() -> None:
+def test_the_request_is_sent_once_and_its_response_polled_until_complete() -> None:
     exchange, steps, out = polled(
         PREDICTION,
         fetched(prediction("starting"), 201),
@@ -62,37 +62,37 @@ def test_the_request_is_sent_and_its_answer_asked_for_until_it_is_there() -> Non
     assert request_bodies(steps) == [{"input": {"prompt": "hi"}}, None, None]
     assert [step.begins for step in steps if isinstance(step, SendRequest)] == [True, False, False]
     assert steps[-1] is True
-    said = read_completion(out).choice
-    assert (said.text, said.finish_reason) == ("hello", "stop")
+    choice = read_completion(out).choice
+    assert (choice.text, choice.finish_reason) == ("hello", "stop")
     assert commands_after(exchange.calls[0]) == []
 
 
-def test_an_answer_that_is_there_at_once_is_not_asked_for() -> None:
+def test_an_immediate_response_is_not_polled() -> None:
     _, steps, out = polled(PREDICTION, fetched(prediction("succeeded", "hello"), 201), None)
     assert [type(step) for step in steps] == [SendRequest, DeliverResponse, bool]
     assert read_completion(out).choice.text == "hello"
 
 
-def test_pieces_of_a_stream_leave_as_they_come() -> None:
-    came = [prediction("starting"), prediction("processing", "hel"), prediction("succeeded", "hello")]
+def test_text_of_a_polled_stream_is_sent_as_it_arrives() -> None:
+    results = [prediction("starting"), prediction("processing", "hel"), prediction("succeeded", "hello")]
     exchange = new_exchange(STREAMED, request(stream=True))
     [call] = exchange.calls
-    # Of each answer comes: its reading; a pause.
+    # After each response: its delivery, and an interval.
     steps = commands_before(
-        call, fetched(came[0]), None, None, fetched(came[1]), None, None, fetched(came[2]), None
+        call, fetched(results[0]), None, None, fetched(results[1]), None, None, fetched(results[2]), None
     )
     assert [step.heard.body for step in steps if isinstance(step, DeliverResponse)] == [
-        fetched(one).body for one in came
+        fetched(each).body for each in results
     ]
     first = deliver(exchange, steps[:5])
     assert b"hel" in first
     assert b"[DONE]" not in first
     exchange = new_exchange(STREAMED, request(stream=True))
-    whole = read_stream(deliver(exchange, steps))
-    assert whole.choice.text == "hello"
+    stream = read_stream(deliver(exchange, steps))
+    assert stream.choice.text == "hello"
 
 
-def test_a_client_that_wants_no_stream_gets_the_last_answer_of_it() -> None:
+def test_a_non_streaming_client_gets_the_last_response() -> None:
     _, steps, out = polled(
         STREAMED + "    emulate: {n: true}\n",
         fetched(prediction("processing", "hel")),
@@ -104,7 +104,7 @@ def test_a_client_that_wants_no_stream_gets_the_last_answer_of_it() -> None:
     assert read_completion(out).choice.text == "hello"
 
 
-def test_a_job_that_fails_is_a_failure() -> None:
+def test_a_failed_job_is_an_error() -> None:
     exchange = new_exchange(PREDICTION)
     with pytest.raises(UpstreamError, match="no memory") as raised:
         commands_before(
@@ -118,30 +118,30 @@ def test_a_job_that_fails_is_a_failure() -> None:
     assert commands_after(exchange.calls[0]) == []
 
 
-def test_a_job_that_ends_without_a_text_is_no_empty_success() -> None:
+def test_a_job_without_text_is_an_error() -> None:
     exchange, _, out = polled(PREDICTION, fetched(prediction("succeeded")), None)
     assert out == b""
     assert isinstance(exchange.error, UpstreamError)
     assert exchange.error.kind is UpstreamFailure.EMPTY
 
 
-def test_pauses_grow_to_ten_times_the_first() -> None:
-    again = [one for _ in range(12) for one in (fetched(prediction("processing")), None)]
+def test_the_interval_grows_to_ten_times_the_first() -> None:
+    responses = [each for _ in range(12) for each in (fetched(prediction("processing")), None)]
     [call] = new_exchange(PREDICTION).calls
-    pauses = [step.seconds for step in commands_before(call, *again) if isinstance(step, Sleep)]
-    assert pauses[:4] == [1.0, 1.5, 2.25, 3.375]
-    assert pauses[-4:] == [10.0] * 4
+    intervals = [step.seconds for step in commands_before(call, *responses) if isinstance(step, Sleep)]
+    assert intervals[:4] == [1.0, 1.5, 2.25, 3.375]
+    assert intervals[-4:] == [10.0] * 4
 
 
-def test_the_last_pause_ends_when_the_time_does() -> None:
+def test_the_last_interval_ends_at_the_timeout() -> None:
     exchange = new_exchange(PREDICTION)
     [call] = exchange.calls
-    first, late, over = (fetched(prediction("processing"), at=at) for at in (1000.0, 1059.75, 1060.0))
-    assert commands_before(call, first, None, late)[-1] == Sleep(0.25)
+    first, almost_over, over = (fetched(prediction("processing"), at=at) for at in (1000.0, 1059.75, 1060.0))
+    assert commands_before(call, first, None, almost_over)[-1] == Sleep(0.25)
     exchange = new_exchange(PREDICTION)
     [call] = exchange.calls
     with pytest.raises(UpstreamError, match=r"60 s .*poll\.timeout") as raised:
-        commands_before(call, first, None, late, None, over)
+        commands_before(call, first, None, almost_over, None, over)
     assert (raised.value.status, raised.value.kind) == (504, UpstreamFailure.TIMEOUT)
     exchange.connection_lost(call, raised.value)
     assert request_lines(commands_after(call)) == [CANCEL]
@@ -160,17 +160,17 @@ BUSY = [fetched({"error": "busy"}, status) for status in (429, 502, 503, 504)]
     ],
     ids=str,
 )
-def test_a_busy_moment_is_waited_for(busy: Any) -> None:
-    fine = [prediction("processing"), prediction("succeeded", "hello")]
+def test_up_to_three_consecutive_failed_polls_are_retried(busy: Any) -> None:
+    successes = [prediction("processing"), prediction("succeeded", "hello")]
     _, steps, out = polled(
         PREDICTION,
-        fetched(fine[0]),
+        fetched(successes[0]),
         None,
         *[busy, None] * 3,
-        fetched(fine[0]),
+        fetched(successes[0]),
         None,
         *[busy, None] * 3,
-        fetched(fine[1]),
+        fetched(successes[1]),
         None,
     )
     assert steps[-1] is True
@@ -187,21 +187,21 @@ def test_a_busy_moment_is_waited_for(busy: Any) -> None:
     ],
     ids=str,
 )
-def test_four_in_a_row_are_too_many(busy: Any) -> None:
+def test_the_fourth_consecutive_failed_poll_is_an_error(busy: Any) -> None:
     [call] = new_exchange(PREDICTION).calls
     with pytest.raises(UpstreamError):
         commands_before(call, fetched(prediction("processing")), None, *[busy, None] * 3, busy)
 
 
-@pytest.mark.parametrize("came", [*BUSY, connection_lost(), fetched(b"", 500), fetched({}, 404)], ids=str)
-def test_the_request_itself_is_sent_once(came: Any) -> None:
+@pytest.mark.parametrize("results", [*BUSY, connection_lost(), fetched(b"", 500), fetched({}, 404)], ids=str)
+def test_a_failed_request_is_not_retried(results: Any) -> None:
     [call] = new_exchange(PREDICTION).calls
     with pytest.raises(UpstreamError):
-        commands_before(call, came)
+        commands_before(call, results)
 
 
 @pytest.mark.parametrize(
-    "came",
+    "results",
     [
         fetched(b"", 500),
         fetched({}, 404),
@@ -210,24 +210,24 @@ def test_the_request_itself_is_sent_once(came: Any) -> None:
     ],
     ids=str,
 )
-def test_other_failures_are_not_waited_for(came: Any) -> None:
+def test_other_failures_of_a_poll_are_not_retried(results: Any) -> None:
     [call] = new_exchange(PREDICTION).calls
     with pytest.raises(UpstreamError):
-        commands_before(call, fetched(prediction("processing")), None, came)
+        commands_before(call, fetched(prediction("processing")), None, results)
 
 
 @pytest.mark.parametrize(
     "urls", [None, {}, {"get": None}, {"get": 7}, {"get": "/p/1"}, {"get": "http://a b/"}]
 )
-def test_a_server_that_names_no_url_fails(urls: Any) -> None:
+def test_a_missing_or_invalid_poll_url_is_an_error(urls: Any) -> None:
     [call] = new_exchange(PREDICTION).calls
     with pytest.raises(UpstreamError, match=r"poll\.url` found no URL") as raised:
         commands_before(call, fetched({"status": "starting", "urls": urls}), None)
     assert raised.value.kind is UpstreamFailure.MALFORMED
-    assert commands_after(call) == []  # nor does it say where to cancel
+    assert commands_after(call) == []  # the response has no URL to cancel either
 
 
-def test_the_newest_answer_says_where_to_ask() -> None:
+def test_the_poll_url_is_that_of_the_latest_response() -> None:
     moved = prediction("processing") | {"urls": {"get": "http://server/p/2", "cancel": "http://server/c/2"}}
     [call] = new_exchange(PREDICTION).calls
     steps = commands_before(call, fetched(prediction("starting")), None, fetched(moved), None)
@@ -235,28 +235,28 @@ def test_the_newest_answer_says_where_to_ask() -> None:
     assert request_lines(commands_after(call)) == ["POST http://server/c/2"]
 
 
-@pytest.mark.parametrize("answer", [b"", b"<html>wait</html>", b"[]", b"null", b"\xff"])
-def test_what_is_no_answer_is_asked_for_again(answer: bytes) -> None:
+@pytest.mark.parametrize("body", [b"", b"<html>wait</html>", b"[]", b"null", b"\xff"])
+def test_an_unreadable_response_is_polled_again(body: bytes) -> None:
     rules = PREDICTION.replace("url: $.urls.get", "path: /job")
-    _, steps, out = polled(rules, fetched(answer), None, fetched(prediction("succeeded", "hello")), None)
+    _, steps, out = polled(rules, fetched(body), None, fetched(prediction("succeeded", "hello")), None)
     assert request_lines(steps)[1:] == ["GET http://server/api/job"]
     assert read_completion(out).choice.text == "hello"
 
 
-def test_what_nobody_waits_for_is_cancelled() -> None:
+def test_an_abandoned_job_is_cancelled_once() -> None:
     [call] = new_exchange(PREDICTION).calls
     commands_before(call, fetched(prediction("starting")), None)
     assert request_lines(commands_after(call)) == [CANCEL]
     assert commands_after(call) == []
 
 
-def test_an_answer_that_was_there_when_the_client_left_is_not_cancelled() -> None:
+def test_a_completed_job_is_not_cancelled() -> None:
     [call] = new_exchange(PREDICTION).calls
     commands_before(call, fetched(prediction("succeeded", "hello")))
     assert commands_after(call) == []
 
 
-def test_what_is_cut_at_a_stop_string_is_cancelled() -> None:
+def test_a_job_cut_at_a_stop_string_is_cancelled() -> None:
     exchange = new_exchange(STREAMED, request(stream=True, stop=["<end>"]))
     [call] = exchange.calls
     out = deliver(exchange, commands_before(call, fetched(prediction("processing", "hello<end> and more"))))
@@ -265,7 +265,7 @@ def test_what_is_cut_at_a_stop_string_is_cancelled() -> None:
     assert request_lines(commands_after(call)) == [CANCEL]
 
 
-MADE = """
+STARTED = """
     upstream: {url: http://server/v1/answer, method: GET}
     calls: {create: {url: http://server/v1/jobs, body: {ask: $.last}, values: {id: $.id}}}
     poll: {path: "/{{ id }}", until: {$.done: true}}
@@ -276,19 +276,22 @@ MADE = """
 @pytest.mark.parametrize(
     ("rules", "expected"),
     [
-        (MADE, "GET http://server/v1/answer/7"),
-        (MADE.replace('path: "/{{ id }}", ', ""), "GET http://server/v1/answer"),
-        (MADE.replace("{url: http://server/v1/answer, method: GET}", "http://server"), "GET http://server/7"),
+        (STARTED, "GET http://server/v1/answer/7"),
+        (STARTED.replace('path: "/{{ id }}", ', ""), "GET http://server/v1/answer"),
+        (
+            STARTED.replace("{url: http://server/v1/answer, method: GET}", "http://server"),
+            "GET http://server/7",
+        ),
     ],
 )
-def test_calls_that_made_it_leave_only_the_asking(rules: str, expected: str) -> None:
+def test_the_request_is_a_poll_if_calls_started_the_job(rules: str, expected: str) -> None:
     _, steps, out = polled(rules, fetched({"id": 7}), fetched({"done": True, "text": "hello"}), None)
     assert request_lines(steps) == ["POST http://server/v1/jobs", expected]
     assert read_completion(out).choice.text == "hello"
 
 
 @pytest.mark.parametrize("more", ["path: /answer", "request: {body: {job: $.id}}"])
-def test_calls_that_only_prepared_it_leave_the_request(more: str) -> None:
+def test_the_request_is_sent_if_calls_only_prepared_it(more: str) -> None:
     rules = f"""
     upstream: http://server
     {more}
@@ -303,6 +306,6 @@ def test_calls_that_only_prepared_it_leave_the_request(more: str) -> None:
     assert request_lines(steps) == ["POST http://server/jobs", posted, "GET http://server/jobs/7"]
 
 
-def test_a_poll_whose_condition_does_not_hold_leaves_an_answer_as_it_is() -> None:
+def test_a_poll_is_skipped_if_its_condition_is_false() -> None:
     rules = PREDICTION.replace("{url: $.urls.get,", "{url: $.urls.get, when: {$.stream: true},")
     assert commands_before(new_exchange(rules).calls[0]) == [False]

@@ -1,21 +1,21 @@
-"""Where two rules of the language meet."""
+"""Combinations of two rules of the language."""
 
 from __future__ import annotations
 
 from tests.exchange.single_exchange import request, run_completion, run_failure, run_stream, sse
 
 
-def test_a_stop_that_the_route_replaces_is_cut_here() -> None:
+def test_a_stop_that_the_route_sets_is_emulated() -> None:
     rules = "request: {fields: {stop: [END]}}\nresponse: $.t"
     assert run_completion(rules, {"t": "one X two"}, request(stop="X")).choice.text == "one "
 
 
-def test_a_stop_that_is_passed_on_is_not() -> None:
+def test_a_stop_that_is_forwarded_is_not_emulated() -> None:
     rules = "request: {fields: {user: u}}\nresponse: $.t"
     assert run_completion(rules, {"t": "one X two"}, request(stop="X")).choice.text == "one X two"
 
 
-def test_a_frame_that_is_passed_over_may_still_be_the_last() -> None:
+def test_a_frame_that_is_not_selected_may_end_the_stream() -> None:
     rules = "response: false\nstream: {text: $.t, only: {event: add}, done: {event: end}}"
     events = [
         b'event: add\ndata: {"t": "hi"}\n\n',
@@ -25,19 +25,19 @@ def test_a_frame_that_is_passed_over_may_still_be_the_last() -> None:
     assert run_stream(rules, events).choice.text == "hi"
 
 
-def test_a_text_in_parts_is_joined() -> None:
+def test_text_parts_are_joined() -> None:
     parts = [{"type": "thinking"}, {"type": "text", "text": "hel"}, {"type": "text", "text": "lo"}]
     rules = "response: $.parts[1:]"
     assert run_completion(rules, {"parts": parts}).choice.text == "hello"
     assert run_failure("response: $.parts", {"parts": parts}).status == 502
 
 
-def test_an_error_event_without_a_word_is_told_in_ours() -> None:
+def test_an_error_event_without_data_has_a_default_message() -> None:
     error = run_failure("response: false\nstream: $.t", [b"event: error\n\n"], request(stream=True))
     assert error.status == 502
     assert "reported a failure" in error.message
 
 
-def test_a_stream_takes_choices_from_the_response_only_with_their_slots() -> None:
+def test_a_stream_with_its_own_text_is_read_as_a_single_choice() -> None:
     rules = "response: {choices: '$.all[*]', text: $item.t}\nstream: $.t"
     assert run_stream(rules, sse({"t": "one"}, {"t": " two"})).choice.text == "one two"

@@ -1,4 +1,4 @@
-"""Sessions: a call that opens one, a value of it in the request, and a call that closes it."""
+"""Sessions: the call that opens a session, its id in the request, and the call that closes it."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def body(call: UpstreamCall) -> Any:
     return json.loads(call.request().body or b"null")
 
 
-def test_a_route_without_one_makes_no_calls() -> None:
+def test_a_route_without_session_makes_no_calls() -> None:
     assert leg_of("response: $.a").callouts is None
 
 
-def test_the_call_that_opens_it_reads_the_request() -> None:
+def test_the_opening_call_reads_the_request() -> None:
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
     [opening] = commands_before(leg_of(messages=messages))
     assert request_lines([opening]) == ["POST http://server/v1/chat/start"]
@@ -62,24 +62,24 @@ def test_the_call_that_opens_it_reads_the_request() -> None:
     assert opening.begins
 
 
-def test_calls_carry_the_keys_and_headers_of_the_route() -> None:
+def test_session_calls_carry_credentials_and_headers_of_the_route() -> None:
     call = leg_of()
     [opening, _] = commands_before(call, fetched({"session": "s"}))
     [closing] = commands_after(call)
     assert isinstance(closing, SendRequest)
-    for one in (opening.request, call.request(), closing.request):
-        assert (one.headers["Authorization"], one.headers["X-Team"]) == ("Bearer k", "a")
+    for sent in (opening.request, call.request(), closing.request):
+        assert (sent.headers["Authorization"], sent.headers["X-Team"]) == ("Bearer k", "a")
     assert opening.request.headers["X-Open"] == "m"
 
 
-def test_its_id_is_a_member_of_the_request() -> None:
+def test_the_session_id_is_a_member_of_the_request() -> None:
     call = leg_of()
-    [_, taken] = commands_before(call, fetched({"code": 0, "session": {"a": 7}}))
-    assert taken is False
+    [_, answered] = commands_before(call, fetched({"code": 0, "session": {"a": 7}}))
+    assert answered is False
     assert body(call) == {"session": {"a": 7}, "ask": "hi"}
 
 
-def test_it_is_closed_once() -> None:
+def test_a_session_is_closed_once() -> None:
     call = leg_of()
     assert commands_after(call) == []  # nothing is open yet
     commands_before(call, fetched({"session": "s/1"}))
@@ -104,7 +104,7 @@ def test_a_call_without_a_body_is_a_get() -> None:
     assert (request_lines([closing]), request_body(closing)) == (["DELETE http://other/end"], None)
 
 
-def test_a_session_of_each_call() -> None:
+def test_each_call_has_its_own_session() -> None:
     exchange = new_exchange(RULES, request(n=2))
     for number, call in enumerate(exchange.calls):
         commands_before(call, fetched({"session": number}))
@@ -113,7 +113,7 @@ def test_a_session_of_each_call() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "answer", "expected"),
+    ("status", "body_sent", "expected"),
     [
         (200, {"code": 9, "msg": "full"}, (503, UpstreamFailure.REFUSED, "full")),
         (500, {"code": 9, "msg": "full"}, (503, UpstreamFailure.REFUSED, "full")),
@@ -128,32 +128,32 @@ def test_a_session_of_each_call() -> None:
         (200, b'{"session":' + b"[" * 5000 + b"]" * 5000 + b"}", (502, UpstreamFailure.EMPTY, None)),
     ],
 )
-def test_failures_of_the_opening_are_failures(
-    status: int, answer: Any, expected: tuple[int, UpstreamFailure, str | None]
+def test_a_failed_opening_call_is_an_error(
+    status: int, body_sent: Any, expected: tuple[int, UpstreamFailure, str | None]
 ) -> None:
     call = leg_of()
     with pytest.raises(UpstreamError) as raised:
-        commands_before(call, fetched(answer, status))
+        commands_before(call, fetched(body_sent, status))
     assert (raised.value.status, raised.value.kind) == expected[:2]
     assert expected[2] in (None, raised.value.message)
     assert commands_after(call) == []
 
 
-def test_a_connection_that_fails_when_it_is_opened_is_a_failure() -> None:
+def test_a_failed_connection_of_the_opening_call_is_an_error() -> None:
     call = leg_of()
     with pytest.raises(UpstreamError):
         commands_before(call, connection_lost(UpstreamFailure.CONNECT))
     assert commands_after(call) == []
 
 
-def test_images_are_refused_before_anything_is_opened() -> None:
+def test_images_are_refused_before_a_session_is_opened() -> None:
     image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
     with pytest.raises(RequestError):
         leg_of(messages=[image])
 
 
 @pytest.mark.parametrize("status", [200, 500])
-def test_it_is_closed_after_any_answer(status: int) -> None:
+def test_a_session_is_closed_after_any_response(status: int) -> None:
     exchange = new_exchange(RULES)
     [call] = exchange.calls
     commands_before(call, fetched({"session": "s"}))
@@ -162,7 +162,7 @@ def test_it_is_closed_after_any_answer(status: int) -> None:
     assert request_lines(commands_after(call)) == ["POST http://server/v1/chat/end/s?s=s"]
 
 
-def test_a_clients_own_member_is_no_session() -> None:
+def test_a_client_cannot_set_the_session() -> None:
     call = leg_of(session="stolen")
     [opening] = commands_before(call)
     assert body(call) == {"ask": "hi"}
@@ -170,14 +170,14 @@ def test_a_clients_own_member_is_no_session() -> None:
     assert request_body(opening) == {"bot_type": "m", "settings": {}}
 
 
-def test_requests_for_which_it_is_not_opened() -> None:
+def test_a_session_is_not_opened_if_its_condition_is_false() -> None:
     rules = RULES.replace("path: /chat/start", "path: /chat/start\n        when: {$.user: {exists: false}}")
     call = leg_of(rules, user="u")
     assert commands_before(call) == [False]
     assert commands_after(call) == []
 
 
-def test_what_a_session_alone_reads_is_not_dropped() -> None:
+def test_parameters_in_session_calls_are_not_dropped() -> None:
     rules = """
         session:
           open: {path: /start, body: {heat: $.temperature}, id: $.s}

@@ -1,4 +1,4 @@
-"""`emulate.usage: estimate`: counts where the server tells none, marked, and the same whole and streamed."""
+"""Estimated usage (`emulate.usage: estimate`): marked counts if the upstream sends none."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tests.exchange.single_exchange import bytewise, ndjson, new_exchange, piece
 Body = dict[str, Any]
 
 ON = "emulate: {usage: estimate}\n"
-BUILT = ON + "request: {body: {p: $.prompt}}\nresponse: $.t\nstream: {framing: ndjson, text: $.t}\n"
+TEMPLATE = ON + "request: {body: {p: $.prompt}}\nresponse: $.t\nstream: {framing: ndjson, text: $.t}\n"
 FOUR = [{"role": "user", "content": "four"}]
-ASKED = 3 + 3 + 1  # where an answer begins, a message, one token of text
+PROMPT_TOKENS = 3 + 3 + 1  # start of the response, one message, one token of text
 
 
-def usage(rules: str, answer: Any, *, endpoint: str = "chat", **members: Any) -> Any:
-    """The `usage` of the client's answer: of a whole one, or that of the last chunk."""
+def usage(rules: str, upstream_body: Any, *, endpoint: str = "chat", **members: Any) -> Any:
+    """Return the `usage` of the completion, or of the last chunk of the stream."""
     body = request(endpoint, **({"messages": FOUR} if endpoint == "chat" else {"prompt": "four"}))
     exchange = new_exchange(rules, {**body, **members}, endpoint=endpoint)
-    out = simulate(exchange, pieces_of(answer))
+    out = simulate(exchange, pieces_of(upstream_body))
     assert exchange.error is None, exchange.error
     if not exchange.is_stream:
         return json.loads(out).get("usage")
@@ -32,11 +32,11 @@ def usage(rules: str, answer: Any, *, endpoint: str = "chat", **members: Any) ->
     return chunk.get("usage")
 
 
-def estimated(asked: int, said: int) -> Body:
+def estimated_usage(prompt_tokens: int, completion_tokens: int) -> Body:
     return {
-        "prompt_tokens": asked,
-        "completion_tokens": said,
-        "total_tokens": asked + said,
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
         "estimated": True,
     }
 
@@ -45,39 +45,41 @@ STREAMED: Body = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 @pytest.mark.parametrize("members", [{}, STREAMED])
-def test_an_answer_is_estimated_whole_or_streamed(members: Body) -> None:
-    answer = ndjson({"t": "five "}, {"t": "words"}) if members else {"t": "five words"}
-    assert usage(BUILT, answer, **members) == estimated(ASKED, 3)
-    assert usage(BUILT, bytewise(pieces_of(answer)), **members) == estimated(ASKED, 3)
-    assert usage(BUILT.removeprefix(ON), answer, **members) is None
+def test_usage_is_estimated_with_and_without_streaming(members: Body) -> None:
+    upstream_body = ndjson({"t": "five "}, {"t": "words"}) if members else {"t": "five words"}
+    assert usage(TEMPLATE, upstream_body, **members) == estimated_usage(PROMPT_TOKENS, 3)
+    assert usage(TEMPLATE, bytewise(pieces_of(upstream_body)), **members) == estimated_usage(PROMPT_TOKENS, 3)
+    assert usage(TEMPLATE.removeprefix(ON), upstream_body, **members) is None
 
 
-def test_a_stream_without_usage_asked_for_has_none() -> None:
-    assert usage(BUILT, ndjson({"t": "four"}), stream=True) is None
+def test_a_stream_has_no_unrequested_usage() -> None:
+    assert usage(TEMPLATE, ndjson({"t": "four"}), stream=True) is None
 
 
-def test_what_the_server_counts_is_not_estimated() -> None:
-    rules = BUILT.replace("response: $.t", "response: {text: $.t, usage: {completion_tokens: $.n}}")
+def test_usage_of_the_upstream_is_not_estimated() -> None:
+    rules = TEMPLATE.replace("response: $.t", "response: {text: $.t, usage: {completion_tokens: $.n}}")
     assert usage(rules, {"t": "four", "n": 9}) == {
         "prompt_tokens": 0,
         "completion_tokens": 9,
         "total_tokens": 9,
     }
-    assert usage(rules, {"t": "four"}) == estimated(ASKED, 1)
+    assert usage(rules, {"t": "four"}) == estimated_usage(PROMPT_TOKENS, 1)
 
 
-def test_only_what_is_said_counts() -> None:
-    assert usage(BUILT, {"t": "fourENDand more"}, stop="END") == estimated(ASKED, 1)
+def test_text_after_a_stop_string_is_not_counted() -> None:
+    assert usage(TEMPLATE, {"t": "fourENDand more"}, stop="END") == estimated_usage(PROMPT_TOKENS, 1)
     cut = ndjson({"t": "fourE"}, {"t": "NDand more"})
-    assert usage(BUILT, cut, stop="END", **STREAMED) == estimated(ASKED, 1)
+    assert usage(TEMPLATE, cut, stop="END", **STREAMED) == estimated_usage(PROMPT_TOKENS, 1)
 
 
-def test_several_calls_are_added_up() -> None:
-    assert usage(BUILT, {"t": "four"}, n=3) == estimated(3 * ASKED, 3)
-    assert usage(BUILT, {"t": "four"}, endpoint="completions", prompt=["four", "fours"]) == estimated(3, 2)
+def test_estimates_of_several_calls_are_summed() -> None:
+    assert usage(TEMPLATE, {"t": "four"}, n=3) == estimated_usage(3 * PROMPT_TOKENS, 3)
+    assert usage(
+        TEMPLATE, {"t": "four"}, endpoint="completions", prompt=["four", "fours"]
+    ) == estimated_usage(3, 2)
 
 
-WHOLE = {
+COMPLETION = {
     "id": "1",
     "object": "chat.completion",
     "created": 5,
@@ -89,41 +91,41 @@ WHOLE = {
 }
 CHUNKS = [
     {
-        **WHOLE,
+        **COMPLETION,
         "object": "chat.completion.chunk",
         "choices": [{"index": 0, "delta": delta, "finish_reason": None}],
     }
     for delta in ({"role": "assistant", "content": "five "}, {"content": "words"})
 ]
-TOLD = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+UPSTREAM_USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 
 
-def test_a_route_that_passes_on_is_counted_as_well() -> None:
+def test_usage_is_estimated_for_passthrough() -> None:
     exchange = new_exchange(ON, request(messages=FOUR))
-    out = json.loads(simulate(exchange, pieces_of(WHOLE)))
-    assert out == {**WHOLE, "usage": estimated(ASKED, 3)}
+    out = json.loads(simulate(exchange, pieces_of(COMPLETION)))
+    assert out == {**COMPLETION, "usage": estimated_usage(PROMPT_TOKENS, 3)}
     end = [*sse(*CHUNKS), b"data: [DONE]\n\n"]
-    assert usage(ON, end, **STREAMED) == estimated(ASKED, 3)
-    assert usage(ON, bytewise(end), **STREAMED) == estimated(ASKED, 3)
+    assert usage(ON, end, **STREAMED) == estimated_usage(PROMPT_TOKENS, 3)
+    assert usage(ON, bytewise(end), **STREAMED) == estimated_usage(PROMPT_TOKENS, 3)
 
 
-def test_a_route_that_passes_on_passes_true_counts_on() -> None:
-    data = json.dumps({**WHOLE, "usage": TOLD}).encode()
+def test_passthrough_forwards_the_usage_of_the_upstream() -> None:
+    data = json.dumps({**COMPLETION, "usage": UPSTREAM_USAGE}).encode()
     assert simulate(new_exchange(ON, request(messages=FOUR)), [data]) == data
-    end = [*sse(*CHUNKS, {**CHUNKS[0], "choices": [], "usage": TOLD}), b"data: [DONE]\n\n"]
-    assert usage(ON, end, **STREAMED) == TOLD
+    end = [*sse(*CHUNKS, {**CHUNKS[0], "choices": [], "usage": UPSTREAM_USAGE}), b"data: [DONE]\n\n"]
+    assert usage(ON, end, **STREAMED) == UPSTREAM_USAGE
 
 
-def test_embeddings_are_estimated_too() -> None:
+def test_usage_of_embeddings_is_estimated() -> None:
     rules = ON + "serves: embeddings\n"
-    answer = {"data": [{"embedding": [0.5]}]}
+    upstream_body = {"data": [{"embedding": [0.5]}]}
     counts = {"prompt_tokens": 1, "total_tokens": 1, "estimated": True}
-    assert usage(rules, answer, endpoint="embeddings", input="four") == counts
+    assert usage(rules, upstream_body, endpoint="embeddings", input="four") == counts
     many = rules.replace("estimate", "estimate, batch: 1")
-    assert usage(many, answer, endpoint="embeddings", input=["four", "fours"])["prompt_tokens"] == 3
+    assert usage(many, upstream_body, endpoint="embeddings", input=["four", "fours"])["prompt_tokens"] == 3
 
 
-def test_a_failure_has_no_counts() -> None:
-    exchange = new_exchange(BUILT, request(messages=FOUR))
+def test_a_failed_response_has_no_usage() -> None:
+    exchange = new_exchange(TEMPLATE, request(messages=FOUR))
     assert simulate(exchange, [b"nothing"], status=500) == b""
     assert exchange.usage is None
