@@ -47,22 +47,21 @@ def prompt_parts(plan: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
 
 def input_batches(plan: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
     """Yield the inputs to embed, in batches of the size that the upstream accepts."""
-    given, built = body["input"], isinstance(plan.body_rule, TemplateBody)
-    inputs = [given] if isinstance(given, str) or isinstance(given[0], int) else given
-    if built and not all(isinstance(text, str) for text in inputs):
+    value, rule = body["input"], plan.body_rule
+    inputs = [value] if isinstance(value, str) or isinstance(value[0], int) else value
+    if isinstance(rule, TemplateBody) and not all(isinstance(text, str) for text in inputs):
         raise _no_tokens("input")
     if not _forwards_encoding_format(plan):
         body = {name: value for name, value in body.items() if name != "encoding_format"}
-    most = plan.route.emulate.batch or len(inputs)
-    if isinstance(plan.body_rule, TemplateBody) and not _INPUTS & plan.body_rule.reads:
-        most = 1  # it has a place for one text only
-    for at in range(0, len(inputs), most):
-        some = inputs[at : at + most]
-        sent = some[0] if most == 1 else given if len(some) == len(inputs) else some
-        text = some[0] if len(some) == 1 and isinstance(some[0], str) else None
-        yield CallPart(
-            {**body, "input": sent}, [] if text is None else prompt_to_messages(text), text, len(some)
-        )
+    size = plan.route.emulate.batch or len(inputs)
+    if isinstance(rule, TemplateBody) and not _INPUTS & rule.reads:
+        size = 1  # the template only reads the one text
+    for start in range(0, len(inputs), size):
+        batch = inputs[start : start + size]
+        sent = batch[0] if size == 1 else value if len(batch) == len(inputs) else batch
+        text = batch[0] if len(batch) == 1 and isinstance(batch[0], str) else None
+        messages = [] if text is None else prompt_to_messages(text)
+        yield CallPart({**body, "input": sent}, messages, text, len(batch))
 
 
 def image_part(plan: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
@@ -72,7 +71,7 @@ def image_part(plan: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
 
 def _no_tokens(name: str) -> RequestError:
     return RequestError(
-        400, f"this model takes texts, not tokens, as `{name}`", param=name, code="invalid_type"
+        400, f"this model accepts texts, not tokens, as `{name}`", param=name, code="invalid_type"
     )
 
 
@@ -91,4 +90,5 @@ def _forwards_encoding_format(plan: EndpointPlan) -> bool:
     )
 
 
+# The members of the request document that hold several inputs; None: the template reads all members.
 _INPUTS: frozenset[str | None] = frozenset({"input", "inputs", "raw", None})
