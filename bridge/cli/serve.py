@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 _GC_THRESHOLD = 10_000  # objects made since the last look; requests leave hardly any that needs one
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SHIPPED = Path(__file__).parent.parent / "demo" / "routes.yaml"
 
 
@@ -103,7 +104,7 @@ def _run_workers(called: argparse.Namespace, server: ServerSpec, workers: int) -
     running: dict[int, int] = {}
     for number in range(workers):
         running[_fork(called, front, admin if number == 0 else None)] = number
-    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for name in _SIGNALS:
         signal.signal(name, pass_on)
     _announce(front, admin)
     while running:
@@ -114,8 +115,12 @@ def _run_workers(called: argparse.Namespace, server: ServerSpec, workers: int) -
             print(
                 f"format-bridge: restarting worker {number}: it ended with status {status}", file=sys.stderr
             )
-            time.sleep(1)  # one that cannot start must not be started without end
+            time.sleep(1)  # a worker that cannot start must not be restarted without a pause
+        # A signal between the check and the entry in `running` would miss the new worker.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        if not ending:
             running[_fork(called, front, admin if number == 0 else None)] = number
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     return 0
 
 
@@ -123,7 +128,11 @@ def _fork(called: argparse.Namespace, front: socket.socket, admin: socket.socket
     child = os.fork()
     if child:
         return child
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the worker can read the file again
+    # Before it serves, a worker ignores a reload and ends on other signals. Inherited handlers would not.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     try:
         _run(_work(called, front, admin, lambda: None))
     except BaseException:

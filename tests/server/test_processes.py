@@ -273,3 +273,15 @@ async def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
         await wait_until(idle)
         assert await bridge.end() == 0
         assert "restarting worker" in await bridge.log()
+
+
+async def test_a_signal_while_a_worker_is_replaced_ends_all(tmp_path: Path) -> None:
+    async with served(tmp_path, routes("http://127.0.0.1:1"), *FREE, "--workers", "2") as bridge:
+        before = set(bridge.workers)
+        os.kill(min(before), signal.SIGKILL)
+
+        async def noticed() -> bool:
+            return len(bridge.workers) == 1
+
+        await wait_until(noticed)
+        assert await bridge.end() == 0

@@ -140,7 +140,7 @@ async def test_a_password_may_have_any_signs(scheme: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("scheme", "reason"), [("http", "answered 407"), ("https", "proxy authentication required")]
+    ("scheme", "reason"), [("http", "407 with an empty body"), ("https", "proxy authentication required")]
 )
 @pytest.mark.parametrize("user", [f"{USER}:{PASSWORD}@", ""], ids=["wrong", "missing"])
 async def test_a_wrong_password_is_reported(scheme: str, reason: str, user: str, tmp_path: Path) -> None:
