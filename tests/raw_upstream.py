@@ -29,8 +29,8 @@ __all__ = [
     "UpstreamServer",
     "chunk",
     "head",
+    "http_response",
     "responder",
-    "response",
     "run_upstream",
 ]
 
@@ -170,7 +170,7 @@ def head(status: int = 200, /, **headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def response(body: bytes | dict[str, Any], status: int = 200, /, **headers: str) -> bytes:
+def http_response(body: bytes | dict[str, Any], status: int = 200, /, **headers: str) -> bytes:
     """A whole answer, of the length that its head tells."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     said = {"content_type": "application/json", "content_length": str(len(data)), **headers}

@@ -21,7 +21,7 @@ from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.request_log import RequestLog
 from tests.exchange.single_exchange import ID, NOW, new_exchange, request, table
 from tests.raw_client import HELLO, run_bridge
-from tests.raw_upstream import Connection, chunk, responder, response, run_upstream
+from tests.raw_upstream import Connection, chunk, http_response, responder, run_upstream
 from tests.upstream.formats import DONE, event, stream_head
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def test_a_frame_that_is_read() -> None:
 async def test_a_whole_answer_through_all_floors() -> None:
     text = "routes: [{models: m, upstream: '${UPSTREAM}', response: '$.data[0].output[0]', prompt: join}]"
     async with (
-        run_upstream(responder(response(ANSWER))) as server,
+        run_upstream(responder(http_response(ANSWER))) as server,
         run_bridge(text, {"UPSTREAM": server.url}) as bridge,
         bridge.connect() as client,
     ):

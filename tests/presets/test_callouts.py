@@ -10,7 +10,7 @@ from openai import AsyncOpenAI
 
 from tests.case_files import read_case
 from tests.presets.preset_bridge import load_with_presets, run_front
-from tests.raw_upstream import response, run_upstream
+from tests.raw_upstream import http_response, run_upstream
 
 if TYPE_CHECKING:
     from tests.raw_upstream import Connection
@@ -41,7 +41,9 @@ async def test_a_prediction_that_nobody_waits_for_is_canceled() -> None:
     async def behave(peer: Connection) -> None:
         while request := await peer.request():
             here = f"http://{request.headers['host']}"
-            await peer.send(response(json.loads(json.dumps(processing).replace("http://upstream", here))))
+            await peer.send(
+                http_response(json.loads(json.dumps(processing).replace("http://upstream", here)))
+            )
 
     async with (
         asyncio.timeout(30),
@@ -70,7 +72,7 @@ async def test_a_conversation_of_difys_goes_on() -> None:
     async def behave(peer: Connection) -> None:
         while request := await peer.request():
             known = request.body["conversation_id"] or f"c{len(server.requests)}"
-            await peer.send(response({"event": "message", "answer": SAID, "conversation_id": known}))
+            await peer.send(http_response({"event": "message", "answer": SAID, "conversation_id": known}))
 
     async with (
         asyncio.timeout(30),

@@ -15,7 +15,7 @@ from openai import AsyncOpenAI
 
 from tests.case_files import read_case
 from tests.presets.preset_bridge import load_with_presets, run_front
-from tests.raw_upstream import Request, response, run_upstream
+from tests.raw_upstream import Request, http_response, run_upstream
 from tests.upstream.raw_websocket import handshake_response, read_frame, websocket_frame
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ async def test_baidu_by_the_key_of_an_app() -> None:
     async def behave(peer: Connection) -> None:
         while request := await peer.request():
             given = request.path.startswith("/oauth/")
-            await peer.send(response(token if given else read_case("baidu_ernie", "whole").data))
+            await peer.send(http_response(token if given else read_case("baidu_ernie", "whole").data))
 
     auth = "{oauth2: {client_id: an-id, client_secret: a-secret, token_url: '%s/oauth/2.0/token'}}"
     async with asking(behave, "baidu-ernie", auth) as (client, requests):
@@ -54,7 +54,7 @@ async def test_baidu_by_the_key_of_an_app() -> None:
 async def test_zhipu_by_the_key_alone() -> None:
     async def behave(peer: Connection) -> None:
         while await peer.request():
-            await peer.send(response(read_case("zhipu_v3_sse", "whole").data))
+            await peer.send(http_response(read_case("zhipu_v3_sse", "whole").data))
 
     async with asking(behave, "zhipu-v3", f"{{jwt: {{key: an-id.{SECRET}}}}}") as (client, requests):
         await client.chat.completions.create(model="m", messages=HI)
@@ -108,7 +108,7 @@ async def test_spark_by_a_signed_url() -> None:
 async def test_bedrock_by_amazons_signature() -> None:
     async def behave(peer: Connection) -> None:
         while await peer.request():
-            await peer.send(response(read_case("bedrock_converse", "whole").data))
+            await peer.send(http_response(read_case("bedrock_converse", "whole").data))
 
     auth = "{aws: {region: eu-west-1, access_key: AKIDEXAMPLE, secret_key: a-secret}}"
     async with asking(behave, "bedrock", auth) as (client, requests):

@@ -12,7 +12,7 @@ from openai import AsyncOpenAI, OpenAI
 from bridge.demo import LLMAPI, serving
 from tests.clients.replay_server import in_background
 from tests.presets.preset_bridge import load_with_presets, run_front
-from tests.raw_upstream import response, run_upstream
+from tests.raw_upstream import http_response, run_upstream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -116,9 +116,9 @@ async def test_codes_are_statuses(code: int, status: int, *, stream: bool) -> No
     async def behave(peer: Connection) -> None:
         while request := await peer.request():
             if request.path == "/v1/chat/ask":
-                await peer.send(response({"code": code, "msg": "Said the server"}))
+                await peer.send(http_response({"code": code, "msg": "Said the server"}))
             else:
-                await peer.send(response({"code": 0, "msg": "Success", "session": "3ada2906"}))
+                await peer.send(http_response({"code": 0, "msg": "Success", "session": "3ada2906"}))
 
     async with run_upstream(behave) as server:
         async with (

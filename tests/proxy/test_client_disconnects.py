@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.raw_client import HELLO, run_bridge
-from tests.raw_upstream import Connection, chunk, head, responder, response, run_upstream
+from tests.raw_upstream import Connection, chunk, head, http_response, responder, run_upstream
 from tests.upstream.formats import (
     DONE,
     ROUTES,
@@ -170,7 +170,7 @@ async def test_a_session_that_was_being_opened_is_closed(*, stream: bool) -> Non
     async def behave(peer: Connection) -> None:
         while await peer.request():
             await go_on.wait()
-            await peer.send(response({"session": "s1"}))
+            await peer.send(http_response({"session": "s1"}))
 
     async with run_upstream(behave) as server, run_bridge(SESSION, {"UPSTREAM": server.url}) as bridge:
         async with bridge.connect() as client:
@@ -193,7 +193,7 @@ async def test_a_session_is_closed_when_the_client_leaves(*, stream: bool) -> No
                 )
                 await peer.wait_closed()
                 return
-            await peer.send(response({"session": "s1"}))
+            await peer.send(http_response({"session": "s1"}))
 
     async with run_upstream(behave) as server, run_bridge(SESSION, {"UPSTREAM": server.url}) as bridge:
         async with bridge.connect() as client:
@@ -218,7 +218,7 @@ async def test_a_session_is_closed_when_a_call_fails(failing: str) -> None:
         while (request := await peer.request()) is not None:
             good = {"session": "s1", "text": "hello"}
             await peer.send(
-                response({"error": "no"}, 503) if request.path == f"/{failing}" else response(good)
+                http_response({"error": "no"}, 503) if request.path == f"/{failing}" else http_response(good)
             )
 
     paths, status = FAILURES[failing]
@@ -286,7 +286,7 @@ async def test_a_whole_answer_reaches_a_slow_client() -> None:
     said = "x" * 5_000_000
     text = ROUTES.replace("answer: 256KiB", "answer: 1GiB")
     async with (
-        run_upstream(responder(response(completion(said)))) as server,
+        run_upstream(responder(http_response(completion(said)))) as server,
         run_bridge(text, {"UPSTREAM": server.url}) as bridge,
         bridge.connect(buffer=4096) as client,
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.raw_client import HELLO, run_bridge
-from tests.raw_upstream import Connection, response, run_upstream
+from tests.raw_upstream import Connection, http_response, run_upstream
 from tests.upstream.formats import completion
 
 AT_ONCE = 8  # as docs/language.md says
@@ -22,7 +22,7 @@ routes:
     serves: [chat, embeddings]
     emulate: {usage: estimate}
 """
-VECTOR = response({"data": [{"embedding": [0.5]}], "usage": {"prompt_tokens": 2, "total_tokens": 2}})
+VECTOR = http_response({"data": [{"embedding": [0.5]}], "usage": {"prompt_tokens": 2, "total_tokens": 2}})
 MANY = {"model": "m", "input": [f"text {number}" for number in range(3 * AT_ONCE)]}
 PATH = "/v1/embeddings"
 
@@ -59,7 +59,7 @@ async def test_behind_a_failure_no_more_calls_are_made() -> None:
             if peer.number > 1:
                 await peer.wait_closed()
                 return
-            await peer.send(response({"error": {"message": "full"}}, 429))
+            await peer.send(http_response({"error": {"message": "full"}}, 429))
 
     async with run_upstream(fails) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         answer = await bridge.request(MANY, path=PATH)
@@ -72,7 +72,9 @@ async def test_estimates_are_kept_apart_from_true_counts() -> None:
     async def speaks(peer: Connection) -> None:
         while (request := await peer.request()) is not None:
             counted = {"usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}}
-            await peer.send(response({**completion("four"), **(counted if b"count" in request.data else {})}))
+            await peer.send(
+                http_response({**completion("four"), **(counted if b"count" in request.data else {})})
+            )
 
     async with run_upstream(speaks) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         asked = {**HELLO, "model": "guessed"}

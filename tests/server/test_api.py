@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.raw_client import CHAT, HELLO, RunningBridge, run_bridge
-from tests.raw_upstream import responder, response, run_upstream
+from tests.raw_upstream import http_response, responder, run_upstream
 from tests.upstream.formats import completion
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def with_server(members: str) -> str:
 
 @pytest.fixture
 async def server() -> AsyncIterator[str]:
-    async with run_upstream(responder(response(completion("hello")))) as server:
+    async with run_upstream(responder(http_response(completion("hello")))) as server:
         yield server.url
 
 
@@ -195,7 +195,7 @@ async def test_an_upload_without_a_key_is_not_read(server: str) -> None:
 
 
 async def test_the_key_does_not_go_upstream() -> None:
-    async with run_upstream(responder(response(completion("hello")))) as server:
+    async with run_upstream(responder(http_response(completion("hello")))) as server:
         async with run_bridge(with_server(KEYS), {"UPSTREAM": server.url}) as bridge:
             assert (await bridge.request(HELLO, headers={"Authorization": "Bearer first-key"})).status == 200
         assert "authorization" not in server.requests[0].headers

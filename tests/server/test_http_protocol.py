@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.raw_client import CHAT, HELLO, Client, RunningBridge, run_bridge
-from tests.raw_upstream import Connection, UpstreamServer, responder, response, run_upstream
+from tests.raw_upstream import Connection, UpstreamServer, http_response, responder, run_upstream
 from tests.upstream.formats import completion
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ DATA = json.dumps(HELLO).encode()
 
 @pytest.fixture
 async def server() -> AsyncIterator[UpstreamServer]:
-    async with run_upstream(responder(response(completion("hello")))) as server:
+    async with run_upstream(responder(http_response(completion("hello")))) as server:
         yield server
 
 
@@ -294,7 +294,7 @@ async def test_at_the_end_idle_connections_close_and_others_are_answered() -> No
     async def slow(peer: Connection) -> None:
         while await peer.request():
             await held.wait()
-            await peer.send(response(completion("hello")))
+            await peer.send(http_response(completion("hello")))
 
     async with run_upstream(slow) as server:
         running_bridge = run_bridge(ROUTES, {"UPSTREAM": server.url})

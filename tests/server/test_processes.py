@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.raw_client import HELLO, Response, sum_samples, wait_until
-from tests.raw_upstream import Connection, chunk, responder, response, run_upstream
+from tests.raw_upstream import Connection, chunk, http_response, responder, run_upstream
 from tests.server.processes import CHECKOUT, call, served
 from tests.upstream.formats import DONE, completion, frame, stream_head
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FREE = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
-GOOD = response(completion("hello"))
+GOOD = http_response(completion("hello"))
 
 
 def routes(url: str, server: str = "") -> str:

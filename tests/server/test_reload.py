@@ -10,7 +10,7 @@ import pytest
 
 from bridge.file_stamp import file_stamp
 from tests.raw_client import HELLO, RunningBridge, run_bridge, wait_until
-from tests.raw_upstream import Connection, responder, response, run_upstream
+from tests.raw_upstream import Connection, http_response, responder, run_upstream
 from tests.server.processes import served
 from tests.upstream.formats import completion
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-GOOD = response(completion("hello"))
+GOOD = http_response(completion("hello"))
 OLD = "routes: [{name: old, models: m, upstream: '${UPSTREAM}'}]"
 NEW = "routes: [{name: new, models: [m, n], upstream: '${UPSTREAM}'}]"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.raw_client import CHAT, HELLO, RunningBridge, run_bridge
-from tests.raw_upstream import UpstreamServer, responder, response, run_upstream
+from tests.raw_upstream import UpstreamServer, http_response, responder, run_upstream
 from tests.upstream.formats import completion
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MODELS = ["m", "wide", "renamed", "built"]
 
 @pytest.fixture
 async def server() -> AsyncIterator[UpstreamServer]:
-    async with run_upstream(responder(response(completion("hello")))) as server:
+    async with run_upstream(responder(http_response(completion("hello")))) as server:
         yield server
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from bridge.telemetry.logging import configure, log
 from tests.raw_client import run_bridge
-from tests.raw_upstream import Connection, response, run_upstream
+from tests.raw_upstream import Connection, http_response, run_upstream
 from tests.upstream.formats import DONE, completion, event, frame, is_stream, stream_response
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ async def talks(peer: Connection) -> None:
     while (request := await peer.request()) is not None:
         if b"fail" in request.data:
             await peer.send(
-                response({"error": {"message": f"{SECRET}: {OWN_KEY}", "code": "overloaded"}}, 503)
+                http_response({"error": {"message": f"{SECRET}: {OWN_KEY}", "code": "overloaded"}}, 503)
             )
         elif is_stream(request):
             await peer.send(stream_response(frame(SECRET), event({"choices": [], **usage}), DONE))
         else:
-            await peer.send(response({**completion(SECRET), **usage}))
+            await peer.send(http_response({**completion(SECRET), **usage}))
 
 
 def said(text: str, **more: Any) -> dict[str, Any]:

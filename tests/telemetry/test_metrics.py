@@ -8,7 +8,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.raw_client import HELLO, run_bridge, sum_samples, wait_until
-from tests.raw_upstream import Connection, responder, response, run_upstream
+from tests.raw_upstream import Connection, http_response, responder, run_upstream
 from tests.upstream.formats import DONE, completion, event, frame, is_stream, stream_response
 
 ROUTES = """
@@ -43,12 +43,12 @@ async def counting(peer: Connection) -> None:
     """Answers as it is asked to, with token counts; fails for who says so."""
     while (request := await peer.request()) is not None:
         if b"fail" in request.data:
-            await peer.send(response({"error": "no"}, 503))
+            await peer.send(http_response({"error": "no"}, 503))
         elif is_stream(request):
             usage = event({"choices": [], **USAGE})
             await peer.send(stream_response(frame("hel"), frame("lo"), usage, DONE))
         else:
-            await peer.send(response({**completion("hello"), **USAGE}))
+            await peer.send(http_response({**completion("hello"), **USAGE}))
 
 
 def said(text: str, **more: Any) -> dict[str, Any]:
@@ -137,7 +137,7 @@ async def test_what_is_in_progress_is_counted() -> None:
     async def waits(peer: Connection) -> None:
         while await peer.request():
             await go_on.wait()
-            await peer.send(response(completion("hello")))
+            await peer.send(http_response(completion("hello")))
 
     async with run_upstream(waits) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         asked = [asyncio.ensure_future(bridge.request(HELLO)) for _ in range(3)]
@@ -174,7 +174,7 @@ async def test_while_it_drains_it_is_alive_but_not_ready() -> None:
     async def waits(peer: Connection) -> None:
         await peer.request()
         await go_on.wait()
-        await peer.send(response(completion("hello")))
+        await peer.send(http_response(completion("hello")))
 
     async with run_upstream(waits) as server:
         block = run_bridge(ROUTES, {"UPSTREAM": server.url})

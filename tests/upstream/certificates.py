@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from bridge.loader import load_routes
 from bridge.server.app import ServerSettings, bind, run_server
 from tests.raw_client import RunningBridge
-from tests.raw_upstream import Connection, response
+from tests.raw_upstream import Connection, http_response
 from tests.upstream.formats import completion
 from tests.upstream.raw_websocket import close_frame, text_message, websocket_responder
 
@@ -36,7 +36,7 @@ _PATIENCE = 30.0  # seconds, far more than any test needs
 
 async def _once(peer: Connection) -> None:
     await peer.request()
-    await peer.send(response(completion("hello")))
+    await peer.send(http_response(completion("hello")))
 
 
 # How a server says hello once on a connection, and the route's rule for it, by the scheme of its URL.

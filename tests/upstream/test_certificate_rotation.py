@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.raw_client import HELLO
-from tests.raw_upstream import Connection, response, run_upstream
+from tests.raw_upstream import Connection, http_response, run_upstream
 from tests.upstream.certificates import (
     SECURE_SCHEMES,
     run_bridge_from_file,
@@ -68,7 +68,7 @@ async def test_whom_to_trust(scheme: str, behave: Behave, rule: str, tmp_path: P
 
 async def who(peer: Connection) -> None:
     await peer.request()
-    await peer.send(response(completion(peer.name)))
+    await peer.send(http_response(completion(peer.name)))
 
 
 async def test_who_the_bridge_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

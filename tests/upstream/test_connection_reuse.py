@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.raw_client import HELLO, run_bridge
-from tests.raw_upstream import Connection, chunk, head, responder, response, run_upstream
+from tests.raw_upstream import Connection, chunk, head, http_response, responder, run_upstream
 from tests.upstream.formats import DONE, completion, frame, stream_head
 
 Behave = Callable[[Connection], Awaitable[None]]
 
 PLAIN = "routes: [{models: m, upstream: {url: '${UPSTREAM}', timeouts: {idle: 1s, first_byte: 5s}}}]"
-GOOD = response(completion("hello"))
+GOOD = http_response(completion("hello"))
 
 
 def route(upstream: str) -> str:
@@ -103,8 +103,8 @@ async def test_a_fresh_connection_that_closes_is_not_tried_again() -> None:
 
 
 RETRIED = {
-    "429": responder(response({"error": "busy"}, 429), response({"error": "busy"}, 429), GOOD),
-    "503": responder(response({"error": "loading"}, 503), GOOD),
+    "429": responder(http_response({"error": "busy"}, 429), http_response({"error": "busy"}, 429), GOOD),
+    "503": responder(http_response({"error": "loading"}, 503), GOOD),
 }
 
 
@@ -119,7 +119,7 @@ async def test_a_status_may_be_worth_another_try(status: str) -> None:
 
 async def test_another_status_is_not() -> None:
     text = route("{url: '${UPSTREAM}', retry: {backoff: 1ms, on: ['503']}}")
-    refusal = response({"error": "no"}, 500)
+    refusal = http_response({"error": "no"}, 500)
     async with (
         run_upstream(responder(refusal)) as server,
         run_bridge(text, {"UPSTREAM": server.url}) as bridge,
@@ -130,7 +130,7 @@ async def test_another_status_is_not() -> None:
 
 async def test_the_last_try_tells() -> None:
     text = route("{url: '${UPSTREAM}', retry: {attempts: 3, backoff: 1ms}}")
-    refusal = response({"error": {"message": "busy"}}, 429, retry_after="9")
+    refusal = http_response({"error": {"message": "busy"}}, 429, retry_after="9")
     async with (
         run_upstream(responder(refusal)) as server,
         run_bridge(text, {"UPSTREAM": server.url}) as bridge,
@@ -175,7 +175,7 @@ async def test_nothing_is_tried_again_behind_its_head() -> None:
 
 async def test_a_client_that_leaves_ends_the_tries() -> None:
     text = route("{url: '${UPSTREAM}', retry: {attempts: 10, backoff: 10s}}")
-    refusal = response({"error": "busy"}, 503)
+    refusal = http_response({"error": "busy"}, 503)
     async with (
         run_upstream(responder(refusal)) as server,
         run_bridge(text, {"UPSTREAM": server.url}) as bridge,
@@ -219,7 +219,7 @@ async def test_a_replica_that_refuses_is_passed_over() -> None:
 
 async def test_a_failure_that_is_an_answer_is_not_passed_over() -> None:
     text = route("{url: '${ONE}', replicas: ['${TWO}']}")
-    refusal = response({"error": "no"}, 500)
+    refusal = http_response({"error": "no"}, 500)
     async with (
         run_upstream(responder(refusal)) as one,
         run_upstream(responder(refusal)) as two,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.raw_client import HELLO, run_bridge
-from tests.raw_upstream import Connection, chunk, head, response, run_upstream
+from tests.raw_upstream import Connection, chunk, head, http_response, run_upstream
 from tests.upstream.certificates import run_bridge_from_file, server_context, write_certificate
 from tests.upstream.formats import DONE, completion, frame, stream_head
 
@@ -32,7 +32,7 @@ routes:
   - {models: hasty, upstream: {url: "${UPSTREAM}", timeouts: {first_byte: 400ms, idle: 10s}}}
 """
 LARGE: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "x" * 8_000_000}]}
-GOOD = response(completion("hello"))
+GOOD = http_response(completion("hello"))
 
 
 async def opened(peer: Connection) -> int:
@@ -49,7 +49,7 @@ async def opened(peer: Connection) -> int:
 
 
 def refusing(status: int) -> bytes:
-    return response({"error": {"message": "too much", "code": "c"}}, status)
+    return http_response({"error": {"message": "too much", "code": "c"}}, status)
 
 
 EARLY: dict[str, tuple[bytes, int]] = {
@@ -63,7 +63,7 @@ EARLY: dict[str, tuple[bytes, int]] = {
         + chunk(b""),
         413,
     ),
-    "413 and goodbye": (response({"error": {"message": "too much"}}, 413, connection="close"), 413),
+    "413 and goodbye": (http_response({"error": {"message": "too much"}}, 413, connection="close"), 413),
     "413 behind 100": (head(100) + refusing(413), 413),
 }
 
@@ -198,7 +198,7 @@ async def test_interim_answers_are_passed_over(interim: bytes) -> None:
             data = await peer.read(length)
             await peer.send(interim)
             await asyncio.sleep(0.02)
-            await peer.send(response(completion(str(len(json.loads(data)["messages"][0]["content"])))))
+            await peer.send(http_response(completion(str(len(json.loads(data)["messages"][0]["content"])))))
 
     async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         for body, length in ((LARGE, "8000000"), (HELLO, "5"), (LARGE, "8000000")):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.raw_client import run_bridge
-from tests.raw_upstream import Connection, chunk, head, responder, response, run_upstream
+from tests.raw_upstream import Connection, chunk, head, http_response, responder, run_upstream
 from tests.upstream.formats import (
     DONE,
     ROUTES,
@@ -64,7 +64,7 @@ async def closes_at_once(peer: Connection) -> None:
 
 
 def page(status: int) -> bytes:
-    return response(HTML, status, content_type="text/html")
+    return http_response(HTML, status, content_type="text/html")
 
 
 CHUNKED = head(200, content_type="application/json", transfer_encoding="chunked")
@@ -98,20 +98,20 @@ FAULTS: dict[str, tuple[Behave, int, str]] = {
     "is HTML under 200": (says(page(200)), 502, "upstream_"),
     "is HTML under 502": (says(page(502)), 502, "upstream_refused"),
     "is HTML under 404": (says(page(404)), 404, ""),
-    "is empty": (says(response(b"")), 502, "upstream_"),
+    "is empty": (says(http_response(b"")), 502, "upstream_"),
     "is empty in chunks": (says(CHUNKED + chunk(b"")), 502, "upstream_"),
-    "is blank": (says(response(b" \n\n ")), 502, "upstream_"),
+    "is blank": (says(http_response(b" \n\n ")), 502, "upstream_"),
     "is 204": (says(head(204)), 502, "upstream_"),
-    "is only NULs": (says(response(b"\0" * 50)), 502, "upstream_"),
-    "is not UTF-8": (says(response(b"\xff\xfe\x80" * 50)), 502, "upstream_"),
+    "is only NULs": (says(http_response(b"\0" * 50)), 502, "upstream_"),
+    "is not UTF-8": (says(http_response(b"\xff\xfe\x80" * 50)), 502, "upstream_"),
     "has no text": (
-        by_kind(response({"said": "hello"}), stream_response(event({"said": "hello"}), DONE)),
+        by_kind(http_response({"said": "hello"}), stream_response(event({"said": "hello"}), DONE)),
         502,
         "upstream_empty",
     ),
     "has null for a text": (
         by_kind(
-            response({"text": None, "choices": [{"message": {"content": None}}]}),
+            http_response({"text": None, "choices": [{"message": {"content": None}}]}),
             stream_response(
                 event({"delta": None, "choices": [{"index": 0, "delta": {"content": None}}]}), DONE
             ),
@@ -119,30 +119,35 @@ FAULTS: dict[str, tuple[Behave, int, str]] = {
         502,
         "upstream_empty",
     ),
-    "only says that it is done": (by_kind(response({}), stream_response(DONE)), 502, "upstream_empty"),
+    "only says that it is done": (by_kind(http_response({}), stream_response(DONE)), 502, "upstream_empty"),
     "only comments": (
-        by_kind(response({}), stream_response(b": ping\n\n", b": ping\n\n")),
+        by_kind(http_response({}), stream_response(b": ping\n\n", b": ping\n\n")),
         502,
         "upstream_empty",
     ),
-    "is a list": (says(response(b"[1, 2]")), 502, "upstream_"),
+    "is a list": (says(http_response(b"[1, 2]")), 502, "upstream_"),
     "is over limits.answer": (
         by_kind(
-            response(completion("x" * 300_000)), stream_response(*([b": " + b"x" * 30_000 + b"\n\n"] * 10))
+            http_response(completion("x" * 300_000)),
+            stream_response(*([b": " + b"x" * 30_000 + b"\n\n"] * 10)),
         ),
         502,
         "upstream_limit",
     ),
-    "is no gzip": (says(response(b"plain text", content_encoding="gzip")), 502, "upstream_"),
+    "is no gzip": (says(http_response(b"plain text", content_encoding="gzip")), 502, "upstream_"),
     "is cut gzip": (
-        says(response(gzip.compress(HALF)[:-12], content_encoding="gzip")),
+        says(http_response(gzip.compress(HALF)[:-12], content_encoding="gzip")),
         502,
         "upstream_",
     ),
-    "is of an unknown encoding": (says(response(b"plain text", content_encoding="x-none")), 502, "upstream_"),
+    "is of an unknown encoding": (
+        says(http_response(b"plain text", content_encoding="x-none")),
+        502,
+        "upstream_",
+    ),
     "fails under 200, as OpenAI": (
         by_kind(
-            response({"error": {"message": "out of memory", "type": "server_error"}}),
+            http_response({"error": {"message": "out of memory", "type": "server_error"}}),
             stream_response(event({"error": {"message": "out of memory", "type": "server_error"}})),
         ),
         502,
@@ -232,7 +237,7 @@ STATUSES = {
 async def test_a_status_stays_or_becomes_502(said: int, told: int, way: Variant) -> None:
     headers = {"location": "/elsewhere", "retry_after": "7"}
     body: Any = {} if said == 304 else {"error": {"message": "no, thank you", "type": "t", "code": "c"}}
-    answer_bytes = head(304, **headers) if said == 304 else response(body, said, **headers)
+    answer_bytes = head(304, **headers) if said == 304 else http_response(body, said, **headers)
     async with (
         run_upstream(responder(answer_bytes)) as server,
         run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
@@ -249,7 +254,7 @@ async def test_a_status_stays_or_becomes_502(said: int, told: int, way: Variant)
 
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_refusal_of_the_clients_own_key_is_theirs(status: int) -> None:
-    refusal = response({"error": {"message": "a bad key", "code": "invalid_api_key"}}, status)
+    refusal = http_response({"error": {"message": "a bad key", "code": "invalid_api_key"}}, status)
     async with (
         run_upstream(responder(refusal)) as server,
         run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
@@ -269,7 +274,7 @@ async def test_a_code_under_200_is_what_the_rule_says(code: int, status: int, *,
     failure = {"code": code, "msg": "no such session"}
     way = Variant("strict", stream=stream, upstream=stream)
     async with (
-        run_upstream(by_kind(response(failure), stream_response(event(failure)))) as server,
+        run_upstream(by_kind(http_response(failure), stream_response(event(failure)))) as server,
         run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
     ):
         answer = await bridge.request(way.body)
@@ -283,7 +288,7 @@ async def test_a_chunk_size_that_is_none_ends_whenever_it_comes() -> None:
 
     async def behave(peer: Connection) -> None:
         await peer.request()
-        await peer.send(response(completion("good")))
+        await peer.send(http_response(completion("good")))
         await peer.request()
         await peer.send(stream_head())
         await peer.send(chunk(frame("hel")) if peer.number % 2 else b"")

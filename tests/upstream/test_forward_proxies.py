@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.raw_client import HELLO
-from tests.raw_upstream import Connection, chunk, responder, response, run_upstream
+from tests.raw_upstream import Connection, chunk, http_response, responder, run_upstream
 from tests.upstream.certificates import run_bridge_from_file, server_context, write_certificate
 from tests.upstream.daemons import forward_proxy, nginx, unused_port
 from tests.upstream.formats import (
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     Behave = Callable[[Connection], Awaitable[None]]
 
 STREAM = {**HELLO, "stream": True}
-GOOD = response(completion("hello"))
+GOOD = http_response(completion("hello"))
 USER, PASSWORD = "the-user", "hunter2-and-more"
 LOCKED = (USER, PASSWORD)
 SCHEMES = ["http", "https"]
@@ -123,7 +123,7 @@ async def test_a_password_may_have_any_signs(scheme: str, tmp_path: Path) -> Non
     """As a URL writes them. The proxy is told where to go in the form that suits the scheme."""
     async with (
         model_server(tmp_path, scheme, responder(GOOD)) as model,
-        run_upstream(responder(response({}, 403))) as proxy,
+        run_upstream(responder(http_response({}, 403))) as proxy,
     ):
         port = int(proxy.url.rpartition(":")[2])
         await asked(tmp_path, model, at(port, user="us%C3%A9r", password="p%40ss%3Aw%2Frd%3F%25"))

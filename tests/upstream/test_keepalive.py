@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.raw_client import HELLO, run_bridge
-from tests.raw_upstream import Connection, head, responder, response, run_upstream
+from tests.raw_upstream import Connection, head, http_response, responder, run_upstream
 from tests.upstream.certificates import run_bridge_from_file
 from tests.upstream.daemons import nginx, secured
 from tests.upstream.formats import DONE, completion, frame, is_stream, stream_response
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ON_BOTH_LOOPS = True
 
 PLAIN = "routes: [{models: m, upstream: {url: '${UPSTREAM}', tls: {verify: false}}}]"
-GOOD = response(completion("hello"))
+GOOD = http_response(completion("hello"))
 CLIENTS = 6
 
 
@@ -58,7 +58,7 @@ def echoing(ending: Ending, answered: Counter[str]) -> Behave:
             if is_stream(request):
                 await peer.send(stream_response(frame(said(request)), DONE))
             else:
-                await peer.send(response(completion(said(request))))
+                await peer.send(http_response(completion(said(request))))
             request = await ending(peer)
 
     return behave
@@ -226,10 +226,13 @@ async def test_a_request_is_sent_again_only_once(idle: int, *, resets: bool) -> 
         assert (server.connections, len(server.requests)) == (idle + 1, idle + 2)
 
 
-POISON = response(completion("what was not asked for"))
+POISON = http_response(completion("what was not asked for"))
 UNASKED = {
-    "a refusal": (response({"error": {"message": "too slow"}}, 408, connection="close"), False),
-    "a refusal, and the end": (response({"error": {"message": "too slow"}}, 408, connection="close"), True),
+    "a refusal": (http_response({"error": {"message": "too slow"}}, 408, connection="close"), False),
+    "a refusal, and the end": (
+        http_response({"error": {"message": "too slow"}}, 408, connection="close"),
+        True,
+    ),
     "another answer": (POISON, False),
     "half of one": (POISON[:-20], False),
     "half a head": (POISON[:20], False),

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.raw_client import HELLO, run_bridge
-from tests.raw_upstream import Connection, chunk, head, responder, response, run_upstream
+from tests.raw_upstream import Connection, chunk, head, http_response, responder, run_upstream
 from tests.upstream.formats import (
     DONE,
     ROUTES,
@@ -158,7 +158,7 @@ async def test_an_answer_that_goes_on_for_ever_ends_by_the_total(behave: Behave,
 
 
 def one_whole_body(text: str) -> bytes:
-    return response(completion(text))
+    return http_response(completion(text))
 
 
 GZIPPED = gzip.compress(frame("hello") + DONE)
@@ -169,15 +169,15 @@ ENDINGS: dict[str, bytes] = {
     "byte by byte": stream_head()
     + b"".join(chunk(bytes([one])) for one in frame("hello") + DONE)
     + chunk(b""),
-    "of a length": response(frame("hello") + DONE, content_type="text/event-stream"),
+    "of a length": http_response(frame("hello") + DONE, content_type="text/event-stream"),
     "until it closes": TO_THE_END + frame("hello") + DONE,
-    "of another type": response(frame("hello") + DONE, content_type="text/plain"),
+    "of another type": http_response(frame("hello") + DONE, content_type="text/plain"),
     "of no type": head(200, content_length=str(len(frame("hello") + DONE))) + frame("hello") + DONE,
     "with more behind its end": stream_response(frame("hello"), DONE, frame("never"), b"noise\n\n", DONE),
     "with an error behind its end": stream_response(frame("hello"), DONE, event(FAILED)),
     "cut behind its end": stream_head() + chunk(frame("hello") + DONE),
     "behind early hints": head(103, link="</style.css>") + stream_response(frame("hello"), DONE),
-    "gzip, though identity was asked": response(
+    "gzip, though identity was asked": http_response(
         GZIPPED, content_encoding="gzip", content_type="text/event-stream"
     ),
     "with trailers": stream_head() + chunk(frame("hello") + DONE) + b"0\r\nx-cost: 3\r\n\r\n",
@@ -255,9 +255,11 @@ async def test_odd_characters_pass_or_are_replaced(way: Variant) -> None:
     good = json.dumps(completion(ODD), ensure_ascii=False).encode()
     piece = b"data: " + json.dumps(json.loads(frame(ODD)[6:]), ensure_ascii=False).encode() + b"\n\n"
     answers = [
-        (stream_response(piece, piece, DONE) if way.upstream else response(good), ODD),
+        (stream_response(piece, piece, DONE) if way.upstream else http_response(good), ODD),
         (
-            stream_response(broken(piece), broken(piece), DONE) if way.upstream else response(broken(good)),
+            stream_response(broken(piece), broken(piece), DONE)
+            if way.upstream
+            else http_response(broken(good)),
             ODD.replace("\U0001f600", "\ufffd"),
         ),
     ]
@@ -275,10 +277,10 @@ async def test_odd_characters_pass_or_are_replaced(way: Variant) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        response(gzip.compress(json.dumps(completion("hello")).encode()), content_encoding="gzip"),
+        http_response(gzip.compress(json.dumps(completion("hello")).encode()), content_encoding="gzip"),
         head(200, http="1.0") + json.dumps(completion("hello")).encode(),
-        response(completion("hello"), content_type="text/plain; charset=gbk"),
-        head(100) + head(103) + response(completion("hello")),
+        http_response(completion("hello"), content_type="text/plain; charset=gbk"),
+        head(100) + head(103) + http_response(completion("hello")),
     ],
     ids=["gzip", "until it closes", "of another type", "behind informational heads"],
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.raw_client import HELLO
-from tests.raw_upstream import Connection, responder, response, run_upstream
+from tests.raw_upstream import Connection, http_response, responder, run_upstream
 from tests.upstream.certificates import run_bridge_from_file, server_context, write_certificate
 from tests.upstream.daemons import TLS_VERSIONS, nginx, secured
 from tests.upstream.formats import DONE, LockstepStream, completion, frame, is_stream, stream_response
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Behave = Callable[[Connection], Awaitable[None]]
 
 STREAM = {**HELLO, "stream": True}
-GOOD = response(completion("hello"))
+GOOD = http_response(completion("hello"))
 TRUSTED = "{ca: server.pem}"
 OURS = "{ca: server.pem, cert: client.pem, key: client.key}"
 ASKS = """
@@ -84,7 +84,7 @@ async def test_many_ask_at_once_for_much(tmp_path: Path) -> None:
 
     async def echoes(peer: Connection) -> None:
         while (request := await peer.request()) is not None:
-            await peer.send(response(completion(request.body["messages"][0]["content"])))
+            await peer.send(http_response(completion(request.body["messages"][0]["content"])))
 
     async with (
         run_upstream(echoes) as model,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.raw_client import HELLO
-from tests.raw_upstream import Connection, chunk, head, response, run_upstream
+from tests.raw_upstream import Connection, chunk, head, http_response, run_upstream
 from tests.upstream.certificates import run_bridge_from_file, server_context, write_certificate
 from tests.upstream.daemons import secured
 from tests.upstream.formats import completion, frame, stream_head
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Behave = Callable[[Connection], Awaitable[None]]
 
 STREAM = {**HELLO, "stream": True}
-GOOD = response(completion("hello"))
+GOOD = http_response(completion("hello"))
 
 
 def routes(url: str) -> str:

@@ -18,7 +18,7 @@ from bridge.loader import load_routes
 from bridge.openai.endpoints import CHAT
 from bridge.upstream.client import UpstreamClient
 from tests.raw_client import HELLO, run_bridge
-from tests.raw_upstream import Connection, head, responder, response, run_upstream
+from tests.raw_upstream import Connection, head, http_response, responder, run_upstream
 from tests.upstream.formats import Variant
 from tests.upstream.raw_websocket import (
     WEBSOCKET_ROUTES,
@@ -48,7 +48,7 @@ STATUSES = {
 @pytest.mark.parametrize(("said", "told"), STATUSES.items())
 async def test_a_refusal_is_what_it_would_be_over_http(said: int, told: int, way: Variant) -> None:
     headers = {"location": "/elsewhere", "retry_after": "7"}
-    refusal = head(304, **headers) if said == 304 else response(REFUSAL, said, **headers)
+    refusal = head(304, **headers) if said == 304 else http_response(REFUSAL, said, **headers)
     async with (
         run_upstream(responder(refusal)) as server,
         run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": server.url}) as bridge,
@@ -63,8 +63,8 @@ async def test_a_refusal_is_what_it_would_be_over_http(said: int, told: int, way
 
 
 async def test_keys_are_not_carried_elsewhere() -> None:
-    async with run_upstream(responder(response({}))) as other:
-        moved = response(b"", 307, location=f"{other.url}/take")
+    async with run_upstream(responder(http_response({}))) as other:
+        moved = http_response(b"", 307, location=f"{other.url}/take")
         async with run_upstream(responder(moved)) as server:
             file = WEBSOCKET_ROUTES.replace("models: done,", "models: done, headers: {x-api-key: secret},")
             async with run_bridge(file, {"UPSTREAM": server.url}) as bridge:
@@ -76,8 +76,8 @@ async def test_keys_are_not_carried_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("refusal", "message"),
     [
-        (response({"code": -4, "msg": "by the rule"}, 400), "by the rule"),
-        (response(b"<html><title>Bad key</title></html>", 400, content_type="text/html"), "Bad key"),
+        (http_response({"code": -4, "msg": "by the rule"}, 400), "by the rule"),
+        (http_response(b"<html><title>Bad key</title></html>", 400, content_type="text/html"), "Bad key"),
         (head(400, content_length="99") + b'{"error": "cut', "400"),
         (head(400, transfer_encoding="chunked") + b'5\r\n{"err\r\n', "400"),
         (head(400) + b"what has no length is not read", "400"),
@@ -209,7 +209,7 @@ FIRST: dict[str, tuple[Behave, str]] = {
     "resets": (resets, "disconnect"),
     "closes behind its handshake": (websocket_responder(), "disconnect"),
     "goes away": (websocket_responder(close_frame(1012)), "disconnect"),
-    "is busy": (responder(response({}, 503)), "'503'"),
+    "is busy": (responder(http_response({}, 503)), "'503'"),
     "is too slow": (websocket_responder(stays=True), "timeout"),
 }
 
@@ -263,7 +263,7 @@ async def test_a_port_that_refuses_is_passed_over() -> None:
 async def test_a_connection_is_not_left_open_by_a_refusal() -> None:
     async def behave(peer: Connection) -> None:
         await peer.request()
-        await peer.send(response({}, 429))
+        await peer.send(http_response({}, 429))
         await peer.wait_closed()
 
     async with (

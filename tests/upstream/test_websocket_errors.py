@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.raw_client import run_bridge
-from tests.raw_upstream import Connection, head, responder, response, run_upstream
+from tests.raw_upstream import Connection, head, http_response, responder, run_upstream
 from tests.upstream.formats import Variant
 from tests.upstream.raw_websocket import (
     BINARY,
@@ -108,7 +108,7 @@ def without(name: str, **instead: str) -> Behave:
 
 
 GARBAGE = {
-    "speaks HTTP again": response({"text": "hello"}),
+    "speaks HTTP again": http_response({"text": "hello"}),
     "sets reserved bits": websocket_frame(b"{}", reserved=0b010),
     "compresses, unasked": websocket_frame(b"\xaaV*I\xad(\x01\x00", reserved=0b100),
     "has an opcode that is none": websocket_frame(b"{}", 3),
@@ -223,7 +223,7 @@ FAULTS: dict[str, Fault] = {
     "accepts no key": Fault(without("sec-websocket-accept"), 502, "upstream_garbled", "no websocket"),
     "upgrades to nothing": Fault(without("upgrade"), 502, "upstream_garbled", "no websocket"),
     "is HTML under 200": Fault(
-        responder(response(b"<html>hi</html>", content_type="text/html")), 502, "upstream_garbled", "200"
+        responder(http_response(b"<html>hi</html>", content_type="text/html")), 502, "upstream_garbled", "200"
     ),
     "is 204": Fault(responder(head(204)), 502, "upstream_garbled", "204"),
     "speaks SSH": Fault(responder(b"SSH-2.0-OpenSSH_9.6\r\n"), 502, "upstream_garbled"),

@@ -17,7 +17,7 @@ from bridge.routes.rules.request_template import make_request
 from bridge.upstream.auth import RequestAuthenticator
 from bridge.upstream.client import UpstreamClient
 from tests.raw_client import load_table
-from tests.raw_upstream import response
+from tests.raw_upstream import http_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -95,7 +95,7 @@ async def run_sender(text: str, variables: Mapping[str, str] | None = None) -> A
 
 def token_response(text: str, **members: Any) -> bytes:
     """A token server's answer (RFC 6749, section 5.1)."""
-    return response({"access_token": text, "token_type": "Bearer", "expires_in": 3600, **members})
+    return http_response({"access_token": text, "token_type": "Bearer", "expires_in": 3600, **members})
 
 
 def token_server(**members: Any) -> Any:

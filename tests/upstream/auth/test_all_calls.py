@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.clients.bridge_process import ROOT
 from tests.raw_client import HELLO, run_bridge
-from tests.raw_upstream import responder, response, run_upstream
+from tests.raw_upstream import http_response, responder, run_upstream
 from tests.upstream.auth.signed_requests import token_server
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ routes:
 
 
 async def test_every_call_of_a_route_is_signed() -> None:
-    said = responder(response({"id": "s1", "text": "hello"}))
+    said = responder(http_response({"id": "s1", "text": "hello"}))
     async with run_upstream(token_server()) as there, run_upstream(said) as server:
         async with run_bridge(
             ROUTES, {"TOKENS": there.url, "UPSTREAM": server.url, "SECRET": "s3cret"}
@@ -44,8 +44,11 @@ async def test_every_call_of_a_route_is_signed() -> None:
 
 
 async def test_a_token_that_cannot_be_had_is_an_error_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
-    refusal = response({"error": "invalid_client", "error_description": "s3cret is wrong"}, 401)
-    async with run_upstream(responder(refusal)) as there, run_upstream(responder(response({}))) as server:
+    refusal = http_response({"error": "invalid_client", "error_description": "s3cret is wrong"}, 401)
+    async with (
+        run_upstream(responder(refusal)) as there,
+        run_upstream(responder(http_response({}))) as server,
+    ):
         variables = {"TOKENS": there.url, "UPSTREAM": server.url, "SECRET": "s3cret"}
         async with run_bridge(ROUTES, variables) as bridge:
             answer = await bridge.request(HELLO)

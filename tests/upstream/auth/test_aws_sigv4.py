@@ -21,7 +21,7 @@ from aiohttp import web
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.routes.rules.auth_rules import AWS
 from tests.clients.bridge_process import ROOT
-from tests.raw_upstream import responder, response, run_upstream
+from tests.raw_upstream import http_response, responder, run_upstream
 from tests.upstream.auth.signed_requests import run_sender
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ async def test_no_keys_at_all(
 def role(name: str, secret: str, minutes: float) -> bytes:
     """What a role's server says."""
     ends = (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return response({"AccessKeyId": name, "SecretAccessKey": secret, "Token": "t", "Expiration": ends})
+    return http_response({"AccessKeyId": name, "SecretAccessKey": secret, "Token": "t", "Expiration": ends})
 
 
 async def test_keys_of_a_role(server: int, environment: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from bridge.core.errors import UpstreamError
-from tests.raw_upstream import responder, response, run_upstream
+from tests.raw_upstream import http_response, responder, run_upstream
 from tests.upstream.auth.signed_requests import NOW, run_sender
 
 DATE = "Thu, 20 Nov 2025 00:53:20 GMT"
@@ -48,7 +48,7 @@ WEBSOCKET = """
 @pytest.mark.parametrize("answers", ["", WEBSOCKET], ids=["http", "websocket"])
 async def test_sparks_way(answers: str) -> None:
     text = SPARK.replace("method: GET", "method: POST") + answers if answers else SPARK
-    async with run_upstream(responder(response({}, 403))) as server:
+    async with run_upstream(responder(http_response({}, 403))) as server:
         url = server.url.replace("http", "ws") if answers else server.url
         async with run_sender(text, {"UPSTREAM": url, "KEY": "the-key", "SECRET": "the-secret"}) as sending:
             with suppress(UpstreamError):
@@ -90,7 +90,7 @@ def route(**options: Any) -> str:
 async def test_a_signature_of_the_body(algorithm: str, encoding: str, body: bytes | None) -> None:
     options = {"algorithm": algorithm, "encoding": encoding, "headers": {"x-signature": "v1={{ signature }}"}}
     async with (
-        run_upstream(responder(response({}))) as server,
+        run_upstream(responder(http_response({}))) as server,
         run_sender(route(**options), {"UPSTREAM": server.url}) as sending,
     ):
         await sending.send(body=body)
@@ -109,7 +109,7 @@ async def test_what_can_be_signed_is_what_is_sent() -> None:
         "query": {"k": "{{ key }}", "s": "{{ signature }}"},
     }
     async with (
-        run_upstream(responder(response({}))) as server,
+        run_upstream(responder(http_response({}))) as server,
         run_sender(route(**options), {"UPSTREAM": server.url}) as sending,
     ):
         await sending.send(model="q:1/2")

@@ -15,7 +15,7 @@ import pytest
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.routes.rules.auth_rules import OAuth2
 from tests.raw_client import load_table
-from tests.raw_upstream import Connection, head, responder, response, run_upstream
+from tests.raw_upstream import Connection, head, http_response, responder, run_upstream
 from tests.upstream.auth.signed_requests import bearer_token, run_sender, token_response, token_server
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def failure(sending: SignedSender) -> UpstreamError:
 async def test_fifty_requests_at_once_ask_for_one_token() -> None:
     async with (
         run_upstream(token_server()) as there,
-        run_upstream(responder(response({}))) as server,
+        run_upstream(responder(http_response({}))) as server,
         run_sender(route(), variables(there.url, server.url)) as sending,
     ):
         answers = await asyncio.gather(*(sending.send() for _ in range(50)))
@@ -99,7 +99,7 @@ async def test_baidus_way() -> None:
     options = {"credentials": "query", "query": "access_token"}
     async with (
         run_upstream(token_server(expires_in=2592000)) as there,
-        run_upstream(responder(response({}))) as server,
+        run_upstream(responder(http_response({}))) as server,
         run_sender(route(**options), variables(there.url, server.url)) as sending,
     ):
         assert (await sending.send()).status == 200
@@ -158,7 +158,7 @@ async def test_a_token_that_is_over_at_once_serves_who_asked_for_it(life: Any) -
 
 async def test_a_renewal_that_fails_costs_nothing_while_the_token_is_good() -> None:
     answers = responder(
-        token_response("t1"), response({"error": "temporarily_unavailable"}, 503), token_response("t2")
+        token_response("t1"), http_response({"error": "temporarily_unavailable"}, 503), token_response("t2")
     )
     async with run_upstream(answers) as there, run_sender(route(), variables(there.url)) as sending:
         await sending.sign()
@@ -174,20 +174,20 @@ async def test_a_renewal_that_fails_costs_nothing_while_the_token_is_good() -> N
 
 
 REFUSALS = [
-    (response({"error": "bad_client", "error_description": "Who?"}, 401), "bad_client: Who?"),
-    (response({"error": "invalid_client"}, 200), "invalid_client"),
-    (response({"message": f"{SECRET} is wrong"}, 400), "*** is wrong"),
-    (response(f"<html><title>Oops</title>{SECRET}</html>".encode(), 500, content_type="text/html"), "Oops"),
-    (response({"access_token": "t1"}, 302, location="http://127.0.0.1:9/"), "302"),
-    (response(b""), "no `access_token`"),
-    (response(b"\xff\xfe{"), "no `access_token`"),
-    (response(b"[1]"), "no `access_token`"),
-    (response({"token": "t1"}), "no `access_token`"),
+    (http_response({"error": "bad_client", "error_description": "Who?"}, 401), "bad_client: Who?"),
+    (http_response({"error": "invalid_client"}, 200), "invalid_client"),
+    (http_response({"message": f"{SECRET} is wrong"}, 400), "*** is wrong"),
+    (http_response(f"<html><title>Oops</title>{SECRET}</html>".encode(), 500, content_type="text/html"), "Oops"),
+    (http_response({"access_token": "t1"}, 302, location="http://127.0.0.1:9/"), "302"),
+    (http_response(b""), "no `access_token`"),
+    (http_response(b"\xff\xfe{"), "no `access_token`"),
+    (http_response(b"[1]"), "no `access_token`"),
+    (http_response({"token": "t1"}), "no `access_token`"),
     (token_response(""), "no `access_token`"),
     (token_response("a\r\nX-Evil: 1"), "no `access_token`"),
     (token_response("tö"), "no `access_token`"),
-    (response({"access_token": ["t1"]}), "no `access_token`"),
-    (response(b" " * 2**21), "bytes"),
+    (http_response({"access_token": ["t1"]}), "no `access_token`"),
+    (http_response(b" " * 2**21), "bytes"),
 ]  # fmt: skip
 
 
@@ -195,7 +195,7 @@ REFUSALS = [
 async def test_a_refusal_is_told_with_its_words_and_without_the_secret(answer: bytes, words: str) -> None:
     async with (
         run_upstream(responder(answer)) as there,
-        run_upstream(responder(response({}))) as server,
+        run_upstream(responder(http_response({}))) as server,
         run_sender(route(), variables(there.url, server.url)) as sending,
     ):
         error = await failure(sending)
@@ -208,7 +208,7 @@ async def test_a_refusal_is_told_with_its_words_and_without_the_secret(answer: b
 
 
 async def test_who_waits_together_shares_a_failure() -> None:
-    refusal = response({"error": "invalid_client"}, 401)
+    refusal = http_response({"error": "invalid_client"}, 401)
     async with (
         run_upstream(responder(refusal)) as there,
         run_sender(route(), variables(there.url)) as sending,
@@ -286,7 +286,7 @@ def takes(*good: str) -> Callable[[Connection], Any]:
     async def behave(peer: Connection) -> None:
         while request := await peer.request():
             known = request.headers["authorization"].removeprefix("Bearer ") in good
-            await peer.send(response({"ok": True}) if known else response({"error": "who?"}, 401))
+            await peer.send(http_response({"ok": True}) if known else http_response({"error": "who?"}, 401))
 
     return behave
 
@@ -337,7 +337,7 @@ async def test_one_that_hears_late_of_a_refusal_takes_the_token_that_is_there() 
             known = request.headers["authorization"] == "Bearer t2"
             if not known and peer.number == 1:
                 await late.wait()
-            await peer.send(response({"ok": True}) if known else response({}, 401))
+            await peer.send(http_response({"ok": True}) if known else http_response({}, 401))
 
     async with (
         run_upstream(token_server()) as there,
@@ -355,7 +355,7 @@ async def test_one_that_hears_late_of_a_refusal_takes_the_token_that_is_there() 
 async def test_another_refusal_asks_for_no_token() -> None:
     async with (
         run_upstream(token_server()) as there,
-        run_upstream(responder(response({}, 403))) as server,
+        run_upstream(responder(http_response({}, 403))) as server,
         run_sender(route(), variables(there.url, server.url)) as sending,
     ):
         assert (await sending.send()).status == 403
