@@ -1,4 +1,4 @@
-"""The named prompts against FastChat's conversation templates: an oracle written by others.
+"""Named prompts compared with FastChat's conversation templates, an independent implementation.
 
     uv pip install --no-deps fschat==0.2.36
 
@@ -20,39 +20,39 @@ from bridge.prompts import PROMPTS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Where we differ from FastChat on purpose, or must not meet one of its quirks. Everywhere:
-# - an empty text would open an answer there, so all texts have something in them;
-# - it puts separators by position, so user and assistant alternate, beginning and ending with the user;
-# - Llama 2's own code strips texts and FastChat does not, so texts come stripped.
+# Deliberate differences from FastChat, and quirks of FastChat that the tests avoid. In all prompts:
+# - FastChat treats an empty text as the start of a response, so no text is empty;
+# - FastChat places separators by position, so user and assistant alternate, from a user to a user;
+# - Llama 2's own code strips texts and FastChat does not, so the texts are stripped.
 
 
-def _as_it_is(_: Any) -> None: ...
+def _unchanged(_: Any) -> None: ...
 
 
-def _system_turn_only_if_said(conversation: Any) -> None:
-    # The template prints its marks around nothing; the Zephyr tokenizer's own template does not.
+def _omit_empty_system_turn(conversation: Any) -> None:
+    # The template prints markers around an empty text, unlike the template of the Zephyr tokenizer.
     if not conversation.system_message:
         conversation.system_template = ""
 
 
 def _blank_line_after_system(conversation: Any) -> None:
-    # Mistral's documents and mistral-common have a blank line where FastChat has one line end.
+    # Mistral's documents and mistral-common have a blank line, FastChat a single line break.
     conversation.system_template = "[INST] {system_message}\n\n"
 
 
 def _line_end_after_header(text: str) -> str:
-    # Stanford's train.py writes the instruction on a line of its own, FastChat behind a space.
+    # Stanford's train.py writes the instruction on its own line, FastChat after a space.
     return text.replace("### Instruction: ", "### Instruction:\n").replace(
         "### Response: ", "### Response:\n"
     )
 
 
 ORACLES: dict[str, tuple[str, Callable[[Any], None], Callable[[str], str]]] = {
-    "llama2": ("llama-2", _as_it_is, str),
+    "llama2": ("llama-2", _unchanged, str),
     "mistral": ("mistral", _blank_line_after_system, str),
-    "vicuna": ("vicuna_v1.1", _as_it_is, str),
-    "alpaca": ("alpaca", _as_it_is, _line_end_after_header),
-    "zephyr": ("zephyr", _system_turn_only_if_said, str),
+    "vicuna": ("vicuna_v1.1", _unchanged, str),
+    "alpaca": ("alpaca", _unchanged, _line_end_after_header),
+    "zephyr": ("zephyr", _omit_empty_system_turn, str),
 }
 
 texts = st.text(max_size=40).map(str.strip).filter(bool)
@@ -62,54 +62,57 @@ turns = st.integers(0, 3).flatmap(
 )
 
 
-def ours(name: str, system: str | None, spoken: list[str]) -> str:
+def bridge_prompt(name: str, system: str | None, dialogue: list[str]) -> str:
     messages = [{"role": "system", "content": system}] if system else []
     messages += [
-        {"role": "assistant" if number % 2 else "user", "content": text} for number, text in enumerate(spoken)
+        {"role": "assistant" if number % 2 else "user", "content": text}
+        for number, text in enumerate(dialogue)
     ]
     return PROMPTS[name].render({"messages": messages})
 
 
-def theirs(
+def fastchat_prompt(
     conversation: Any,
     system: str | None,
-    spoken: list[str],
-    prepare: Callable[[Any], None] = _as_it_is,
+    dialogue: list[str],
+    prepare: Callable[[Any], None] = _unchanged,
 ) -> str:
     if system:
         conversation.set_system_message(system)
     prepare(conversation)
-    conversation.messages = []  # one made by hand has a tuple
-    for number, text in enumerate([*spoken, None]):
+    conversation.messages = []  # a manually built conversation has a tuple
+    for number, text in enumerate([*dialogue, None]):
         conversation.append_message(conversation.roles[number % 2], text)
     return str(conversation.get_prompt())
 
 
 @pytest.mark.parametrize("name", ORACLES)
-@given(system=systems, spoken=turns)
-def test_as_fastchat_writes_it(name: str, system: str | None, spoken: list[str]) -> None:
-    template, prepare, mend = ORACLES[name]
+@given(system=systems, dialogue=turns)
+def test_a_prompt_equals_fastchats(name: str, system: str | None, dialogue: list[str]) -> None:
+    template, prepare, adjust = ORACLES[name]
     conversation = fastchat.get_conv_template(template)
-    assert ours(name, system, spoken) == mend(theirs(conversation, system, spoken, prepare))
+    assert bridge_prompt(name, system, dialogue) == adjust(
+        fastchat_prompt(conversation, system, dialogue, prepare)
+    )
 
 
-@given(system=systems, spoken=turns)
-def test_chatml_as_fastchat_writes_it(system: str | None, spoken: list[str]) -> None:
-    # Qwen's brings its own system text, Yi's no marks for one.
+@given(system=systems, dialogue=turns)
+def test_chatml_equals_fastchats(system: str | None, dialogue: list[str]) -> None:
+    # Qwen's template adds its own system text; Yi's has no markers for a system text.
     conversation = fastchat.get_conv_template("qwen-7b-chat" if system else "Yi-34b-chat")
-    assert ours("chatml", system, spoken) == theirs(conversation, system, spoken)
+    assert bridge_prompt("chatml", system, dialogue) == fastchat_prompt(conversation, system, dialogue)
 
 
-@given(spoken=turns)
-def test_human_assistant_as_fastchat_writes_it(spoken: list[str]) -> None:
-    # Without a system text: FastChat has it ahead of the first turn, as Claude 2.1 came to allow.
+@given(dialogue=turns)
+def test_human_assistant_equals_fastchats(dialogue: list[str]) -> None:
+    # Without a system text: FastChat writes the text before the first turn, as Claude 2.1 allows.
     conversation = fastchat.get_conv_template("claude")
-    assert ours("human-assistant", None, spoken) == theirs(conversation, None, spoken)
+    assert bridge_prompt("human-assistant", None, dialogue) == fastchat_prompt(conversation, None, dialogue)
 
 
-@given(system=texts, spoken=turns)
-def test_plain_in_the_style_of_fastchat(system: str, spoken: list[str]) -> None:
-    # No model's template, but the commonest of FastChat's styles with our names of the roles.
+@given(system=texts, dialogue=turns)
+def test_plain_equals_a_style_of_fastchat(system: str, dialogue: list[str]) -> None:
+    # Not the template of a model: the most common style of FastChat with the roles of `plain`.
     conversation = fastchat.Conversation(
         name="plain",
         system_template="{system_message}\n",
@@ -117,4 +120,4 @@ def test_plain_in_the_style_of_fastchat(system: str, spoken: list[str]) -> None:
         sep_style=fastchat.SeparatorStyle.ADD_COLON_SINGLE,
         sep="\n",
     )
-    assert ours("plain", system, spoken) == theirs(conversation, system, spoken)
+    assert bridge_prompt("plain", system, dialogue) == fastchat_prompt(conversation, system, dialogue)

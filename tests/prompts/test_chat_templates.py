@@ -1,4 +1,4 @@
-"""Prompts written in Jinja: the file's own and those of tokenizer configs."""
+"""Prompts in Jinja: templates of the routes file and of tokenizer configs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bridge.core.errors import BridgeError, RequestError
 from bridge.core.strings import Interpolated
 from bridge.prompts import PROMPTS, Prompt, template_prompt, tokenizer_prompt
 
-# What models ship, in their manner: tokens as mappings, templates on one line or on many, guards.
+# Tokenizer configs in the styles of models: tokens as mappings, templates on one or several lines, guards.
 
 LLAMA3 = {
     "add_bos_token": True,
@@ -86,15 +86,15 @@ GEMMA = {
     "bos_token": "<bos>",
     "eos_token": "<eos>",
     "chat_template": """{{ bos_token }}
-{%- set ahead = "" -%}
+{%- set prefix = "" -%}
 {%- set turns = messages -%}
 {%- if messages[0]["role"] == "system" -%}
-    {%- set ahead = messages[0]["content"] | trim + "\n\n" -%}
+    {%- set prefix = messages[0]["content"] | trim + "\n\n" -%}
     {%- set turns = messages[1:] -%}
 {%- endif -%}
 {%- for turn in turns -%}
     {%- set role = "model" if turn["role"] == "assistant" else turn["role"] -%}
-    {{ "<start_of_turn>" + role + "\n" + (ahead if loop.first else "") }}
+    {{ "<start_of_turn>" + role + "\n" + (prefix if loop.first else "") }}
     {{- turn["content"] | trim }}<end_of_turn>
 {% endfor -%}
 {%- if add_generation_prompt -%}
@@ -112,7 +112,7 @@ MESSAGES = [
 NOW = 1_767_225_599.5  # the last second of 2025, UTC
 
 
-def test_llama_3() -> None:
+def test_the_template_of_llama_3_is_rendered() -> None:
     prompt = tokenizer_prompt(LLAMA3)
     assert prompt.render({"messages": MESSAGES}) == (
         "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|>"
@@ -125,7 +125,7 @@ def test_llama_3() -> None:
     assert prompt.variables == {"messages"}
 
 
-def test_zephyr() -> None:
+def test_the_template_of_zephyr_is_rendered() -> None:
     prompt = tokenizer_prompt(ZEPHYR)
     assert prompt.render({"messages": MESSAGES}) == (
         "<|system|>\nS</s>\n<|user|>\nU1</s>\n<|assistant|>\nA1</s>\n<|user|>\nU2</s>\n<|assistant|>\n"
@@ -133,9 +133,9 @@ def test_zephyr() -> None:
     assert prompt.stop == ("</s>",)
 
 
-def test_mistral() -> None:
+def test_the_template_of_mistral_is_rendered() -> None:
     prompt = tokenizer_prompt(MISTRAL)
-    # More than these: to Jinja, what only branches set might be read from outside.
+    # Jinja reports further names: variables that are set in a branch only.
     assert prompt.variables >= {"messages", "tools", "now"}
     assert prompt.render({"messages": MESSAGES, "now": NOW}) == (
         "<s>[SYSTEM_PROMPT]S[/SYSTEM_PROMPT][INST]U1[/INST]A1</s>[INST]U2[/INST]"
@@ -146,20 +146,20 @@ def test_mistral() -> None:
     )
 
 
-def test_a_template_refuses_messages() -> None:
-    with pytest.raises(RequestError, match="must alternate") as caught:
+def test_a_template_may_refuse_messages() -> None:
+    with pytest.raises(RequestError, match="must alternate") as raised:
         tokenizer_prompt(MISTRAL).render({"messages": [MESSAGES[1], MESSAGES[3]], "now": NOW})
-    assert caught.value.status == 400
-    assert caught.value.param == "messages"
+    assert raised.value.status == 400
+    assert raised.value.param == "messages"
 
 
 texts = st.text(max_size=40).map(str.strip).filter(bool)
 conversations = st.builds(
-    lambda system, spoken, last: [
+    lambda system, dialogue, last: [
         *({"role": "system", "content": text} for text in system),
         *(
             {"role": role, "content": text}
-            for pair in spoken
+            for pair in dialogue
             for role, text in zip(("user", "assistant"), pair, strict=True)
         ),
         {"role": "user", "content": last},
@@ -171,7 +171,7 @@ conversations = st.builds(
 
 
 @pytest.mark.parametrize(
-    ("name", "own"),
+    ("name", "template"),
     [
         ("llama3", tokenizer_prompt(LLAMA3)),
         ("zephyr", tokenizer_prompt(ZEPHYR)),
@@ -179,11 +179,11 @@ conversations = st.builds(
     ],
 )
 @given(messages=conversations)
-def test_named_prompts_are_the_models_own_but_for_the_first_token(
-    name: str, own: Prompt, messages: list[dict[str, str]]
+def test_a_named_prompt_equals_the_models_template_without_the_first_token(
+    name: str, template: Prompt, messages: list[dict[str, str]]
 ) -> None:
     document = {"messages": messages}
-    expected = own.render(document).removeprefix("<|begin_of_text|>").removeprefix("<bos>")
+    expected = template.render(document).removeprefix("<|begin_of_text|>").removeprefix("<bos>")
     assert PROMPTS[name].render(document) == expected
 
 
@@ -196,11 +196,11 @@ def test_named_prompts_are_the_models_own_but_for_the_first_token(
         ({"chat_template": "x", "eos_token": {"content": "<end>"}}, ("<end>",)),
     ],
 )
-def test_the_end_token_becomes_the_stop_string(config: dict[str, Any], stop: tuple[str, ...]) -> None:
+def test_the_end_token_is_a_stop_string(config: dict[str, Any], stop: tuple[str, ...]) -> None:
     assert tokenizer_prompt(config).stop == stop
 
 
-def test_all_special_tokens_are_given() -> None:
+def test_special_tokens_are_variables() -> None:
     config = {"chat_template": "{{ sep_token }}{{ add_bos_token }}", "sep_token": "|", "add_bos_token": True}
     assert tokenizer_prompt(config).render({"messages": []}) == "|"
 
@@ -216,12 +216,12 @@ def test_all_special_tokens_are_given() -> None:
         ({"chat_template": "{% for %}"}, "line 1 of the template"),
     ],
 )
-def test_configs_without_a_usable_template(config: dict[str, Any], expected: str) -> None:
+def test_a_config_without_a_valid_template_is_an_error(config: dict[str, Any], expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         tokenizer_prompt(config)
 
 
-def test_a_template_of_ones_own() -> None:
+def test_a_template_of_the_file_is_rendered() -> None:
     prompt = template_prompt(
         "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}{{ user }}:\n"
     )
@@ -230,17 +230,17 @@ def test_a_template_of_ones_own() -> None:
     assert prompt.variables == {"messages", "user"}
 
 
-def test_what_is_given_is_not_the_clients_to_set() -> None:
+def test_a_client_cannot_set_predefined_variables() -> None:
     prompt = template_prompt("{{ add_generation_prompt }}{{ eos_token }}{{ strftime_now('%Y') }}")
     document = {"add_generation_prompt": False, "eos_token": "x", "strftime_now": "y", "now": 0.0}
     assert prompt.render(document) == "True1970"
     assert prompt.variables == {"now"}
 
 
-def test_only_named_members_are_read() -> None:
+def test_only_referenced_members_are_computed() -> None:
     class OnDemand(dict[str, Any]):
         def __getitem__(self, name: str) -> Any:
-            assert name == "last", "would be made for nothing"
+            assert name == "last", "an unreferenced member is computed"
             return super().__getitem__(name)
 
     assert template_prompt("ask: {{ last }}").render(OnDemand(last="hi", prompt="loops")) == "ask: hi"
@@ -254,7 +254,7 @@ def test_a_prompt_does_not_read_itself() -> None:
 
 
 @pytest.mark.parametrize("message", [{"role": "user"}, {"role": "user", "content": None}])
-def test_a_message_without_content_says_nothing(message: dict[str, Any]) -> None:
+def test_a_message_without_content_has_an_empty_content(message: dict[str, Any]) -> None:
     assert template_prompt("{{ '<' + messages[0]['content'] + '>' }}").render({"messages": [message]}) == "<>"
 
 
@@ -263,21 +263,21 @@ def test_tool_calls_keep_their_null_content() -> None:
     assert template_prompt("{{ messages[0].content is none }}").render({"messages": [message]}) == "True"
 
 
-def test_text_from_outside_is_no_template() -> None:
+def test_interpolated_text_is_not_a_template() -> None:
     source = Interpolated(["say ", " to {{ last }}\n"], ["{{ messages }}"])
     assert template_prompt(source).render({"last": "me", "messages": []}) == "say {{ messages }} to me"
     assert template_prompt(Interpolated(["{{ last }}", ""], ["\n"])).render({"last": "me"}) == "me\n"
 
 
-def test_no_jinja() -> None:
+def test_invalid_jinja_is_an_error_with_its_line() -> None:
     with pytest.raises(ValueError, match="line 2 of the template"):
         template_prompt("{% for m in messages %}\n{% endfo %}")
 
 
-def test_a_clock_that_nobody_gave() -> None:
-    with pytest.raises(BridgeError, match="now") as caught:
+def test_a_missing_time_is_an_error() -> None:
+    with pytest.raises(BridgeError, match="now") as raised:
         template_prompt("{{ strftime_now('%Y') }}").render({"messages": []})
-    assert caught.value.status == 500
+    assert raised.value.status == 500
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_a_clock_that_nobody_gave() -> None:
         "{{ raise_exception.__globals__['__builtins__'] }}",
     ],
 )
-def test_the_sandbox_gives_no_access(source: str) -> None:
+def test_the_sandbox_hides_internals(source: str) -> None:
     try:
         text = template_prompt(source).render({"messages": [], "now": 0.0})
     except BridgeError:
@@ -299,6 +299,6 @@ def test_the_sandbox_gives_no_access(source: str) -> None:
 
 
 @pytest.mark.parametrize("source", ["{% for i in range(10**9) %}{% endfor %}", "{{ messages.append(1) }}"])
-def test_the_sandbox_refuses(source: str) -> None:
+def test_the_sandbox_refuses_loops_and_mutation(source: str) -> None:
     with pytest.raises(BridgeError):
         template_prompt(source).render({"messages": []})

@@ -1,4 +1,4 @@
-"""Each named prompt against what its family publishes, written out by hand."""
+"""Named prompts compared with the published formats of their model families."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ NAMES = (
     "join",
 )
 
-ASKED = [
+WITH_SYSTEM = [
     {"role": "system", "content": "Answer in one short line."},
     {"role": "user", "content": "Name a colour of the sea."},
 ]
-ALONE = [{"role": "user", "content": "Hi."}]
-LONGER = [
+QUESTION = [{"role": "user", "content": "Hi."}]
+DIALOGUE = [
     {"role": "system", "content": "S"},
     {"role": "user", "content": "U1"},
     {"role": "assistant", "content": "A1"},
@@ -50,11 +50,11 @@ def render(name: str, messages: list[Any]) -> str:
     return PROMPTS[name].render({"model": "m", "messages": messages})
 
 
-def said(*pairs: tuple[str, str]) -> list[dict[str, str]]:
+def messages_of(*pairs: tuple[str, str]) -> list[dict[str, str]]:
     return [{"role": role, "content": content} for role, content in pairs]
 
 
-def test_the_table_holds_every_name() -> None:
+def test_every_documented_prompt_is_registered() -> None:
     assert tuple(PROMPTS) == NAMES
 
 
@@ -108,8 +108,8 @@ def test_the_table_holds_every_name() -> None:
         ("join", "Answer in one short line. Name a colour of the sea."),
     ],
 )
-def test_a_system_text_and_a_question(name: str, expected: str) -> None:
-    assert render(name, ASKED) == expected
+def test_a_system_text_and_a_question_are_formatted(name: str, expected: str) -> None:
+    assert render(name, WITH_SYSTEM) == expected
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ def test_a_system_text_and_a_question(name: str, expected: str) -> None:
         ("join", "Hi."),
     ],
 )
-def test_a_lone_question(name: str, expected: str) -> None:
-    assert render(name, ALONE) == expected
+def test_a_single_question_is_formatted(name: str, expected: str) -> None:
+    assert render(name, QUESTION) == expected
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,8 @@ def test_a_lone_question(name: str, expected: str) -> None:
         ("join", "S U1 A1 U2"),
     ],
 )
-def test_several_turns(name: str, expected: str) -> None:
-    assert render(name, LONGER) == expected
+def test_several_turns_are_formatted(name: str, expected: str) -> None:
+    assert render(name, DIALOGUE) == expected
 
 
 @pytest.mark.parametrize(
@@ -205,12 +205,12 @@ def test_several_turns(name: str, expected: str) -> None:
         ("join", ()),
     ],
 )
-def test_stop_strings(name: str, stop: tuple[str, ...]) -> None:
+def test_prompts_have_stop_strings(name: str, stop: tuple[str, ...]) -> None:
     assert PROMPTS[name].stop == stop
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_only_the_messages_are_read(name: str) -> None:
+def test_prompts_read_only_the_messages(name: str) -> None:
     assert PROMPTS[name].variables == {"messages"}
 
 
@@ -227,8 +227,8 @@ def test_only_the_messages_are_read(name: str) -> None:
         ("human-assistant", "\n\nHuman: Go\n\nAssistant: Well\n\nAssistant:"),
     ],
 )
-def test_an_answer_at_the_end_is_followed_by_another_or_gone_on_with(name: str, expected: str) -> None:
-    assert render(name, said(("user", "Go"), ("assistant", "Well"))) == expected
+def test_a_last_assistant_message_is_followed_or_continued(name: str, expected: str) -> None:
+    assert render(name, messages_of(("user", "Go"), ("assistant", "Well"))) == expected
 
 
 @pytest.mark.parametrize(
@@ -241,8 +241,8 @@ def test_an_answer_at_the_end_is_followed_by_another_or_gone_on_with(name: str, 
         ("zephyr", "<|user|>\na</s>\n<|user|>\nb</s>\n<|assistant|>\n"),
     ],
 )
-def test_neighbours_of_one_role_are_joined_where_roles_must_alternate(name: str, expected: str) -> None:
-    assert render(name, said(("user", "a"), ("user", "b"))) == expected
+def test_consecutive_messages_of_a_role_are_joined_if_roles_alternate(name: str, expected: str) -> None:
+    assert render(name, messages_of(("user", "a"), ("user", "b"))) == expected
 
 
 @pytest.mark.parametrize(
@@ -260,8 +260,8 @@ def test_neighbours_of_one_role_are_joined_where_roles_must_alternate(name: str,
         ("human-assistant", "\n\nHuman: one\n\ntwo Q\n\nAssistant:"),
     ],
 )
-def test_several_system_texts_and_developers(name: str, expected: str) -> None:
-    assert render(name, said(("system", "one"), ("user", "Q"), ("developer", "two"))) == expected
+def test_system_and_developer_messages_are_joined(name: str, expected: str) -> None:
+    assert render(name, messages_of(("system", "one"), ("user", "Q"), ("developer", "two"))) == expected
 
 
 @pytest.mark.parametrize(
@@ -274,34 +274,34 @@ def test_several_system_texts_and_developers(name: str, expected: str) -> None:
         ("last", ""),
     ],
 )
-def test_a_system_text_alone(name: str, expected: str) -> None:
-    assert render(name, said(("system", "S"))) == expected
+def test_a_system_text_alone_is_formatted(name: str, expected: str) -> None:
+    assert render(name, messages_of(("system", "S"))) == expected
 
 
 @pytest.mark.parametrize("role", ["tool", "function", "narrator"])
-def test_other_roles_are_told_as_the_user(role: str) -> None:
-    messages = said(("user", "How warm?"), ("assistant", ""), (role, "21 °C"))
+def test_other_roles_are_formatted_as_the_user(role: str) -> None:
+    messages = messages_of(("user", "How warm?"), ("assistant", ""), (role, "21 °C"))
     assert render("plain", messages) == "User: How warm?\nAssistant: \nUser: 21 °C\nAssistant:"
     assert render("last", messages) == "How warm?"
 
 
-def test_an_empty_system_text_is_none_in_plain() -> None:
-    assert render("plain", said(("system", ""), ("user", "Hi."))) == "Hi."
+def test_plain_omits_an_empty_system_text() -> None:
+    assert render("plain", messages_of(("system", ""), ("user", "Hi."))) == "Hi."
 
 
-def test_parts_that_are_no_text_are_left_out() -> None:
+def test_parts_other_than_text_are_omitted() -> None:
     parts = [{"type": "text", "text": "What is"}, {"type": "image_url"}, {"type": "text", "text": "this?"}]
     assert render("last", [{"role": "user", "content": parts}]) == "What is\nthis?"
 
 
 @pytest.mark.parametrize("name", ["llama2", "llama3", "gemma"])
-def test_texts_are_stripped_where_the_family_strips_them(name: str) -> None:
-    assert render(name, said(("user", " \nHi.\n"))) == render(name, ALONE)
+def test_texts_are_stripped_as_in_the_model_family(name: str) -> None:
+    assert render(name, messages_of(("user", " \nHi.\n"))) == render(name, QUESTION)
 
 
 @pytest.mark.parametrize("messages", [[], None])
 @pytest.mark.parametrize("name", NAMES)
-def test_no_messages_open_an_answer_to_nothing(name: str, messages: list[Any]) -> None:
+def test_missing_messages_are_formatted_as_an_empty_list(name: str, messages: list[Any]) -> None:
     assert render(name, messages) == PROMPTS[name].render({})
 
 
@@ -321,7 +321,7 @@ odd_messages = st.lists(
 
 @pytest.mark.parametrize("name", NAMES)
 @given(messages=odd_messages)
-def test_nothing_raises(name: str, messages: list[Any]) -> None:
+def test_any_messages_are_formatted(name: str, messages: list[Any]) -> None:
     assert isinstance(render(name, messages), str)
 
 
@@ -339,27 +339,27 @@ conversations = st.lists(
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "last"])
 @given(messages=conversations)
-def test_contents_survive_in_their_order(name: str, messages: list[dict[str, str]]) -> None:
+def test_contents_are_kept_in_order(name: str, messages: list[dict[str, str]]) -> None:
     prompt = render(name, messages)
-    gathered = name not in {"chatml", "llama3", "zephyr", "join"}
-    system = [one["content"] for one in messages if one["role"] in {"system", "developer"}]
-    turns = [one["content"] for one in messages if one["role"] not in {"system", "developer"}]
-    if gathered:
+    system_first = name not in {"chatml", "llama3", "zephyr", "join"}
+    system = [message["content"] for message in messages if message["role"] in {"system", "developer"}]
+    turns = [message["content"] for message in messages if message["role"] not in {"system", "developer"}]
+    if system_first:
         assert in_order(system, prompt)
         assert in_order(turns, prompt)
     else:
-        assert in_order([one["content"] for one in messages], prompt)
+        assert in_order([message["content"] for message in messages], prompt)
 
 
 def in_order(texts: list[str], prompt: str) -> bool:
     position = 0
     for text in texts:
-        found = prompt.find(text, position)
-        if found < 0:
+        index = prompt.find(text, position)
+        if index < 0:
             return False
-        position = found + len(text)
+        position = index + len(text)
     return True
 
 
-def test_plain_ends_answers_at_a_word_that_servers_are_not_told_of() -> None:
+def test_plain_has_a_stop_string_that_is_only_emulated() -> None:
     assert PROMPTS["plain"].cut == ("\nUser:",)

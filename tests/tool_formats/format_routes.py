@@ -1,4 +1,4 @@
-"""The rules of a route for each format: what a preset would say of tools, and little else."""
+"""The rules of a minimal route for each tool format."""
 
 from __future__ import annotations
 
@@ -81,4 +81,4 @@ RULES = {
           done: {{$.type: message-end}}
         """,
 }
-"""By the format's name."""
+"""Rules by the name of the format."""

@@ -1,10 +1,10 @@
-"""What servers answer in their own formats when the model speaks, calls tools, or both.
+"""Upstream responses with text, tool calls or both, in each tool format.
 
-    SERVERS["anthropic"].whole("Let me see.", [Called("c1", "pick", {"n": 1})])   ─▶ a whole answer, as bytes
-    SERVERS["anthropic"].streamed("Let me see.", [Called(…)], pieces)             ─▶ a stream's frames
+    SERVERS["anthropic"].whole("Let me see.", [ModelCall("c1", "pick", {"n": 1})])  ─▶ a body
+    SERVERS["anthropic"].streamed("Let me see.", [ModelCall(…)], pieces)            ─▶ frames
 
 Written from the public references of the APIs: Anthropic's and Bedrock's streams of blocks, Gemini's chunks,
-Cohere's v2 events, Ollama's lines. `pieces` cuts a call's arguments where the server streams them in pieces.
+Cohere's v2 events, Ollama's lines. `pieces` splits the arguments of a call if the upstream streams fragments.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tests.tool_formats.format_routes import RULES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["SERVERS", "Called", "Format", "event_stream"]
+__all__ = ["SERVERS", "Format", "ModelCall", "event_stream"]
 
 Body = dict[str, Any]
 
 
-class Called(NamedTuple):
-    """A call as the model made it."""
+class ModelCall(NamedTuple):
+    """A tool call of a model."""
 
     id: str
     name: str
@@ -32,15 +32,15 @@ class Called(NamedTuple):
 
 
 class Format(NamedTuple):
-    """A server's format: a route's rules for it, and its answers. `ids`: it gives its calls ids."""
+    """A tool format: the rules of a route, and responses. `ids`: the format has ids of calls."""
 
     rules: str
-    whole: Callable[[str, list[Called]], bytes]
-    streamed: Callable[[str, list[Called], Callable[[str], list[str]]], list[bytes]]
+    whole: Callable[[str, list[ModelCall]], bytes]
+    streamed: Callable[[str, list[ModelCall], Callable[[str], list[str]]], list[bytes]]
     ids: bool = True
 
 
-def _anthropic_whole(text: str, calls: list[Called]) -> bytes:
+def _anthropic_whole(text: str, calls: list[ModelCall]) -> bytes:
     content: list[Body] = [{"type": "text", "text": text}] if text else []
     content += [
         {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments} for call in calls
@@ -50,7 +50,7 @@ def _anthropic_whole(text: str, calls: list[Called]) -> bytes:
                   "stop_reason": reason, "usage": {"input_tokens": 9, "output_tokens": 5}})  # fmt: skip
 
 
-def _anthropic_streamed(text: str, calls: list[Called], pieces: Any) -> list[bytes]:
+def _anthropic_streamed(text: str, calls: list[ModelCall], pieces: Any) -> list[bytes]:
     def events() -> Iterator[Body]:
         yield {"type": "message_start", "message": {"id": "msg_1", "role": "assistant", "content": []}}
         index = 0
@@ -82,7 +82,7 @@ def _delta(index: int, delta: Body) -> Body:
     return {"type": "content_block_delta", "index": index, "delta": delta}
 
 
-def _bedrock_whole(text: str, calls: list[Called]) -> bytes:
+def _bedrock_whole(text: str, calls: list[ModelCall]) -> bytes:
     content: list[Body] = [{"text": text}] if text else []
     content += [
         {"toolUse": {"toolUseId": call.id, "name": call.name, "input": call.arguments}} for call in calls
@@ -91,7 +91,7 @@ def _bedrock_whole(text: str, calls: list[Called]) -> bytes:
                   "stopReason": "tool_use" if calls else "end_turn"})  # fmt: skip
 
 
-def _bedrock_streamed(text: str, calls: list[Called], pieces: Any) -> list[bytes]:
+def _bedrock_streamed(text: str, calls: list[ModelCall], pieces: Any) -> list[bytes]:
     def events() -> Iterator[tuple[str, Body]]:
         yield "messageStart", {"role": "assistant", "p": "abc"}
         index = 0
@@ -126,16 +126,16 @@ def event_stream(name: str, payload: Body) -> bytes:
     return message + crc32(message).to_bytes(4, "big")
 
 
-def _gemini_part(call: Called) -> Body:
+def _gemini_part(call: ModelCall) -> Body:
     return {"functionCall": {"name": call.name, "args": call.arguments}}
 
 
-def _gemini_whole(text: str, calls: list[Called]) -> bytes:
+def _gemini_whole(text: str, calls: list[ModelCall]) -> bytes:
     parts: list[Body] = [{"text": text}] if text else []
     return _json(_candidate(parts + list(map(_gemini_part, calls)), "STOP"))
 
 
-def _gemini_streamed(text: str, calls: list[Called], pieces: Any) -> list[bytes]:
+def _gemini_streamed(text: str, calls: list[ModelCall], pieces: Any) -> list[bytes]:
     """The first call alone in a chunk, all others together in the next."""
     parts = list(map(_gemini_part, calls))
     chunks = [[{"text": text}] if text else [], parts[:1], parts[1:]]
@@ -148,12 +148,12 @@ def _candidate(parts: list[Body], reason: str = "") -> Body:
     return {"candidates": [{"content": {"role": "model", "parts": parts}, "index": 0, **ended}]}
 
 
-def _cohere_call(call: Called) -> Body:
+def _cohere_call(call: ModelCall) -> Body:
     function = {"name": call.name, "arguments": json.dumps(call.arguments)}
     return {"id": call.id, "type": "function", "function": function}
 
 
-def _cohere_whole(text: str, calls: list[Called]) -> bytes:
+def _cohere_whole(text: str, calls: list[ModelCall]) -> bytes:
     message: Body = {"role": "assistant"}
     if calls:
         message |= {"tool_plan": text, "tool_calls": list(map(_cohere_call, calls))}
@@ -162,7 +162,7 @@ def _cohere_whole(text: str, calls: list[Called]) -> bytes:
     return _json({"id": "m1", "message": message, "finish_reason": "TOOL_CALL" if calls else "COMPLETE"})
 
 
-def _cohere_streamed(text: str, calls: list[Called], pieces: Any) -> list[bytes]:
+def _cohere_streamed(text: str, calls: list[ModelCall], pieces: Any) -> list[bytes]:
     def events() -> Iterator[Body]:
         yield {"type": "message-start", "id": "m1", "delta": {"message": {"role": "assistant"}}}
         if text and calls:
@@ -184,7 +184,7 @@ def _cohere_streamed(text: str, calls: list[Called], pieces: Any) -> list[bytes]
     return [_event(event["type"], event) for event in events()]
 
 
-def _ollama_call(call: Called) -> Body:
+def _ollama_call(call: ModelCall) -> Body:
     return {"function": {"name": call.name, "arguments": call.arguments}}
 
 
@@ -193,12 +193,12 @@ def _ollama_line(message: Body, *, done: bool = False) -> Body:
     return {"model": "m", "message": {"role": "assistant", "content": "", **message}, "done": done, **ended}
 
 
-def _ollama_whole(text: str, calls: list[Called]) -> bytes:
+def _ollama_whole(text: str, calls: list[ModelCall]) -> bytes:
     told = {"tool_calls": list(map(_ollama_call, calls))} if calls else {}
     return _json(_ollama_line({"content": text, **told}, done=True))
 
 
-def _ollama_streamed(text: str, calls: list[Called], pieces: Any) -> list[bytes]:
+def _ollama_streamed(text: str, calls: list[ModelCall], pieces: Any) -> list[bytes]:
     """The first call alone in a line, all others together in the next."""
     parts = list(map(_ollama_call, calls))
     said = [{"content": text}] if text else []

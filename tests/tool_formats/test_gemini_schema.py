@@ -1,4 +1,4 @@
-"""JSON Schemas as Gemini takes them: what its `Schema` message has fields for, and nothing else."""
+"""JSON Schemas reduced to the fields of Gemini's `Schema` message."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ FIELDS = {
 }  # fmt: skip
 
 
-def taken(schema: Any) -> Any:
-    """The schema of one member."""
+def reduced(schema: Any) -> Any:
+    """Return the reduced schema of one member."""
     outer = {"type": "object", "properties": {"p": schema}}
     return subset(outer, "at")["properties"]["p"]
 
 
 @pytest.mark.parametrize(
-    ("schema", "told"),
+    ("schema", "expected"),
     [
         ({"type": "string", "minLength": 1, "description": "d"},
          {"type": "string", "minLength": 1, "description": "d"}),
@@ -60,11 +60,11 @@ def taken(schema: Any) -> Any:
         ({"$ref": "#/nowhere"}, {}),
     ],
 )  # fmt: skip
-def test_what_it_is_told_as(schema: Any, told: Any) -> None:
-    assert taken(schema) == told
+def test_a_schema_is_reduced_to_geminis_fields(schema: Any, expected: Any) -> None:
+    assert reduced(schema) == expected
 
 
-def test_definitions_stand_where_they_are_referred_to() -> None:
+def test_references_are_replaced_by_their_definitions() -> None:
     schema = {
         "type": "object",
         "properties": {
@@ -86,7 +86,7 @@ def test_definitions_stand_where_they_are_referred_to() -> None:
     }
 
 
-def test_what_holds_itself_ends() -> None:
+def test_a_recursive_schema_is_truncated() -> None:
     tree = {"type": "object", "properties": {"below": {"$ref": "#/$defs/Tree"}}}
     schema = {"properties": {"tree": {"$ref": "#/$defs/Tree"}}, "$defs": {"Tree": tree}}
     assert subset(schema, "at")["properties"]["tree"] == {
@@ -98,7 +98,7 @@ def test_what_holds_itself_ends() -> None:
 @pytest.mark.parametrize(
     "schema",
     [
-        # Each definition holds the next twice: 2 to the power of 25.
+        # Each definition contains the next twice: 2 to the power of 25.
         {
             "properties": {"p": {"$ref": "#/$defs/d0"}},
             "$defs": {
@@ -112,7 +112,7 @@ def test_what_holds_itself_ends() -> None:
         },
     ],
 )
-def test_what_would_grow_without_end_is_refused(schema: Any) -> None:
+def test_a_schema_that_grows_without_bound_is_refused(schema: Any) -> None:
     with pytest.raises(RequestError) as raised:
         subset(schema, "tools[0].function.parameters")
     assert (raised.value.status, raised.value.param) == (400, "tools[0].function.parameters")
@@ -133,7 +133,7 @@ ANY = st.recursive(
 
 
 @given(schema=st.dictionaries(st.sampled_from(["type", "properties", "$defs", "anyOf", "allOf"]), ANY))
-def test_whatever_is_given_only_known_fields_are_told(schema: Any) -> None:
+def test_any_schema_is_reduced_to_geminis_fields_or_refused(schema: Any) -> None:
     with suppress(RequestError):
         _check(subset(schema, "at"))
 
@@ -142,7 +142,7 @@ def _check(schema: Any) -> None:
     assert set(schema) <= FIELDS
     for name in ("properties", "items"):
         assert isinstance(schema.get(name, {}), dict)
-    for below in [*schema.get("properties", {}).values(), *schema.get("anyOf", [])]:
-        _check(below)
+    for child in [*schema.get("properties", {}).values(), *schema.get("anyOf", [])]:
+        _check(child)
     if "items" in schema:
         _check(schema["items"])

@@ -1,4 +1,4 @@
-"""Conversations as each format's server is sent them, held against the APIs' references."""
+"""Messages in each tool format, compared with the references of the APIs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.exchange.single_exchange import request, request_body
 from tests.tool_formats.tool_requests import PICK, PNG, REMOTE, TALK, call, result, sent_body, sent_messages
 
 
-def test_a_conversation_for_ollama() -> None:
+def test_messages_for_ollama() -> None:
     assert sent_messages("ollama", *TALK) == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Pick\ntwo."},
@@ -28,7 +28,7 @@ def test_a_conversation_for_ollama() -> None:
     ]
 
 
-def test_a_conversation_for_anthropic() -> None:
+def test_messages_for_anthropic() -> None:
     assert sent_body("anthropic", messages=TALK)["system"] == "Be brief."
     assert sent_messages("anthropic", *TALK) == [
         {"role": "user", "content": "Pick\ntwo."},
@@ -51,7 +51,7 @@ def test_a_conversation_for_anthropic() -> None:
     ]
 
 
-def test_a_conversation_for_gemini() -> None:
+def test_messages_for_gemini() -> None:
     assert sent_body("gemini", messages=TALK)["systemInstruction"] == {"parts": [{"text": "Be brief."}]}
     assert sent_messages("gemini", *TALK) == [
         {"role": "user", "parts": [{"text": "Pick\ntwo."}]},
@@ -74,7 +74,7 @@ def test_a_conversation_for_gemini() -> None:
     ]
 
 
-def test_a_conversation_for_bedrock() -> None:
+def test_messages_for_bedrock() -> None:
     assert sent_body("bedrock", messages=TALK)["system"] == [{"text": "Be brief."}]
     assert sent_messages("bedrock", *TALK) == [
         {"role": "user", "content": [{"text": "Pick\ntwo."}]},
@@ -97,7 +97,7 @@ def test_a_conversation_for_bedrock() -> None:
     ]
 
 
-def test_a_conversation_for_cohere() -> None:
+def test_messages_for_cohere() -> None:
     def document(known: str, data: Any) -> Any:
         return result(known, [{"type": "document", "document": {"data": data}}])
 
@@ -115,42 +115,42 @@ def test_a_conversation_for_cohere() -> None:
     ]
 
 
-def test_raw_stays_the_clients() -> None:
+def test_raw_is_the_body_of_the_client() -> None:
     rules = "tools: gemini\nrequest: {body: {ours: $.messages, theirs: $.raw}}\nresponse: $.t"
     body = request(messages=TALK, tools=[PICK])
     assert request_body(rules, body)["theirs"] == body
 
 
-def test_the_prompt_is_of_the_clients_own_messages() -> None:
+def test_the_prompt_is_made_of_the_clients_messages() -> None:
     rules = "tools: gemini\nrequest: {body: {p: $.prompt, m: $.messages, l: $.last}}\nresponse: $.t"
     body = request_body(rules, request())
     assert (body["p"], body["l"]) == ("hi", "hi")
     assert body["m"] == [{"role": "user", "parts": [{"text": "hi"}]}]
 
 
-def test_neighbours_of_one_role_are_one_message_where_roles_alternate() -> None:
-    one, two = {"role": "user", "content": "one"}, {"role": "user", "content": "two"}
+def test_consecutive_messages_of_a_role_are_joined_if_roles_alternate() -> None:
+    first, second = {"role": "user", "content": "one"}, {"role": "user", "content": "two"}
     between = {"role": "system", "content": "Be brief."}
-    assert sent_messages("anthropic", one, between, two) == [
+    assert sent_messages("anthropic", first, between, second) == [
         {"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}
     ]
-    assert sent_messages("bedrock", one, between, two) == [
+    assert sent_messages("bedrock", first, between, second) == [
         {"role": "user", "content": [{"text": "one"}, {"text": "two"}]}
     ]
-    assert sent_messages("gemini", one, between, two) == [
+    assert sent_messages("gemini", first, between, second) == [
         {"role": "user", "parts": [{"text": "one"}, {"text": "two"}]}
     ]
-    assert sent_messages("ollama", one, two) == [one, two]
+    assert sent_messages("ollama", first, second) == [first, second]
 
 
-def test_a_message_without_content() -> None:
-    nothing = {"role": "assistant", "content": None, "tool_calls": [call("c1")]}
-    assert sent_messages("anthropic", nothing)[0]["content"] == [
+def test_a_message_without_content_is_converted() -> None:
+    without_content = {"role": "assistant", "content": None, "tool_calls": [call("c1")]}
+    assert sent_messages("anthropic", without_content)[0]["content"] == [
         {"type": "tool_use", "id": "c1", "name": "pick", "input": {"n": 1}}
     ]
-    assert [*sent_messages("gemini", nothing)[0]["parts"][0]] == ["functionCall"]
-    assert sent_messages("ollama", nothing)[0]["content"] == ""
-    assert "tool_plan" not in sent_messages("cohere", nothing)[0]
+    assert [*sent_messages("gemini", without_content)[0]["parts"][0]] == ["functionCall"]
+    assert sent_messages("ollama", without_content)[0]["content"] == ""
+    assert "tool_plan" not in sent_messages("cohere", without_content)[0]
     empty = {"role": "user", "content": ""}
     assert sent_messages("anthropic", empty) == [{"role": "user", "content": ""}]
     assert sent_messages("gemini", empty) == [{"role": "user", "parts": [{"text": ""}]}]
@@ -180,11 +180,11 @@ LOOK = {"role": "user", "content": [{"type": "text", "text": "what?"}, PNG]}
         ]}),
     ],
 )  # fmt: skip
-def test_images(name: str, message: Any) -> None:
+def test_embedded_images_are_converted(name: str, message: Any) -> None:
     assert sent_messages(name, LOOK) == [message]
 
 
-def test_images_that_are_to_be_fetched() -> None:
+def test_image_urls_are_sent_to_upstreams_that_fetch_images() -> None:
     look = {"role": "user", "content": [REMOTE]}
     source = {"type": "url", "url": "https://example.org/a.png"}
     assert sent_messages("anthropic", look)[0]["content"] == [{"type": "image", "source": source}]
@@ -193,7 +193,7 @@ def test_images_that_are_to_be_fetched() -> None:
     ]
 
 
-def test_images_in_a_result() -> None:
+def test_images_in_tool_results_are_converted() -> None:
     talk = [{"role": "assistant", "tool_calls": [call("c1")]}, result("c1", [PNG])]
     [block] = sent_messages("anthropic", *talk)[1]["content"]
     assert block["content"][0]["source"]["data"] == "aGk="
@@ -202,7 +202,7 @@ def test_images_in_a_result() -> None:
     assert sent_messages("ollama", *talk)[1]["images"] == ["aGk="]
 
 
-def test_geminis_signature_of_a_thought_comes_back_to_it() -> None:
+def test_a_thought_signature_is_sent_back_to_gemini() -> None:
     signed = {**call("c1"), "extra_content": {"google": {"thought_signature": "sig=="}}}
     [message] = sent_messages("gemini", {"role": "assistant", "tool_calls": [signed]})
     assert message["parts"] == [

@@ -1,4 +1,4 @@
-"""The official Python client calls tools of servers that have them in their own shape, over real sockets."""
+"""Tool calls of the official Python client through a bridge process, for each tool format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from tests.clients.bridge_process import running
 from tests.clients.replay_server import Upstream, in_background
-from tests.tool_formats.sample_responses import SERVERS, Called
+from tests.tool_formats.sample_responses import SERVERS, ModelCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 
 class Weather(BaseModel):
-    """What the weather is like."""
+    """Weather of a city."""
 
     city: str
     days: int | None = None
 
 
 class Now(BaseModel):
-    """What time it is."""
+    """Current time."""
 
 
 TOOLS = [pydantic_function_tool(Weather), pydantic_function_tool(Now)]
 CALLS = [
-    Called("tool_1", "Now", {}),
-    Called("tool_2", "Weather", {"city": "Zürich", "days": 2}),
-    Called("tool_3", "Weather", {"city": 'the "Hague"', "days": None}),
+    ModelCall("tool_1", "Now", {}),
+    ModelCall("tool_2", "Weather", {"city": "Zürich", "days": 2}),
+    ModelCall("tool_3", "Weather", {"city": 'the "Hague"', "days": None}),
 ]
 HI = [{"role": "user", "content": "What is it like?"}]
 
@@ -48,10 +48,10 @@ def server() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def client(server: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAI]:
-    """A client of a bridge with a route for each format."""
+    """Yield a client of a bridge with a route for each format."""
     text = "routes:\n" + "".join(
-        f'  - models: {name}\n    upstream: "${{UPSTREAM}}/{name}"\n' + indent(dedent(one.rules), "    ")
-        for name, one in SERVERS.items()
+        f'  - models: {name}\n    upstream: "${{UPSTREAM}}/{name}"\n' + indent(dedent(sample.rules), "    ")
+        for name, sample in SERVERS.items()
     )
     file = tmp_path_factory.mktemp("tools") / "routes.yaml"
     file.write_text(text)
@@ -66,16 +66,18 @@ def _head(more: str) -> bytes:
     return f"HTTP/1.1 200 OK\r\ncontent-type: x/y\r\n{more}\r\n\r\n".encode()
 
 
-def ask(server: Upstream, client: OpenAI, name: str, text: str, *, stream: bool) -> ChatCompletionMessage:
-    """The message of an answer, with the helper that reads it."""
-    asked: dict[str, Any] = {"model": name, "messages": HI, "tools": TOOLS}
+def call_tools(
+    server: Upstream, client: OpenAI, name: str, text: str, *, stream: bool
+) -> ChatCompletionMessage:
+    """Return the message of a completion, parsed by the client."""
+    arguments: dict[str, Any] = {"model": name, "messages": HI, "tools": TOOLS}
     if not stream:
         body = SERVERS[name].whole(text, CALLS)
         server.answer(f"/{name}", _head(f"content-length: {len(body)}"), body)
-        return client.chat.completions.parse(**asked).choices[0].message
+        return client.chat.completions.parse(**arguments).choices[0].message
     frames = SERVERS[name].streamed(text, CALLS, lambda arguments: [arguments[:7], arguments[7:]])
     server.answer(f"/{name}", _head("connection: close"), *frames)
-    with client.chat.completions.stream(**asked) as helper:
+    with client.chat.completions.stream(**arguments) as helper:
         done = [event for event in helper if event.type == "tool_calls.function.arguments.done"]
         message = helper.get_final_completion().choices[0].message
     assert [event.parsed_arguments for event in done] == [
@@ -84,28 +86,30 @@ def ask(server: Upstream, client: OpenAI, name: str, text: str, *, stream: bool)
     return message
 
 
-def _told(message: ChatCompletionMessage) -> dict[str, Any]:
-    """A message but for what may differ: ids where the server gives none, blanks in the JSON of arguments."""
-    told = message.model_dump()
-    for call in told["tool_calls"]:
-        call.pop("index", None)  # which the client's own helper leaves there
+def _comparable(message: ChatCompletionMessage) -> dict[str, Any]:
+    """Return a message without what may differ: generated ids, and spaces in the JSON of arguments."""
+    members = message.model_dump()
+    for call in members["tool_calls"]:
+        call.pop("index", None)  # added by the client
         call["id"] = bool(call["id"])
         call["function"]["arguments"] = json.loads(call["function"]["arguments"])
-    return told
+    return members
 
 
 @pytest.mark.parametrize("text", ["", "Let me see."])
 @pytest.mark.parametrize("name", SERVERS)
-def test_streamed_and_whole_are_the_same_message(
+def test_streaming_and_non_streaming_messages_are_equal(
     server: Upstream, client: OpenAI, name: str, text: str
 ) -> None:
-    whole = ask(server, client, name, text, stream=False)
-    streamed = ask(server, client, name, text, stream=True)
-    assert _told(streamed) == _told(whole)
-    assert (whole.content or "") == text
-    assert [call["function"]["name"] for call in _told(whole)["tool_calls"]] == [call.name for call in CALLS]
+    non_streaming = call_tools(server, client, name, text, stream=False)
+    streaming = call_tools(server, client, name, text, stream=True)
+    assert _comparable(streaming) == _comparable(non_streaming)
+    assert (non_streaming.content or "") == text
+    assert [call["function"]["name"] for call in _comparable(non_streaming)["tool_calls"]] == [
+        call.name for call in CALLS
+    ]
     if SERVERS[name].ids:
-        assert [call.id for call in streamed.tool_calls or []] == [call.id for call in CALLS]
+        assert [call.id for call in streaming.tool_calls or []] == [call.id for call in CALLS]
 
 
 SECOND = {
@@ -175,40 +179,40 @@ SECOND = {
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_a_second_turn_brings_the_results(server: Upstream, client: OpenAI, name: str) -> None:
-    message = ask(server, client, name, "", stream=True)
+def test_tool_results_are_sent_in_the_next_turn(server: Upstream, client: OpenAI, name: str) -> None:
+    message = call_tools(server, client, name, "", stream=True)
     calls = message.tool_calls or []
     results = dict(zip((call.id for call in calls), ("noon", '{"sky":"blue"}', "rain"), strict=True))
     body = SERVERS[name].whole("Fine.", [])
     server.answer(f"/{name}", _head(f"content-length: {len(body)}"), body)
-    # The results in another order than the calls, as they come when tools run side by side.
-    told = [{"role": "tool", "tool_call_id": known, "content": text} for known, text in results.items()]
-    talk: list[Any] = [*HI, message, *reversed(told)]
-    answer = client.chat.completions.create(model=name, messages=talk, tools=TOOLS)
-    assert answer.choices[0].message.content == "Fine."
+    # Tools that run in parallel finish in another order than the calls.
+    members = [{"role": "tool", "tool_call_id": known, "content": text} for known, text in results.items()]
+    talk: list[Any] = [*HI, message, *reversed(members)]
+    completion = client.chat.completions.create(model=name, messages=talk, tools=TOOLS)
+    assert completion.choices[0].message.content == "Fine."
     sent = server.latest(f"/{name}").doc
     messages = sent["contents" if name == "gemini" else "messages"]
     if name != "cohere":
         assert messages == SECOND[name]
         return
     assert [call["function"]["name"] for call in messages[1]["tool_calls"]] == ["Now", "Weather", "Weather"]
-    assert [(one["tool_call_id"], one["content"][0]["document"]["data"]) for one in messages[2:]] == [
+    assert [(sent["tool_call_id"], sent["content"][0]["document"]["data"]) for sent in messages[2:]] == [
         ("tool_1", {"result": "noon"}), ("tool_2", {"sky": "blue"}), ("tool_3", {"result": "rain"}),
     ]  # fmt: skip
 
 
-def test_tools_reach_gemini_in_what_it_knows(server: Upstream, client: OpenAI) -> None:
-    ask(server, client, "gemini", "", stream=False)
+def test_tools_are_sent_to_gemini_in_its_schema(server: Upstream, client: OpenAI) -> None:
+    call_tools(server, client, "gemini", "", stream=False)
     [tools] = server.latest("/gemini").doc["tools"]
     weather, now = tools["functionDeclarations"]
-    assert now == {"name": "Now", "description": "What time it is."}
+    assert now == {"name": "Now", "description": "Current time."}
     days = weather["parameters"]["properties"]["days"]
     assert (days["type"], days["nullable"]) == ("integer", True)
     assert "additionalProperties" not in str(tools)
     assert "strict" not in str(tools)
 
 
-def test_a_refusal_names_the_member(client: OpenAI) -> None:
+def test_a_refused_request_names_the_parameter(client: OpenAI) -> None:
     call = {"id": "c", "type": "function", "function": {"name": "Now", "arguments": "{"}}
     talk: list[Any] = [*HI, {"role": "assistant", "tool_calls": [call]}]
     with pytest.raises(BadRequestError) as raised:

@@ -1,4 +1,4 @@
-"""What a client sends that a format cannot say is a 400 that names it, never a garbled request."""
+"""Requests that a tool format cannot express: refused with 400 and the parameter."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from tests.tool_formats.sample_responses import SERVERS
 from tests.tool_formats.tool_requests import NAMED, PICK, PNG, call, result
 
 
-def refused(name: str, **members: Any) -> RequestError:
-    """The refusal of a request."""
+def refusal(name: str, **members: Any) -> RequestError:
+    """Return the error of a refused request."""
     with pytest.raises(RequestError) as raised:
         new_exchange(SERVERS[name].rules, request(**members))
     assert raised.value.status == 400
     return raised.value
 
 
-def _calling(*calls: Any) -> Any:
+def _with_calls(*calls: Any) -> Any:
     return [{"role": "user", "content": "hi"}, {"role": "assistant", "content": None, "tool_calls": [*calls]}]
 
 
 @pytest.mark.parametrize("name", ["ollama", "anthropic", "gemini", "bedrock"])
 @pytest.mark.parametrize("arguments", ["{", "[1]", "2", '"n"', "{} {}"])
-def test_arguments_that_are_no_object(name: str, arguments: str) -> None:
-    error = refused(name, messages=_calling(call("c1"), call("c2", arguments=arguments)))
+def test_arguments_that_are_not_an_object_are_refused(name: str, arguments: str) -> None:
+    error = refusal(name, messages=_with_calls(call("c1"), call("c2", arguments=arguments)))
     assert error.param == "messages[1].tool_calls[1].function.arguments"
     assert "messages[1].tool_calls[1]" in error.message
 
 
 @pytest.mark.parametrize("name", SERVERS)
-@pytest.mark.parametrize("bad", [{}, "x", None, {"id": "c1"}, {"id": 5, "function": {"name": "f"}}, [],
+@pytest.mark.parametrize("invalid", [{}, "x", None, {"id": "c1"}, {"id": 5, "function": {"name": "f"}}, [],
                                  {"id": "c1", "function": {"name": 3}}])  # fmt: skip
-def test_calls_that_are_none(name: str, bad: Any) -> None:
-    assert refused(name, messages=_calling(call("c1"), bad)).param == "messages[1].tool_calls[1]"
+def test_invalid_tool_calls_are_refused(name: str, invalid: Any) -> None:
+    assert refusal(name, messages=_with_calls(call("c1"), invalid)).param == "messages[1].tool_calls[1]"
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_results_of_no_call(name: str) -> None:
-    error = refused(name, messages=[{"role": "tool", "content": "red"}])
+def test_a_tool_result_without_a_call_id_is_refused(name: str) -> None:
+    error = refusal(name, messages=[{"role": "tool", "content": "red"}])
     assert error.param == "messages[0].tool_call_id"
 
 
-def test_a_result_whose_tool_gemini_cannot_be_told() -> None:
+def test_a_tool_result_of_an_unknown_call_is_refused_for_gemini() -> None:
     talk = [{"role": "user", "content": "hi"}, result("lost", "red")]
-    error = refused("gemini", messages=talk)
+    error = refusal("gemini", messages=talk)
     assert error.param == "messages[1].tool_call_id"
     named = {**result("lost", "red"), "name": "pick"}
     new_exchange(SERVERS["gemini"].rules, request(messages=[named]))
@@ -57,13 +57,13 @@ def test_a_result_whose_tool_gemini_cannot_be_told() -> None:
 
 @pytest.mark.parametrize("name", SERVERS)
 @pytest.mark.parametrize(
-    "bad",
+    "invalid",
     [{}, "x", 5, None, {"type": "function"}, {"type": "function", "function": {}}, {"type": "custom"},
      {"type": "web_search", "function": {"name": "f"}}, {"function": {"name": "f", "parameters": []}},
      {"function": {"name": "f", "description": 5}}],
 )  # fmt: skip
-def test_tools_that_are_no_functions(name: str, bad: Any) -> None:
-    param = refused(name, tools=[PICK, bad]).param
+def test_tools_other_than_functions_are_refused(name: str, invalid: Any) -> None:
+    param = refusal(name, tools=[PICK, invalid]).param
     assert param is not None
     assert param.startswith("tools[1]")
 
@@ -74,32 +74,32 @@ def test_tools_that_are_no_functions(name: str, bad: Any) -> None:
      {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}},
      {"type": "allowed_tools", "allowed_tools": {"mode": "none", "tools": [NAMED]}}],
 )  # fmt: skip
-def test_choices_of_nothing(choice: Any) -> None:
-    assert refused("anthropic", tools=[PICK], tool_choice=choice).param == "tool_choice"
+def test_invalid_tool_choices_are_refused(choice: Any) -> None:
+    assert refusal("anthropic", tools=[PICK], tool_choice=choice).param == "tool_choice"
 
 
 @pytest.mark.parametrize("name", ["ollama", "gemini", "bedrock"])
 @pytest.mark.parametrize(
     "url", ["https://example.org/a.png", "data:image/png,hi", "data:;base64,aGk=", "file:///a.png", "", "x"]
 )
-def test_images_that_a_server_does_not_fetch(name: str, url: str) -> None:
+def test_image_urls_are_refused_for_upstreams_that_do_not_fetch(name: str, url: str) -> None:
     part = {"type": "image_url", "image_url": {"url": url}}
-    error = refused(name, messages=[{"role": "user", "content": [{"type": "text", "text": "what?"}, part]}])
+    error = refusal(name, messages=[{"role": "user", "content": [{"type": "text", "text": "what?"}, part]}])
     assert (error.param, error.code) == ("messages[0].content[1].image_url.url", "unsupported_content")
 
 
 @pytest.mark.parametrize("name", SERVERS)
 @pytest.mark.parametrize("part", [{"type": "input_audio", "input_audio": {}}, {"type": "image_url"}, {}])
-def test_parts_that_no_format_has(name: str, part: Any) -> None:
-    error = refused(name, messages=[{"role": "user", "content": [part]}])
+def test_unsupported_content_parts_are_refused(name: str, part: Any) -> None:
+    error = refusal(name, messages=[{"role": "user", "content": [part]}])
     assert (error.param, error.code) == ("messages[0].content[0]", "unsupported_content")
 
 
-def test_images_where_only_text_can_be() -> None:
+def test_images_are_refused_if_only_text_is_possible() -> None:
     system = [{"role": "system", "content": [PNG]}, {"role": "user", "content": "hi"}]
-    assert refused("anthropic", messages=system).param == "messages[0].content"
+    assert refusal("anthropic", messages=system).param == "messages[0].content"
     talk = [{"role": "assistant", "tool_calls": [call("c1")]}, result("c1", [PNG])]
-    assert refused("cohere", messages=talk).param == "messages[1].content[0]"
+    assert refusal("cohere", messages=talk).param == "messages[1].content[0]"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_images_where_only_text_can_be() -> None:
         "tools: ollama\nrequest: {body: {}}\nresponse: $.t\nstream: {request: {fields: {a: 1}}, text: $.t}",
     ],
 )
-def test_a_format_without_a_body_to_write_it_in(rules: str) -> None:
+def test_a_tool_format_requires_a_body_template(rules: str) -> None:
     with pytest.raises(ConfigError) as raised:
         route(rules)
     [problem] = raised.value.problems
@@ -118,7 +118,7 @@ def test_a_format_without_a_body_to_write_it_in(rules: str) -> None:
     assert "tools" in str(problem)
 
 
-def test_a_format_that_is_not_known() -> None:
+def test_an_unknown_tool_format_is_reported() -> None:
     with pytest.raises(ConfigError) as raised:
         route("tools: antropic\nrequest: {body: {m: $.messages}}")
     assert "anthropic" in str(raised.value)

@@ -1,4 +1,4 @@
-"""For every format, any calls, cut as its server cuts them: streamed and whole they are the same calls."""
+"""Arbitrary tool calls in each format: streaming and non-streaming responses give the same calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.exchange.single_exchange import bytewise, run_completion, run_stream
-from tests.tool_formats.sample_responses import SERVERS, Called
+from tests.tool_formats.sample_responses import SERVERS, ModelCall
 
 if TYPE_CHECKING:
     from tests.strict_client import Choice
@@ -25,13 +25,13 @@ NAMES = st.sampled_from(["pick", "mix", "look_up"])
 
 
 @st.composite
-def _calls(draw: st.DrawFn) -> list[Called]:
+def _calls(draw: st.DrawFn) -> list[ModelCall]:
     count = draw(st.integers(1, 4))
-    return [Called(f"tool_{n}", draw(NAMES), draw(ARGUMENTS)) for n in range(count)]
+    return [ModelCall(f"tool_{n}", draw(NAMES), draw(ARGUMENTS)) for n in range(count)]
 
 
 def _cut(sizes: list[int], text: str) -> list[str]:
-    """A text in pieces of these sizes, some of them empty, and its rest."""
+    """Return a text in pieces of these sizes, and the rest."""
     pieces: list[str] = []
     for size in [*sizes, len(text)]:
         piece, text = text[:size], text[size:]
@@ -39,29 +39,35 @@ def _cut(sizes: list[int], text: str) -> list[str]:
     return pieces
 
 
-def _made(said: Choice) -> list[tuple[str, Any]]:
-    return [(call["name"], json.loads(call["arguments"])) for call in said.tool_calls]
+def _parsed(streamed: Choice) -> list[tuple[str, Any]]:
+    return [(call["name"], json.loads(call["arguments"])) for call in streamed.tool_calls]
 
 
 @pytest.mark.parametrize("name", SERVERS)
 @given(text=st.text("ab é", max_size=5), calls=_calls(), sizes=st.lists(st.integers(0, 6), max_size=5))
-def test_streamed_and_whole_say_the_same(name: str, text: str, calls: list[Called], sizes: list[int]) -> None:
+def test_streaming_and_non_streaming_calls_are_equal(
+    name: str, text: str, calls: list[ModelCall], sizes: list[int]
+) -> None:
     server = SERVERS[name]
-    whole = run_completion(server.rules, server.whole(text, calls)).choice
+    completed = run_completion(server.rules, server.whole(text, calls)).choice
     stream = server.streamed(text, calls, lambda arguments: _cut(sizes, arguments))
-    said = run_stream(server.rules, stream).choice
-    assert run_stream(server.rules, bytewise(stream)).choice == said
-    assert _made(whole) == _made(said) == [(call.name, call.arguments) for call in calls]
-    assert (whole.text, whole.finish_reason) == (said.text, said.finish_reason) == (text, "tool_calls")
-    ids = [call["id"] for call in said.tool_calls]
-    assert ids == [call["id"] for call in whole.tool_calls]
+    streamed = run_stream(server.rules, stream).choice
+    assert run_stream(server.rules, bytewise(stream)).choice == streamed
+    assert _parsed(completed) == _parsed(streamed) == [(call.name, call.arguments) for call in calls]
+    assert (
+        (completed.text, completed.finish_reason)
+        == (streamed.text, streamed.finish_reason)
+        == (text, "tool_calls")
+    )
+    ids = [call["id"] for call in streamed.tool_calls]
+    assert ids == [call["id"] for call in completed.tool_calls]
     assert ids == [call.id for call in calls] if server.ids else len(set(ids)) == len(calls)
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_text_alone_is_no_call(name: str) -> None:
+def test_text_alone_has_no_tool_calls(name: str) -> None:
     server = SERVERS[name]
-    whole = run_completion(server.rules, server.whole("Teal.", [])).choice
-    said = run_stream(server.rules, server.streamed("Teal.", [], lambda text: [text])).choice
-    for one in (whole, said):
-        assert (one.text, one.tool_calls, one.finish_reason) == ("Teal.", [], "stop")
+    completed = run_completion(server.rules, server.whole("Teal.", [])).choice
+    streamed = run_stream(server.rules, server.streamed("Teal.", [], lambda text: [text])).choice
+    for choice in (completed, streamed):
+        assert (choice.text, choice.tool_calls, choice.finish_reason) == ("Teal.", [], "stop")

@@ -1,4 +1,4 @@
-"""What a client asks, and what of it reaches a format's server."""
+"""Requests with tools, and the upstream bodies of each tool format."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ PNG = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk=", "
 REMOTE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
 
 
-def call(known: str, name: str = "pick", arguments: str = '{"n":1}') -> dict[str, Any]:
-    return {"id": known, "type": "function", "function": {"name": name, "arguments": arguments}}
+def call(call_id: str, name: str = "pick", arguments: str = '{"n":1}') -> dict[str, Any]:
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def result(known: str, content: Any) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": known, "content": content}
+def result(call_id: str, content: Any) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": content}
 
 
 NAMED = {"type": "function", "function": {"name": "pick"}}
@@ -56,11 +56,11 @@ TALK = [
 
 
 def sent_body(name: str, **members: Any) -> Any:
-    """The body that reaches the server."""
+    """Return the upstream body."""
     return request_body(SERVERS[name].rules, request(**members))
 
 
 def sent_messages(name: str, *messages: Any) -> Any:
-    """The messages that reach it."""
+    """Return the messages of the upstream body."""
     body = sent_body(name, messages=list(messages))
     return body["contents" if name == "gemini" else "messages"]

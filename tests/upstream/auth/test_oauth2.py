@@ -177,7 +177,7 @@ REFUSALS = [
     (http_response({"error": "bad_client", "error_description": "Who?"}, 401), "bad_client: Who?"),
     (http_response({"error": "invalid_client"}, 200), "invalid_client"),
     (http_response({"message": f"{SECRET} is wrong"}, 400), "*** is wrong"),
-    (http_response(f"<html><title>Oops</title>{SECRET}</html>".encode(), 500, content_type="text/html"), "Oops"),
+    (http_response(f"<title>Oops</title>{SECRET}".encode(), 500, content_type="text/html"), "Oops"),
     (http_response({"access_token": "t1"}, 302, location="http://127.0.0.1:9/"), "302"),
     (http_response(b""), "no `access_token`"),
     (http_response(b"\xff\xfe{"), "no `access_token`"),
