@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, is_dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import is_dataclass
+from typing import TYPE_CHECKING
 
 from bridge.config.records import Record
 from bridge.config.value_types import ValueType
@@ -13,7 +13,8 @@ from bridge.routes.spec import ABSENT, FILE
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
-    from dataclasses import Field
+
+    from bridge.config.records import Option
 
 __all__ = ["print_reference", "print_schema", "reference"]
 
@@ -46,32 +47,32 @@ def reference() -> str:
 
 
 def _records(path: str, record: Record, seen: set[type]) -> Iterator[tuple[str, Record]]:
-    """A record and those inside of it, each once, with the way to it."""
+    """Yield a record and the records within, each once, with the keys that lead to it."""
     if record.of in seen:
         return
     seen.add(record.of)
     yield path, record
-    for name, entry in record.fields.items():
-        for inner in _inside(entry.metadata["shape"]):
-            yield from _records(f"{path}.{name}".lstrip("."), inner, seen)
+    for key, option in record.options.items():
+        for inner in _records_within(option.type):
+            yield from _records(f"{path}.{key}".lstrip("."), inner, seen)
 
 
-def _inside(shape: ValueType) -> Iterator[Record]:
-    """The records that a shape is made of."""
-    if isinstance(shape, Record):
-        yield shape
+def _records_within(value_type: ValueType) -> Iterator[Record]:
+    """Yield the records that a value type is made of."""
+    if isinstance(value_type, Record):
+        yield value_type
         return
-    for value in vars(shape).values():
-        for part in value if isinstance(value, tuple) else (value,):
+    for attribute in vars(value_type).values():
+        for part in attribute if isinstance(attribute, tuple) else (attribute,):
             if isinstance(part, ValueType):
-                yield from _inside(part)
+                yield from _records_within(part)
 
 
 def _section(path: str, record: Record) -> str:
+    """Return the heading and the table of one record."""
     rows = [
-        f"| `{name}` | {entry.metadata['doc']}{_spellings(entry)} "
-        f"| {_cell(entry.metadata['shape'].expected)} | {_default(entry)} |"
-        for name, entry in record.fields.items()
+        f"| `{key}` | {option.doc}{_aliases(option)} | {_cell(option.type.expected)} | {_default(option)} |"
+        for key, option in record.options.items()
     ]
     title = f"## `{path}`" if path else "## The file"
     return "\n".join(
@@ -79,14 +80,14 @@ def _section(path: str, record: Record) -> str:
     )
 
 
-def _spellings(entry: Field[Any]) -> str:
-    aliases = entry.metadata["aliases"]
-    return f" (also `{'`, `'.join(aliases)}`)" if aliases else ""
+def _aliases(option: Option) -> str:
+    return f" (also `{'`, `'.join(option.aliases)}`)" if option.aliases else ""
 
 
-def _default(entry: Field[Any]) -> str:
-    value = entry.default
-    if value is MISSING:
+def _default(option: Option) -> str:
+    """Return the default of a key, for the column of defaults."""
+    value = option.default
+    if option.required:
         return "required"
     if value is None or value == ABSENT or value == () or is_dataclass(value):
         return "–"

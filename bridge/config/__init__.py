@@ -1,1 +1,1 @@
-"""Reading a YAML file with the places of everything in it, and checking it against declared shapes."""
+"""Configuration files: YAML with locations, checked against declarations of keys, all problems at once."""

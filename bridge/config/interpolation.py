@@ -1,7 +1,7 @@
-"""`${NAME}`, `${NAME:-default}` and `${file:PATH}` in the strings of a file, as Compose writes them.
+"""Interpolation: `${NAME}`, `${NAME:-default}` and `${file:PATH}` in strings of a file, as in Compose files.
 
-What comes from outside is text and stays text: never a path, never a template (see `Interpolated`).
-A string that begins with `$$` is the literal rest with one `$`; `$${` elsewhere is a literal `${`.
+Interpolated values are text and stay text: they are never read as a path or a template, see `Interpolated`.
+A string that begins with `$$` is the literal rest after one `$`; elsewhere, `$${` is a literal `${`.
 """
 
 from __future__ import annotations
@@ -19,84 +19,84 @@ if TYPE_CHECKING:
 
 __all__ = ["interpolate"]
 
-_HOLE = re.compile(r"\$(?P<escaped>\$)?\{(?P<inside>[^{}]*)\}")
+_REFERENCE = re.compile(r"\$(?P<escaped>\$)?\{(?P<inside>[^{}]*)\}")
 _FORMS = "${NAME}, ${NAME:-default} or ${file:PATH}"
-_NAME = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL)
+_VARIABLE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL)
 
 
 def interpolate(
-    tree: Node, environment: Mapping[str, str], read_file: Callable[[str], str], problems: Problems
+    tree: Node, variables: Mapping[str, str], read_file: Callable[[str], str], problems: Problems
 ) -> None:
-    """Fill the holes of every string below `tree`, in place.
+    """Replace the references in every string of a tree, in place.
 
-    `read_file` gives a file's text and raises OSError where it cannot.
+    `read_file` returns the text of a file, or raises OSError or ValueError.
     """
-    seen: set[int] = set()
+    interpolation = _Interpolation(variables, read_file, problems)
     for node in tree.walk():
-        if id(node) in seen or not isinstance(node.value, str) or isinstance(node.value, Interpolated):
+        if not isinstance(node.value, str) or isinstance(node.value, Interpolated):
             continue
-        seen.add(id(node))
         if node.value.startswith("$$") and not node.value.startswith("$${"):
             node.value = Interpolated(["", ""], [node.value[1:]])
         elif "${" in node.value:
-            node.value = _fill(node, environment, read_file, problems)
+            node.value = interpolation.of(node)
 
 
-def _fill(
-    node: Node, environment: Mapping[str, str], read_file: Callable[[str], str], problems: Problems
-) -> Interpolated:
-    before = len(problems)
-    parts, values = [], []
-    end = 0
-    for hole in _HOLE.finditer(node.value):
-        parts.append(node.value[end : hole.start()])
-        end = hole.end()
-        if hole["escaped"]:
-            values.append(hole[0][1:])
-        else:
-            values.append(_look_up(hole["inside"], node, environment, read_file, problems))
-    parts.append(node.value[end:])
-    if any("${" in part for part in parts):
-        problems.add(
-            node.location, node.path, "`${` without its `}`", expected=f"{_FORMS}, or $${{ for a literal ${{"
-        )
-    if len(problems) > before:
-        problems.suppress(node.location)
-    return Interpolated(parts, values)
+class _Interpolation:
+    """The sources of interpolated values."""
 
+    def __init__(
+        self, variables: Mapping[str, str], read_file: Callable[[str], str], problems: Problems
+    ) -> None:
+        self._variables = variables
+        self._read_file = read_file
+        self._problems = problems
 
-def _look_up(
-    inside: str,
-    node: Node,
-    environment: Mapping[str, str],
-    read_file: Callable[[str], str],
-    problems: Problems,
-) -> str:
-    if inside.startswith("file:"):
+    def of(self, node: Node) -> Interpolated:
+        """Return the string of a node with its references replaced."""
+        before = len(self._problems)
+        parts, values = [], []
+        end = 0
+        for reference in _REFERENCE.finditer(node.value):
+            parts.append(node.value[end : reference.start()])
+            end = reference.end()
+            if reference["escaped"]:
+                values.append(reference[0][1:])
+            else:
+                values.append(self._value(reference["inside"], node))
+        parts.append(node.value[end:])
+        if any("${" in part for part in parts):
+            self._problem(node, "`${` without a closing `}`", f"{_FORMS}, or $${{ for a literal ${{")
+        if len(self._problems) > before:
+            self._problems.suppress(node.location)
+        return Interpolated(parts, values)
+
+    def _value(self, inside: str, node: Node) -> str:
+        """Return the value of one reference; "" if a problem was added."""
+        if inside.startswith("file:"):
+            return self._file(inside.removeprefix("file:"), node)
+        match = _VARIABLE.fullmatch(inside)
+        if not match:
+            self._problem(node, f"`${{{inside}}}` is not a valid reference", _FORMS)
+            return ""
+        name, default = match["name"], match["default"]
+        value = self._variables.get(name, "")
+        if default is not None:
+            return value or default
+        if name not in self._variables:
+            self._problem(
+                node,
+                f"the environment variable {name} is not set",
+                f"the variable to be set, or a default: ${{{name}:-default}}",
+            )
+        return value
+
+    def _file(self, name: str, node: Node) -> str:
         try:
-            return read_file(inside.removeprefix("file:")).rstrip("\r\n")
+            return self._read_file(name).rstrip("\r\n")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            problems.add(node.location, node.path, f"cannot read {inside.removeprefix('file:')}: {reason}")
+            self._problem(node, f"cannot read {name}: {reason}")
             return ""
-    match = _NAME.fullmatch(inside)
-    if not match:
-        problems.add(
-            node.location,
-            node.path,
-            f"`${{{inside}}}` is no variable",
-            expected=_FORMS,
-        )
-        return ""
-    value, default = environment.get(match["name"], ""), match["default"]
-    if default is not None:
-        return value or default
-    if match["name"] not in environment:
-        problems.add(
-            node.location,
-            node.path,
-            f"the environment variable {match['name']} is not set",
-            expected=f"it to be set, or a default: ${{{match['name']}:-default}}",
-        )
-        return ""
-    return value
+
+    def _problem(self, node: Node, message: str, expected: str = "") -> None:
+        self._problems.add(node.location, node.path, message, expected=expected)

@@ -1,4 +1,4 @@
-"""One tree laid over another, mapping by mapping: how a route builds on a preset."""
+"""The merge of two trees, by which a route extends a preset."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["deep_merge"]
 
 
 def deep_merge(base: Node, top: Node) -> Node:
-    """What `top` says where it says something, else what `base` does. Lists and scalars are not mixed."""
+    """Return `top` with the members of `base` that `top` lacks; lists and scalars are replaced as a whole."""
     if not isinstance(base.value, dict) or not isinstance(top.value, dict):
         return top
     merged = dict(base.value)

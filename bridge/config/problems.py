@@ -1,4 +1,4 @@
-"""Faults of a file as a person meets them: where, what is wrong, what was expected, the nearest word.
+"""Problems of a file as they are printed: where, what is wrong, what is expected, the nearest known word.
 
 routes.yaml:12:5: routes[0].respones: unknown key
     respones: $.text
@@ -19,29 +19,32 @@ if TYPE_CHECKING:
 
 __all__ = ["Location", "Problem", "Problems", "SourceFile", "closest_match"]
 
+_MAX_EXCERPT = 110  # characters of a line that are printed
+_EXCERPT_LEAD = 60  # characters of a longer line that are printed before the problem
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file's name, as the person gave it, and its lines."""
+    """A file."""
 
-    name: str
+    name: str  # as the user wrote it
     lines: tuple[str, ...]
 
 
 class Location(NamedTuple):
-    """Where something stands: both numbers count from 1."""
+    """A position in a file."""
 
     source: SourceFile
-    line: int
-    column: int
+    line: int  # from 1
+    column: int  # from 1
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault at one place. `path` is the way to it through the file: `routes[0].request.body`."""
+    """One problem of a file."""
 
     location: Location
-    path: str
+    path: str  # the keys and indexes that lead to it: `routes[0].request.body`
     message: str
     expected: str = ""
 
@@ -51,17 +54,17 @@ class Problem:
         return "\n".join([head, *self._excerpt(), *([f"  {self.expected}"] if self.expected else [])])
 
     def _excerpt(self) -> list[str]:
+        """Return the line of the problem, of a long line a part, and a caret under the column."""
         source, line, column = self.location
         if not 1 <= line <= len(source.lines):
             return []
         text = source.lines[line - 1].replace("\t", " ")
-        # A long line is shown around the fault only.
-        start = max(0, column - 60) if len(text) > 110 else 0
-        return [f"    {text[start : start + 110]}", f"    {' ' * (column - 1 - start)}^"]
+        start = max(0, column - _EXCERPT_LEAD) if len(text) > _MAX_EXCERPT else 0
+        return [f"    {text[start : start + _MAX_EXCERPT]}", f"    {' ' * (column - 1 - start)}^"]
 
 
 class Problems(list[Problem]):
-    """The faults of a file, gathered in one pass so that all are told at once."""
+    """The problems of a file, collected in one pass so that all of them are printed at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +72,7 @@ class Problems(list[Problem]):
 
     def add(
         self,
-        place: Location,
+        location: Location,
         path: str,
         message: str,
         *,
@@ -77,20 +80,20 @@ class Problems(list[Problem]):
         known: Iterable[str] = (),
         word: str = "",
     ) -> None:
-        """Note a fault; with `known` words, the nearest one to `word` is proposed."""
-        if (place.source.name, place.line, place.column) in self._suppressed:
+        """Add a problem; of the `known` words, the one closest to `word` is suggested."""
+        if (location.source.name, location.line, location.column) in self._suppressed:
             return
         known = list(known)
         parts = [f"expected {expected}" if expected else ""]
         if not expected and known:
             parts = [f"expected one of {', '.join(known)}"]
-        if near := closest_match(word, known):
-            parts.append(f"did you mean `{near}`?")
-        self.append(Problem(place, path, message, "; ".join(part for part in parts if part)))
+        if match := closest_match(word, known):
+            parts.append(f"did you mean `{match}`?")
+        self.append(Problem(location, path, message, "; ".join(part for part in parts if part)))
 
-    def suppress(self, place: Location) -> None:
-        """Say no more of what stands there: what it should be is not known."""
-        self._suppressed.add((place.source.name, place.line, place.column))
+    def suppress(self, location: Location) -> None:
+        """Add no further problem at a location: after the first one, others would be consequences."""
+        self._suppressed.add((location.source.name, location.line, location.column))
 
     def mask(self, secrets: Collection[str], start: int) -> None:
         """Mask secrets in the messages of the problems from index `start` on."""
@@ -98,18 +101,18 @@ class Problems(list[Problem]):
             self[index] = replace(self[index], message=mask(self[index].message, secrets))
 
     def sorted(self) -> list[Problem]:
-        """In the order of the file. What an alias repeats is told once."""
-        told = {
+        """Return the problems in the order of the file, without the repetitions of an alias."""
+        unique = {
             (problem.location.source.name, problem.location[1:], problem.message): problem
             for problem in self[::-1]
         }
-        return [told[key] for key in sorted(told)]
+        return [unique[key] for key in sorted(unique)]
 
 
 def closest_match(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant, if any is near."""
+    """Return the known word that was probably meant; None if no word is close."""
     folded = {name.lower().replace("-", "_"): name for name in known}
     word = word.lower().replace("-", "_")
-    found = get_close_matches(word, folded, n=3, cutoff=0.6)
-    # Of equally near ones, the word in which only the letters' order differs.
-    return folded[min(found, key=lambda name: sorted(name) != sorted(word))] if found else None
+    matches = get_close_matches(word, folded, n=3, cutoff=0.6)
+    # Among equally close words, prefer one with the same letters in another order.
+    return folded[min(matches, key=lambda name: sorted(name) != sorted(word))] if matches else None

@@ -18,10 +18,10 @@ __all__ = ["DURATION", "SIZE"]
 
 @dataclass(frozen=True)
 class Quantity(ValueType):
-    """A number with a unit, given in the unit whose factor is 1."""
+    """A number with a unit."""
 
-    units: tuple[tuple[str, float], ...]
-    whole: bool
+    units: tuple[tuple[str, float], ...]  # names and factors; the unit of factor 1 is that of the value
+    whole: bool  # the value is an integer
     expected: str = "an amount"
 
     def accepts(self, node: Node) -> bool:

@@ -1,16 +1,15 @@
-"""Mappings with known keys, declared once as classes.
+"""Mappings with known keys, declared as classes.
 
 @record
 class Upstream:
-    url: str = key(TEXT, "where requests go")
+    url: str = option(TEXT, "the URL of the model server")
 
 Record(Upstream).check(node, problems) -> Upstream(…) | INVALID
 """
 
 from __future__ import annotations
 
-from dataclasses import MISSING as _NO_DEFAULT
-from dataclasses import Field, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 from bridge.config.problems import Problems
@@ -22,49 +21,69 @@ if TYPE_CHECKING:
     from bridge.config.secrets import Secrecy
     from bridge.config.yaml_tree import Node
 
-__all__ = ["Record", "Shorthand", "option", "record", "spelling"]
+__all__ = ["Option", "Record", "Shorthand", "option", "record"]
 
 T = TypeVar("T")
 
+_REQUIRED = object()
+
+
+@dataclass(frozen=True)
+class Option:
+    """One key of a record, as declared."""
+
+    type: ValueType
+    doc: str  # a phrase for the reference and the JSON Schema
+    aliases: tuple[str, ...]  # other accepted spellings of the key
+    key: str  # the key in the file, if it cannot be the attribute's name; else ""
+    secret: Secrecy | None  # the mark of the value, see `bridge.config.secrets`; None: that of the key above
+    example: str  # a value in YAML for messages
+    default: Any
+    attribute: str = ""  # the attribute of the record's class
+
+    @property
+    def required(self) -> bool:
+        """Return whether the key has no default."""
+        return self.default is _REQUIRED
+
 
 def option(
-    shape: ValueType,
+    type: ValueType,  # noqa: A002
     doc: str,
     *,
-    default: Any = _NO_DEFAULT,
+    default: Any = _REQUIRED,
     aliases: Sequence[str] = (),
-    name: str = "",
+    key: str = "",
     secret: Secrecy | None = None,
     example: str = "",
 ) -> Any:
-    """Return a field of a record: its type, a phrase for the reference, and other accepted spellings.
-
-    `secret` marks what is below the key, see `bridge.config.secrets`; None keeps the mark of the key above.
-    `example` is a value in YAML for error messages.
-    """
-    metadata = {"shape": shape, "doc": doc, "aliases": tuple(aliases), "name": name}
-    return field(default=default, metadata={**metadata, "secret": secret, "example": example})
+    """Return the dataclass field of one key; for the arguments see `Option`."""
+    declared = Option(type, doc, tuple(aliases), key, secret, example, default)
+    return field(default=MISSING if default is _REQUIRED else default, metadata={"option": declared})
 
 
 @dataclass_transform(eq_default=False, frozen_default=True)
 def record(of: type[T]) -> type[T]:
-    """A dataclass of keys, which nobody compares and whose members are set once: mypy sees to that.
+    """Make a dataclass of a class of options. Only mypy enforces that its attributes are not assigned.
 
-    Methods that do it at runtime would be written and compiled for each class, at every start: 30 ms.
+    `__eq__`, `__repr__` and `frozen` would be generated and compiled for each class at every start: 30 ms.
     """
     return dataclass(eq=False, repr=False)(of)
 
 
 class Record(ValueType):
-    """A mapping with known keys, read into the dataclass `of`. Keys that begin with `x-` are ignored."""
+    """A mapping with known keys, read into the class `of`. Keys that begin with `x-` are ignored."""
 
     expected = "a mapping"
 
     def __init__(self, of: type[Any]) -> None:
         self.of = of
-        self.fields: dict[str, Field[Any]] = {spelling(entry): entry for entry in fields(of)}
-        self._by_spelling = {
-            word: name for name, entry in self.fields.items() for word in (name, *entry.metadata["aliases"])
+        self.options: dict[str, Option] = {}  # by key
+        for entry in fields(of):
+            declared: Option = entry.metadata["option"]
+            self.options[declared.key or entry.name] = replace(declared, attribute=entry.name)
+        self._keys = {
+            spelling: key for key, option in self.options.items() for spelling in (key, *option.aliases)
         }
 
     def accepts(self, node: Node) -> bool:
@@ -75,69 +94,71 @@ class Record(ValueType):
         return INVALID if INVALID in values.values() else self.of(**values)
 
     def read_valid(self, node: Node, **required: Any) -> tuple[Any, Node]:
-        """Return the record of the valid members of a node, and a node with only these.
+        """Return the record of the valid members of a node, and a node with only these members.
 
-        `required` are values of required members, in case they are missing or invalid.
+        `required` are values of required keys, in case they are missing or invalid.
         """
         values = self._read_members(node, Problems())
         valid = {name: value for name, value in values.items() if value is not INVALID}
-        names = {name for name, entry in self.fields.items() if entry.name in valid}
-        members = {word: item for word, item in node.value.items() if self._by_spelling.get(word) in names}
+        keys = {key for key, option in self.options.items() if option.attribute in valid}
+        members = {
+            spelling: item for spelling, item in node.value.items() if self._keys.get(spelling) in keys
+        }
         return self.of(**required | valid), replace(node, value=members)
 
     def _read_members(self, node: Node, problems: Problems) -> dict[str, Any]:
-        """Return the values of all members; what is missing or wrong is INVALID."""
+        """Return the values by attribute; missing and invalid members are INVALID."""
         values: dict[str, Any] = {}
         unknown = False
-        for word, item in node.value.items():
-            name = self._by_spelling.get(word)
-            if name is None:
-                unknown |= self._unknown(word, item, problems)
-            elif self.fields[name].name in values:
-                problems.add(item.key_location or item.location, item.path, f"`{word}` repeats `{name}`")
-            else:
-                entry = self.fields[name]
-                if entry.metadata["secret"] is not None:
-                    item.mark_secret(entry.metadata["secret"])
-                values[entry.name] = entry.metadata["shape"].check(item, problems)
-        for name, entry in self.fields.items():
-            if entry.default is _NO_DEFAULT and entry.name not in values:
-                problems.add(
-                    node.location,
-                    node.path,
-                    f"`{name}` is missing",
-                    expected=entry.metadata["shape"].expected,
-                )
-                values[entry.name] = INVALID
+        item: Node
+        for spelling, item in node.value.items():
+            key = self._keys.get(spelling)
+            if key is None:
+                unknown |= self._is_unknown(spelling, item, problems)
+                continue
+            option = self.options[key]
+            if option.attribute in values:
+                location = item.key_location or item.location
+                problems.add(location, item.path, f"`{spelling}` repeats `{key}`")
+                continue
+            if option.secret is not None:
+                item.mark_secret(option.secret)
+            values[option.attribute] = option.type.check(item, problems)
+        for key, option in self.options.items():
+            if option.required and option.attribute not in values:
+                problems.add(node.location, node.path, f"`{key}` is missing", expected=option.type.expected)
+                values[option.attribute] = INVALID
         if unknown:
-            problems.suppress(node.location)  # what is missed here later may be what the key was meant for
+            # An unknown key may be a misspelling of a key that is reported as missing later.
+            problems.suppress(node.location)
         return values
+
+    def _is_unknown(self, spelling: Any, item: Node, problems: Problems) -> bool:
+        """Return whether a key is not ignored, and add a problem then."""
+        if str(spelling).startswith("x-"):
+            return False
+        location = item.key_location or item.location
+        problems.add(location, item.path, "unknown key", known=self.options, word=str(spelling))
+        return True
 
     def canonical(self, node: Node) -> Node:
         if not isinstance(node.value, dict):
             return node
         members = {}
-        for word, item in node.value.items():
-            name = self._by_spelling.get(word, word)
-            shape = self.fields[name].metadata["shape"] if name in self.fields else None
-            below = shape.canonical(item) if shape is not None else item
-            members[word if name in node.value else name] = below
+        for spelling, item in node.value.items():
+            key = self._keys.get(spelling, spelling)
+            option = self.options.get(str(key))
+            member = option.type.canonical(item) if option is not None else item
+            members[spelling if key in node.value else key] = member
         return replace(node, value=members)
-
-    def _unknown(self, word: Any, item: Node, problems: Problems) -> bool:
-        if str(word).startswith("x-"):
-            return False
-        place = item.key_location or item.location
-        problems.add(place, item.path, "unknown key", known=self.fields, word=str(word))
-        return True
 
     def schema(self) -> dict[str, Any]:
         properties = {
-            word: entry.metadata["shape"].schema() | {"description": entry.metadata["doc"]}
-            for name, entry in self.fields.items()
-            for word in (name, *entry.metadata["aliases"])
+            spelling: option.type.schema() | {"description": option.doc}
+            for key, option in self.options.items()
+            for spelling in (key, *option.aliases)
         }
-        required = [name for name, entry in self.fields.items() if entry.default is _NO_DEFAULT]
+        required = [key for key, option in self.options.items() if option.required]
         return {
             "type": "object",
             "properties": properties,
@@ -147,34 +168,29 @@ class Record(ValueType):
 
 
 class Shorthand(ValueType):
-    """One member's value, short for a mapping that holds it and nothing else."""
+    """A record, or the value of one of its keys in place of a mapping with this key only."""
 
-    def __init__(self, record: Record, name: str, shape: ValueType, expected: str) -> None:
+    def __init__(self, record: Record, key: str, type: ValueType, expected: str) -> None:  # noqa: A002
         self._record = record
-        self._name = name
-        self._shape = shape
+        self._key = key
+        self._type = type
         self.expected = expected
 
     def accepts(self, node: Node) -> bool:
-        return self._record.accepts(node) or self._shape.accepts(node)
+        return self._record.accepts(node) or self._type.accepts(node)
 
     def read(self, node: Node, problems: Problems) -> Any:
         if self._record.accepts(node):
             return self._record.read(node, problems)
-        value = self._shape.read(node, problems)
-        return INVALID if value is INVALID else self._record.of(**{self._name: value})
+        value = self._type.read(node, problems)
+        return INVALID if value is INVALID else self._record.of(**{self._key: value})
 
     def canonical(self, node: Node) -> Node:
-        full = node if self._record.accepts(node) else replace(node, value={self._name: node})
+        full = node if self._record.accepts(node) else replace(node, value={self._key: node})
         return self._record.canonical(full)
 
     def schema(self) -> dict[str, Any]:
-        short = self._shape.schema()
+        short = self._type.schema()
         if isinstance(kinds := short.get("type"), list):
             short["type"] = [kind for kind in kinds if kind != "object"]  # a mapping is the record
         return {"anyOf": [short, self._record.schema()]}
-
-
-def spelling(entry: Field[Any]) -> str:
-    """How a field is written in the file; a Python word may be in the way of its name there."""
-    return str(entry.metadata["name"] or entry.name)

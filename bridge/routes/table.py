@@ -210,6 +210,6 @@ def _is_glob(model: str) -> bool:
 
 def _example(kind: str) -> str:
     """Return an example of what a route adds to a preset's `auth` of a kind."""
-    entry = Record(AuthSpec).fields.get(kind)
-    example = entry.metadata["example"] if entry else ""
+    option = Record(AuthSpec).options.get(kind)
+    example = option.example if option else ""
     return f"{{{kind}: {example}}}" if example else '{value: "${KEY}"}'

@@ -76,12 +76,12 @@ def test_the_value_of_a_variable_is_not_interpolated(value: str) -> None:
     ("text", "message"),
     [
         ("${NO}", "the environment variable NO is not set"),
-        ("${}", "`${}` is no variable"),
-        ("${1A}", "`${1A}` is no variable"),
-        ("${A B}", "`${A B}` is no variable"),
-        ("${A-b}", "`${A-b}` is no variable"),
-        ("${A", "`${` without its `}`"),
-        ("${A:-{}}", "`${` without its `}`"),
+        ("${}", "`${}` is not a valid reference"),
+        ("${1A}", "`${1A}` is not a valid reference"),
+        ("${A B}", "`${A B}` is not a valid reference"),
+        ("${A-b}", "`${A-b}` is not a valid reference"),
+        ("${A", "`${` without a closing `}`"),
+        ("${A:-{}}", "`${` without a closing `}`"),
         ("${file:/no}", "cannot read /no: No such file or directory"),
     ],
 )
@@ -176,7 +176,7 @@ routes:
 
 def test_an_interpolated_value_is_not_accepted_as_a_path() -> None:
     text = "routes: [{models: m, upstream: 'http://h', response: {text: '${A}'}}]"
-    with pytest.raises(ConfigError, match="is not a valid path"):
+    with pytest.raises(ConfigError, match="is not a path"):
         _load(text, {"A": "$.text"})
 
 

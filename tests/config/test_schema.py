@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.config.records import Record, spelling
+from bridge.config.records import Record
 from bridge.config.value_types import ValueType
 from bridge.core import json
 from bridge.routes.spec import FILE
@@ -175,13 +174,13 @@ def _accepts_mapping(schema: dict[str, Any], value: dict[Any, Any]) -> bool:
     return True
 
 
-def _records(shape: ValueType) -> Iterator[Record]:
-    """Yield every record that is reachable from a shape."""
-    if isinstance(shape, Record):
-        yield shape
-        for entry in fields(shape.of):
-            yield from _records(entry.metadata["shape"])
-    for children in vars(shape).values():
+def _records(value_type: ValueType) -> Iterator[Record]:
+    """Yield every record that is reachable from a value type."""
+    if isinstance(value_type, Record):
+        yield value_type
+        for option in value_type.options.values():
+            yield from _records(option.type)
+    for children in vars(value_type).values():
         for alternative in children if isinstance(children, tuple) else (children,):
             if isinstance(alternative, ValueType):
                 yield from _records(alternative)
@@ -204,10 +203,10 @@ def test_every_key_has_a_description() -> None:
         schema = record.schema()
         assert schema["additionalProperties"] is False
         assert "^x-" in schema["patternProperties"]
-        for entry in fields(record.of):
-            for keyword in (spelling(entry), *entry.metadata["aliases"]):
-                assert schema["properties"][keyword]["description"] == entry.metadata["doc"]
-                assert entry.metadata["doc"]
+        for key, option in record.options.items():
+            for keyword in (key, *option.aliases):
+                assert schema["properties"][keyword]["description"] == option.doc
+                assert option.doc
 
 
 @pytest.mark.parametrize("text", EXAMPLES)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from bridge.config.container_types import MapOf
 from bridge.config.problems import Problems
 from bridge.config.records import Record, option, record
 from bridge.config.secrets import EXTERNAL, secret_texts
-from bridge.config.value_types import TEXT, Keyword, MapOf
+from bridge.config.value_types import TEXT, Keyword
 from bridge.config.yaml_tree import parse
 from bridge.core.errors import ConfigError
 from bridge.core.masking import mask

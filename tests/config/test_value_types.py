@@ -6,20 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bridge.config.container_types import ListOf, MapOf, OneOrMany
 from bridge.config.merge import deep_merge
 from bridge.config.problems import Problems, closest_match
 from bridge.config.quantities import DURATION, SIZE
-from bridge.config.value_types import (
-    FLAG,
-    INVALID,
-    TEXT,
-    Integer,
-    Keyword,
-    ListOf,
-    MapOf,
-    OneOrMany,
-    Text,
-)
+from bridge.config.value_types import FLAG, INVALID, TEXT, Integer, Keyword, Text
 from bridge.core.errors import ConfigError
 from bridge.expressions.scope import Scope
 from bridge.routes.compile.environment import LoadEnvironment

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from bridge.config.container_types import ListOf, MapOf
 from bridge.config.quantities import DURATION, SIZE
 from bridge.config.records import Record, option, record
 from bridge.config.secrets import EXTERNAL
-from bridge.config.value_types import ANY, FLAG, TEXT, Integer, Keyword, ListOf, MapOf, Text
+from bridge.config.value_types import ANY, FLAG, TEXT, Integer, Keyword, Text
 from bridge.openai.endpoints import ENDPOINTS
 
 __all__ = [
@@ -46,7 +47,7 @@ class TLSSpec:
     verify: bool = option(FLAG, "whether the server's certificate is checked", default=True)
     ca: str | None = option(TEXT, "a file of certificates to trust instead of the system's", default=None)
     cert: str | None = option(TEXT, "the client's certificate, a file", default=None)
-    private_key: str | None = option(TEXT, "its private key, a file", default=None, name="key")
+    private_key: str | None = option(TEXT, "its private key, a file", default=None, key="key")
     server_name: str | None = option(TEXT, "the name expected in the certificate", default=None)
 
 

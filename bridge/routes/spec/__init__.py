@@ -8,21 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from bridge.config.container_types import AnyOf, Deferred, ListOf, MapOf, OneOrMany, WithNode
 from bridge.config.quantities import DURATION
 from bridge.config.records import Record, Shorthand, option, record
 from bridge.config.secrets import EXTERNAL
-from bridge.config.value_types import (
-    TEXT,
-    AnyOf,
-    Deferred,
-    Integer,
-    Keyword,
-    ListOf,
-    MapOf,
-    OneOrMany,
-    Text,
-    WithNode,
-)
+from bridge.config.value_types import TEXT, Integer, Keyword, Text
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.prompts import PROMPTS
 from bridge.routes.rules.settings import ABSENT, URL, EmulateSpec, LimitsSpec, SampleSpec, TransportSpec

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from bridge.config.container_types import MapOf, OneOrMany
 from bridge.config.quantities import DURATION
 from bridge.config.records import Record, option, record
 from bridge.config.secrets import EXTERNAL
-from bridge.config.value_types import TEXT, Keyword, MapOf, OneOrMany, Text, ValueType
+from bridge.config.value_types import TEXT, Keyword, Text, ValueType
 from bridge.core.jwt import ALGORITHMS
 from bridge.routes.rules.settings import URL, TLSSpec
 from bridge.routes.spec.value_types import BODY, TEMPLATE
@@ -35,7 +36,7 @@ class BasicSpec:
 
 @record
 class AssertionSpec:
-    given: str = option(TEXT, "the key, as it was given: a secret, `id.secret`, a PEM", name="key")
+    given: str = option(TEXT, "the key, as it was given: a secret, `id.secret`, a PEM", key="key")
     secret: Any = option(
         TEMPLATE, "what of `key` signs, such as {{ key.split('.')[1] }}; else the whole key", default=None
     )
@@ -99,7 +100,7 @@ class HMACSpec:
     text: Any = public(
         TEMPLATE, "what is signed, of `method`, `host`, `path`, `query`, `date`, `now`, `body` and `key`"
     )
-    known_as: str | None = option(TEXT, "the name of that key, for the templates", default=None, name="key")
+    known_as: str | None = option(TEXT, "the name of that key, for the templates", default=None, key="key")
     algorithm: str = public(Keyword(("sha256", "sha1", "sha512")), "the hash", default="sha256")
     encoding: str = public(Keyword(("base64", "hex")), "how the signature is written", default="base64")
     headers: dict[str, Any] = public(MapOf(TEMPLATE), "headers, of the same and `signature`", default=None)

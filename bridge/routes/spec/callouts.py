@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from bridge.config.container_types import AnyOf, MapOf
 from bridge.config.quantities import DURATION
 from bridge.config.records import Record, option, record
 from bridge.config.secrets import EXTERNAL
-from bridge.config.value_types import TEXT, AnyOf, Integer, Keyword, MapOf, Text
+from bridge.config.value_types import TEXT, Integer, Keyword, Text
 from bridge.routes.rules.settings import ABSENT, METHOD
 from bridge.routes.spec.requests import HEADERS
 from bridge.routes.spec.value_types import BODY, CONDITION, REQUEST_CONDITION, SLOT

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from bridge.config.container_types import ListOf, MapOf
 from bridge.config.records import option, record
 from bridge.config.secrets import EXTERNAL
-from bridge.config.value_types import TEXT, ListOf, MapOf
+from bridge.config.value_types import TEXT
 from bridge.routes.rules.settings import ABSENT
 from bridge.routes.spec.value_types import BODY, TEMPLATE
 
