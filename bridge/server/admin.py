@@ -1,62 +1,68 @@
-"""The admin port: /metrics for Prometheus, /healthz and /readyz for whoever runs the process."""
+"""The admin port: /metrics for Prometheus, /healthz and /readyz for the operator."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.core.errors import RequestError
+from aiohttp import hdrs, web
+
+from bridge.core import json
+from bridge.core.errors import BridgeError, RequestError
 from bridge.proxy.outcomes import log_internal_error
-from bridge.server.request_ids import RequestIds
-from bridge.server.response import DateHeader, Response
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from bridge.server.api import ServerState
-    from bridge.server.request import Request
     from bridge.telemetry.metrics import Metrics
     from bridge.telemetry.request_log import RequestLog
 
-__all__ = ["AdminHandler"]
+__all__ = ["admin_app"]
 
-_TEXT = "text/plain; charset=utf-8"
-_EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"  # as Prometheus names its own
+_EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"  # the content type of Prometheus' text format
 
 
-class AdminHandler:
-    """Answers whoever runs the bridge."""
+def admin_app(state: ServerState, request_log: RequestLog, metrics: Metrics) -> web.Application:
+    """Return the application of the admin port."""
 
-    def __init__(self, state: ServerState, accounts: RequestLog, metrics: Metrics) -> None:
-        self._state = state
-        self._accounts = accounts
-        self._metrics = metrics
-        self._dates = DateHeader()
-        self._names = RequestIds()
+    async def exposition(_: web.Request) -> web.Response:
+        request_log.flush()
+        return web.Response(body=await metrics.exposition(), headers={hdrs.CONTENT_TYPE: _EXPOSITION})
 
-    async def answer(self, request: Request) -> Response:
-        """Answer one request."""
-        reply = Response(request, f"req_{self._names()}", None, self._dates)
-        try:
-            return await self._answer(request, reply)
-        except RequestError as error:
-            return reply.set_error(error)
-        except Exception as error:
-            return reply.set_error(log_internal_error(error))
+    async def healthy(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
 
-    async def _answer(self, request: Request, reply: Response) -> Response:
-        if request.error is not None:
-            raise request.error
-        path = request.path
-        if path not in ("/metrics", "/healthz", "/readyz"):
-            expected = "/metrics, /healthz or /readyz"
-            raise RequestError(404, f"there is no {path}: expected {expected}", code="unknown_url")
-        if request.method not in ("GET", "HEAD"):
-            error = RequestError(405, f"{request.method} is not allowed: use GET", code="method_not_allowed")
-            error.headers["Allow"] = "GET, HEAD"
-            raise error
-        if path == "/metrics":
-            self._accounts.flush()
-            return reply.set_body(200, await self._metrics.exposition(), _EXPOSITION)
-        if path == "/readyz":
-            if self._state.draining:
-                return reply.set_body(503, b"draining\n", _TEXT)
-            return reply.set_body(200, f"ready: {len(self._state.table.routes)} routes\n".encode(), _TEXT)
-        return reply.set_body(200, b"ok\n", _TEXT)
+    async def ready(_: web.Request) -> web.Response:
+        if state.draining:
+            return web.Response(status=503, text="draining\n")
+        return web.Response(text=f"ready: {len(state.table.routes)} routes\n")
+
+    app = web.Application(middlewares=[_error_bodies])
+    app.router.add_get("/metrics", exposition)
+    app.router.add_get("/healthz", healthy)
+    app.router.add_get("/readyz", ready)
+    return app
+
+
+@web.middleware
+async def _error_bodies(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Give errors the same bodies as those of the API."""
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        message = f"there is no {request.path}: expected /metrics, /healthz or /readyz"
+        return _error_response(RequestError(404, message, code="unknown_url"))
+    except web.HTTPMethodNotAllowed:
+        message = f"{request.method} is not allowed: use GET"
+        response = _error_response(RequestError(405, message, code="method_not_allowed"))
+        response.headers[hdrs.ALLOW] = "GET, HEAD"
+        return response
+    except Exception as error:
+        return _error_response(log_internal_error(error))
+
+
+def _error_response(error: BridgeError) -> web.Response:
+    body = json.dumps(error.envelope)
+    return web.Response(status=error.status, body=body, content_type="application/json")

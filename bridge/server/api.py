@@ -1,18 +1,19 @@
-"""The OpenAI front: one handler for every request, from its bytes to the last byte of its reply.
+"""The OpenAI API: one handler for every request, from the parsed head to the last byte of the response.
 
-    path and key ─▶ body ─▶ route ─▶ Exchange ─▶ upstream ─▶ reply, log line, metrics
+    key ─▶ body ─▶ route ─▶ Forwarder ─▶ response, log line, metrics
 
-Whatever goes wrong, the client gets OpenAI's error envelope with its true status, or, once a stream has
-begun, an error event at its honest end.
+Whatever goes wrong, the client receives OpenAI's error body with an honest status, or, once a stream has
+begun, an error event at the end of the stream.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from aiohttp import hdrs
 
 from bridge.core import json
 from bridge.core.errors import BridgeError, RequestError
@@ -21,15 +22,15 @@ from bridge.openai.endpoints import ENDPOINTS
 from bridge.openai.request_validation import parse_request
 from bridge.proxy.forwarder import Forwarder
 from bridge.proxy.outcomes import log_internal_error
+from bridge.server.request_body import check_content_encoding, read_body, too_large
 from bridge.server.request_ids import RequestIds
 from bridge.server.response import DateHeader, Response
 from bridge.telemetry.logging import log
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Coroutine, Mapping
 
     from bridge.openai.endpoint_spec import EndpointSpec
-    from bridge.routes.rules.request_template import SessionRule
     from bridge.routes.table import RouteTable
     from bridge.server.request import Request
     from bridge.telemetry.metrics import Metrics
@@ -37,185 +38,161 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenAIHandler", "ServerState"]
 
-_BODY_TIMEOUT = 60.0  # seconds between two pieces of a client's body
+_MAX_REQUEST_ID_LENGTH = 128  # characters of a client's X-Request-Id
+_MAX_LOGGED_PATH = 200  # characters
 
-_ENDPOINTS: Mapping[str, EndpointSpec] = {f"/{endpoint.path}": endpoint for endpoint in ENDPOINTS.values()}
-_TARGETS: Mapping[bytes, EndpointSpec] = {f"/v1{path}".encode(): one for path, one in _ENDPOINTS.items()}
+_BY_PATH: Mapping[str, EndpointSpec] = {f"/{endpoint.path}": endpoint for endpoint in ENDPOINTS.values()}
+_BY_TARGET: Mapping[str, EndpointSpec] = {f"/v1{path}": endpoint for path, endpoint in _BY_PATH.items()}
 
 
 @dataclass(slots=True)
 class ServerState:
-    """What the handlers share. `table` is replaced as a whole when the file changes."""
+    """The state that the handlers of both ports share."""
 
-    table: RouteTable
-    created: int
-    draining: bool = False
+    table: RouteTable  # replaced as a whole when the file changes
+    created: int  # seconds of Unix time: the `created` member of models
+    draining: bool = False  # whether the process is shutting down
 
 
 class OpenAIHandler:
-    """Answers clients."""
+    """The handler of clients' requests.
+
+    forwarder: the proxy that requests for models are forwarded by.
+    """
 
     def __init__(self, state: ServerState, upstream: UpstreamClient, metrics: Metrics) -> None:
         self._state = state
         self._metrics = metrics
-        self._dates = DateHeader()
-        self._names = RequestIds()
-        self.carrier = Forwarder(upstream, metrics)
+        self._date_header = DateHeader()
+        self._request_ids = RequestIds()
+        self.forwarder = Forwarder(upstream, metrics)
 
     async def answer(self, request: Request) -> Response:
-        """Answer one request."""
-        name = self._names()
-        server = self._state.table.server
-        origin = _origin(request, server.cors) if server.cors else None
-        reply = Response(request, _request_id(request, name), origin, self._dates)
+        """Answer one request. Raise ConnectionError if the connection cannot be used any longer."""
+        id_ = self._request_ids()
+        response = Response(
+            request, _request_id(request, id_), self._allowed_origin(request), self._date_header
+        )
         endpoint: EndpointSpec | None = None
         try:
             if request.error is not None:
                 raise request.error
-            endpoint = _TARGETS.get(request.target)
-            path = request.path.removeprefix("/v1").rstrip("/") if endpoint is None else ""
-            endpoint = endpoint or _ENDPOINTS.get(path)
-            if request.method == "OPTIONS" and reply.allowed_origin:
-                return reply.preflight()
+            endpoint = _BY_TARGET.get(request.target) or _BY_PATH.get(_api_path(request))
+            if request.method == hdrs.METH_OPTIONS and response.allowed_origin:
+                return response.set_preflight()
             self._check_key(request)
-            if endpoint is not None:
-                _check_method(request, "POST")
-                if b"content-encoding" in request.headers:
-                    _check_encoding(request)
-                data = request.buffered_body()  # which has come with the head, as most do
-                if data is None:
-                    data = await _read_body(request, self._state.table.max_body)
-                return await self._forward(request, endpoint, data, reply, name)
-            if path == "/models" or path.startswith("/models/"):
-                _check_method(request, "GET", "HEAD")
-                return reply.set_body(200, json.dumps(self._models(path[len("/models/") :])))
-            raise RequestError(404, f"there is no {request.method} {request.path}", code="unknown_url")
+            if endpoint is None:
+                return self._answer_models(request, response)
+            _check_method(request, hdrs.METH_POST)
+            if encoding := request.headers.get(hdrs.CONTENT_ENCODING):
+                check_content_encoding(encoding)
+            body = request.buffered_body()  # most bodies arrive with the head
+            if body is None:
+                body = await read_body(request, self._state.table.max_body)
+            return await self._forward(request, endpoint, body, response, id_)
         except BridgeError as error:
-            refusal = error
+            return self._reject(request, endpoint, response, error)
         except ConnectionError:
             raise
         except Exception as error:
-            refusal = log_internal_error(error)
-        self._metrics.request_rejected(endpoint.name if endpoint else "", refusal.status)
-        log("refused", id=reply.id, path=request.path[:200], status=refusal.status, error=refusal.code)
-        return reply.set_error(refusal)
+            return self._reject(request, endpoint, response, log_internal_error(error))
+
+    def _reject(
+        self, request: Request, endpoint: EndpointSpec | None, response: Response, error: BridgeError
+    ) -> Response:
+        """Answer a request that has no route with an error."""
+        self._metrics.request_rejected(endpoint.name if endpoint else "", error.status)
+        path = request.path[:_MAX_LOGGED_PATH]
+        log("refused", id=response.id, path=path, status=error.status, error=error.code)
+        return response.set_error(error)
 
     def _forward(
-        self, request: Request, endpoint: EndpointSpec, data: bytes, reply: Response, name: str
+        self, request: Request, endpoint: EndpointSpec, data: bytes, response: Response, id_: str
     ) -> Coroutine[Any, Any, Response]:
-        """The reply of the route that the body asks for."""
+        """Forward a request to the route of its model."""
         table = self._state.table
         if len(data) > table.max_body:
-            raise _too_large(table.max_body)
+            raise too_large(table.max_body)
         body = parse_request(endpoint, data)
         route, model = table.find(body["model"], endpoint)
         if len(data) > route.limits.body:
-            raise _too_large(route.limits.body)
+            raise too_large(route.limits.body)
         session = route.callouts.session
+        headers = request.headers
         context = RequestContext(
-            route, endpoint, body, data, id=name, now=time.time(), model=model,
-            authorization=request.header(b"authorization") if route.request.forwards_client_key else None,
-            conversation=None if session is None else _conversation_id(session, request),
+            route, endpoint, body, data, id=id_, now=time.time(), model=model,
+            authorization=headers.get(hdrs.AUTHORIZATION) if route.request.forwards_client_key else None,
+            conversation=headers.get(session.header) if session and session.header else None,
         )  # fmt: skip
-        return self.carrier.forward(context, reply)
+        return self.forwarder.forward(context, response)
 
     def _check_key(self, request: Request) -> None:
         bearers = self._state.table.authorizations
         if not bearers:
             return
-        shown = request.headers.get(b"authorization", b"")
-        if _matches_any_key(shown, bearers):
+        authorization = request.headers.get(hdrs.AUTHORIZATION, "").encode("utf-8", "surrogateescape")
+        if _matches_any_key(authorization, bearers):
             return
-        scheme, _, given = shown.partition(b" ")
-        given = given.strip()
-        if scheme.lower() != b"bearer" or not _matches_any_key(b"Bearer " + given, bearers):
-            raise RequestError(
-                401,
-                "Incorrect API key provided"
-                if given
-                else "You didn't provide an API key: Authorization: Bearer KEY",
-                code="invalid_api_key",
-            )
+        scheme, _, key = authorization.partition(b" ")
+        key = key.strip()
+        if scheme.lower() != b"bearer" or not _matches_any_key(b"Bearer " + key, bearers):
+            wrong = "Incorrect API key provided"
+            missing = "You didn't provide an API key: Authorization: Bearer KEY"
+            raise RequestError(401, wrong if key else missing, code="invalid_api_key")
 
-    def _models(self, name: str) -> dict[str, Any]:
-        table = self._state.table
+    def _allowed_origin(self, request: Request) -> str | None:
+        """Return the origin of the page that sends the request, if its pages may read responses."""
+        allowed = self._state.table.server.cors
+        if not allowed:
+            return None
+        origin = request.headers.get(hdrs.ORIGIN)
+        return origin if origin in allowed or "*" in allowed else None
+
+    def _answer_models(self, request: Request, response: Response) -> Response:
+        """Answer a request for a path that is not an endpoint: the list of models, or one of them."""
+        table, path = self._state.table, _api_path(request)
+        if path != "/models" and not path.startswith("/models/"):
+            raise RequestError(404, f"there is no {request.method} {request.path}", code="unknown_url")
+        _check_method(request, hdrs.METH_GET, hdrs.METH_HEAD)
+        name = path[len("/models/") :]
         if not name:
-            return {"object": "list", "data": [self._model(model) for model in table.models]}
+            models = [self._model(model) for model in table.models]
+            return response.set_body(200, json.dumps({"object": "list", "data": models}))
         if not table.serves(name):
-            raise RequestError(
-                404, f"the model `{name}` does not exist", param="model", code="model_not_found"
-            )
-        return self._model(name)
+            message = f"the model `{name}` does not exist"
+            raise RequestError(404, message, param="model", code="model_not_found")
+        return response.set_body(200, json.dumps(self._model(name)))
 
     def _model(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._state.created, "owned_by": "bridge"}
 
 
-def _origin(request: Request, allowed: Sequence[str]) -> str | None:
-    """The origin that may read the answer, where the file allows it."""
-    origin = request.header(b"origin")
-    return origin if origin in allowed or "*" in allowed else None
+def _api_path(request: Request) -> str:
+    """Return the path of a request without the version of the API."""
+    return request.path.removeprefix("/v1").rstrip("/")
 
 
-def _matches_any_key(shown: bytes, bearers: tuple[bytes, ...]) -> bool:
-    """Every one is compared, so that time tells nothing of which one was nearly right."""
-    found = False
+def _matches_any_key(authorization: bytes, bearers: tuple[bytes, ...]) -> bool:
+    # All keys are compared, and each in constant time: the duration must not reveal a nearly correct key.
+    matches = False
     for bearer in bearers:
-        found |= hmac.compare_digest(shown, bearer)
-    return found
-
-
-def _conversation_id(session: SessionRule, request: Request) -> str | None:
-    """What the client calls its conversation, where the route finds it by a header."""
-    return request.header(session.header.lower().encode()) if session.header else None
+        matches |= hmac.compare_digest(authorization, bearer)
+    return matches
 
 
 def _check_method(request: Request, *allowed: str) -> None:
+    """Raise RequestError (405) for another method."""
     if request.method not in allowed:
-        error = RequestError(
-            405,
-            f"{request.method} is not allowed for {request.path}: use {allowed[0]}",
-            code="method_not_allowed",
-        )
-        error.headers["Allow"] = ", ".join(allowed)
+        message = f"{request.method} is not allowed for {request.path}: use {allowed[0]}"
+        error = RequestError(405, message, code="method_not_allowed")
+        error.headers[hdrs.ALLOW] = ", ".join(allowed)
         raise error
 
 
-def _check_encoding(request: Request) -> None:
-    if (request.header(b"content-encoding") or "identity").lower() != "identity":
-        raise RequestError(
-            415, "compressed bodies are not taken: send it as it is", code="unsupported_encoding"
-        )
-
-
-async def _read_body(request: Request, limit: int) -> bytes:
-    """The body, of at most so many bytes. Raises RequestError (400, 408, 413)."""
-    if int(request.headers.get(b"content-length", 0)) > limit:
-        raise _too_large(limit)
-    if request.headers.get(b"expect", b"").lower() == b"100-continue":
-        request.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    pieces, size = [], 0
-    try:
-        while data := await asyncio.wait_for(request.read_chunk(), _BODY_TIMEOUT):
-            pieces.append(data)
-            size += len(data)
-            if size > limit:
-                raise _too_large(limit)
-    except TimeoutError:
-        raise RequestError(
-            408, f"no more of the body came in {_BODY_TIMEOUT:g} s", code="request_timeout"
-        ) from None
-    return b"".join(pieces)
-
-
-def _too_large(limit: int) -> RequestError:
-    return RequestError(413, f"the body is over {limit} bytes (limits.body)", code="request_too_large")
-
-
-def _request_id(request: Request, name: str) -> str:
-    """The client's own where it is sane, else a new one."""
-    given = request.header(b"x-request-id")
-    if given is None:
-        return f"req_{name}"
-    sane = 0 < len(given) <= 128 and given.isascii() and all(c.isalnum() or c in "-_.:/+=@" for c in given)
-    return given if sane else f"req_{name}"
+def _request_id(request: Request, id_: str) -> str:
+    """Return the client's request id if it can be logged and sent back as it is, else a new one."""
+    sent = request.headers.get("X-Request-Id")
+    if not sent or len(sent) > _MAX_REQUEST_ID_LENGTH or not sent.isascii():
+        return f"req_{id_}"
+    safe = all(character.isalnum() or character in "-_.:/+=@" for character in sent)
+    return sent if safe else f"req_{id_}"

@@ -1,317 +1,239 @@
-"""One connection of a client: its requests, one after the other, and their replies (HTTP/1.1, RFC 9112).
+"""One connection of a client: aiohttp's server protocol with the bridge's limits, timeouts and errors.
 
-    bytes ─▶ httptools ─▶ Request ─▶ server.answer(request) ─▶ Reply ─▶ bytes
+    bytes ─▶ aiohttp's parser ─▶ Request ─▶ handler(request) ─▶ Response ─▶ bytes
 
-A request is answered from its head on, while its body may still arrive; those behind it wait their turn.
-What is no HTTP is answered too, in its turn, and nothing behind it is read. When the client leaves, whatever
-is done for it is cancelled.
+`aiohttp.web.RequestHandler` parses requests, stops reading from clients that send faster than they are
+answered, closes idle connections, and cancels the handler when the client disconnects. Added here: error
+bodies for invalid requests, a timeout and a limit for heads, and a shutdown that answers all that arrived.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from aiohttp import web
+from aiohttp.http import HttpVersion11, RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from bridge.core.errors import RequestError
-from bridge.core.headers import header_bytes, lower_names
 from bridge.server.request import Request
+from bridge.server.request_parser import RequestParser
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from aiohttp.streams import StreamReader
+
     from bridge.server.response import Response
 
-__all__ = ["HTTPProtocol"]
+__all__ = ["SILENT_LOGGER", "HTTPProtocol", "HTTPServer"]
 
-_MAX_LINE_SIZE = 8190  # bytes of a request's target, or of a header
-_MAX_HEAD_SIZE = 2**16  # bytes of all of them
-_HIGH_WATER = 2**18  # bytes of a body that may wait for someone who takes them
-_MAX_PIPELINED = 128  # requests that may wait behind the one that is answered
-_HEAD_TIMEOUT_CHECKS = 6  # looks at a head that does not end
-_KEEPALIVE_CHECKS = (
-    363  # looks at a connection in no use: an hour, since a proxy in front wants to be who closes
-)
-_LINGERING_TIME = (
-    10.0  # seconds for the rest of a body that nobody wants: closing at once would lose the reply
-)
-_CLOSE_DELAY = 2.0  # the same behind what is no request
+_HEAD_TIMEOUT = 60.0  # seconds for the first request of a connection, and for a head that has begun
+_KEEPALIVE_TIMEOUT = 3630.0  # seconds; over an hour, since a proxy in front should be the side that closes
+_LINGERING_TIME = 10.0  # seconds for the rest of an unread body: closing at once could lose the response
+_CLOSE_DELAY = 2.0  # seconds, for the same reason, after bytes that are not HTTP
+_ABORT_TIMEOUT = 1.0  # seconds for handlers that are cancelled at shutdown
+_MAX_PIPELINED = 32  # requests that wait for their turn before reading stops
+
+SILENT_LOGGER = logging.getLogger("bridge.http")  # for aiohttp: the handlers log invalid requests themselves
+SILENT_LOGGER.setLevel(logging.CRITICAL + 1)
 
 
-class ConnectionOwner(Protocol):
-    """What a connection belongs to. `answer` raises ConnectionError alone: it cannot be gone on with."""
+class HTTPServer(web.Server):
+    """The connections of one port."""
 
-    on_request: Callable[[Request], Awaitable[Response]]
+    def __init__(self, handler: Callable[[Request], Awaitable[Response]]) -> None:
+        # The handler gets a Request and returns a Response of the bridge, not aiohttp's.
+        super().__init__(handler, handler_cancellation=True)  # type: ignore[arg-type]
+        self.handler = handler
 
-    def connection_opened(self, client: HTTPProtocol) -> None:
-        """A client has come."""
+    def __call__(self) -> web.RequestHandler:
+        return HTTPProtocol(self)
 
-    def connection_closed(self, client: HTTPProtocol) -> None:
-        """It is gone."""
+    def pre_shutdown(self) -> None:
+        """Close idle connections. The others close after their last response."""
+        for connection in self.connections:
+            assert isinstance(connection, HTTPProtocol)
+            connection.close_gracefully()
 
 
-class HTTPProtocol(asyncio.Protocol):
-    """One connection."""
+class HTTPProtocol(web.RequestHandler):
+    """One connection of a client."""
 
     __slots__ = (
-        "_buffered_body",
-        "_check_line_length",
-        "_drain_waiter",
-        "_ending",
-        "_head_bytes",
-        "_head_checks",
-        "_idle_checks",
-        "_loop",
-        "_next_request",
-        "_parser",
-        "_paused",
-        "_queue",
-        "_raw_headers",
-        "_receiving",
-        "_replayed_head",
-        "_server",
-        "_task",
-        "_transport",
-        "_url_parts",
-        "on_header",
-        "on_url",
-        "writing_paused",
-    )  # fmt: skip
+        "_draining",  # whether no requests are accepted after those that arrived
+        "_handler",
+        "_head_timer",
+        "_requests",  # requests that wait for their turn
+    )
 
-    _task: asyncio.Task[None]
-
-    def __init__(self, server: ConnectionOwner) -> None:
-        self._server = server
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
-        self._url_parts: list[bytes] = []  # empty but within a head
-        self._raw_headers: dict[bytes, bytes] = {}
-        self.on_url = self._url_parts.append
-        self.on_header = self._raw_headers.setdefault  # of several by one name the first stands
-        self._parser: HttpRequestParser | None = HttpRequestParser(self)
-        self._head_bytes = 0  # bytes of a head in what came after its beginning
-        self._check_line_length = False
-        self._replayed_head = b""
-        self._receiving: Request | None = None  # whose body is not over
-        self._buffered_body = 0  # bytes of that
-        self._queue: deque[Request] = deque()
-        self._next_request: asyncio.Future[None] | None = None  # the next request is waited for
-        self._drain_waiter: asyncio.Future[None] | None = None
-        self._paused = False
-        self._ending = False  # no more requests are taken
-        self._idle_checks = 0  # at it since its last reply
-        self._head_checks = 0  # at a head that is not over
-        self.writing_paused = False
+    def __init__(self, server: HTTPServer) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(
+            server,
+            loop=loop,
+            keepalive_timeout=_KEEPALIVE_TIMEOUT,
+            logger=SILENT_LOGGER,
+            access_log=None,  # type: ignore[arg-type] # as documented, but not as annotated
+        )
+        self._parser: RequestParser = RequestParser(self, loop)  # type: ignore[assignment]
+        self._handler = server.handler
+        self._draining = False
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._requests: deque[Request] = deque()
 
     @property
     def closing(self) -> bool:
-        """Whether the reply that is made now is the last one."""
-        return self._ending and not self._queue
+        """Return whether the connection closes after the response that is written now."""
+        return self._draining and not self._requests
 
     def write(self, data: bytes) -> None:
-        """Bytes for the client. Raises ConnectionResetError where it has left."""
-        transport = self._transport
+        """Write bytes to the client. Raise ConnectionResetError if the client has disconnected."""
+        transport = self.transport
         if transport is None or transport.is_closing():
-            raise ConnectionResetError("the client has left")
+            raise ConnectionResetError("the client has disconnected")
         transport.write(data)
 
     async def drain(self) -> None:
-        """Wait until the client takes more."""
-        if self.writing_paused:
-            if self._drain_waiter is None:
-                self._drain_waiter = self._loop.create_future()
-            await asyncio.shield(self._drain_waiter)  # others may wait for it too
-
-    def body_consumed(self, size: int) -> None:
-        """So many bytes of a body wait no longer."""
-        self._buffered_body -= size
-        self._resume_reading()
+        """Wait until the client accepts more."""
+        if self._paused:
+            # All waiters share one future, which the cancellation of one upstream call must not cancel.
+            await asyncio.shield(self._drain_helper())
 
     def close_gracefully(self) -> None:
-        """Take no more requests; close the connection when those that came are answered."""
-        self._ending = True
-        self._notify_request()
+        """Close the connection after the responses to the requests that arrived."""
+        self._draining = True
+        if self._waiter is not None and not self._waiter.done():
+            self.force_close()
 
-    async def abort(self) -> None:
-        """Close the connection now."""
-        if self._transport is not None:
-            self._transport.abort()
-        self._task.cancel()
-        await asyncio.wait([self._task])
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's signature
+        """Wait for the last response, and close the connection."""
+        # aiohttp's own method drops the requests that wait behind the current one.
+        task = self._task_handler
+        if task is not None:
+            await asyncio.wait([task], timeout=timeout)
+            task.cancel()
+            await asyncio.wait([task], timeout=_ABORT_TIMEOUT)
+        self.force_close()
 
-    def check_timeouts(self, between: float) -> None:
-        """See whether it is of any use still, so many seconds after the look before."""
-        self._idle_checks += 1
-        self._head_checks = self._head_checks + 1 if self._url_parts else 0
-        if self._head_checks > _HEAD_TIMEOUT_CHECKS:
-            said = f"the request's head did not end in {_HEAD_TIMEOUT_CHECKS * between:g} s"
-            self._reject(RequestError(408, said, code="request_timeout"))
-        elif self._next_request is not None and self._idle_checks > _KEEPALIVE_CHECKS:
-            self.close_gracefully()
+    # The task of the connection.
 
-    def _reject(self, fault: RequestError) -> None:
-        """What comes is no request as it should be: say so in its turn, and read no more."""
-        self._parser = None
-        if self._receiving is not None:
-            self._receiving.set_exception(fault)
-        elif not self._ending:
-            request = Request(self, "", b"/", {})
-            request.keep_alive = False
-            request.set_exception(fault)
-            self._queue.append(request)
-        self.close_gracefully()
-
-    def _head_within_limits(self, target: bytes) -> bool:
-        named = self._raw_headers
-        longest = max(map(len, [target, *named, *named.values()]))
-        return longest <= _MAX_LINE_SIZE and len(target) + header_bytes(named) <= _MAX_HEAD_SIZE
-
-    async def _serve(self) -> None:
-        """Answer requests until there are no more."""
-        queue = self._queue
+    async def start(self) -> None:
+        """Answer requests, one after the other."""
+        # aiohttp's own loop creates a task for each request, and objects that the bridge does not need:
+        # together 7 % of the cost of a short response.
+        requests = self._requests
         try:
-            while queue or not self._ending:
-                if not queue:
-                    self._next_request = self._loop.create_future()
-                    await self._next_request
-                    self._next_request = None
-                    continue
-                request = queue.popleft()
-                reply = await self._server.on_request(request)
-                reply.flush()
-                if self.writing_paused:
+            while requests or not self._draining:
+                if not requests:
+                    self._waiter = self._loop.create_future()
+                    await self._waiter
+                request = requests.popleft()
+                if self._buffer_paused and len(requests) <= _MAX_PIPELINED // 2:
+                    self._resume_reading_for_buffer()
+                    self.data_received(b"")
+                response = await self._handler(request)
+                response.flush()
+                if self._paused:
                     await self.drain()
                 if request.body_incomplete:
-                    await _linger(request)
-                if not reply.keep_alive:
+                    await self._linger(request)
+                if not response.keep_alive:
+                    if request.error is not None or self._parser.invalid:
+                        await self._delay_close()
                     break
-                self._idle_checks = 0
-            transport = self._transport
-            if self._parser is None and transport is not None and not transport.is_closing():
-                transport.write_eof()
-                await asyncio.sleep(_CLOSE_DELAY)  # or until the client has closed it
+                self._restart_keepalive()
         except ConnectionError:
-            pass  # the client has left, or must see that something broke
+            pass  # the client has disconnected, or must see that the response is incomplete
         finally:
-            self._ending = True
-            if self._transport is not None:
-                self._transport.close()
+            if self.transport is not None:
+                self.transport.close()
 
-    def _notify_request(self) -> None:
-        if self._next_request is not None and not self._next_request.done():
-            self._next_request.set_result(None)
+    async def _linger(self, request: Request) -> None:
+        """Read the rest of a body: the client may read the response only after sending all of the request."""
+        with suppress(TimeoutError, RequestError):
+            async with asyncio.timeout(_LINGERING_TIME):
+                while await request.read_chunk():
+                    pass
 
-    def _resume_reading(self) -> None:
-        if self._paused and self._transport is not None:
-            self._paused = False
-            self._transport.resume_reading()
+    async def _delay_close(self) -> None:
+        """Give the client time to read the response: closing with unread input would reset the connection."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write_eof()
+            await asyncio.sleep(_CLOSE_DELAY)
 
-    # What the event loop calls.
+    def _restart_keepalive(self) -> None:
+        self._next_keepalive_close_time = close_time = self._loop.time() + _KEEPALIVE_TIMEOUT
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
+
+    # Calls of the event loop, and of aiohttp's streams.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment] # of a stream, as its server made it
-        self._server.connection_opened(self)
-        self._task = self._loop.create_task(self._serve())
+        super().connection_made(transport)
+        self._head_timer = self._loop.call_later(_HEAD_TIMEOUT, self._head_timed_out)
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self._transport = self._parser = None
-        self._ending = True
-        self._server.connection_closed(self)
-        self.resume_writing()
-        self._task.cancel()
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_head_timer()
+        super().connection_lost(exc)
 
-    def pause_writing(self) -> None:
-        self.writing_paused = True
-
-    def resume_writing(self) -> None:
-        self.writing_paused = False
-        if self._drain_waiter is not None:
-            self._drain_waiter.set_result(None)
-            self._drain_waiter = None
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's signature
+        """Read on if reading is paused. aiohttp calls this method for every body."""
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
 
     def data_received(self, data: bytes) -> None:
-        while data and self._parser is not None:
-            if self._url_parts:
-                self._head_bytes += len(data)
-            self._check_line_length = len(data) > _MAX_LINE_SIZE
-            try:
-                self._parser.feed_data(data)
-                data = b""
-            except HttpParserUpgrade as upgrade:
-                # To another protocol there is no way from here: it is read as if it were not asked for.
-                data = self._replayed_head + data[upgrade.args[0] :]
-                self._parser = HttpRequestParser(self)
-            except HttpParserError as error:
-                self._reject(_invalid_http(str(error)))
-        if self._head_bytes > _MAX_HEAD_SIZE and self._parser is not None:
-            self._reject(_invalid_http(f"its head is over {_MAX_HEAD_SIZE} bytes"))
-
-    # What the parser calls.
-
-    def on_headers_complete(self) -> None:
+        if self._force_close:
+            return
         parser = self._parser
-        target, named = b"".join(self._url_parts), self._raw_headers
-        self._url_parts.clear()
-        if parser is None or self._ending:
-            return
-        if (self._check_line_length or self._head_bytes) and not self._head_within_limits(target):
-            self._reject(
-                _invalid_http(
-                    f"a line of its head is over {_MAX_LINE_SIZE} bytes, or all are over {_MAX_HEAD_SIZE}"
-                )
-            )
-            return
-        self._head_bytes = 0
-        method = parser.get_method()
-        if parser.should_upgrade() and method != b"CONNECT":
-            self._replayed_head = _strip_upgrade(method, target, named)
-            return
-        request = self._receiving = Request(self, method.decode(), target, lower_names(named))
-        named.clear()
-        request.is_http11 = parser.get_http_version() == "1.1"
-        request.keep_alive = parser.should_keep_alive()
-        self._buffered_body = 0
-        self._queue.append(request)
-        self._notify_request()
+        parser.feed(data)
+        if parser.head_begun and self._head_timer is None:
+            self._head_timer = self._loop.call_later(_HEAD_TIMEOUT, self._head_timed_out)
 
-    def on_body(self, data: bytes) -> None:
-        if self._receiving is not None:
-            self._receiving.feed_data(data)
-            self._buffered_body += len(data)
-            if self._buffered_body > _HIGH_WATER and not self._paused and self._transport is not None:
-                self._paused = True
-                self._transport.pause_reading()
+    # Calls of the parser.
 
-    def on_message_complete(self) -> None:
-        self._raw_headers.clear()  # of trailers: nobody looks at these
-        request, self._receiving = self._receiving, None
-        if request is None:
-            return
-        request.feed_eof()
-        if self._paused:
-            self._resume_reading()
-        if len(self._queue) >= _MAX_PIPELINED or request.method == "CONNECT":
-            request.keep_alive = False
-        if not request.keep_alive:
-            self._ending = True
+    @property
+    def reading_paused(self) -> bool:
+        """Return whether bytes must wait: for the reader of a body, or for a shorter queue of requests."""
+        return self._reading_paused or self._buffer_paused
+
+    def request_received(self, message: RawRequestMessage, body: StreamReader) -> None:
+        """Queue a request."""
+        self._append(Request(message, body, self))
+
+    def request_rejected(self, error: RequestError) -> None:
+        """Queue an error, which is answered after the requests that arrived before."""
+        self._append(Request(_NO_MESSAGE, EMPTY_PAYLOAD, self, error))
+
+    def _append(self, request: Request) -> None:
+        self._stop_head_timer()
+        self._requests.append(request)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if len(self._requests) == _MAX_PIPELINED:
+            self._pause_reading_for_buffer()
+
+    def _head_timed_out(self) -> None:
+        self._head_timer = None
+        if self._parser.head_begun:
+            message = f"the head of the request is incomplete after {_HEAD_TIMEOUT:g} s"
+            self._parser.reject(RequestError(408, message, code="request_timeout"))
+        else:
+            self.close_gracefully()  # a new connection that sends nothing
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
 
-async def _linger(request: Request) -> None:
-    """Let the client finish a body that nobody reads: it may look for its reply only then."""
-    with suppress(TimeoutError, RequestError):
-        async with asyncio.timeout(_LINGERING_TIME):
-            while await request.read_chunk():
-                pass
-
-
-def _invalid_http(why: str) -> RequestError:
-    return RequestError(400, f"the request is not HTTP as it should be: {why}", code="bad_request")
-
-
-def _strip_upgrade(method: bytes, target: bytes, named: dict[bytes, bytes]) -> bytes:
-    """A head that does not ask for another protocol."""
-    kept = [b"%b: %b\r\n" % field for field in named.items() if field[0].lower() != b"upgrade"]
-    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, b"".join(kept))
+# Stands for bytes that are not HTTP.
+_NO_MESSAGE = RawRequestMessage(
+    "", "/", HttpVersion11, CIMultiDictProxy(CIMultiDict()), (), True, None, False, False, URL("/")
+)

@@ -1,4 +1,4 @@
-"""Names for requests and answers: 32 hexadecimal digits, no two of them alike."""
+"""Ids of requests: 32 hexadecimal digits."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ __all__ = ["RequestIds"]
 
 
 class RequestIds:
-    """Begins with chance, so that no other process gives the same ones, and counts on."""
+    """A source of ids: a random prefix, which differs in each process, and a counter."""
 
-    __slots__ = ("_counted", "_front")
+    __slots__ = ("_counter", "_prefix")
 
     def __init__(self) -> None:
-        self._front = token_hex(10)
-        self._counted = count()
+        self._prefix = token_hex(10)
+        self._counter = count()
 
     def __call__(self) -> str:
-        return f"{self._front}{next(self._counted):012x}"
+        return f"{self._prefix}{next(self._counter):012x}"

@@ -1,0 +1,74 @@
+"""Reloads of the routes file: all or nothing, the last valid table is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from bridge.core.errors import ConfigError
+from bridge.file_stamp import file_stamp
+from bridge.loader import load_routes
+from bridge.telemetry.logging import log
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bridge.file_stamp import FileStamp
+    from bridge.server.api import ServerState
+    from bridge.telemetry.metrics import Metrics
+
+__all__ = ["Reloader"]
+
+_POLL_INTERVAL = 1.0  # seconds between two checks of the file
+
+
+class Reloader:
+    """The replacement of the table on request, and when the file changes.
+
+    requested: set by whoever requests a reload.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        variables: Mapping[str, str],
+        stamp: FileStamp | None,
+        state: ServerState,
+        metrics: Metrics,
+    ) -> None:
+        self._file = file
+        self._variables = variables
+        self._stamp = stamp or file_stamp(file)
+        self._state = state
+        self._metrics = metrics
+        self.requested = asyncio.Event()
+
+    async def run(self, *, watch: bool) -> None:
+        """Reload until cancelled; with `watch`, also when the file changes."""
+        while True:
+            try:
+                async with asyncio.timeout(_POLL_INTERVAL):
+                    await self.requested.wait()
+            except TimeoutError:
+                if not watch or file_stamp(self._file) == self._stamp:
+                    continue
+            self.requested.clear()
+            await self._reload()
+
+    async def _reload(self) -> None:
+        self._stamp = file_stamp(self._file)
+        try:
+            table = await asyncio.to_thread(load_routes, self._file, self._variables)
+        except ConfigError as error:
+            self._reject("reload rejected, the last good table is kept", problems=str(error))
+        except Exception as error:  # a bug must not end the watch for the next change
+            self._reject("reload failed, the last good table is kept", error=repr(error)[:500])
+        else:
+            self._state.table = table
+            self._metrics.reloaded("ok")
+            log("reloaded", file=self._file, routes=len(table.routes))
+
+    def _reject(self, event: str, **members: str) -> None:
+        self._metrics.reloaded("rejected")
+        log(event, logging.ERROR, file=self._file, **members)
