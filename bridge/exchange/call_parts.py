@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CallPart", "chat_part", "image_part", "input_batches", "prompt_parts"]
 
+# The members of the request document that hold all inputs; None: a template may read every member.
+_INPUTS: frozenset[str | None] = frozenset({"input", "inputs", "raw", None})
+
 
 class CallPart(NamedTuple):
     """The part of a request that one upstream call carries."""
@@ -52,7 +55,7 @@ def input_batches(plan: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
     if isinstance(rule, TemplateBody) and not all(isinstance(text, str) for text in inputs):
         raise _no_tokens("input")
     if not _forwards_encoding_format(plan):
-        body = {name: value for name, value in body.items() if name != "encoding_format"}
+        body = {name: member for name, member in body.items() if name != "encoding_format"}
     size = plan.route.emulate.batch or len(inputs)
     if isinstance(rule, TemplateBody) and not _INPUTS & rule.reads:
         size = 1  # the template only reads the one text
@@ -88,7 +91,3 @@ def _forwards_encoding_format(plan: EndpointPlan) -> bool:
         or name in plan.request_template.reads
         or isinstance(rule, TemplateBody)
     )
-
-
-# The members of the request document that hold several inputs; None: the template reads all members.
-_INPUTS: frozenset[str | None] = frozenset({"input", "inputs", "raw", None})

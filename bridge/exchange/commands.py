@@ -1,8 +1,8 @@
-"""What has to be done around an answer, step by step, for whoever can do I/O.
+"""Commands of callouts, for the caller that does I/O, and the results that the caller sends back.
 
-Send a request ─▶ Heard        Find a kept session ─▶ Kept or None
-Wait so many seconds           Take an answer: it is the client's
-Keep a session for the next turn
+SendRequest      ─▶ FetchedResponse          AcquireSession ─▶ StoredSession, or None
+Sleep            ─▶ None                     ReleaseSession ─▶ None
+DeliverResponse  ─▶ None
 """
 
 from __future__ import annotations
@@ -27,57 +27,55 @@ __all__ = [
 
 
 class FetchedResponse(NamedTuple):
-    """The whole answer of a call; `headers` are keyed in lower case, `at` is in seconds of a steady clock."""
+    """The complete response to a callout."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str]  # keyed in lower case
     body: bytes
-    at: float
+    at: float  # seconds of a monotonic clock
 
 
 class StoredSession(NamedTuple):
-    """A session that a server keeps. `members`: those of the request document that closing it looks at."""
+    """An upstream's session that is kept between turns."""
 
     id: Any
-    replica: int
-    members: Mapping[str, Any]
+    replica: int  # that holds the session
+    members: Mapping[str, Any]  # of the request document, which the request that closes the session reads
 
 
 class SendRequest(NamedTuple):
-    """Send a request, whose answer has at most so many bytes.
-
-    `begins`: the server may begin something for it that has to be ended, so its answer is awaited even when
-    nobody wants it any more.
-    """
+    """Send a request, and return the response."""
 
     request: UpstreamRequest
-    limit: int
-    begins: bool = False
+    limit: int  # bytes of the response's body
+    begins: bool = False  # the response must be awaited even if the client disconnects: the upstream may
+    #                       begin something that has to be ended
 
 
 class Sleep(NamedTuple):
-    """Let some time pass."""
+    """Wait."""
 
     seconds: float
 
 
 class DeliverResponse(NamedTuple):
-    """Read this as the answer, or as the next piece of it."""
+    """Read a response as the client's, or as the next part of the client's stream."""
 
-    heard: FetchedResponse
+    response: FetchedResponse
 
 
 class AcquireSession(NamedTuple):
-    """Take the session that is kept under a key, so that nobody else can."""
+    """Take the session that is stored under a key, so that no other request can take the session."""
 
     key: str
 
 
 class ReleaseSession(NamedTuple):
-    """Keep a session under a key."""
+    """Store a session under a key."""
 
     key: str
     session: StoredSession
 
 
 Command = SendRequest | Sleep | DeliverResponse | AcquireSession
+"""The commands before and during a response."""

@@ -1,7 +1,8 @@
-"""What a conversation is found by: a digest of all that was said in it.
+"""Keys of conversations: digests under which an upstream's session is kept for the next turn.
 
-The client sends the whole transcript with every turn. Up to its last answer it is what the bridge saw when
-it gave that answer, so both ends make the same key. A digest, since stores need not know what was said.
+The client sends the whole transcript with every turn. The transcript up to its last assistant message is what
+the bridge had seen when it sent that message, so that both turns give the same key. The key is a digest, so
+that the stores of sessions hold no texts.
 """
 
 from __future__ import annotations
@@ -21,48 +22,46 @@ __all__ = ["conversation_key", "history", "new_turn"]
 
 
 def history(messages: Sequence[JSONObject]) -> Sequence[JSONObject]:
-    """The messages up to the last of the assistant's; none in a first turn."""
-    return messages[: _behind_last_answer(messages)]
+    """Return the messages up to the assistant's last; none in a first turn."""
+    return messages[: _history_length(messages)]
 
 
 def new_turn(messages: Sequence[JSONObject]) -> Sequence[JSONObject]:
-    """The messages behind it; results of tools with the names of theirs, which stand in the answer."""
-    behind = _behind_last_answer(messages)
-    calls = _calls(messages[behind - 1]) if behind else []
+    """Return the messages after the history, results of tools with the names of their tools.
+
+    The name of a tool is in the assistant's message, which is not sent again.
+    """
+    length = _history_length(messages)
+    calls = json.objects(messages[length - 1].get("tool_calls")) if length else ()
     names = {str(call.get("id")): _function(call).get("name") for call in calls}
     return [
         {"name": name, **message}
         if message["role"] == "tool" and (name := names.get(str(message.get("tool_call_id"))))
         else message
-        for message in messages[behind:]
+        for message in messages[length:]
     ]
 
 
-def conversation_key(whose: Sequence[str | None], messages: Sequence[JSONObject]) -> str:
-    """The key of a transcript. `whose`: what else must be the same, such as route, model and client."""
-    said = [[message["role"], _text(message), _called(message)] for message in messages]
-    return sha256(json.dumps([list(whose), said])).hexdigest()
+def conversation_key(scope: Sequence[str | None], messages: Sequence[JSONObject]) -> str:
+    """Return the key of a transcript within a scope: values that must be equal too, such as the model."""
+    transcript = [[message["role"], _text(message), _tool_calls(message)] for message in messages]
+    return sha256(json.dumps([list(scope), transcript])).hexdigest()
 
 
-def _behind_last_answer(messages: Sequence[JSONObject]) -> int:
-    answers = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
-    return answers[-1] + 1 if answers else 0
+def _history_length(messages: Sequence[JSONObject]) -> int:
+    return max((n for n, message in enumerate(messages, 1) if message["role"] == "assistant"), default=0)
 
 
 def _text(message: JSONObject) -> Any:
-    """What was said; clients trim what they keep of it."""
+    """Return the text of a message, trimmed as clients trim the text that they keep."""
     text = content_text(message)
     return message.get("content") if text is None else text.strip()
 
 
-def _called(message: JSONObject) -> list[list[Any]]:
-    functions = map(_function, _calls(message))
+def _tool_calls(message: JSONObject) -> list[list[Any]]:
+    """Return the names and arguments of the tool calls in a message."""
+    functions = map(_function, json.objects(message.get("tool_calls")))
     return [[function.get("name"), function.get("arguments")] for function in functions]
-
-
-def _calls(message: JSONObject) -> list[JSONObject]:
-    """The calls of tools in a message, which a client may have written in any shape."""
-    return list(json.objects(message.get("tool_calls")))
 
 
 def _function(call: JSONObject) -> JSONObject:

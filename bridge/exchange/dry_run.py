@@ -1,4 +1,4 @@
-"""A whole exchange on one answer, by plain calls: what `check` and `explain` show without a server."""
+"""A whole exchange by plain calls, without an upstream: what `check` and `explain` show."""
 
 from __future__ import annotations
 
@@ -18,55 +18,56 @@ __all__ = ["encode_sample", "fill_placeholders", "simulate"]
 
 
 def fill_placeholders(call: UpstreamCall) -> None:
-    """Fill in what the calls ahead of an answer would bring: each value is its own name in capitals."""
-    for callout in call.builder.route.callouts.all:
+    """Give each value that a callout would bring a placeholder: the value's name in capitals."""
+    for callout in call.plan.route.callouts.all:
         for name, _ in callout.values:
             call.builder.document[name] = name.upper()
 
 
-def encode_sample(exchange: Exchange, said: Any) -> bytes:
-    """The bytes of an answer that a person wrote down: JSON, raw text, the bytes of a file.
+def encode_sample(exchange: Exchange, sample: Any) -> bytes:
+    """Return the bytes of a response that a person wrote as JSON, as raw text, or as the bytes of a file.
 
-    Of a websocket it is the list of its messages; in a file each has a line.
+    The response of a websocket is the list of its messages; in a file each message has a line.
     """
     stream = exchange.calls[0].plan.stream_rule
     if stream is None or not stream.framing.is_websocket:
-        return _written(said)
-    messages = said.split(b"\n") if isinstance(said, bytes) else said if isinstance(said, list) else [said]
-    return b"".join(encode_message(_written(one)) for one in messages)
-
-
-def _written(said: Any) -> bytes:
-    if isinstance(said, bytes):
-        return said
-    return said.encode() if isinstance(said, str) else json.dumps(said)
+        return _sample_bytes(sample)
+    if isinstance(sample, bytes):
+        sample = sample.split(b"\n")
+    messages = sample if isinstance(sample, list) else [sample]
+    return b"".join(encode_message(_sample_bytes(message)) for message in messages)
 
 
 def simulate(
     exchange: Exchange,
-    pieces: Iterable[bytes],
+    parts: Iterable[bytes],
     *,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
     complete: bool = True,
 ) -> bytes:
-    """What the client gets when every call is answered so.
+    """Return the client's response if every upstream call gets this response, in these parts.
 
-    `complete` False: the connection breaks after the pieces. A failure before any output leaves no bytes
-    but `exchange.error`.
+    `complete` False: the connection breaks after the parts. A failure before any output leaves no bytes, and
+    sets `exchange.error`.
     """
-    pieces = list(pieces)
+    parts = list(parts)
     out = b""
     for call in exchange.calls:
         exchange.start(call, status, headers or {})
-        for piece in pieces:
+        for part in parts:
             if exchange.finished(call):
                 break
-            out += exchange.feed(call, piece)
+            out += exchange.feed(call, part)
         if complete:
             out += exchange.close(call)
         else:
-            out += exchange.connection_lost(
-                call, UpstreamError(UpstreamFailure.DISCONNECT, "the upstream closed the connection")
-            )
+            error = UpstreamError(UpstreamFailure.DISCONNECT, "the upstream closed the connection")
+            out += exchange.connection_lost(call, error)
     return out
+
+
+def _sample_bytes(sample: Any) -> bytes:
+    if isinstance(sample, bytes):
+        return sample
+    return sample.encode() if isinstance(sample, str) else json.dumps(sample)

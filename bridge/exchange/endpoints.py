@@ -12,6 +12,7 @@ from bridge.exchange.decode.completion_passthrough import CompletionPassthrough
 from bridge.exchange.decode.embeddings import EmbeddingsPassthrough, EmbeddingsReader
 from bridge.exchange.decode.images import ImagesPassthrough, ImagesReader
 from bridge.exchange.decode.response_reader import ResponseReader
+from bridge.exchange.decode.stream_passthrough import ChunkPassthrough
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from bridge.core.json import JSONObject
     from bridge.exchange.call_parts import CallPart
     from bridge.exchange.decode.choice_state import ReadOptions
+    from bridge.openai.response_encoder import ResponseInfo
     from bridge.routes.rules.endpoint_plan import EndpointPlan
 
 __all__ = ["EXCHANGE_PARTS", "EndpointPassthrough", "ExchangeParts", "make_reader"]
@@ -34,12 +36,15 @@ class ExchangeParts(NamedTuple):
     passthrough: type[EndpointPassthrough]  # of non-streaming responses in OpenAI's own shape
 
 
-def make_reader(plan: EndpointPlan, options: ReadOptions) -> ResponseReader:
-    """Return the reader of an upstream response."""
+def make_reader(plan: EndpointPlan, options: ReadOptions, info: ResponseInfo | None) -> ResponseReader:
+    """Return the reader of an upstream response; with `info`, the reader that forwards OpenAI's own."""
     if plan.stream_rule is not None:
+        if info is not None:
+            return ChunkPassthrough(plan.stream_rule.slots, options, info)
         return ResponseReader(plan.stream_rule.slots, options, cumulative=plan.stream_rule.cumulative)
-    assert plan.route.response.non_streaming is not None
-    return EXCHANGE_PARTS[plan.endpoint.name].reader(plan.route.response.non_streaming, options)
+    parts, slots = EXCHANGE_PARTS[plan.endpoint.name], plan.route.response.non_streaming
+    assert slots is not None  # an upstream without a stream has non-streaming responses
+    return parts.reader(slots, options) if info is None else parts.passthrough(slots, options, info)
 
 
 EXCHANGE_PARTS: Final[Mapping[str, ExchangeParts]] = {

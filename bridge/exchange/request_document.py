@@ -1,6 +1,6 @@
-"""The request document: `$` of a request's rules, the client's body and what is computed from it.
+"""The request document: `$` of the rules of requests, made of the client's body and of computed members.
 
-Only what a route's rules look at is computed.
+Only the members that the rules of a route read are computed.
 """
 
 from __future__ import annotations
@@ -10,144 +10,103 @@ from typing import TYPE_CHECKING, Any
 from bridge.core.deltas import MISSING
 from bridge.core.errors import RequestError
 from bridge.core.messages import content_text
+from bridge.exchange.turns import is_system, turn_members
 from bridge.tool_formats import to_format
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bridge.core.json import JSONObject
+    from bridge.exchange.request_context import RequestContext
     from bridge.routes.rules.endpoint_plan import EndpointPlan
 
-__all__ = ["prompt_to_messages", "request_document", "stop_strings"]
+__all__ = ["prompt_to_messages", "request_document"]
+
 Messages = list[dict[str, Any]]
 
 
 def request_document(
-    plan: EndpointPlan, body: JSONObject, messages: Messages, text: str | None, raw: JSONObject, now: float
+    plan: EndpointPlan, body: JSONObject, messages: Messages, text: str | None, context: RequestContext
 ) -> JSONObject:
-    """The document for one upstream request: of what is computed, the members that its plan looks at.
+    """Return the document of one upstream call.
 
-    `body` has the upstream's model, `text` is the one text of a call that is no chat, which has no
-    `messages` where it has several; `raw` is the client's own body, `now` in Unix seconds. Where the route
-    has a format of tools, tools, their choice, messages and turns are written in it; texts and the prompt
-    are of the client's own. Raises RequestError where a text is needed of messages that hold more than text,
-    where the prompt refuses them, or where the format cannot say what is asked.
+    `body` is the body with the upstream's model. `messages` is empty for several texts in one call, and
+    `text` is the one text of a call that is not a chat. With a tool format, tools and messages are written in
+    that format, while texts and the prompt are made of the client's own messages.
+
+    Raises RequestError if text is required and the messages contain other content, if the prompt format
+    rejects the messages, or if the tool format cannot express the tools.
     """
-    own, looks = messages, plan.required
-    prompt, tools = plan.route.request.prompt, plan.route.request.tools
-    are_texts = True
-    for message in messages:
-        if type(message.get("content")) is not str:
-            are_texts = False
-            messages = [_flattened(message) for message in messages]
-            break
     if None in body.values():
         body = {name: value for name, value in body.items() if value is not None}
-    document = {**body, **plan.constants, "messages": messages, "raw": raw, "now": now}
-    if plan.endpoint.input_member == "input":
-        given = body["input"]
-        document["inputs"] = given if isinstance(given, list) else [given]
-    if "max_tokens" not in document and "max_completion_tokens" in document:
-        document["max_tokens"] = document["max_completion_tokens"]
-    renders = text is None and looks.prompt and bool(messages)
-    if renders:
-        looks = plan.required_with_prompt
-    if "stop" in body or (renders and prompt.stop):
-        _settle_stops(document, body, prompt.stop if renders else ())
-    if looks.text and not are_texts:
-        # A format of tools writes images too: beside it, only what is made text here must be.
-        some = tools is not None and looks.system_alone
-        _check_text([{} if some and not _is_system(message) else message for message in messages])
-    if looks.turns:
-        document |= _turn_members(messages, looks.names)
+    texts = _with_text_content(messages)
+    document = {**body, **plan.constants, "messages": texts, "raw": context.body, "now": context.now}
+    _add_aliases(document, plan)
+    prompt, tools = plan.route.request.prompt, plan.route.request.tools
+    renders_prompt = text is None and plan.required.prompt and bool(messages)
+    required = plan.required_with_prompt if renders_prompt else plan.required
+    if "stop" in body or (renders_prompt and prompt.stop):
+        _set_stop(document, prompt.stop if renders_prompt else ())
+    if required.text and texts is not messages:
+        # A tool format can express images. Beside a tool format, only the system text must be text.
+        system_only = tools is not None and required.system_alone
+        _check_text(texts, system_only=system_only)
+    if required.turns:
+        document |= turn_members(texts, required.names)
     if text is not None:
         document["prompt"] = text
-    elif renders:
+    elif renders_prompt:
         document["prompt"] = prompt.render(document)
     if tools is None:
         return document
-    document |= to_format(tools, body, own, plan.reads)
+    document |= to_format(tools, body, messages, plan.reads)
     return {name: value for name, value in document.items() if value is not MISSING}
 
 
 def prompt_to_messages(prompt: str) -> Messages:
-    """A legacy prompt as the messages of a chat."""
+    """Return a legacy prompt as the messages of a chat."""
     return [{"role": "user", "content": prompt}]
 
 
-def stop_strings(body: JSONObject) -> tuple[str, ...]:
-    """The client's stop strings; empty ones stop nothing."""
-    stop = body.get("stop")
-    listed = [stop] if isinstance(stop, str) else stop or []
-    return tuple(string for string in listed if string)
+def _add_aliases(document: JSONObject, plan: EndpointPlan) -> None:
+    """Add members whose name or shape differs among the client's bodies: `inputs`, `max_tokens`."""
+    if plan.endpoint.input_member == "input":
+        value = document["input"]
+        document["inputs"] = value if isinstance(value, list) else [value]
+    if "max_tokens" not in document and "max_completion_tokens" in document:
+        document["max_tokens"] = document["max_completion_tokens"]
 
 
-def _settle_stops(document: JSONObject, body: JSONObject, markers: tuple[str, ...]) -> None:
-    """A template's turn markers end the answer as the client's own stop strings do."""
-    stops = stop_strings(body)
-    stops += tuple(marker for marker in markers if marker not in stops)
-    document.pop("stop", None)
-    if stops:
-        document["stop"] = list(stops)
+def _set_stop(document: JSONObject, turn_markers: Iterable[str]) -> None:
+    """Set the stop strings: the client's own, without empty strings, and the turn markers of the prompt."""
+    stop = document.pop("stop", None)
+    strings = [string for string in ([stop] if isinstance(stop, str) else stop or []) if string]
+    strings += [marker for marker in turn_markers if marker not in strings]
+    if strings:
+        document["stop"] = strings
 
 
-def _turn_members(messages: Messages, named: frozenset[str]) -> JSONObject:
-    """`turns`, `system`, `last` and `history`."""
-    turns = [message for message in messages if not _is_system(message)]
-    found: JSONObject = {"turns": turns}
-    if "system" in named:
-        said = [text for message in messages if _is_system(message) and (text := _text(message))]
-        if said:
-            found["system"] = "\n\n".join(said)
-    last = max((n for n, message in enumerate(turns) if message["role"] == "user"), default=None)
-    if last is None:
-        last = len(turns) - 1
-    if "last" in named and turns:
-        found["last"] = _text(turns[last])
-    if "history" in named:
-        found["history"] = _pairs(turns[: max(last, 0)])
-    return found
+def _with_text_content(messages: Messages) -> Messages:
+    """Return the messages with lists of text parts as text; the same list if every content is text."""
+    for message in messages:
+        if type(message.get("content")) is not str:
+            return [_with_text(message) for message in messages]
+    return messages
 
 
-def _pairs(turns: Messages) -> list[list[str]]:
-    """Turns as [user, assistant]; what one side says in a row is one turn of it."""
-    pairs: list[list[str]] = []
-    answered = True
-    for turn in turns:
-        text = _text(turn)
-        if turn["role"] == "assistant":
-            if not pairs:
-                pairs.append(["", ""])
-            pairs[-1][1] = f"{pairs[-1][1]}\n\n{text}" if pairs[-1][1] else text
-            answered = True
-        elif answered:
-            pairs.append([text, ""])
-            answered = False
-        else:
-            pairs[-1][0] += f"\n\n{text}"
-    return pairs
-
-
-def _flattened(message: JSONObject) -> JSONObject:
-    """A message whose content is a list of text parts, with that content as text."""
+def _with_text(message: JSONObject) -> JSONObject:
     if not isinstance(message.get("content"), list):
         return message
     text = content_text(message)
     return message if text is None else {**message, "content": text}
 
 
-def _check_text(messages: Messages) -> None:
+def _check_text(messages: Messages, *, system_only: bool) -> None:
     for number, message in enumerate(messages):
-        if content_text(message) is None:
+        if content_text(message) is None and (is_system(message) or not system_only):
             raise RequestError(
                 400,
-                f"this model takes text only: messages[{number}] holds a content part that is no text",
+                f"messages[{number}] contains a content part that is not text: this model takes text only",
                 param=f"messages[{number}].content",
                 code="unsupported_content",
             )
-
-
-def _is_system(message: JSONObject) -> bool:
-    return message["role"] in ("system", "developer")
-
-
-def _text(message: JSONObject) -> str:
-    return content_text(message) or ""

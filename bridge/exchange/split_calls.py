@@ -1,4 +1,4 @@
-"""Decides how a request is asked of its server: whole or streamed, in how many calls, with what left out."""
+"""Plan of a request: how many upstream calls the request takes, and what each call carries."""
 
 from __future__ import annotations
 
@@ -11,60 +11,70 @@ from bridge.expressions.scope import Scope
 
 if TYPE_CHECKING:
     from bridge.core.json import JSONObject
+    from bridge.exchange.request_context import RequestContext
     from bridge.routes.rules.endpoint_plan import EndpointPlan
-    from bridge.routes.rules.route import Route
 
-__all__ = ["split_calls"]
+__all__ = ["split_calls", "unsupported_parameters"]
+
+_NEVER_DROPPED = {"dimensions"}  # vectors of another length would be useless
 
 
-def split_calls(
-    plan: EndpointPlan, body: JSONObject, data: bytes, now: float, authorization: str | None
-) -> tuple[list[RequestBuilder], tuple[str, ...]]:
-    """The calls to make, and the client's parameters that reach neither the server nor an emulation.
+def unsupported_parameters(plan: EndpointPlan, body: JSONObject) -> tuple[str, ...]:
+    """Return the client's parameters that are neither sent upstream nor emulated.
 
-    `body` is the client's, read from `data`. Raises RequestError where it cannot be.
+    Raises RequestError if the route rejects these parameters.
     """
     dropped = plan.dropped(body)
-    if dropped:
-        _check_dropped(plan.route, dropped)
-    calls, answers = _calls(plan, body) if "n" in body else (1, 1)
-    changed = _changed(plan, body, calls) if plan.changes_body or calls > 1 else body
-    if plan.endpoint.has_messages and calls == 1:  # as nearly all are: there is nothing to part
-        sent = data if changed is body or changed == body else None
-        builder = RequestBuilder(
-            plan, changed, sent, body, body["messages"], None, now, authorization, answers
-        )
-        return [builder], dropped
-    builders: list[RequestBuilder] = []
-    first = 0
-    for part in EXCHANGE_PARTS[plan.endpoint.name].split(plan, changed):
-        for _ in range(calls):
-            sent = data if part.body == body else None
-            told = answers * part.inputs
-            builder = RequestBuilder(
-                plan, part.body, sent, body, part.messages, part.text, now, authorization
-            )
-            builder.answers, builder.first_index, builder.number = told, first, len(builders)
-            builders.append(builder)
-            first += told
-    return builders, dropped
-
-
-def _check_dropped(route: Route, dropped: tuple[str, ...]) -> None:
-    refused = (
-        dropped if route.request.rejects_unsupported else [name for name in dropped if name in _NEVER_DROPPED]
-    )
-    if refused:
+    if not dropped:
+        return dropped
+    rejects_all = plan.route.request.rejects_unsupported
+    rejected = [name for name in dropped if rejects_all or name in _NEVER_DROPPED]
+    if rejected:
         raise RequestError(
             400,
-            f"Unsupported parameter: '{refused[0]}' is not supported with this model",
-            param=refused[0],
+            f"Unsupported parameter: '{rejected[0]}' is not supported with this model",
+            param=rejected[0],
             code="unsupported_parameter",
         )
+    return dropped
 
 
-def _changed(plan: EndpointPlan, body: JSONObject, calls: int) -> JSONObject:
-    """The client's body as the server is to see it."""
+def split_calls(plan: EndpointPlan, context: RequestContext) -> list[RequestBuilder]:
+    """Return the builders of the upstream calls that a request takes. Raises RequestError."""
+    body = context.body
+    calls, choices = _calls_and_choices(plan, body) if "n" in body else (1, 1)
+    upstream_body = _upstream_body(plan, body, calls) if plan.changes_body or calls > 1 else body
+    builders: list[RequestBuilder] = []
+    first_index = 0
+    for part in EXCHANGE_PARTS[plan.endpoint.name].split(plan, upstream_body):
+        data = context.data if part.body is body or part.body == body else None
+        for _ in range(calls):
+            builder = RequestBuilder(
+                plan,
+                context,
+                part,
+                data,
+                choices=choices * part.inputs,
+                first_index=first_index,
+                number=len(builders),
+            )
+            builders.append(builder)
+            first_index += builder.choices
+    return builders
+
+
+def _calls_and_choices(plan: EndpointPlan, body: JSONObject) -> tuple[int, int]:
+    """Return how many calls each part of a request takes, and how many choices each call brings."""
+    n = int(body["n"] or 1)
+    if not plan.endpoint.has_choices:
+        return 1, 1
+    if plan.multiple_choices:
+        return 1, n
+    return (n if plan.route.emulate.n else 1), 1
+
+
+def _upstream_body(plan: EndpointPlan, body: JSONObject, calls: int) -> JSONObject:
+    """Return the client's body as the upstream is to receive it."""
     if plan.route.request.model is not None:
         body = {**body, "model": str(plan.route.request.model(Scope(body)))}
     if calls > 1:
@@ -73,16 +83,3 @@ def _changed(plan: EndpointPlan, body: JSONObject, calls: int) -> JSONObject:
     if plan.endpoint.streams and streams is not plan.client_streams:
         body = {**body, "stream": streams}
     return body
-
-
-def _calls(plan: EndpointPlan, body: JSONObject) -> tuple[int, int]:
-    """How many calls each prompt takes, and how many answers a call gives: `n` calls where that is one."""
-    wanted = int(body["n"] or 1)
-    if not plan.endpoint.has_choices:
-        return 1, 1
-    if plan.multiple_choices:
-        return 1, wanted
-    return (wanted if plan.route.emulate.n else 1), 1
-
-
-_NEVER_DROPPED = {"dimensions"}  # vectors of another length are of no use

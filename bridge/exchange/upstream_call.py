@@ -1,106 +1,105 @@
-"""One upstream call of an exchange: its requests, its session, and the reader of its answer."""
+"""One upstream call of an exchange: its requests, its callouts, and the decoder of its response."""
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bridge.core.errors import UpstreamFailure
-from bridge.exchange.callouts import Callouts
-from bridge.exchange.conversation_key import new_turn
 from bridge.exchange.decode.choice_state import ReadOptions
 from bridge.exchange.decode.response_decoder import ResponseDecoder
 from bridge.exchange.endpoints import make_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from bridge.core.deltas import Delta
-    from bridge.exchange.decode.stream_passthrough import ChunkPassthrough
-    from bridge.exchange.endpoints import EndpointPassthrough
+    from bridge.exchange.callouts import Callouts
     from bridge.exchange.request_builder import RequestBuilder
+    from bridge.openai.response_encoder import ResponseInfo
     from bridge.routes.rules.request_template import UpstreamRequest
 
 __all__ = ["UpstreamCall"]
 
 
 class UpstreamCall:
-    """One call of the exchange that is called `id`.
+    """One call to the upstream, from its request to the end of its response."""
 
-    `passing` makes what passes its answer on, if that is not read by the rules. `settled`: all of its answer
-    was read and written.
-    """
+    __slots__ = (
+        "_decoder",  # made when first used: the fast path of completions does without
+        "_options",
+        "builder",
+        "callouts",  # None: the route has none
+        "done",  # the response was read to its end, and all output was written
+        "passthrough_info",  # for forwarding OpenAI's own responses; None: responses are read into deltas
+        "plan",
+        "replica",  # that holds the session; None: any
+    )
 
-    passing: Callable[[ReadOptions], ChunkPassthrough | EndpointPassthrough] | None = None
-    done = False
-    _options: ReadOptions | None = None
-    replica: int | None = None
-    callouts: Callouts | None = None
-
-    def __init__(self, builder: RequestBuilder, id: str, conversation: str | None) -> None:  # noqa: A002
-        self._id = id
+    def __init__(self, builder: RequestBuilder) -> None:
         self.builder = builder
-        self.plan = plan = builder.plan
-        self.local_stop_strings = builder.make_document()
-        if plan.has_callouts:
-            self.callouts = Callouts(self, conversation)
-            self._options = self._read()  # of what the client says, not of what the calls are to find
+        self.plan = builder.plan
+        self.callouts: Callouts | None = None
+        self.passthrough_info: ResponseInfo | None = None
+        self.replica: int | None = None
+        self.done = False
+        self._decoder: ResponseDecoder | None = None
+        # With callouts, read from the document now: callouts add members that upstreams find.
+        self._options = self._read_options() if self.plan.has_callouts else None
 
-    def _read(self) -> ReadOptions:
-        """How its answer is to be read."""
-        builder = self.builder
-        prompt = str(builder.document.get("prompt", ""))
-        number = f"_{builder.number}" if builder.number else ""
-        return ReadOptions(
-            prompt, self.local_stop_strings, builder.answers, f"call_{self._id}{number}", builder.estimate()
-        )
-
-    @cached_property
+    @property
     def decoder(self) -> ResponseDecoder:
-        """What reads its answer."""
-        options = self._options or self._read()
-        reader = self.passing(options) if self.passing else make_reader(self.plan, options)
-        return ResponseDecoder(self.plan, options, reader)
-
-    def send_new_turn_only(self) -> None:
-        """The server knows what was said before: only the new turn is sent."""
-        builder = self.builder
-        builder.messages = [*new_turn(builder.messages)]
-        if "messages" in builder.body:
-            builder.body = {**builder.body, "messages": builder.messages}
-        builder.data = None
-        self.local_stop_strings = builder.make_document()
-        self._options = self._read()
-        vars(self).pop("decoder", None)
+        """Return the decoder of the response."""
+        if self._decoder is None:
+            options = self._options or self._read_options()
+            reader = make_reader(self.plan, options, self.passthrough_info)
+            self._decoder = ResponseDecoder(self.plan, options, reader)
+        return self._decoder
 
     @property
     def keeps_session(self) -> bool:
-        """Whether the session is kept for the next turn."""
+        """Return whether the upstream's session is kept for the client's next turn."""
         session = self.plan.route.callouts.session
         return session is not None and session.is_kept and self.plan.endpoint.streams
 
     @property
     def succeeded(self) -> bool:
-        """Whether the server's answer was read to its end, and all of it written."""
+        """Return whether the response was read to the upstream's own end, and all of it was written."""
         decoder = self.decoder
         return self.done and decoder.error is None and not decoder.reader.ended
 
     @property
-    def refused(self) -> bool:
-        """Whether the answer itself was a failure that the server reports."""
+    def was_refused(self) -> bool:
+        """Return whether the response was an error that the upstream reported."""
         decoder = self.decoder
         return decoder.started and decoder.error is not None and decoder.error.kind is UpstreamFailure.REFUSED
 
     @property
     def fully_read(self) -> bool:
-        """Whether the answer ended well by its own word, so that only its connection's end is awaited."""
+        """Return whether the response ended by itself and without an error, so that no output can follow."""
         return self.decoder.error is None and not self.decoder.reader.ended
 
-    def reindexed(self, deltas: Iterable[Delta]) -> list[Delta]:
-        """Its deltas among those of other calls: a choice that was not asked for has no place there."""
-        first, most = self.builder.first_index, self.builder.answers
-        return [delta._replace(choice=first + delta.choice) for delta in deltas if delta.choice < most]
-
     def request(self) -> UpstreamRequest:
-        """The request whose answer is the client's."""
+        """Return the request whose response is the client's. Raises RequestError."""
         return self.builder.build()
+
+    def drop_history(self) -> None:
+        """Send only the newest turn, to an upstream whose session holds the conversation before it."""
+        self.builder.drop_history()
+        self._options = self._read_options()
+        self._decoder = None
+
+    def reindexed(self, deltas: Iterable[Delta]) -> list[Delta]:
+        """Return the deltas under their indexes among all calls, without choices that were not requested."""
+        first, choices = self.builder.first_index, self.builder.choices
+        return [delta._replace(choice=first + delta.choice) for delta in deltas if delta.choice < choices]
+
+    def _read_options(self) -> ReadOptions:
+        builder = self.builder
+        suffix = f"_{builder.number}" if builder.number else ""
+        return ReadOptions(
+            prompt=str(builder.document.get("prompt", "")),
+            stop=builder.stop_strings,
+            choices=builder.choices,
+            call_id=f"call_{builder.context.id}{suffix}",
+            prompt_tokens=builder.estimate_prompt(),
+        )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bridge.core import json
 from bridge.core.errors import BridgeError, UpstreamError
-from bridge.exchange.callouts import close_request
+from bridge.exchange.callout_request import close_request
 from bridge.exchange.commands import StoredSession
 from bridge.sessions.memory import MemoryStore
 from bridge.sessions.store import StoreUnavailable

@@ -84,8 +84,8 @@ def deliver(exchange: Exchange, steps: list[Any]) -> bytes:
     for step in steps:
         if isinstance(step, DeliverResponse):
             if not call.decoder.started:
-                exchange.start(call, step.heard.status, step.heard.headers)
-            out += exchange.feed(call, step.heard.body)
+                exchange.start(call, step.response.status, step.response.headers)
+            out += exchange.feed(call, step.response.body)
     return out + (exchange.close(call) if steps[-1:] == [True] else b"")
 
 

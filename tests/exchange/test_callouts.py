@@ -88,7 +88,7 @@ def test_a_missing_value_has_its_default() -> None:
 def test_a_value_that_is_not_found_is_an_error(body_sent: Any) -> None:
     call = leg_of()
     with pytest.raises(
-        UpstreamError, match=r"found no `thread` in the answer of `.*calls\.thread`"
+        UpstreamError, match=r"found no `thread` in the response of `.*calls\.thread`"
     ) as raised:
         commands_before(call, fetched(body_sent))
     assert raised.value.kind is UpstreamFailure.EMPTY
@@ -112,7 +112,7 @@ def test_a_client_cannot_set_the_value_of_a_call() -> None:
         cancel: {url: "{{ job }}/cancel"}
     """
     call = leg_of(rules, job="http://evil/")
-    with pytest.raises(UpstreamError, match="found no URL"):
+    with pytest.raises(UpstreamError, match="expected a URL"):
         commands_before(call)
     assert commands_after(call) == []
 

@@ -81,7 +81,7 @@ def test_text_of_a_polled_stream_is_sent_as_it_arrives() -> None:
     steps = commands_before(
         call, fetched(results[0]), None, None, fetched(results[1]), None, None, fetched(results[2]), None
     )
-    assert [step.heard.body for step in steps if isinstance(step, DeliverResponse)] == [
+    assert [step.response.body for step in steps if isinstance(step, DeliverResponse)] == [
         fetched(each).body for each in results
     ]
     first = deliver(exchange, steps[:5])
@@ -221,7 +221,7 @@ def test_other_failures_of_a_poll_are_not_retried(results: Any) -> None:
 )
 def test_a_missing_or_invalid_poll_url_is_an_error(urls: Any) -> None:
     [call] = new_exchange(PREDICTION).calls
-    with pytest.raises(UpstreamError, match=r"poll\.url` found no URL") as raised:
+    with pytest.raises(UpstreamError, match=r"poll\.url` found .*: expected a URL") as raised:
         commands_before(call, fetched({"status": "starting", "urls": urls}), None)
     assert raised.value.kind is UpstreamFailure.MALFORMED
     assert commands_after(call) == []  # the response has no URL to cancel either

@@ -94,7 +94,8 @@ class CompletionFastPath:
         if rule.id is not None or rule.role is not None:
             info = _with_identity(rule, scope, info)
         finish = None if rule.finish_reason is None else rule.finish_reason.read(scope)
-        self._read_usage(scope)
+        if rule.usage:
+            self._read_usage(scope)
         return completion(info, [completion_choice(info, 0, text, finish)], self.usage)
 
     def _read_usage(self, scope: Scope) -> None:

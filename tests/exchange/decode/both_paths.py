@@ -17,7 +17,7 @@ def outcome(
     """Return output, error, usage and dropped parameters of a response, with or without the fast path."""
     exchange = new_exchange(rules, body, endpoint=endpoint)
     if not fast:
-        exchange._completion_fast_path = None
+        exchange._fast_path = None
     [call] = exchange.calls
     exchange.start(call, options.get("status", 200), {"x-id": "h", "x-text": "t"})
     out = b""
@@ -39,4 +39,4 @@ def uses_fast_path(rules: str, body: Any, **members: Any) -> bool:
     exchange.start(call, 200, {})
     exchange.feed(call, json.dumps(body).encode())
     exchange.close(call)
-    return exchange._completion_fast_path is not None
+    return exchange._fast_path is not None
