@@ -1,4 +1,4 @@
-"""The command `format-bridge`, called in this process: what it prints, and its exit code."""
+"""The command line called in this process: output and exit code."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ class Result(NamedTuple):
 
 
 class Run(Protocol):
-    """How it is called: with a file of that text, and with that on its standard input."""
+    """A call with a routes file of this text, and with this standard input."""
 
     def __call__(self, *arguments: str, text: str | None = ROUTES, data: bytes = b"") -> Result: ...
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call the command in a folder of its own, where `routes.yaml` is a file of that text."""
+    """Return a function that calls the command in a folder of its own with a `routes.yaml`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KEY", KEY)
     for name in ("BRIDGE_LISTEN", "BRIDGE_ADMIN", "BRIDGE_WORKERS"):
@@ -70,8 +70,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
         try:
             code = main(arguments)
-        except SystemExit as left:
-            code = left.code if isinstance(left.code, int) else 1
+        except SystemExit as raised:
+            code = raised.code if isinstance(raised.code, int) else 1
         return Result(code, *capsys.readouterr())
 
     return run

@@ -1,4 +1,4 @@
-"""The commands on a file: check, explain, routes, schema; their output and their exit codes."""
+"""The commands check, explain, routes and schema: output and exit codes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
-def test_check_counts_what_is_good(run: Run) -> None:
+def test_check_counts_valid_routes_models_and_samples(run: Run) -> None:
     result = run("check", "routes.yaml")
     assert result == (0, "routes.yaml: 2 routes, 2 models, 2 samples: all good\n", "")
 
 
-def test_check_shows_every_fault_with_its_place(run: Run) -> None:
+def test_check_shows_every_problem_with_its_location(run: Run) -> None:
     broken = (
         ROUTES.replace("models: other", "modles: other")
         .replace("$.delta", "$.[")
@@ -32,7 +32,7 @@ def test_check_shows_every_fault_with_its_place(run: Run) -> None:
     assert result.code == 1
     for place in ("routes.yaml:8:", "routes.yaml:10:13", "routes.yaml:20:5"):
         assert place in result.out, result.out
-    assert "models" in result.out, "the nearest known word"
+    assert "models" in result.out, "the closest known key"
     assert "^" in result.out
     assert "Traceback" not in result.out + result.errors
     assert result.errors.startswith("routes.yaml: ")
@@ -40,7 +40,7 @@ def test_check_shows_every_fault_with_its_place(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("good", "bad", "place", "said"),
+    ("good", "bad", "place", "shown"),
     [
         ("say: hi, secret", "say: ho, secret", "routes.yaml:13:16", "ho"),
         ("answers: hello\n      - req", "answers: howdy\n      - req", "routes.yaml:15:18", "howdy"),
@@ -48,18 +48,16 @@ def test_check_shows_every_fault_with_its_place(run: Run) -> None:
         ("models: [m,", "models: [k,", "routes.yaml:13:16", "sent-k"),
     ],
 )
-def test_check_shows_a_sample_that_does_not_hold(
-    good: str, bad: str, place: str, said: str, run: Run
-) -> None:
+def test_check_shows_a_failing_sample(good: str, bad: str, place: str, shown: str, run: Run) -> None:
     assert good in ROUTES
     result = run("check", "routes.yaml", text=ROUTES.replace(good, bad))
     assert result.code == 1
     assert place in result.out, result.out
-    assert said in result.out
+    assert shown in result.out
     assert result.errors == "routes.yaml: 1 problem\n"
 
 
-def test_check_shows_no_secret(run: Run) -> None:
+def test_check_masks_secrets(run: Run) -> None:
     other = ROUTES.replace('say: hi, secret: "${KEY}"', "say: hi, secret: another")
     result = run("check", "routes.yaml", text=other)
     assert result.code == 1
@@ -67,7 +65,7 @@ def test_check_shows_no_secret(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "shown"),
     [
         ((), "COMMAND"),
         (("frobnicate",), "frobnicate"),
@@ -81,10 +79,10 @@ def test_check_shows_no_secret(run: Run) -> None:
         (("serve", "--port", "1"), "--port"),
     ],
 )
-def test_a_wrong_call_is_2(arguments: tuple[str, ...], said: str, run: Run) -> None:
+def test_invalid_arguments_exit_with_2(arguments: tuple[str, ...], shown: str, run: Run) -> None:
     result = run(*arguments)
     assert (result.code, result.out) == (2, "")
-    assert said in result.errors
+    assert shown in result.errors
 
 
 @pytest.mark.parametrize(
@@ -96,7 +94,7 @@ def test_a_wrong_call_is_2(arguments: tuple[str, ...], said: str, run: Run) -> N
         ("serve", "none.yaml"),
     ],
 )
-def test_a_file_that_is_none_is_1(arguments: tuple[str, ...], run: Run) -> None:
+def test_a_missing_file_exits_with_1(arguments: tuple[str, ...], run: Run) -> None:
     result = run(*arguments)
     assert result.code == 1
     assert "none.yaml:1:1" in result.out
@@ -113,7 +111,7 @@ def test_a_file_that_is_none_is_1(arguments: tuple[str, ...], run: Run) -> None:
         ((), {"BRIDGE_WORKERS": "many"}),
     ],
 )
-def test_a_setting_that_is_none_is_told(
+def test_an_invalid_setting_is_reported_in_one_line(
     flags: tuple[str, ...], variables: dict[str, str], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in variables.items():
@@ -121,30 +119,30 @@ def test_a_setting_that_is_none_is_told(
     result = run("serve", "routes.yaml", *flags)
     assert (result.code, result.out) == (1, "")
     assert result.errors.startswith("format-bridge: ")
-    assert result.errors.count("\n") == 1, "a sentence, no traceback"
+    assert result.errors.count("\n") == 1, "one line, no traceback"
 
 
-def test_a_file_with_faults_is_not_served(run: Run) -> None:
+def test_a_faulty_file_is_not_served(run: Run) -> None:
     result = run("serve", "routes.yaml", text="routes: [{models: m, upstrem: http://x}]")
     assert result.code == 1
     assert "routes.yaml:1:22" in result.out
 
 
-def test_routes_lists_them(run: Run) -> None:
+def test_routes_lists_the_routes(run: Run) -> None:
     result = run("routes", "routes.yaml")
     assert (result.code, result.errors) == (0, "")
-    head, own, two = result.out.splitlines()
+    head, own, second = result.out.splitlines()
     assert head.split() == ["NAME", "MODELS", "UPSTREAM", "SERVES", "ANSWERS"]
     for line, words in ((own, ("own", "m, glob-*", "chat, completions", "whole and streamed")),
-                        (two, ("two", "other", "http://127.0.0.1:2", "whole"))):  # fmt: skip
+                        (second, ("two", "other", "http://127.0.0.1:2", "whole"))):  # fmt: skip
         assert all(word in line for word in words), line
 
 
-def test_routes_shows_no_secret(run: Run) -> None:
+def test_routes_masks_secrets(run: Run) -> None:
     assert KEY not in run("routes", "routes.yaml").out
 
 
-def test_schema_is_json_schema(run: Run) -> None:
+def test_schema_prints_a_json_schema(run: Run) -> None:
     result = run("schema")
     assert (result.code, result.errors) == (0, "")
     schema = json.loads(result.out)
@@ -152,7 +150,7 @@ def test_schema_is_json_schema(run: Run) -> None:
     assert {"routes", "server"} <= set(schema["properties"])
 
 
-def test_version_and_help(run: Run) -> None:
+def test_version_and_help_are_printed(run: Run) -> None:
     assert run("--version") == (0, f"format-bridge {__version__}\n", "")
     for arguments in (
         ("--help",),
@@ -164,7 +162,7 @@ def test_version_and_help(run: Run) -> None:
         assert all(len(line) <= 110 for line in result.out.splitlines())
 
 
-async def test_the_launcher_is_the_command(tmp_path: Path) -> None:
+async def test_the_launcher_runs_the_command(tmp_path: Path) -> None:
     assert await call(tmp_path, "--version") == (0, f"format-bridge {__version__}\n", "")
     (tmp_path / "routes.yaml").write_text(ROUTES)
     code, out, errors = await call(tmp_path, "check", "routes.yaml", environment={"KEY": KEY})

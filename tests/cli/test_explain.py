@@ -1,4 +1,4 @@
-"""`format-bridge explain`: what a request becomes, what is read of its answer, and what nobody should see."""
+"""The command explain: the upstream request, the completion of a response, and masked secrets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
-def test_explain_shows_the_request_without_its_secrets(run: Run) -> None:
+def test_explain_shows_the_request_with_masked_secrets(run: Run) -> None:
     result = run("explain", "routes.yaml", "--model", "glob-7")
     assert (result.code, result.errors) == (0, "")
     for line in ("route    own (by `glob-*`)", "POST http://127.0.0.1:1/api?key=***", "Authorization: ***",
@@ -25,7 +25,7 @@ def test_explain_shows_the_request_without_its_secrets(run: Run) -> None:
     assert KEY not in result.out
 
 
-def test_explain_names_what_is_dropped(run: Run) -> None:
+def test_explain_lists_dropped_parameters(run: Run) -> None:
     body = {
         "model": "whatever",
         "messages": [{"role": "user", "content": "hey"}],
@@ -52,7 +52,7 @@ def test_explain_reads_a_request_from_a_file(order: str, run: Run, tmp_path: Pat
     assert "$.delta" in result.out
 
 
-def test_explain_takes_completions(run: Run) -> None:
+def test_explain_accepts_the_completions_endpoint(run: Run) -> None:
     result = run("explain", "routes.yaml", "--model", "m", "--endpoint", "completions")
     assert result.code == 0
     assert '"say": "Hello!"' in result.out
@@ -63,7 +63,7 @@ def test_explain_takes_completions(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "received", "said"),
+    ("body", "received", "shown"),
     [
         ({}, b'{"text": "what came", "count": 7}', '"content": "what came"'),
         ({}, b'{"texts": 1}', "502"),
@@ -72,18 +72,18 @@ def test_explain_takes_completions(run: Run) -> None:
         ({"stream": True}, b"data: {}\n\n", "502"),
     ],
 )
-def test_explain_shows_what_comes_of_an_answer(
-    body: dict[str, Any], received: bytes, said: str, run: Run, tmp_path: Path
+def test_explain_shows_the_result_of_a_response(
+    body: dict[str, Any], received: bytes, shown: str, run: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "received").write_bytes(received)
     data = json.dumps({"messages": [{"role": "user", "content": "a"}], **body}).encode()
     result = run("explain", "routes.yaml", "-", "--model", "m", "--receives", "received", data=data)
     assert result.code == 0
-    assert said in result.out.partition("answers")[2], result.out
+    assert shown in result.out.partition("answers")[2], result.out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "data", "said"),
+    ("arguments", "data", "shown"),
     [
         (("--model", "nowhere"), b"", "refused with 404"),
         (("-", "--model", "m"), b'{"messages": "a"}', "refused with 400"),
@@ -91,31 +91,29 @@ def test_explain_shows_what_comes_of_an_answer(
         (("--model", "other", "--endpoint", "completions"), b"", "refused with 404"),
     ],
 )
-def test_explain_tells_what_would_be_refused(
-    arguments: tuple[str, ...], data: bytes, said: str, run: Run
-) -> None:
+def test_explain_shows_a_refusal(arguments: tuple[str, ...], data: bytes, shown: str, run: Run) -> None:
     result = run("explain", "routes.yaml", *arguments, data=data)
     assert result.code == 1
-    assert said in result.out
+    assert shown in result.out
     assert '"error": {' in result.out
 
 
 @pytest.mark.parametrize("arguments", [("-", "--model", "m"), ("none.json", "--model", "m"),
                                        ("--model", "m", "--receives", "none.json")])  # fmt: skip
-def test_explain_tells_what_it_cannot_read(arguments: tuple[str, ...], run: Run) -> None:
+def test_explain_reports_an_unreadable_file(arguments: tuple[str, ...], run: Run) -> None:
     result = run("explain", "routes.yaml", *arguments, data=b"{no json")
     assert result.code == 1
     assert "Traceback" not in result.out + result.errors
     assert result.errors.startswith("format-bridge: ")
 
 
-def test_what_is_short_is_no_secret(run: Run) -> None:
+def test_short_values_are_not_masked(run: Run) -> None:
     text = ROUTES.replace("two\n", "two\n    headers: {X-Tenant: '${TENANT:-t}'}\n")
     result = run("explain", "routes.yaml", "--model", "other", text=text)
     assert "POST http://127.0.0.1:2" in result.out
 
 
-SOCKET = """
+WEBSOCKET = """
 routes:
   - models: m
     upstream: ws://127.0.0.1:1/chat
@@ -125,8 +123,8 @@ routes:
 """
 
 
-def test_explain_takes_the_messages_of_a_websocket_as_lines(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "socket.yaml").write_text(SOCKET)
+def test_explain_reads_websocket_messages_from_lines(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "socket.yaml").write_text(WEBSOCKET)
     (tmp_path / "said.ndjson").write_text('{"text":"hel"}\n{"text":"lo"}\n\n{"end":true}\n')
     result = run("explain", "socket.yaml", "--model", "m", "--receives", "said.ndjson")
     assert result.code == 0
@@ -138,9 +136,9 @@ def test_explain_takes_the_messages_of_a_websocket_as_lines(run: Run, tmp_path: 
 @pytest.mark.parametrize(
     ("receives", "code"), [("[{text: hel}, {text: lo}, {end: true}]", 0), ("[{text: no}]", 1)]
 )
-def test_check_takes_the_messages_of_a_websocket_as_a_list(
+def test_check_reads_websocket_messages_from_a_list(
     receives: str, code: int, run: Run, tmp_path: Path
 ) -> None:
     sample = f"    samples: [{{request: {{messages: []}}, receives: {receives}, answers: hello}}]\n"
-    (tmp_path / "socket.yaml").write_text(SOCKET + sample.replace("[]", "[{role: user, content: hi}]"))
+    (tmp_path / "socket.yaml").write_text(WEBSOCKET + sample.replace("[]", "[{role: user, content: hi}]"))
     assert run("check", "socket.yaml").code == code

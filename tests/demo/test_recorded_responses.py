@@ -1,4 +1,4 @@
-"""Every recorded request, sent to the demo server of its format, is answered as the original answered."""
+"""Recorded requests sent to the demo servers: the responses equal the recordings."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tests.demo.replay import assert_matches_recording, replay
 from tests.recordings import NAMES
 
 AUTODEV = [f"autodev_chatglm_{name}" for name in ("1msg", "empty", "stream", "wrong_key")]
-PINGED = "autodev_chatglm_ping"
-ARTICLE = [f"tds_{name}" for name in ("content_null", "content_parts", "nonstream", "stream", "v1_path")]
+WITH_PING = "autodev_chatglm_ping"
+OPENAI_MOCK = [f"tds_{name}" for name in ("content_null", "content_parts", "nonstream", "stream", "v1_path")]
 
-# Each conversation is one session: an `ask` or `end` speaks of the session that was started last.
+# Each conversation is one session: an `ask` or `end` refers to the session that was started last.
 LLMAPI_SESSIONS = {
     "mock": [
         "llmapi_start_ok",
@@ -38,42 +38,42 @@ LLMAPI_SESSIONS = {
     "bad bot": ["llmapi_start_bad_bot"],
 }
 
-# Records that no demo server answers, and why.
+# Recordings without a demo server, and the reason.
 NOT_SERVED = {
     "autodev_proxy_empty": "AutoDev's proxy is another server",
     "autodev_proxy_stream": "AutoDev's proxy is another server",
-    "llmapi2023_ask_missing_content": "the 422 of an older FastAPI; the demo server speaks as the newer one",
+    "llmapi2023_ask_missing_content": "the 422 of an older FastAPI; the demo server imitates the newer one",
 }
 
 
 @pytest.mark.parametrize("name", AUTODEV)
-async def test_autodev(name: str) -> None:
+async def test_autodev_responds_as_recorded(name: str) -> None:
     async with serving(AutoDev(pause=0).application()) as url:
         assert_matches_recording(await replay(url, name), name)
 
 
-async def test_autodev_fills_silence_with_comments() -> None:
-    # As in the record: the silence before each word is long enough for one comment.
+async def test_autodev_sends_comments_while_idle() -> None:
+    # As recorded: the delay before each word is long enough for one comment.
     async with serving(AutoDev(pause=0.0015, ping=0.001).application()) as url:
-        assert_matches_recording(await replay(url, PINGED), PINGED)
+        assert_matches_recording(await replay(url, WITH_PING), WITH_PING)
 
 
-@pytest.mark.parametrize("name", ARTICLE)
-async def test_article(name: str) -> None:
+@pytest.mark.parametrize("name", OPENAI_MOCK)
+async def test_the_openai_mock_responds_as_recorded(name: str) -> None:
     async with serving(OpenAIMock(pause=0).application()) as url:
         assert_matches_recording(await replay(url, name), name)
 
 
 @pytest.mark.parametrize("names", LLMAPI_SESSIONS.values(), ids=LLMAPI_SESSIONS)
-async def test_llmapi(names: list[str]) -> None:
+async def test_llmapi_responds_as_recorded(names: list[str]) -> None:
     session = None
     async with serving(LLMAPI().application()) as url:
         for name in names:
-            answer = await replay(url, name, session=session)
-            assert_matches_recording(answer, name)
-            session = loads(answer.body).get("session", session)
+            response = await replay(url, name, session=session)
+            assert_matches_recording(response, name)
+            session = loads(response.body).get("session", session)
 
 
-def test_every_record_is_accounted_for() -> None:
-    replayed = {*AUTODEV, PINGED, *ARTICLE}.union(*LLMAPI_SESSIONS.values())
+def test_every_recording_is_replayed_or_excluded() -> None:
+    replayed = {*AUTODEV, WITH_PING, *OPENAI_MOCK}.union(*LLMAPI_SESSIONS.values())
     assert sorted(replayed | NOT_SERVED.keys()) == NAMES

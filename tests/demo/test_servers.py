@@ -1,4 +1,4 @@
-"""What the records do not show of the demo servers."""
+"""Behaviour of the demo servers that no recording covers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ HOUR = 3600.0
 
 
 async def post(url: str, body: object) -> tuple[int, Any]:
-    async with ClientSession() as client, client.post(url, json=body) as answer:
-        return answer.status, await answer.json()
+    async with ClientSession() as client, client.post(url, json=body) as response:
+        return response.status, await response.json()
 
 
 async def exchange_json(url: str, body: object) -> Any:
-    """As `post`, for bodies so large that aiohttp's client warns of them."""
+    """Send as `post` does; aiohttp's client warns of bodies of this size."""
     head = b"POST %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
     data = dumps(body)
     path = URL(url).raw_path.encode()
@@ -31,7 +31,7 @@ async def exchange_json(url: str, body: object) -> Any:
     return loads(parse_response(await exchange(url, request)).body)
 
 
-async def test_the_default_run_has_a_server_for_each_variable() -> None:
+async def test_each_demo_variable_has_a_server() -> None:
     async with running() as variables:
         assert list(variables) == ["DEMO_AUTODEV", "DEMO_LITELLM", "DEMO_LLMAPI", "DEMO_ARTICLE"]
         assert len(set(variables.values())) == 4
@@ -40,26 +40,26 @@ async def test_the_default_run_has_a_server_for_each_variable() -> None:
             assert status in {200, 404}
 
 
-async def test_two_runs_do_not_meet() -> None:
-    async with running() as one, running() as other:
-        assert not set(one.values()) & set(other.values())
-        _, started = await post(one["DEMO_LLMAPI"] + "/v1/chat/start", {"bot_type": "mock"})
-        _, asked = await post(
-            other["DEMO_LLMAPI"] + "/v1/chat/ask", {"session": started["session"], "content": "hello"}
+async def test_two_runs_are_isolated() -> None:
+    async with running() as first, running() as second:
+        assert not set(first.values()) & set(second.values())
+        _, started = await post(first["DEMO_LLMAPI"] + "/v1/chat/start", {"bot_type": "mock"})
+        _, result = await post(
+            second["DEMO_LLMAPI"] + "/v1/chat/ask", {"session": started["session"], "content": "hello"}
         )
-        assert asked == {"code": -4, "msg": "Session invalid"}
+        assert result == {"code": -4, "msg": "Session invalid"}
 
 
-async def test_a_long_prompt_is_taken() -> None:
-    # aiohttp refuses bodies over 1 MiB unless told; the servers shown here do not.
+async def test_a_prompt_over_1_mib_is_accepted() -> None:
+    # aiohttp refuses bodies over 1 MiB by default, unlike the servers that are imitated.
     long = "x" * (2 << 20)
     async with serving(OpenAIMock().application()) as url:
-        article = await exchange_json(
+        mock = await exchange_json(
             url + "/chat/completions", {"messages": [{"role": "user", "content": long}]}
         )
     async with serving(LiteLLM().application()) as url:
         litellm = await exchange_json(url, {"params": {"prompt": [long]}})
-    assert article["choices"][0]["message"]["content"].endswith(long)
+    assert mock["choices"][0]["message"]["content"].endswith(long)
     assert litellm["data"][0]["output"] == [f"You said: {long}"]
 
 
@@ -72,44 +72,46 @@ async def test_a_long_prompt_is_taken() -> None:
     ],
     ids=["while commenting", "before the first word", "between two words"],
 )
-async def test_a_stream_ends_when_its_client_leaves(application: Any, path: str, message: object) -> None:
+async def test_a_stream_ends_when_its_client_disconnects(
+    application: Any, path: str, message: object
+) -> None:
     async with serving(application()) as url, ClientSession() as client:
         others = asyncio.all_tasks()
-        async with client.post(url + path, json={"stream": True, "messages": [message]}) as answer:
-            assert answer.status == 200
+        async with client.post(url + path, json={"stream": True, "messages": [message]}) as response:
+            assert response.status == 200
             streaming = asyncio.all_tasks() - others
-            answer.close()
+            response.close()
         assert streaming
         _, unfinished = await asyncio.wait(streaming, timeout=10)
         assert not unfinished
 
 
-async def test_a_word_is_sent_when_it_comes() -> None:
+async def test_each_word_is_sent_immediately() -> None:
     async with serving(OpenAIMock(pause=HOUR).application()) as url, ClientSession() as client:
         body = {"stream": True, "messages": []}
-        async with client.post(url + "/chat/completions", json=body) as answer:
-            assert b'{"content": "As "}' in await answer.content.readuntil(b"\n\n")
-            answer.close()
+        async with client.post(url + "/chat/completions", json=body) as response:
+            assert b'{"content": "As "}' in await response.content.readuntil(b"\n\n")
+            response.close()
 
 
-# LiteLLM's format has no record: its documentation shows the bodies.
+# LiteLLM's format is not recorded; its documentation shows the bodies.
 
 
-async def test_litellm_answers_each_prompt() -> None:
+async def test_litellm_responds_to_each_prompt() -> None:
     params = {"max_tokens": 10, "temperature": 0.2, "top_p": None, "top_k": None}
     body = {"model": "meta-llama/Llama-2-13b-hf", "params": {"prompt": ["hello", "there"], **params}}
     async with serving(LiteLLM().application()) as url:
-        status, answer = await post(url + "/any/path", body)
-        at_the_root = await post(url, body)
+        status, response = await post(url + "/any/path", body)
+        root_response = await post(url, body)
     assert status == 200
-    assert answer == {
+    assert response == {
         "data": [
             {"prompt": "hello", "output": ["You said: hello"], "params": params},
             {"prompt": "there", "output": ["You said: there"], "params": params},
         ],
         "message": "ok",
     }
-    assert at_the_root == (200, answer)
+    assert root_response == (200, response)
 
 
 @pytest.mark.parametrize(
@@ -121,12 +123,12 @@ async def test_litellm_answers_each_prompt() -> None:
         ([], "error: expected params.prompt to be a list of strings"),
     ],
 )
-async def test_litellm_tells_failure_in_its_message_alone(body: object, message: str) -> None:
+async def test_litellm_reports_failure_only_in_its_message(body: object, message: str) -> None:
     async with serving(LiteLLM().application()) as url:
         assert await post(url, body) == (200, {"data": [], "message": message})
 
 
-async def test_llmapi_counts_the_sessions_that_are_open() -> None:
+async def test_llmapi_counts_open_sessions() -> None:
     server = LLMAPI()
     async with serving(server.application()) as url:
         sessions = [
@@ -140,7 +142,7 @@ async def test_llmapi_counts_the_sessions_that_are_open() -> None:
         assert server.open_sessions == 0
 
 
-async def test_llmapi_fails_on_request_whatever_the_bot() -> None:
+async def test_llmapi_fails_on_request_for_every_bot() -> None:
     async with serving(LLMAPI().application()) as url:
         for bot in ("mock", "chatgpt", "gpt3", "gpt-embedding", "dall-e", "welm"):
             _, started = await post(url + "/v1/chat/start", {"bot_type": bot})
@@ -148,14 +150,14 @@ async def test_llmapi_fails_on_request_whatever_the_bot() -> None:
             assert await post(url + "/v1/chat/ask", ask) == (200, {"code": -6, "msg": "Reply timeout"})
 
 
-async def test_article_without_messages_or_model() -> None:
+async def test_the_openai_mock_accepts_no_messages_and_no_model() -> None:
     async with serving(OpenAIMock(pause=0).application()) as url:
-        _, answer = await post(url + "/chat/completions", {"messages": [], "stream": None})
-    assert answer["model"] == "mock-gpt-model"
-    assert answer["choices"][0]["message"]["content"].endswith("but there wasn't one!")
+        _, response = await post(url + "/chat/completions", {"messages": [], "stream": None})
+    assert response["model"] == "mock-gpt-model"
+    assert response["choices"][0]["message"]["content"].endswith("but there wasn't one!")
 
 
-# Errors in FastAPI's form, of any server written with it.
+# Errors in the shape of FastAPI, as of any server written with FastAPI.
 
 
 @pytest.mark.parametrize(
@@ -168,37 +170,37 @@ async def test_article_without_messages_or_model() -> None:
 )
 async def test_a_body_of_the_wrong_shape_is_422(body: object, problem: tuple[str, object]) -> None:
     async with serving(LLMAPI().application()) as url:
-        status, answer = await post(url + "/v1/chat/start", body)
+        status, response = await post(url + "/v1/chat/start", body)
     assert status == 422
-    assert [(each["type"], each["loc"]) for each in answer["detail"]] == [problem]
+    assert [(each["type"], each["loc"]) for each in response["detail"]] == [problem]
 
 
-async def test_every_missing_member_is_named() -> None:
+async def test_every_invalid_member_is_listed() -> None:
     async with serving(OpenAIMock().application()) as url:
-        _, answer = await post(url + "/chat/completions", {"messages": [{"role": 1}, "hi"]})
-        _, no_list = await post(url + "/chat/completions", {"messages": {}})
-    assert [(problem["type"], problem["loc"][1:]) for problem in answer["detail"]] == [
+        _, response = await post(url + "/chat/completions", {"messages": [{"role": 1}, "hi"]})
+        _, not_a_list = await post(url + "/chat/completions", {"messages": {}})
+    assert [(problem["type"], problem["loc"][1:]) for problem in response["detail"]] == [
         ("string_type", ["messages", 0, "role"]),
         ("missing", ["messages", 0, "content"]),
         ("dictionary_type", ["messages", 1]),
     ]
-    assert no_list["detail"][0]["type"] == "list_type"
+    assert not_a_list["detail"][0]["type"] == "list_type"
 
 
 @pytest.mark.parametrize("body", [b"", b'{"a" 1}'])
 async def test_a_body_that_is_not_json_is_422(body: bytes) -> None:
     request = b"POST /v1/chat/end HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
     async with serving(LLMAPI().application()) as url:
-        answer = parse_response(await exchange(url, request % (len(body), body)))
-    assert answer.status == 422
-    assert [problem["type"] for problem in loads(answer.body)["detail"]] == ["json_invalid"]
+        response = parse_response(await exchange(url, request % (len(body), body)))
+    assert response.status == 422
+    assert [problem["type"] for problem in loads(response.body)["detail"]] == ["json_invalid"]
 
 
 async def test_another_method_is_not_allowed() -> None:
     async with (
         serving(OpenAIMock().application()) as url,
         ClientSession() as client,
-        client.get(url + "/chat/completions") as answer,
+        client.get(url + "/chat/completions") as response,
     ):
-        assert answer.status == 405
-        assert await answer.json() == {"detail": "Method Not Allowed"}
+        assert response.status == 405
+        assert await response.json() == {"detail": "Method Not Allowed"}

@@ -1,9 +1,9 @@
-"""Broken routes files beside what must be said of them: NAME.yaml and NAME.txt.
+"""Faulty routes files NAME.yaml, and the problems that must be reported, NAME.txt.
 
     3:5: routes[0].respones: unknown key        line, column, path, the beginning of the message
-      did you mean `response`?                  further words that must be in the message
+      did you mean `response`?                  other parts of the message
 
-Every fault is told at once and each one once, with a caret under its column.
+Every problem is reported at once and each problem once, with a caret under its column.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PRESET = "path: /generate\nrequest: {body: {prompt: [$.prompt]}}\nresponse: {tex
 
 
 class Expected(NamedTuple):
-    """A problem as its file has it."""
+    """A problem in NAME.txt."""
 
     head: str
     parts: list[str]
@@ -66,25 +66,25 @@ def _place(problem: str) -> tuple[int, int]:
     return int(line), int(column)
 
 
-def test_there_are_enough_of_them() -> None:
+def test_every_faulty_file_has_its_problems() -> None:
     assert len(NAMES) >= 25
     assert sorted(path.stem for path in HERE.glob("*.txt")) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_fault_is_told_at_once(name: str) -> None:
+def test_every_problem_is_reported_at_once(name: str) -> None:
     problems = _problems(name)
     expected = _expected(name)
-    assert [_place(problem) for problem in problems] == [one.place for one in expected], "\n".join(problems)
-    for problem, one in zip(problems, expected, strict=True):
+    assert [_place(problem) for problem in problems] == [each.place for each in expected], "\n".join(problems)
+    for problem, each in zip(problems, expected, strict=True):
         head = problem.split("\n")[0].removeprefix("routes.yaml:")
-        assert head.startswith(one.head), problem
-        for part in one.parts:
+        assert head.startswith(each.head), problem
+        for part in each.parts:
             assert part in problem
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_caret_is_under_the_column(name: str) -> None:
+def test_the_caret_marks_the_column(name: str) -> None:
     lines = (HERE / f"{name}.yaml").read_text().split("\n")
     for problem in _problems(name):
         line, column = _place(problem)
@@ -96,6 +96,6 @@ def test_the_caret_is_under_the_column(name: str) -> None:
         assert shown or column > len(lines[line - 1])
 
 
-def test_no_fault_is_told_of_a_good_file() -> None:
+def test_a_valid_file_has_no_problems() -> None:
     text = "routes: [{models: m, preset: tgi, upstream: 'http://127.0.0.1:8000', auth: {bearer: '${KEY}'}}]"
     assert load(text, "routes.yaml", ENVIRONMENT).models == ["m"]

@@ -1,4 +1,4 @@
-"""The front: paths, methods, models, keys, request ids and pages of other origins."""
+"""The OpenAI API of the front: paths, methods, models, keys, request ids and cross-origin requests."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ async def bridge(server: str) -> AsyncIterator[RunningBridge]:
 @pytest.mark.parametrize(
     "path", [CHAT, CHAT + "/", CHAT[3:], CHAT + "?api-version=1", "/v1/chat%2Fcompletions"]
 )
-async def test_chat_is_found(path: str, bridge: RunningBridge) -> None:
+async def test_spellings_of_the_chat_path_are_accepted(path: str, bridge: RunningBridge) -> None:
     assert (await bridge.request(HELLO, path=path)).completion().choice.text == "hello"
 
 
-NOWHERE = [
+UNKNOWN_PATHS = [
     "/", "/v1", "/v1/", "/v1/audio/speech", "/v2/chat/completions", "/v1chat/completions", "/metrics",
     "/healthz", "/v1/chat/completions/x", "//", "/%00", "/%ff", "/..%2f", "/v1/" + "x" * 4000,
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", NOWHERE)
+@pytest.mark.parametrize("path", UNKNOWN_PATHS)
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 async def test_an_unknown_path_is_404(path: str, method: str, bridge: RunningBridge) -> None:
-    answer = await bridge.request(HELLO if method == "POST" else None, path=path, method=method)
-    assert (answer.status, answer.error()["code"]) == (404, "unknown_url")
+    response = await bridge.request(HELLO if method == "POST" else None, path=path, method=method)
+    assert (response.status, response.error()["code"]) == (404, "unknown_url")
 
 
 @pytest.mark.parametrize(
@@ -64,30 +64,30 @@ async def test_an_unknown_path_is_404(path: str, method: str, bridge: RunningBri
      ("OPTIONS", CHAT, "POST"), ("POST", "/v1/models", "GET, HEAD"), ("DELETE", "/v1/models/m", "GET, HEAD")],
 )  # fmt: skip
 async def test_another_method_is_405(method: str, path: str, allow: str, bridge: RunningBridge) -> None:
-    answer = await bridge.request(HELLO, method=method, path=path)
-    assert (answer.status, answer.error()["code"]) == (405, "method_not_allowed")
-    assert answer.headers["allow"] == allow
+    response = await bridge.request(HELLO, method=method, path=path)
+    assert (response.status, response.error()["code"]) == (405, "method_not_allowed")
+    assert response.headers["allow"] == allow
 
 
 async def test_models_are_listed(bridge: RunningBridge) -> None:
-    answer = await bridge.request(method="GET", path="/v1/models")
-    assert answer.json["object"] == "list"
-    assert [model["id"] for model in answer.json["data"]] == ["m", "a/b", "100%25", "é", "chat-only"]
-    for model in answer.json["data"]:
+    response = await bridge.request(method="GET", path="/v1/models")
+    assert response.json["object"] == "list"
+    assert [model["id"] for model in response.json["data"]] == ["m", "a/b", "100%25", "é", "chat-only"]
+    for model in response.json["data"]:
         assert set(model) == {"id", "object", "created", "owned_by"}
         assert model["object"] == "model"
         assert isinstance(model["created"], int)
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/m"])
-async def test_head_is_get_without_its_body(path: str, bridge: RunningBridge) -> None:
+async def test_head_is_get_without_a_body(path: str, bridge: RunningBridge) -> None:
     async with bridge.connect() as client:
         await client.send(method="HEAD", path=path)
-        told = await client.response(bodiless=True)
+        head = await client.response(bodiless=True)
         await client.send(method="GET", path=path)
-        got = await client.response()
-    assert (told.status, told.body) == (200, b"")
-    assert int(told.headers["content-length"]) == len(got.body)
+        full = await client.response()
+    assert (head.status, head.body) == (200, b"")
+    assert int(head.headers["content-length"]) == len(full.body)
 
 
 @pytest.mark.parametrize(
@@ -95,65 +95,65 @@ async def test_head_is_get_without_its_body(path: str, bridge: RunningBridge) ->
     [("m", "m"), ("a%2Fb", "a/b"), ("a/b", "a/b"), ("chat-only", "chat-only"), ("glob-7", "glob-7"),
      ("%C3%A9", "é")],
 )  # fmt: skip
-async def test_a_model_is_told(path: str, name: str, bridge: RunningBridge) -> None:
-    answer = await bridge.request(method="GET", path=f"/v1/models/{path}")
-    assert (answer.status, answer.json["id"]) == (200, name)
+async def test_a_model_is_described(path: str, name: str, bridge: RunningBridge) -> None:
+    response = await bridge.request(method="GET", path=f"/v1/models/{path}")
+    assert (response.status, response.json["id"]) == (200, name)
 
 
 @pytest.mark.parametrize("path", ["n", "a", "a%252Fb", "glob", "%ff", "M", "m%20"])
-async def test_a_model_that_is_none_is_404(path: str, bridge: RunningBridge) -> None:
-    answer = await bridge.request(method="GET", path=f"/v1/models/{path}")
-    error = answer.error()
-    assert (answer.status, error["code"], error["param"]) == (404, "model_not_found", "model")
+async def test_an_unknown_model_is_not_described(path: str, bridge: RunningBridge) -> None:
+    response = await bridge.request(method="GET", path=f"/v1/models/{path}")
+    error = response.error()
+    assert (response.status, error["code"], error["param"]) == (404, "model_not_found", "model")
 
 
-async def test_a_name_is_unquoted_once(bridge: RunningBridge) -> None:
-    answer = await bridge.request(method="GET", path="/v1/models/100%2525")
-    assert (answer.status, answer.json.get("id")) == (200, "100%25")
+async def test_a_model_name_in_a_path_is_unquoted_once(bridge: RunningBridge) -> None:
+    response = await bridge.request(method="GET", path="/v1/models/100%2525")
+    assert (response.status, response.json.get("id")) == (200, "100%25")
 
 
-async def test_an_unknown_model_is_404(bridge: RunningBridge) -> None:
+async def test_a_request_for_an_unknown_model_is_404(bridge: RunningBridge) -> None:
     for model in ("nowhere", "M", "glob", "m "):
-        answer = await bridge.request({**HELLO, "model": model})
-        error = answer.error()
-        assert (answer.status, error["code"], error["param"]) == (404, "model_not_found", "model")
+        response = await bridge.request({**HELLO, "model": model})
+        error = response.error()
+        assert (response.status, error["code"], error["param"]) == (404, "model_not_found", "model")
 
 
-async def test_a_model_answers_what_some_route_of_it_serves(bridge: RunningBridge) -> None:
+async def test_a_request_goes_to_the_route_that_serves_model_and_endpoint(bridge: RunningBridge) -> None:
     legacy = {"prompt": "hello"}
-    answer = await bridge.request({**legacy, "model": "chat-only"}, path="/v1/completions")
-    assert (answer.status, answer.error()["param"]) == (404, "model")
-    answer = await bridge.request({**legacy, "model": "m"}, path="/v1/completions")
-    assert (answer.status, answer.headers["x-bridge-route"]) == (200, "one")
-    answer = await bridge.request({**HELLO, "model": "glob-9"})
-    assert (answer.status, answer.headers["x-bridge-route"]) == (200, "two")
+    response = await bridge.request({**legacy, "model": "chat-only"}, path="/v1/completions")
+    assert (response.status, response.error()["param"]) == (404, "model")
+    response = await bridge.request({**legacy, "model": "m"}, path="/v1/completions")
+    assert (response.status, response.headers["x-bridge-route"]) == (200, "one")
+    response = await bridge.request({**HELLO, "model": "glob-9"})
+    assert (response.status, response.headers["x-bridge-route"]) == (200, "two")
 
 
-@pytest.mark.parametrize("given", ["abc", "0f-1_2.3:4/5+6=7@8", "x" * 128])
-async def test_a_sane_request_id_is_kept(given: str, bridge: RunningBridge) -> None:
+@pytest.mark.parametrize("value", ["abc", "0f-1_2.3:4/5+6=7@8", "x" * 128])
+async def test_a_valid_request_id_is_kept(value: str, bridge: RunningBridge) -> None:
     for body in (HELLO, {}):
-        answer = await bridge.request(body, headers={"X-Request-Id": given})
-        assert answer.headers["x-request-id"] == given
+        response = await bridge.request(body, headers={"X-Request-Id": value})
+        assert response.headers["x-request-id"] == value
 
 
-@pytest.mark.parametrize("given", ["", "x" * 129, "a b", "a\tb", 'a"b', "<script>", "é", "a;b", "{}"])
-async def test_another_is_replaced(given: str, bridge: RunningBridge) -> None:
-    answer = await bridge.request(HELLO, headers={"X-Request-Id": given})
-    assert re.fullmatch("req_[0-9a-f]{32}", answer.headers["x-request-id"])
+@pytest.mark.parametrize("value", ["", "x" * 129, "a b", "a\tb", 'a"b', "<script>", "é", "a;b", "{}"])
+async def test_an_invalid_request_id_is_replaced(value: str, bridge: RunningBridge) -> None:
+    response = await bridge.request(HELLO, headers={"X-Request-Id": value})
+    assert re.fullmatch("req_[0-9a-f]{32}", response.headers["x-request-id"])
 
 
-async def test_every_answer_has_an_id_of_its_own(bridge: RunningBridge) -> None:
-    asked = [await bridge.request(HELLO) for _ in range(3)] + [await bridge.request(path="/nowhere")]
-    assert len({answer.headers["x-request-id"] for answer in asked}) == 4
+async def test_every_response_has_its_own_id(bridge: RunningBridge) -> None:
+    responses = [await bridge.request(HELLO) for _ in range(3)] + [await bridge.request(path="/nowhere")]
+    assert len({response.headers["x-request-id"] for response in responses}) == 4
 
 
-async def test_dropped_parameters_are_named(server: str) -> None:
+async def test_dropped_parameters_are_in_a_header(server: str) -> None:
     text = "routes: [{models: m, upstream: '${UPSTREAM}', request: {body: {p: $.prompt}}, response: $.text}]"
     async with run_bridge(text, {"UPSTREAM": server}) as bridge:
         body = {**HELLO, "temperature": 1, "logit_bias": {}, "né\r\nw": 1}
-        answer = await bridge.request(body)
-        assert answer.status == 200
-        assert answer.headers["x-bridge-dropped"] == r"temperature, logit_bias, n\xe9  w"
+        response = await bridge.request(body)
+        assert response.status == 200
+        assert response.headers["x-bridge-dropped"] == r"temperature, logit_bias, n\xe9  w"
         assert "x-bridge-dropped" not in (await bridge.request(HELLO)).headers
 
 
@@ -167,25 +167,25 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("given", GOOD)
-async def test_a_good_key_is_let_in(given: str, server: str) -> None:
+@pytest.mark.parametrize("value", GOOD)
+async def test_a_valid_key_is_accepted(value: str, server: str) -> None:
     async with run_bridge(with_server(KEYS), {"UPSTREAM": server}) as bridge:
-        assert (await bridge.request(HELLO, headers={"Authorization": given})).status == 200
-        models = await bridge.request(method="GET", path="/v1/models", headers={"Authorization": given})
+        assert (await bridge.request(HELLO, headers={"Authorization": value})).status == 200
+        models = await bridge.request(method="GET", path="/v1/models", headers={"Authorization": value})
         assert models.status == 200
 
 
-async def test_others_are_not(server: str) -> None:
+async def test_invalid_keys_are_refused(server: str) -> None:
     async with run_bridge(with_server(KEYS), {"UPSTREAM": server}) as bridge:
-        for given in [None, *BAD]:
-            headers = {} if given is None else {"Authorization": given}
-            for how in ({"body": HELLO}, {"method": "GET", "path": "/v1/models"}, {"path": "/nowhere"}):
-                answer = await bridge.request(headers=headers, **how)
-                error = answer.error()
-                assert (answer.status, error["code"]) == (401, "invalid_api_key"), given
-                assert answer.headers["www-authenticate"] == "Bearer"
-                assert given is None or given.split()[-1] not in error["message"] or given.strip() == "Bearer"
-        assert (await bridge.get_admin("/metrics")).status == 200, "the admin port asks for none"
+        for value in [None, *BAD]:
+            headers = {} if value is None else {"Authorization": value}
+            for options in ({"body": HELLO}, {"method": "GET", "path": "/v1/models"}, {"path": "/nowhere"}):
+                response = await bridge.request(headers=headers, **options)
+                error = response.error()
+                assert (response.status, error["code"]) == (401, "invalid_api_key"), value
+                assert response.headers["www-authenticate"] == "Bearer"
+                assert value is None or value.split()[-1] not in error["message"] or value.strip() == "Bearer"
+        assert (await bridge.get_admin("/metrics")).status == 200, "the admin port requires no key"
 
 
 async def test_an_upload_without_a_key_is_not_read(server: str) -> None:
@@ -208,34 +208,34 @@ PREFLIGHT = {
 }
 
 
-async def test_other_origins_are_kept_out_by_default(bridge: RunningBridge) -> None:
-    answer = await bridge.request(HELLO, headers={"Origin": "https://page.example"})
-    assert answer.status == 200
-    assert not [name for name in answer.headers if name.startswith("access-control-")]
+async def test_other_origins_are_refused_by_default(bridge: RunningBridge) -> None:
+    response = await bridge.request(HELLO, headers={"Origin": "https://page.example"})
+    assert response.status == 200
+    assert not [name for name in response.headers if name.startswith("access-control-")]
     assert (await bridge.request(method="OPTIONS", headers=PREFLIGHT)).status == 405
 
 
 @pytest.mark.parametrize("allowed", ["https://page.example", "'*'"])
-async def test_an_origin_may_be_let_in(allowed: str, server: str) -> None:
+async def test_an_allowed_origin_is_accepted(allowed: str, server: str) -> None:
     text = with_server(f"cors: [https://other.example, {allowed}], {KEYS}")
     async with run_bridge(text, {"UPSTREAM": server}) as bridge:
-        asked = await bridge.request(method="OPTIONS", headers=PREFLIGHT)
-        assert (asked.status, asked.body) == (204, b"")
-        assert asked.headers["access-control-allow-origin"] == "https://page.example"
-        assert "POST" in asked.headers["access-control-allow-methods"]
-        assert asked.headers["access-control-allow-headers"] == "authorization, content-type"
+        responses = await bridge.request(method="OPTIONS", headers=PREFLIGHT)
+        assert (responses.status, responses.body) == (204, b"")
+        assert responses.headers["access-control-allow-origin"] == "https://page.example"
+        assert "POST" in responses.headers["access-control-allow-methods"]
+        assert responses.headers["access-control-allow-headers"] == "authorization, content-type"
         for headers, status in (({"Authorization": "Bearer first-key"}, 200), ({}, 401)):
-            answer = await bridge.request(HELLO, headers={"Origin": "https://page.example", **headers})
-            assert answer.status == status
-            assert answer.headers["access-control-allow-origin"] == "https://page.example"
-            assert answer.headers["vary"] == "Origin"
-            assert "X-Request-Id" in answer.headers["access-control-expose-headers"]
+            response = await bridge.request(HELLO, headers={"Origin": "https://page.example", **headers})
+            assert response.status == status
+            assert response.headers["access-control-allow-origin"] == "https://page.example"
+            assert response.headers["vary"] == "Origin"
+            assert "X-Request-Id" in response.headers["access-control-expose-headers"]
 
 
-async def test_another_origin_is_not(server: str) -> None:
+async def test_other_origins_are_refused(server: str) -> None:
     async with run_bridge(with_server("cors: https://page.example"), {"UPSTREAM": server}) as bridge:
         headers = {**PREFLIGHT, "Origin": "https://page.example.evil"}
         assert (await bridge.request(method="OPTIONS", headers=headers)).status == 405
-        answer = await bridge.request(HELLO, headers={"Origin": "null"})
-        assert answer.status == 200
-        assert "access-control-allow-origin" not in answer.headers
+        response = await bridge.request(HELLO, headers={"Origin": "null"})
+        assert response.status == 200
+        assert "access-control-allow-origin" not in response.headers

@@ -1,4 +1,4 @@
-"""The bridge as a process: where it listens, what it says, and how it ends."""
+"""The bridge as a process: addresses, signals, drain and workers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def routes(url: str, server: str = "") -> str:
     return f"server: {{{server}}}\nroutes: [{{name: r, models: m, upstream: {url}}}]\n"
 
 
-async def test_it_says_where_it_listens_and_ends(tmp_path: Path) -> None:
+async def test_addresses_are_announced_and_sigterm_ends_the_process(tmp_path: Path) -> None:
     async with (
         run_upstream(responder(GOOD)) as server,
         served(tmp_path, routes(server.url), *FREE) as bridge,
@@ -46,55 +46,55 @@ async def test_it_says_where_it_listens_and_ends(tmp_path: Path) -> None:
         assert lines[0]["id"] == "an-id"
 
 
-async def test_interrupting_it_ends_it_too(tmp_path: Path) -> None:
+async def test_sigint_ends_the_process(tmp_path: Path) -> None:
     async with served(tmp_path, routes("http://127.0.0.1:1"), *FREE) as bridge:
         assert await bridge.end(signal.SIGINT) == 0
         assert "Traceback" not in await bridge.log()
 
 
-async def test_flags_win_over_variables_and_these_over_the_file(tmp_path: Path) -> None:
+async def test_flags_override_variables_and_variables_the_file(tmp_path: Path) -> None:
     text = routes("http://127.0.0.1:1", "listen: '127.0.0.2:0', admin: '127.0.0.3:0'")
     variables = {"BRIDGE_LISTEN": "127.0.0.4:0", "BRIDGE_ADMIN": "127.0.0.5:0"}
     flags = ("--listen", "127.0.0.6:0", "--admin", "127.0.0.7:0")
-    for given, environment, hosts in (
+    for arguments, environment, hosts in (
         ((), {"BRIDGE_ADMIN": "127.0.0.5:0"}, ("127.0.0.2", "127.0.0.5")),
         (flags[2:], {"BRIDGE_LISTEN": "127.0.0.4:0"}, ("127.0.0.4", "127.0.0.7")),
         (flags, variables, ("127.0.0.6", "127.0.0.7")),
     ):
-        async with served(tmp_path, text, *given, environment=environment) as bridge:
+        async with served(tmp_path, text, *arguments, environment=environment) as bridge:
             assert (bridge.front[0], bridge.admin[0]) == hosts
             assert (await bridge.get_admin("/healthz")).status == 200
 
 
-async def test_it_listens_on_ipv6(tmp_path: Path) -> None:
+async def test_the_front_may_listen_on_ipv6(tmp_path: Path) -> None:
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
-    given = ("--listen", "[::1]:0", "--admin", "off")
-    async with served(tmp_path, routes("http://127.0.0.1:1"), *given) as bridge:
+    arguments = ("--listen", "[::1]:0", "--admin", "off")
+    async with served(tmp_path, routes("http://127.0.0.1:1"), *arguments) as bridge:
         assert bridge.announced[0].startswith("front listening on http://[::1]:")
 
 
-async def test_the_admin_port_can_be_off(tmp_path: Path) -> None:
-    given = ("--listen", "127.0.0.1:0", "--admin", "off")
-    async with served(tmp_path, routes("http://127.0.0.1:1"), *given) as bridge:
+async def test_the_admin_port_may_be_off(tmp_path: Path) -> None:
+    arguments = ("--listen", "127.0.0.1:0", "--admin", "off")
+    async with served(tmp_path, routes("http://127.0.0.1:1"), *arguments) as bridge:
         assert (await bridge.request(method="GET", path="/v1/models")).status == 200
         bridge.process.terminate()
         assert bridge.process.stdout is not None
-        assert await bridge.process.stdout.read() == b"", "one address was told, there is no other"
+        assert await bridge.process.stdout.read() == b"", "only one address is announced"
 
 
-async def streams_until(peer: Connection, go_on: asyncio.Event) -> None:
+async def stream_until(peer: Connection, release: asyncio.Event) -> None:
     while await peer.request():
         await peer.send(stream_head() + chunk(frame("hello ")))
-        await go_on.wait()
+        await release.wait()
         await peer.send(chunk(frame("to the end")) + chunk(DONE) + chunk(b""))
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_it_drains(workers: str, tmp_path: Path) -> None:
-    go_on = asyncio.Event()
+async def test_sigterm_drains_open_streams(workers: str, tmp_path: Path) -> None:
+    release = asyncio.Event()
     async with (
-        run_upstream(lambda peer: streams_until(peer, go_on)) as server,
+        run_upstream(lambda peer: stream_until(peer, release)) as server,
         served(tmp_path, routes(server.url), *FREE, "--workers", workers) as bridge,
         bridge.connect() as idle,
         bridge.connect() as client,
@@ -105,45 +105,45 @@ async def test_it_drains(workers: str, tmp_path: Path) -> None:
         status, _ = await client.head()
         assert status == 200
         first = await client.chunk()
-        ended = asyncio.ensure_future(bridge.end())
-        assert await idle.at_end()  # a connection that does nothing is closed
-        if workers == "1":  # of several, the one with the admin port may have ended already
+        ending = asyncio.ensure_future(bridge.end())
+        assert await idle.at_end()  # an idle connection is closed
+        if workers == "1":  # with several workers, the worker with the admin port may have ended already
             assert (await bridge.get_admin("/readyz")).status == 503
-        assert not ended.done()
-        go_on.set()
+        assert not ending.done()
+        release.set()
         rest = b""
         while piece := await client.chunk():
             rest += piece
         assert b"hello" in first
         assert b"to the end" in rest
         assert rest.endswith(DONE)
-        assert await ended == 0
+        assert await ending == 0
 
 
 @pytest.mark.parametrize(
     "workers",
     ["1", "2"],
 )
-async def test_while_it_drains_no_new_connection_waits(workers: str, tmp_path: Path) -> None:
+async def test_connections_are_refused_while_draining(workers: str, tmp_path: Path) -> None:
     async with (
-        run_upstream(lambda peer: streams_until(peer, asyncio.Event())) as server,
+        run_upstream(lambda peer: stream_until(peer, asyncio.Event())) as server,
         served(tmp_path, routes(server.url, "drain: 2s"), *FREE, "--workers", workers) as bridge,
         bridge.connect() as client,
     ):
         await client.send({**HELLO, "stream": True})
         await client.head()
-        ended = asyncio.ensure_future(bridge.end())
+        ending = asyncio.ensure_future(bridge.end())
         assert await client.reader.readuntil(b"hello")
         await asyncio.sleep(0.5)
-        refused = not ended.done() and await bridge.refuses()
+        refused = not ending.done() and await bridge.refuses()
         client.writer.close()
-        assert await ended == 0
+        assert await ending == 0
         assert refused
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_what_outlasts_the_drain_has_an_honest_end(tmp_path: Path, *, stream: bool) -> None:
-    async with run_upstream(lambda peer: streams_until(peer, asyncio.Event())) as server:
+async def test_requests_that_outlast_the_drain_end_with_an_error(tmp_path: Path, *, stream: bool) -> None:
+    async with run_upstream(lambda peer: stream_until(peer, asyncio.Event())) as server:
         text = routes(server.url, "drain: 300ms")
         async with served(tmp_path, text, *FREE) as bridge, bridge.connect() as client:
             await client.send({**HELLO, "stream": stream})
@@ -151,20 +151,20 @@ async def test_what_outlasts_the_drain_has_an_honest_end(tmp_path: Path, *, stre
             if stream:
                 status, headers = await client.head()
                 first = await client.chunk()
-            ended = asyncio.ensure_future(bridge.end())
+            ending = asyncio.ensure_future(bridge.end())
             if stream:
                 rest = b"".join([piece async for piece in client.chunks()])
                 error = Response(status, headers, first + rest, complete=True).stream().error
             else:
-                answer = await client.response()
-                assert answer.status == 503
-                error = answer.error()
+                response = await client.response()
+                assert response.status == 503
+                error = response.error()
             assert error is not None
             assert error["code"] == "shutting_down"
-            assert await ended == 0
+            assert await ending == 0
 
 
-async def test_a_second_signal_does_no_harm(tmp_path: Path) -> None:
+async def test_repeated_signals_end_the_process_cleanly(tmp_path: Path) -> None:
     async with served(tmp_path, routes("http://127.0.0.1:1"), *FREE) as bridge:
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
             if bridge.process.returncode is None:
@@ -172,10 +172,10 @@ async def test_a_second_signal_does_no_harm(tmp_path: Path) -> None:
         assert await bridge.process.wait() == 0
 
 
-async def test_an_address_in_use_is_told(tmp_path: Path) -> None:
+async def test_an_address_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "routes.yaml").write_text(routes("http://127.0.0.1:1"))
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        address = f"127.0.0.1:{occupied.getsockname()[1]}"
         front = ("--listen", address, "--admin", "off")
         admin = ("--listen", "127.0.0.1:0", "--admin", address, "--workers", "2")
         for flags in (front, admin):
@@ -184,27 +184,27 @@ async def test_an_address_in_use_is_told(tmp_path: Path) -> None:
             assert out == ""
             assert "in use" in errors
             assert address.rpartition(":")[2] in errors
-            assert errors.count("\n") == 1, "a sentence, no traceback"
+            assert errors.count("\n") == 1, "one line, no traceback"
 
 
 @pytest.mark.parametrize("workers", ["0", "-1"])
-async def test_no_workers_are_a_wrong_setting(workers: str, tmp_path: Path) -> None:
+async def test_zero_workers_are_an_invalid_setting(workers: str, tmp_path: Path) -> None:
     (tmp_path / "routes.yaml").write_text(routes("http://127.0.0.1:1"))
     code, out, errors = await call(tmp_path, "serve", *FREE, environment={"BRIDGE_WORKERS": workers})
     assert (code, out) == (1, "")
     assert "BRIDGE_WORKERS" in errors
 
 
-async def test_the_demo_answers_from_a_checkout(tmp_path: Path) -> None:
+async def test_the_demo_serves_every_model_from_a_checkout(tmp_path: Path) -> None:
     async with served(CHECKOUT, None, "routes.yaml", "--demo", *FREE) as bridge:
         models = (await bridge.request(method="GET", path="/v1/models")).json["data"]
         assert models
         for model in models:
             for stream in (False, True):
                 body = {**HELLO, "model": model["id"], "stream": stream}
-                answer = await bridge.request(body)
-                said = answer.stream().choice if stream else answer.completion().choice
-                assert said.text
+                response = await bridge.request(body)
+                choice = response.stream().choice if stream else response.completion().choice
+                assert choice.text
         assert await bridge.end() == 0
 
 
@@ -216,7 +216,7 @@ async def test_workers_share_the_front(tmp_path: Path) -> None:
         assert (await bridge.request(HELLO)).status == 200
         workers = bridge.workers
         assert len(workers) == 2
-        for stopped in workers:  # the other one answers
+        for stopped in workers:  # the other worker responds
             os.kill(stopped, signal.SIGSTOP)
             for _ in range(3):
                 assert (await bridge.request(HELLO)).completion().choice.text == "hello"
@@ -232,25 +232,25 @@ async def test_workers_share_the_front(tmp_path: Path) -> None:
         assert "Traceback" not in await bridge.log()
 
 
-async def test_metrics_wait_for_a_worker_that_is_making_its_file(tmp_path: Path) -> None:
-    """Prometheus' library makes a file, then room in it: between the two nothing can be read there."""
+async def test_metrics_wait_for_a_worker_that_creates_its_file(tmp_path: Path) -> None:
+    """The Prometheus client creates an empty file and extends the file later; between both, reading fails."""
     environment = {"TMPDIR": str(tmp_path)}
     async with served(
         tmp_path, routes("http://127.0.0.1:1"), *FREE, "--workers", "2", environment=environment
     ) as bridge:
-        made = next(tmp_path.glob("bridge-metrics-*")) / "counter_1.db"  # noqa: ASYNC240 - a folder of ours
-        made.touch()
+        file = next(tmp_path.glob("bridge-metrics-*")) / "counter_1.db"  # noqa: ASYNC240 - a local folder
+        file.touch()
         scrape = asyncio.ensure_future(bridge.get_admin("/metrics"))
         await asyncio.sleep(0.1)
         assert not scrape.done()
-        os.truncate(made, 1 << 16)
+        os.truncate(file, 1 << 16)
         assert (await scrape).status == 200
 
 
-async def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
-    go_on = asyncio.Event()
+async def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
+    release = asyncio.Event()
     async with (
-        run_upstream(lambda peer: streams_until(peer, go_on)) as server,
+        run_upstream(lambda peer: stream_until(peer, release)) as server,
         served(tmp_path, routes(server.url), *FREE, "--workers", "2") as bridge,
         bridge.connect() as client,
     ):
@@ -264,10 +264,10 @@ async def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
             return len(set(bridge.workers) - before) == 2
 
         await wait_until(replaced)
-        go_on.set()
+        release.set()
         assert (await bridge.request({**HELLO, "stream": True})).stream().choice.text == "hello to the end"
 
-        async def idle() -> bool:  # those of the dead workers do not stay
+        async def idle() -> bool:  # requests of killed workers are not counted
             return await bridge.count("bridge_requests_in_progress") == 0
 
         await wait_until(idle)
@@ -275,7 +275,7 @@ async def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
         assert "restarting worker" in await bridge.log()
 
 
-async def test_a_signal_while_a_worker_is_replaced_ends_all(tmp_path: Path) -> None:
+async def test_a_signal_during_the_replacement_of_a_worker_ends_the_process(tmp_path: Path) -> None:
     async with served(tmp_path, routes("http://127.0.0.1:1"), *FREE, "--workers", "2") as bridge:
         before = set(bridge.workers)
         os.kill(min(before), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A file that changes while the bridge runs: all or nothing, the last good table is kept."""
+"""Reloads of a changed routes file: a valid file replaces the table, a faulty file does not."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ GOOD = http_response(completion("hello"))
 OLD = "routes: [{name: old, models: m, upstream: '${UPSTREAM}'}]"
 NEW = "routes: [{name: new, models: [m, n], upstream: '${UPSTREAM}'}]"
 
-BROKEN = {
-    "a word that is none": "routes: [{models: m, upstrem: http://x}]",
-    "no YAML": "routes: [{",
+FAULTY = {
+    "an unknown key": "routes: [{models: m, upstrem: http://x}]",
+    "invalid YAML": "routes: [{",
     "empty": "",
     "not UTF-8": "routes: [{models: m\xff, upstream: http://x}]",
     "no routes": "routes: []",
-    "a variable that is none": "routes: [{models: m, upstream: '${NO_SUCH_VARIABLE_HERE}'}]",
-    "nested without end": "routes: " + "[" * 20_000,
-    "a path that is none": "routes: [{models: m, upstream: http://x, response: '$.[['}]",
-    "a pattern that is none": "routes: [{models: m, upstream: http://x, skip: {$.a: {matches: '('}}}]",
+    "an undefined variable": "routes: [{models: m, upstream: '${NO_SUCH_VARIABLE_HERE}'}]",
+    "excessive nesting": "routes: " + "[" * 20_000,
+    "an invalid path": "routes: [{models: m, upstream: http://x, response: '$.[['}]",
+    "an invalid pattern": "routes: [{models: m, upstream: http://x, skip: {$.a: {matches: '('}}}]",
 }
 
 
@@ -47,7 +47,7 @@ async def watching(folder: Path) -> AsyncIterator[tuple[RunningBridge, Path]]:
         yield bridge, file
 
 
-async def test_a_change_is_taken(tmp_path: Path) -> None:
+async def test_a_changed_file_is_reloaded(tmp_path: Path) -> None:
     async with watching(tmp_path) as (bridge, file):
         file.write_text(NEW)
         await bridge.wait_for_count(1, "bridge_reloads_total", result="ok")
@@ -58,20 +58,20 @@ async def test_a_change_is_taken(tmp_path: Path) -> None:
         assert await bridge.count("bridge_reloads_total") == 1
 
 
-async def test_a_change_while_the_bridge_starts_is_taken(tmp_path: Path) -> None:
+async def test_a_file_changed_during_start_is_reloaded(tmp_path: Path) -> None:
     file = tmp_path / "routes.yaml"
     file.write_text(OLD)
-    seen = file_stamp(str(file))
+    stamp = file_stamp(str(file))
     file.write_text(NEW)
     async with (
         run_upstream(responder(GOOD)) as server,
-        run_bridge(OLD, {"UPSTREAM": server.url}, file=str(file), seen=seen) as bridge,
+        run_bridge(OLD, {"UPSTREAM": server.url}, file=str(file), seen=stamp) as bridge,
     ):
         await bridge.wait_for_count(1, "bridge_reloads_total", result="ok")
         assert (await bridge.request(HELLO)).headers["x-bridge-route"] == "new"
 
 
-async def test_a_file_may_be_replaced_as_editors_do(tmp_path: Path) -> None:
+async def test_a_file_replaced_by_renaming_is_reloaded(tmp_path: Path) -> None:
     async with watching(tmp_path) as (bridge, file):
         beside = tmp_path / "routes.yaml.tmp"
         beside.write_text(NEW)
@@ -80,10 +80,10 @@ async def test_a_file_may_be_replaced_as_editors_do(tmp_path: Path) -> None:
         assert (await bridge.request(HELLO)).headers["x-bridge-route"] == "new"
 
 
-@pytest.mark.parametrize("fault", BROKEN)
-async def test_a_broken_file_is_rejected_and_the_next_is_taken(fault: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", FAULTY)
+async def test_a_faulty_file_is_rejected_and_the_next_valid_file_loaded(fault: str, tmp_path: Path) -> None:
     async with watching(tmp_path) as (bridge, file):
-        file.write_bytes(BROKEN[fault].encode("latin-1"))
+        file.write_bytes(FAULTY[fault].encode("latin-1"))
         bridge.reload.set()
         await bridge.wait_for_count(1, "bridge_reloads_total", result="rejected")
         assert (await bridge.request(HELLO)).headers["x-bridge-route"] == "old"
@@ -94,7 +94,7 @@ async def test_a_broken_file_is_rejected_and_the_next_is_taken(fault: str, tmp_p
         assert (await bridge.request(HELLO)).headers["x-bridge-route"] == "new"
 
 
-async def test_a_file_that_is_gone_changes_nothing(tmp_path: Path) -> None:
+async def test_a_deleted_file_is_rejected(tmp_path: Path) -> None:
     async with watching(tmp_path) as (bridge, file):
         file.unlink()
         bridge.reload.set()
@@ -102,7 +102,7 @@ async def test_a_file_that_is_gone_changes_nothing(tmp_path: Path) -> None:
         assert (await bridge.request(HELLO)).headers["x-bridge-route"] == "old"
 
 
-async def test_keys_are_taken_too(tmp_path: Path) -> None:
+async def test_keys_are_reloaded(tmp_path: Path) -> None:
     async with watching(tmp_path) as (bridge, file):
         file.write_text("server: {keys: [a-key]}\n" + NEW)
         bridge.reload.set()
@@ -111,7 +111,7 @@ async def test_keys_are_taken_too(tmp_path: Path) -> None:
         assert (await bridge.request(HELLO, headers={"Authorization": "Bearer a-key"})).status == 200
 
 
-async def test_what_is_in_flight_ends_on_the_table_it_began_with(tmp_path: Path) -> None:
+async def test_a_request_in_flight_keeps_its_table(tmp_path: Path) -> None:
     file = tmp_path / "routes.yaml"
     file.write_text(OLD)
 
@@ -126,15 +126,15 @@ async def test_what_is_in_flight_ends_on_the_table_it_began_with(tmp_path: Path)
         run_upstream(behave) as server,
         run_bridge(OLD, {"UPSTREAM": server.url}, file=str(file)) as bridge,
     ):
-        answer = await bridge.request(HELLO)
-        assert answer.completion().choice.text == "hello"
-        assert answer.headers["x-bridge-route"] == "old"
+        response = await bridge.request(HELLO)
+        assert response.completion().choice.text == "hello"
+        assert response.headers["x-bridge-route"] == "old"
         assert (await bridge.request(HELLO)).status == 404
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_a_signal_reloads_at_once(workers: str, tmp_path: Path) -> None:
-    """An answer tells of one worker, so that several in a row have to."""
+async def test_sighup_reloads_every_worker(workers: str, tmp_path: Path) -> None:
+    """A response shows the table of one worker, so several consecutive responses are compared."""
     flags = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", workers)
     old = "routes: [{models: m, upstream: http://127.0.0.1:1}]"
     async with served(tmp_path, old, *flags) as bridge:
@@ -143,12 +143,12 @@ async def test_a_signal_reloads_at_once(workers: str, tmp_path: Path) -> None:
         bridge.process.send_signal(signal.SIGHUP)
 
         async def models() -> list[str]:
-            answer = await bridge.request(method="GET", path="/v1/models")
-            return [model["id"] for model in answer.json["data"]]
+            response = await bridge.request(method="GET", path="/v1/models")
+            return [model["id"] for model in response.json["data"]]
 
-        async def taken() -> bool:
+        async def reloaded() -> bool:
             reloads = await bridge.count("bridge_reloads_total", result="ok")
             return reloads >= int(workers) and [await models() for _ in range(8)] == [["m", "n"]] * 8
 
-        await wait_until(taken)
+        await wait_until(reloaded)
         assert await bridge.end() == 0

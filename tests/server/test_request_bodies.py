@@ -1,4 +1,4 @@
-"""What clients send: bodies of every kind, on real connections. Nothing of it is a fault of the bridge's."""
+"""Request bodies of clients on real connections: valid, invalid, chunked, oversized and malformed."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ async def server() -> AsyncIterator[UpstreamServer]:
         yield server
 
 
-def running_before(server: UpstreamServer) -> Any:
+def bridge_for(server: UpstreamServer) -> Any:
     return run_bridge(ROUTES, {"UPSTREAM": server.url})
 
 
-async def test_the_body_reaches_the_server_as_it_is(server: UpstreamServer) -> None:
+async def test_an_unchanged_body_is_forwarded(server: UpstreamServer) -> None:
     data = b'{ "model":"m", "messages":[{"role":"user","content":"\\u00e9"}], "x_new": {"a": [1.0, 1e5]} }'
-    async with running_before(server) as bridge:
+    async with bridge_for(server) as bridge:
         assert (await bridge.request(data)).completion().choice.text == "hello"
     assert server.requests[0].data == data
     assert server.requests[0].headers["content-type"] == "application/json"
@@ -69,18 +69,18 @@ TYPES: dict[str, list[Any]] = {
 WRONG = [(name, value) for name, values in TYPES.items() for value in values]
 
 
-async def test_a_wrong_type_is_named(server: UpstreamServer) -> None:
-    async with running_before(server) as bridge, bridge.connect() as client:
+async def test_the_error_names_a_parameter_of_the_wrong_type(server: UpstreamServer) -> None:
+    async with bridge_for(server) as bridge, bridge.connect() as client:
         for name, value in WRONG:  # all on one connection, which stays usable
             await client.send({**HELLO, name: value})
-            answer = await client.response()
-            error = answer.error()
-            assert (answer.status, error["param"]) == (400, name), (name, value)
+            response = await client.response()
+            error = response.error()
+            assert (response.status, error["param"]) == (400, name), (name, value)
             assert error["type"] == "invalid_request_error"
     assert not server.requests
 
 
-PLACES: list[tuple[Any, str]] = [
+INVALID_MESSAGES: list[tuple[Any, str]] = [
     ([], "messages"),
     (["hello"], "messages[0]"),
     ([None], "messages[0]"),
@@ -92,18 +92,18 @@ PLACES: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("messages", "place"), PLACES)
-async def test_a_wrong_message_is_named(messages: Any, place: str, server: UpstreamServer) -> None:
-    async with running_before(server) as bridge:
-        answer = await bridge.request({"model": "m", "messages": messages})
-        assert (answer.status, answer.error()["param"]) == (400, place)
+@pytest.mark.parametrize(("messages", "param"), INVALID_MESSAGES)
+async def test_the_error_names_an_invalid_message(messages: Any, param: str, server: UpstreamServer) -> None:
+    async with bridge_for(server) as bridge:
+        response = await bridge.request({"model": "m", "messages": messages})
+        assert (response.status, response.error()["param"]) == (400, param)
 
 
 @pytest.mark.parametrize("prompt", [1, {}, [1, "a"], [["a"]], [1.5], True])
-async def test_a_wrong_prompt_is_named(prompt: Any, server: UpstreamServer) -> None:
-    async with running_before(server) as bridge:
-        answer = await bridge.request({"model": "m", "prompt": prompt}, path="/v1/completions")
-        assert (answer.status, answer.error()["param"]) == (400, "prompt")
+async def test_the_error_names_an_invalid_prompt(prompt: Any, server: UpstreamServer) -> None:
+    async with bridge_for(server) as bridge:
+        response = await bridge.request({"model": "m", "prompt": prompt}, path="/v1/completions")
+        assert (response.status, response.error()["param"]) == (400, "prompt")
 
 
 @pytest.mark.parametrize(
@@ -111,15 +111,17 @@ async def test_a_wrong_prompt_is_named(prompt: Any, server: UpstreamServer) -> N
     [({"messages": HELLO["messages"]}, "model"), ({"model": ""}, "model"), ({"model": None}, "model"),
      ({"model": "m"}, "messages"), ({"model": "m", "messages": None}, "messages")],
 )  # fmt: skip
-async def test_what_is_missing_is_named(body: dict[str, Any], param: str, server: UpstreamServer) -> None:
-    async with running_before(server) as bridge:
-        answer = await bridge.request(body)
-        assert (answer.status, answer.error()["param"]) == (400, param)
+async def test_the_error_names_a_missing_parameter(
+    body: dict[str, Any], param: str, server: UpstreamServer
+) -> None:
+    async with bridge_for(server) as bridge:
+        response = await bridge.request(body)
+        assert (response.status, response.error()["param"]) == (400, param)
         legacy = await bridge.request({"model": "m"}, path="/v1/completions")
         assert (legacy.status, legacy.error()["param"]) == (400, "prompt")
 
 
-NO_JSON = {
+NOT_JSON_OBJECTS = {
     "nothing": b"",
     "blank": b" \r\n ",
     "text": b"hello",
@@ -141,11 +143,11 @@ NO_JSON = {
 }
 
 
-@pytest.mark.parametrize("kind", NO_JSON)
-async def test_a_body_that_is_no_json_object_is_400(kind: str, server: UpstreamServer) -> None:
-    async with running_before(server) as bridge:
-        answer = await bridge.request(NO_JSON[kind])
-        assert (answer.status, answer.error()["code"]) == (400, "invalid_json")
+@pytest.mark.parametrize("kind", NOT_JSON_OBJECTS)
+async def test_a_body_that_is_not_a_json_object_is_400(kind: str, server: UpstreamServer) -> None:
+    async with bridge_for(server) as bridge:
+        response = await bridge.request(NOT_JSON_OBJECTS[kind])
+        assert (response.status, response.error()["code"]) == (400, "invalid_json")
     assert not server.requests
 
 
@@ -159,12 +161,12 @@ ODD = {
     "a NaN temperature": b'"temperature":NaN',
     "a huge number": b'"seed":' + b"9" * 400,
     "a huge literal": b'"x":' + b"9" * 5000,
-    "half of a character": rb'"user":"\ud83d"',
-    "half of one in a name": rb'"\udc00":1',
+    "a lone surrogate": rb'"user":"\ud83d"',
+    "a lone surrogate in a name": rb'"\udc00":1',
     "a NUL": rb'"user":"\u0000"',
     "a bare NUL": b'"user":"\0"',
-    "no UTF-8": b'"user":"\xff\xfe"',
-    "the same member twice": b'"n":"many","n":1',
+    "invalid UTF-8": b'"user":"\xff\xfe"',
+    "a duplicate member": b'"n":"many","n":1',
     "deep": b'"x":' + b"[" * 200 + b"]" * 200,
     "deeper": b'"x":' + b"[" * 300 + b"]" * 300,
     "deepest": b'"x":' + b"[" * 900 + b"]" * 900,
@@ -175,43 +177,45 @@ ODD = {
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("kind", ODD)
-async def test_an_odd_body_is_answered_or_refused(kind: str, model: str, server: UpstreamServer) -> None:
-    """A 200 or a 400, whichever: never a fault of the bridge's own. What it changes it sends as JSON."""
+async def test_an_unusual_body_is_accepted_or_refused(kind: str, model: str, server: UpstreamServer) -> None:
+    """The status is 200 or 400 and never 500. A body that the bridge changes is sent as JSON."""
     data = with_member(ODD[kind], model)
-    async with running_before(server) as bridge:
-        answer = await bridge.request(data)
-        if answer.status == 200:
-            assert answer.completion().choice.text == "hello"
+    async with bridge_for(server) as bridge:
+        response = await bridge.request(data)
+        if response.status == 200:
+            assert response.completion().choice.text == "hello"
             assert server.requests[0].data == data or isinstance(server.requests[0].body, dict)
         else:
-            assert answer.status == 400
-            answer.error()
+            assert response.status == 400
+            response.error()
 
 
-async def test_of_a_member_that_is_there_twice_the_last_counts(server: UpstreamServer) -> None:
-    async with running_before(server) as bridge:
-        answer = await bridge.request(with_member(b'"model":"renamed"', "nowhere"))
-        assert answer.completion().choice.text == "hello"
+async def test_the_last_of_duplicate_members_is_used(server: UpstreamServer) -> None:
+    async with bridge_for(server) as bridge:
+        response = await bridge.request(with_member(b'"model":"renamed"', "nowhere"))
+        assert response.completion().choice.text == "hello"
     assert server.requests[0].body["model"] == "other"
 
 
-async def test_a_body_over_its_limit_is_413(server: UpstreamServer) -> None:
-    def filled(model: str, size: int) -> dict[str, Any]:
+async def test_an_oversized_body_is_413(server: UpstreamServer) -> None:
+    def chat_of_size(model: str, size: int) -> dict[str, Any]:
         return {"model": model, "messages": [{"role": "user", "content": "x" * size}]}
 
-    async with running_before(server) as bridge:
-        assert (await bridge.request(filled("m", 60_000))).status == 200
-        assert (await bridge.request(filled("wide", 100_000))).status == 200
+    async with bridge_for(server) as bridge:
+        assert (await bridge.request(chat_of_size("m", 60_000))).status == 200
+        assert (await bridge.request(chat_of_size("wide", 100_000))).status == 200
         for model, size in (("m", 70_000), ("m", 300_000), ("wide", 40_000_000)):
-            answer = await bridge.request(filled(model, size))  # all of it is sent before an answer is read
-            assert (answer.status, answer.error()["code"]) == (413, "request_too_large")
+            response = await bridge.request(
+                chat_of_size(model, size)
+            )  # the body is sent completely before the response is read
+            assert (response.status, response.error()["code"]) == (413, "request_too_large")
     assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("end", [b"0\r\n\r\n", b"0\r\nx-trailer: 1\r\n\r\n"])
-async def test_an_upload_in_chunks(end: bytes, server: UpstreamServer) -> None:
+async def test_a_chunked_body_is_accepted(end: bytes, server: UpstreamServer) -> None:
     data = json.dumps(HELLO).encode()
-    async with running_before(server) as bridge, bridge.connect() as client:
+    async with bridge_for(server) as bridge, bridge.connect() as client:
         for _ in range(2):
             await client.send(headers={"Transfer-Encoding": "chunked"})
             for number in range(0, len(data), 7):
@@ -222,47 +226,47 @@ async def test_an_upload_in_chunks(end: bytes, server: UpstreamServer) -> None:
     assert [request.data for request in server.requests] == [data, data]
 
 
-async def too_much_in_chunks(bridge: RunningBridge) -> None:
+async def send_oversized_chunks(bridge: RunningBridge) -> None:
     async with bridge.connect() as client:
         await client.send(headers={"Transfer-Encoding": "chunked"})
-        for _ in range(40):  # more than the largest of the limits
+        for _ in range(40):  # more than the largest limit
             await client.write(b"2000\r\n" + b" " * 0x2000 + b"\r\n")
-        answer = await client.response()
-        assert (answer.status, answer.error()["code"]) == (413, "request_too_large")
+        response = await client.response()
+        assert (response.status, response.error()["code"]) == (413, "request_too_large")
 
 
-async def test_an_upload_in_chunks_has_the_same_limit(server: UpstreamServer) -> None:
+async def test_an_oversized_chunked_body_is_413(server: UpstreamServer) -> None:
     small = ROUTES.split("  - {models: built")[0]
     async with run_bridge(small, {"UPSTREAM": server.url}) as bridge:
-        await too_much_in_chunks(bridge)
+        await send_oversized_chunks(bridge)
 
 
-async def test_what_is_packed_is_not_unpacked(server: UpstreamServer) -> None:
-    async with running_before(server) as bridge:
+async def test_compressed_bodies_are_refused(server: UpstreamServer) -> None:
+    async with bridge_for(server) as bridge:
         for coding in ("gzip", "deflate", "x-none"):
-            packed = gzip.compress(json.dumps(HELLO).encode())
-            answer = await bridge.request(packed, headers={"Content-Encoding": coding})
-            assert (answer.status, answer.error()["code"]) == (415, "unsupported_encoding")
+            compressed = gzip.compress(json.dumps(HELLO).encode())
+            response = await bridge.request(compressed, headers={"Content-Encoding": coding})
+            assert (response.status, response.error()["code"]) == (415, "unsupported_encoding")
         assert (await bridge.request(HELLO, headers={"Content-Encoding": "identity"})).status == 200
 
 
 @pytest.mark.parametrize("expect", ["100-continue", "100-Continue"])
-async def test_expect_is_heard(expect: str, server: UpstreamServer) -> None:
+async def test_expect_100_continue_is_answered(expect: str, server: UpstreamServer) -> None:
     data = json.dumps(HELLO).encode()
-    async with running_before(server) as bridge, bridge.connect() as client:
+    async with bridge_for(server) as bridge, bridge.connect() as client:
         await client.send(headers={"Expect": expect, "Content-Length": str(len(data))})
         assert (await client.head())[0] == 100
         await client.write(data)
         assert (await client.response()).completion().choice.text == "hello"
-        await client.send(HELLO)  # the connection is still good
+        await client.send(HELLO)  # the connection is still usable
         assert (await client.response()).status == 200
 
 
-async def test_expect_is_refused_before_the_body_is_sent(server: UpstreamServer) -> None:
-    async with running_before(server) as bridge, bridge.connect() as client:
+async def test_an_oversized_body_is_refused_before_100_continue(server: UpstreamServer) -> None:
+    async with bridge_for(server) as bridge, bridge.connect() as client:
         await client.send(headers={"Expect": "100-continue", "Content-Length": "99999999"})
-        answer = await client.response()
-        assert (answer.status, answer.error()["code"]) == (413, "request_too_large")
+        response = await client.response()
+        assert (response.status, response.error()["code"]) == (413, "request_too_large")
 
 
 @pytest.mark.parametrize(
@@ -270,18 +274,18 @@ async def test_expect_is_refused_before_the_body_is_sent(server: UpstreamServer)
     [b"hello\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n",
      b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n"],
 )  # fmt: skip
-async def test_noise_is_a_400(noise: bytes, server: UpstreamServer) -> None:
-    async with running_before(server) as bridge:
+async def test_bytes_that_are_not_a_request_are_400(noise: bytes, server: UpstreamServer) -> None:
+    async with bridge_for(server) as bridge:
         async with bridge.connect() as client:
             await client.write(noise)
-            answer = await client.response()
-            assert (answer.status, answer.error()["code"]) == (400, "bad_request")
+            response = await client.response()
+            assert (response.status, response.error()["code"]) == (400, "bad_request")
             assert await client.at_end()
         assert (await bridge.request(HELLO)).status == 200
 
 
-async def test_half_a_request_is_nothing(server: UpstreamServer) -> None:
-    async with running_before(server) as bridge:
+async def test_an_incomplete_request_is_ignored(server: UpstreamServer) -> None:
+    async with bridge_for(server) as bridge:
         async with bridge.connect() as client:
             await client.write(b"POST " + CHAT.encode())
             client.writer.write_eof()
@@ -289,12 +293,12 @@ async def test_half_a_request_is_nothing(server: UpstreamServer) -> None:
         assert (await bridge.request(HELLO)).status == 200
 
 
-async def test_a_chunk_size_that_is_none_is_400(server: UpstreamServer) -> None:
-    async with running_before(server) as bridge:
+async def test_an_invalid_chunk_size_is_400(server: UpstreamServer) -> None:
+    async with bridge_for(server) as bridge:
         async with bridge.connect() as client:
             await client.send(headers={"Transfer-Encoding": "chunked"})
             await client.write(b"zz\r\nhello\r\n")
-            answer = await client.response()
-            assert (answer.status, answer.error()["code"]) == (400, "bad_request")
+            response = await client.response()
+            assert (response.status, response.error()["code"]) == (400, "bad_request")
             assert await client.at_end()
         assert (await bridge.request(HELLO)).status == 200

@@ -1,4 +1,4 @@
-"""The log: one line of JSON for each request, without a word of what was said in it."""
+"""The log: one JSON line per request, without content or credentials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KEY = "the-key-of-a-client"
 OWN_KEY = "the-key-of-the-bridge"
-SECRET = "what-was-said-in-secret"
+SECRET = "a-secret-message-text"
 ROUTES = f"""
 server: {{keys: [{KEY}]}}
 routes:
@@ -36,7 +36,7 @@ routes:
 
 
 class Lines:
-    """What was logged."""
+    """Captured log lines."""
 
     def __init__(self) -> None:
         self.stream = io.StringIO()
@@ -60,7 +60,7 @@ def lines() -> Iterator[Lines]:
     logger.setLevel(before[1])
 
 
-async def talks(peer: Connection) -> None:
+async def completes(peer: Connection) -> None:
     usage = {"usage": {"prompt_tokens": 7, "completion_tokens": 5}}
     while (request := await peer.request()) is not None:
         if b"fail" in request.data:
@@ -73,16 +73,16 @@ async def talks(peer: Connection) -> None:
             await peer.send(http_response({**completion(SECRET), **usage}))
 
 
-def said(text: str, **more: Any) -> dict[str, Any]:
+def chat(text: str, **more: Any) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": text}], "user": SECRET, **more}
 
 
 AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 
 
-async def test_one_line_tells_of_each_request(lines: Lines) -> None:
-    async with run_upstream(talks) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
-        for number, body in enumerate((said(SECRET), said(SECRET, stream=True), said("fail"))):
+async def test_each_request_is_one_line(lines: Lines) -> None:
+    async with run_upstream(completes) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+        for number, body in enumerate((chat(SECRET), chat(SECRET, stream=True), chat("fail"))):
             await bridge.request(body, headers={**AUTHORIZED, "X-Request-Id": f"id-{number}"})
         await bridge.request(
             {"model": "built", "prompt": SECRET, "temperature": 1, "user": SECRET},
@@ -105,60 +105,60 @@ async def test_one_line_tells_of_each_request(lines: Lines) -> None:
         assert "time" in line
 
 
-async def test_a_refused_request_has_its_line(lines: Lines) -> None:
+async def test_a_refused_request_is_logged(lines: Lines) -> None:
     async with run_bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as bridge:
         for body, headers in (
             (b"no json", AUTHORIZED),
-            (said("a", model="nowhere"), AUTHORIZED),
-            (said("a"), {}),
+            (chat("a", model="nowhere"), AUTHORIZED),
+            (chat("a"), {}),
         ):
             await bridge.request(body, headers={**headers, "X-Request-Id": "an-id"})
-    told = lines.of("refused")
-    assert [(line["status"], line["error"]) for line in told] == [
+    refusals = lines.of("refused")
+    assert [(line["status"], line["error"]) for line in refusals] == [
         (400, "invalid_json"),
         (404, "model_not_found"),
         (401, "invalid_api_key"),
     ]
-    assert {line["id"] for line in told} == {"an-id"}
+    assert {line["id"] for line in refusals} == {"an-id"}
     assert not lines.of("request")
 
 
-async def test_a_client_that_leaves_has_its_line(lines: Lines) -> None:
-    async def quiet(peer: Connection) -> None:
+async def test_a_client_disconnect_is_logged(lines: Lines) -> None:
+    async def never_responds(peer: Connection) -> None:
         await peer.request()
         await peer.wait_closed()
 
-    async with run_upstream(quiet) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+    async with run_upstream(never_responds) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         async with bridge.connect() as client:
-            await client.send(said("a"), headers=AUTHORIZED)
+            await client.send(chat("a"), headers=AUTHORIZED)
             await server.wait_until(lambda server: len(server.requests) == 1)
         await bridge.wait_for_count(1, "bridge_client_disconnects_total")
     (line,) = lines.of("request")
     assert line.items() >= {"status": 499, "error": "client_disconnect", "level": "info"}.items()
 
 
-async def test_no_line_holds_content_or_a_key(lines: Lines) -> None:
-    async with run_upstream(talks) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+async def test_no_line_contains_content_or_a_key(lines: Lines) -> None:
+    async with run_upstream(completes) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         for model in ("m", "built"):
             for more in (
                 {},
                 {"stream": True},
-                {"messages": said("fail " + SECRET)["messages"]},
+                {"messages": chat("fail " + SECRET)["messages"]},
                 {"n": SECRET},
             ):
-                await bridge.request(said(SECRET, model=model) | more, headers=AUTHORIZED)
+                await bridge.request(chat(SECRET, model=model) | more, headers=AUTHORIZED)
         await bridge.request(SECRET.encode(), headers=AUTHORIZED)
-        await bridge.request(said(SECRET), headers={"Authorization": f"Bearer {SECRET}"})
-        await bridge.request(said(SECRET, model=SECRET), headers=AUTHORIZED)
+        await bridge.request(chat(SECRET), headers={"Authorization": f"Bearer {SECRET}"})
+        await bridge.request(chat(SECRET, model=SECRET), headers=AUTHORIZED)
     async with run_bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as bridge:
-        await bridge.request(said(SECRET), headers=AUTHORIZED)
+        await bridge.request(chat(SECRET), headers=AUTHORIZED)
     text = lines.stream.getvalue()
     assert len(lines.all) >= 12
     for word in (SECRET, KEY, OWN_KEY):
         assert word not in text
 
 
-def test_a_line_is_one_line(lines: Lines) -> None:
+def test_control_characters_do_not_break_a_line(lines: Lines) -> None:
     log("odd", id="a\nb\u2028c\x00\x1b[31m\ud83d", nothing=None)
     text = lines.stream.getvalue()
     assert text.count("\n") == 1

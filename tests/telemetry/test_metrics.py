@@ -1,4 +1,4 @@
-"""/metrics, /healthz and /readyz, as those who run the bridge read them."""
+"""The endpoints /metrics, /healthz and /readyz of the admin port."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ GEN_AI = {"gen_ai_operation_name", "gen_ai_request_model", "error_type", "route"
 USAGE = {"usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}}
 
 
-async def counting(peer: Connection) -> None:
-    """Answers as it is asked to, with token counts; fails for who says so."""
+async def with_usage(peer: Connection) -> None:
+    """Respond with usage, streaming on request, or with 503 to a message that contains `fail`."""
     while (request := await peer.request()) is not None:
         if b"fail" in request.data:
             await peer.send(http_response({"error": "no"}, 503))
@@ -51,25 +51,31 @@ async def counting(peer: Connection) -> None:
             await peer.send(http_response({**completion("hello"), **USAGE}))
 
 
-def said(text: str, **more: Any) -> dict[str, Any]:
+def chat_body(text: str, **more: Any) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": text}], **more}
 
 
-async def test_every_name_is_there_from_the_start() -> None:
+async def test_every_metric_exists_at_the_start() -> None:
     async with run_bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as bridge:
-        answer = await bridge.get_admin("/metrics")
-        assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-        families = {family.name: family for family in text_string_to_metric_families(answer.body.decode())}
+        response = await bridge.get_admin("/metrics")
+        assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        families = {family.name: family for family in text_string_to_metric_families(response.body.decode())}
         assert {name: families[name].type for name in NAMES if name in families} == NAMES
         assert all(family.documentation for family in families.values())
 
 
-async def test_a_known_series_of_requests() -> None:
-    async with run_upstream(counting) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
-        for body in (said("a"), said("b"), said("c", stream=True), said("fail"), said("fail", stream=True)):
+async def test_requests_are_counted() -> None:
+    async with run_upstream(with_usage) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+        for body in (
+            chat_body("a"),
+            chat_body("b"),
+            chat_body("c", stream=True),
+            chat_body("fail"),
+            chat_body("fail", stream=True),
+        ):
             await bridge.request(body)
         await bridge.request({"model": "m", "prompt": "a"}, path="/v1/completions")
-        await bridge.request(said("d", model="glob-7", temperature=1, x_secret=2, x_other=3))
+        await bridge.request(chat_body("d", model="glob-7", temperature=1, x_secret=2, x_other=3))
         await bridge.wait_for_count(0, "bridge_requests_in_progress")
         samples = await bridge.samples()
 
@@ -104,18 +110,18 @@ async def test_a_known_series_of_requests() -> None:
     assert count(f"{tokens}_sum", gen_ai_token_type="input", **chat) == 21
     assert count(f"{tokens}_sum", gen_ai_token_type="output", **chat) == 15
     assert count(f"{tokens}_count", gen_ai_operation_name="text_completion", gen_ai_token_type="input") == 1
-    assert count(f"{tokens}_count", route="globbed") == 0, "no counts are made up"
+    assert count(f"{tokens}_count", route="globbed") == 0, "token counts are not invented"
     for sample in samples:
         if sample.name.startswith("gen_ai_"):
             assert set(sample.labels) >= GEN_AI
 
 
-async def test_no_label_comes_from_a_client() -> None:
-    async with run_upstream(counting) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+async def test_label_values_never_come_from_clients() -> None:
+    async with run_upstream(with_usage) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         for number in range(20):
             word = f"word{number}"
-            await bridge.request(said("a", model=word))
-            await bridge.request(said("a", model=f"glob-{word}", **{word: 1, f"x{word}": 2}))
+            await bridge.request(chat_body("a", model=word))
+            await bridge.request(chat_body("a", model=f"glob-{word}", **{word: 1, f"x{word}": 2}))
             await bridge.request(path=f"/v1/{word}", method="PROPFIND")
             await bridge.request({word: 1}, headers={"X-Request-Id": word, "User-Agent": word, "Host": word})
             await bridge.request(method="GET", path=f"/v1/models/{word}")
@@ -131,26 +137,26 @@ async def test_no_label_comes_from_a_client() -> None:
     assert models == {"glob-*"}
 
 
-async def test_what_is_in_progress_is_counted() -> None:
-    go_on = asyncio.Event()
+async def test_requests_in_progress_are_counted() -> None:
+    release = asyncio.Event()
 
     async def waits(peer: Connection) -> None:
         while await peer.request():
-            await go_on.wait()
+            await release.wait()
             await peer.send(http_response(completion("hello")))
 
     async with run_upstream(waits) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
-        asked = [asyncio.ensure_future(bridge.request(HELLO)) for _ in range(3)]
+        pending = [asyncio.ensure_future(bridge.request(HELLO)) for _ in range(3)]
         await server.wait_until(lambda server: len(server.requests) == 3)
         assert await bridge.count("bridge_requests_in_progress", route="exact") == 3
         assert await bridge.count("bridge_requests_total") == 0
-        go_on.set()
-        assert [answer.status for answer in await asyncio.gather(*asked)] == [200] * 3
+        release.set()
+        assert [response.status for response in await asyncio.gather(*pending)] == [200] * 3
         await bridge.wait_for_count(0, "bridge_requests_in_progress", route="exact")
         assert await bridge.count("bridge_requests_total") == 3
 
 
-async def test_a_refused_request_is_counted_without_a_route() -> None:
+async def test_refused_requests_are_counted_without_a_route() -> None:
     async with run_bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as bridge:
         for body, method in (({}, "POST"), (None, "GET"), (b"noise", "POST")):
             await bridge.request(body, method=method)
@@ -160,46 +166,46 @@ async def test_a_refused_request_is_counted_without_a_route() -> None:
     assert sum_samples(samples, "gen_ai_server_request_duration_seconds_count") == 0
 
 
-async def test_health() -> None:
+async def test_healthz_and_readyz_respond() -> None:
     async with run_bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as bridge:
         for path, body in (("/healthz", b"ok\n"), ("/readyz", b"ready: 2 routes\n")):
-            answer = await bridge.get_admin(path)
-            assert (answer.status, answer.body) == (200, body)
+            response = await bridge.get_admin(path)
+            assert (response.status, response.body) == (200, body)
         assert (await bridge.get_admin("/nowhere")).status == 404
 
 
-async def test_while_it_drains_it_is_alive_but_not_ready() -> None:
-    go_on = asyncio.Event()
+async def test_a_draining_bridge_is_healthy_but_not_ready() -> None:
+    release = asyncio.Event()
 
     async def waits(peer: Connection) -> None:
         await peer.request()
-        await go_on.wait()
+        await release.wait()
         await peer.send(http_response(completion("hello")))
 
     async with run_upstream(waits) as server:
         block = run_bridge(ROUTES, {"UPSTREAM": server.url})
         bridge = await block.__aenter__()
-        asked = asyncio.ensure_future(bridge.request(HELLO))
+        pending = asyncio.ensure_future(bridge.request(HELLO))
         await server.wait_until(lambda server: len(server.requests) == 1)
 
         async def draining() -> bool:
             return (await bridge.get_admin("/readyz")).status != 200
 
-        async def look() -> None:
+        async def check_while_draining() -> None:
             await wait_until(draining)
-            answer = await bridge.get_admin("/readyz")
-            assert (answer.status, answer.body) == (503, b"draining\n")
+            response = await bridge.get_admin("/readyz")
+            assert (response.status, response.body) == (503, b"draining\n")
             assert (await bridge.get_admin("/healthz")).status == 200
             assert await bridge.count("bridge_requests_in_progress") == 1
-            go_on.set()
+            release.set()
 
-        looking = asyncio.ensure_future(look())
+        checking = asyncio.ensure_future(check_while_draining())
         await block.__aexit__(None, None, None)
-        await looking
-        assert (await asked).completion().choice.text == "hello"
+        await checking
+        assert (await pending).completion().choice.text == "hello"
 
 
-async def test_without_requests_nothing_is_counted() -> None:
+async def test_requests_for_models_are_not_counted() -> None:
     async with (
         run_upstream(responder(b"")) as server,
         run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
