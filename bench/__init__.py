@@ -1,5 +1,6 @@
-"""How fast the bridge is, beside proxies that forward bytes or translate: `make bench`.
+"""What the bridge costs beside proxies that forward bytes or translate: `make bench`.
 
-Each proxy runs alone on one core, in turns with the others; what they cost is the CPU time that the system
-counts, which holds on a noisy machine. Everything stays on the loopback and ends by itself.
+One proxy runs at a time, alone on one core, in turns with the others. The main figure is CPU time as the
+kernel counts it for the tree of the proxy's processes: it depends least on what else the machine does. All
+traffic stays on the loopback interface, and every load ends by itself.
 """

@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from bench.proxies import Proxy
     from bench.tables import Rounds
 
-_DIRECT = "`direct` is without a proxy: what load and upstream take; its CPU is the upstream's own."
-_AWAKE = " The cores are kept from halting while they wait."
+_DIRECT = "`direct` is the load on the upstream without a proxy; its CPU time is the upstream's."
+_AWAKE = " The cores are kept from halting."
 
 
 def main() -> None:
     """Measure, and print the tables."""
-    called = _parser().parse_args()
-    names = dict.fromkeys([*called.proxies, *(PEERS if called.peers else [])])
+    arguments = _parser().parse_args()
+    names = dict.fromkeys([*arguments.proxies, *(PEERS if arguments.peers else [])])
     proxies = [{**PROXIES, **PEERS}[name] for name in names]
-    bridges = [bridge(path) for path in called.python]
-    others = [plain_aiohttp(path) for path in called.python]
+    bridges = [bridge(path) for path in arguments.python]
+    plain = [plain_aiohttp(path) for path in arguments.python]
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.sched_setaffinity(0, {OTHER_CORE})
@@ -46,32 +46,32 @@ def main() -> None:
         folder.chmod(0o755)
         command = [sys.executable, str(HERE / "upstream.py"), str(port)]
         with awake() as kept, running(command, port, OTHER_CORE, folder / "upstream.log") as upstream:
-            measured = _measure(called, [*proxies, *others, *bridges], upstream, folder)
-    print(f"{machine(called.python)}\n\nRounds: {called.rounds}. {_DIRECT}{_AWAKE if kept else ''}")
-    for case in called.cases:
+            measured = _measure(arguments, [*proxies, *plain, *bridges], upstream, folder)
+    print(f"{machine(arguments.python)}\n\nRounds: {arguments.rounds}. {_DIRECT}{_AWAKE if kept else ''}")
+    for case in arguments.cases:
         print(table(case, measured[case], NOTES[case]))
-    print(aims(measured, ["bridge", *(one.name for one in bridges)]))
+    print(aims(measured, ["bridge", *(proxy.name for proxy in bridges)]))
 
 
 def _measure(
-    called: argparse.Namespace, proxies: list[Proxy], upstream: Process, folder: Path
+    arguments: argparse.Namespace, proxies: list[Proxy], upstream: Process, folder: Path
 ) -> dict[str, Rounds]:
-    """Rounds of all proxies, so that what the machine does meanwhile meets them all alike."""
+    """Return the figures of all rounds. A disturbance of the machine then affects all proxies alike."""
     measured: dict[str, Rounds] = defaultdict(lambda: defaultdict(list))
-    for turn in range(called.rounds):
+    for turn in range(arguments.rounds):
         for number, proxy in enumerate(proxies):
-            with started(proxy, upstream, folder / f"{number}-{turn}") as one:
-                for case in called.cases:
+            with started(proxy, upstream, folder / f"{number}-{turn}") as instance:
+                for case in arguments.cases:
                     for label, form in _rows(proxy, case):
-                        taken = measured[case][label]
+                        figures = measured[case][label]
                         if case not in proxy.skips:
-                            taken.append(CASES[case](one, form))
-                            print(f"{turn + 1}/{called.rounds} {label} {case}", file=sys.stderr)
+                            figures.append(CASES[case](instance, form))
+                            print(f"{turn + 1}/{arguments.rounds} {label} {case}", file=sys.stderr)
     return measured
 
 
 def _rows(proxy: Proxy, case: str) -> Iterator[tuple[str, str]]:
-    """The labels of a proxy in a case's table, and what its upstream speaks in each."""
+    """Yield the labels of a proxy in a case's table, each with the format of the upstream."""
     if case == "image" and proxy.images is not None:
         yield f"{proxy.name}, {proxy.images}", proxy.images
         return
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="PATH",
-        help="one more bridge, run by this interpreter: with the packages of this one if it is as new",
+        help="another interpreter for one more bridge; of an equal version it takes the packages of this one",
     )
     return parser
 

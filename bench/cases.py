@@ -1,4 +1,4 @@
-"""What is measured of each proxy. Every case gives figures by name; times are in seconds, sizes in bytes."""
+"""The cases that are measured on each proxy. A case returns figures by name, in seconds and bytes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from bench.load import LIMITS
 from bench.processes import OTHER_CORE
 from bench.proxies import HERE
 from bench.upstream import PACED
@@ -16,146 +17,204 @@ from bench.upstream import PACED
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.proxies import Running
+    from bench.proxies import Instance
 
 __all__ = ["CASES", "NOTES", "PACED_CASES", "Figures"]
 
 Figures = dict[str, float]
 
 STARTS = 5
-STARTS_END = 10.0  # seconds
-IDLE = 5000
+STARTS_LIMIT = 10.0  # seconds, after which no further start begins
+IDLE = 5000  # streams
+SOAK = 20  # seconds
+SAMPLE = 0.25  # seconds between two readings of memory
 _PINNED = ["taskset", "-c", str(OTHER_CORE)]
 
 
-def _wrk(
-    proxy: Running, model: str, *, stream: bool = False, image: int = 0, connections: int = 32
-) -> Figures:
-    """What wrk says of one request over and over, and what it cost."""
-    called = ["wrk", "-t1", f"-c{connections}", f"-d{proxy.seconds}s", "--timeout", "30s", "--latency"]
-    called += [part for line in proxy.headers for part in ("-H", line)]
-    called += ["-s", str(HERE / "post.lua"), f"http://127.0.0.1:{proxy.process.port}/v1/chat/completions"]
+def _wrk_command(
+    proxy: Instance,
+    model: str,
+    *,
+    stream: bool = False,
+    image: int = 0,
+    connections: int = 32,
+    seconds: int = 0,
+) -> list[str]:
+    duration = f"-d{seconds or proxy.proxy.seconds}s"
+    command = [*_PINNED, "wrk", "-t1", f"-c{connections}", duration, "--timeout", "30s", "--latency"]
+    command += [part for line in proxy.headers for part in ("-H", line)]
+    url = f"http://127.0.0.1:{proxy.process.port}/v1/chat/completions"
+    return [*command, "-s", str(HERE / "post.lua"), url, model, str(stream).lower(), str(image)]
+
+
+def _wrk_report(model: str, output: str) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(output.splitlines()[-1])
+    if report["failed"] or not report["responses"]:
+        raise SystemExit(f"{model}: {report}\n{output}")
+    return report
+
+
+def _wrk(proxy: Instance, model: str, **options: Any) -> Figures:
+    """Send one request over and over with wrk; return its latencies, and the CPU time of a request."""
     before = proxy.process.cpu()
-    out = subprocess.run(
-        [*_PINNED, *called, model, str(stream).lower(), str(image)],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    command = _wrk_command(proxy, model, **options)
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     cpu = proxy.process.cpu() - before
-    told: dict[str, Any] = json.loads(out.splitlines()[-1])
-    if told["failed"] or not told["answers"]:
-        raise SystemExit(f"{model}: {told}\n{out}")
+    report = _wrk_report(model, output)
     return {
-        "cpu": cpu / told["answers"],
-        "rate": told["answers"] / told["seconds"],
-        "p50": told["p50"],
-        "p99": told["p99"],
+        "cpu": cpu / report["responses"],
+        "rate": report["responses"] / report["seconds"],
+        "p50": report["p50"],
+        "p99": report["p99"],
     }
 
 
-def _load(proxy: Running, port: int, *arguments: object) -> subprocess.Popen[str]:
-    called = [*_PINNED, sys.executable, "-m", "bench.load", str(port), *map(str, arguments)]
-    called += [f"--header={line}" for line in proxy.headers]
-    return subprocess.Popen(called, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE.parent)
+def _load(proxy: Instance, *arguments: object) -> subprocess.Popen[str]:
+    command = [*_PINNED, sys.executable, "-m", "bench.load", str(proxy.process.port), *map(str, arguments)]
+    command += [f"--header={line}" for line in proxy.headers]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE.parent
+    )
 
 
-def _told(load: subprocess.Popen[str]) -> dict[str, Any]:
-    out, _ = load.communicate(timeout=150)
+def _report(load: subprocess.Popen[str]) -> dict[str, Any]:
+    output, _ = load.communicate(timeout=300)
     if load.returncode:
         raise SystemExit(f"{load.args!r} failed")
-    told: dict[str, Any] = json.loads(out.splitlines()[-1])
-    return told
+    report: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return report
 
 
-def start(proxy: Running, _: str) -> Figures:
-    """From its command to its first answer, whatever that is."""
-    taken: list[tuple[float, float]] = []
-    begun = time.monotonic()
-    # One that takes long is not started that often.
-    while not taken or (len(taken) < STARTS and time.monotonic() - begun < STARTS_END):
-        with proxy.another() as one:
-            taken.append((one.process.ready, one.process.ready_cpu))
-    ready, cpu = (statistics.median(figures) for figures in zip(*taken, strict=True))
+def start(proxy: Instance, _: str) -> Figures:
+    """Measure from the command to the first response, whatever its status."""
+    starts: list[tuple[float, float]] = []
+    began = time.monotonic()
+    while not starts or (len(starts) < STARTS and time.monotonic() - began < STARTS_LIMIT):
+        with proxy.another() as fresh:
+            starts.append((fresh.process.ready, fresh.process.ready_cpu))
+    ready, cpu = (statistics.median(figures) for figures in zip(*starts, strict=True))
     return {"ready": ready, "ready_cpu": cpu}
 
 
-def whole(proxy: Running, form: str) -> Figures:
-    """Whole answers as fast as they come, 32 connections; and what the proxy holds after them."""
+def whole(proxy: Instance, form: str) -> Figures:
+    """Measure non-streaming responses at full speed, and the memory after them."""
     return {**_wrk(proxy, f"{form}-whole"), "resident": float(proxy.process.resident())}
 
 
-def half(proxy: Running, form: str) -> Figures:
-    """Whole answers at half the rate that the proxy can do at most: what it adds to the upstream."""
-    most = _wrk(proxy, f"{form}-whole")["rate"]
-    steady = (f"--rate={most / 2}", f"--seconds={proxy.seconds * 2}", f"--beside={proxy.upstream}")
-    load = _load(proxy, proxy.process.port, "rate", f"{form}-whole", 32, *steady)
-    return {"rate": most / 2, **_told(load)}
+def half(proxy: Instance, form: str) -> Figures:
+    """Measure the added time of non-streaming responses at half of the proxy's highest rate."""
+    rate = _wrk(proxy, f"{form}-whole")["rate"] / 2
+    options = (f"--rate={rate}", f"--seconds={proxy.proxy.seconds * 2}", f"--beside={proxy.upstream}")
+    return {"rate": rate, **_report(_load(proxy, "rate", f"{form}-whole", 32, *options))}
 
 
-def burst(proxy: Running, form: str) -> Figures:
-    """Streams of 100 chunks as fast as they come."""
+def capacity(proxy: Instance, form: str) -> Figures:
+    """Measure the highest steady rates of non-streaming responses that keep p99 within limits."""
+    rate = _wrk(proxy, f"{form}-whole")["rate"]
+    return _report(_load(proxy, "capacity", f"{form}-whole", 32, f"--rate={rate}"))
+
+
+def memory(proxy: Instance, form: str) -> Figures:
+    """Measure memory under a constant load: the level it reaches, and its growth from there."""
+    model = f"{form}-whole"
+    with proxy.another() as fresh:
+        command = _wrk_command(fresh, model, seconds=SOAK)
+        load = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        times, sizes = [time.monotonic()], [fresh.process.resident()]
+        while load.poll() is None:
+            time.sleep(SAMPLE)
+            times.append(time.monotonic())
+            sizes.append(fresh.process.resident())
+        _wrk_report(model, load.communicate()[0])
+    middle = len(times) // 2
+    growth = statistics.linear_regression(times[middle:], sizes[middle:]).slope * 60
+    return {"before": float(sizes[0]), "plateau": statistics.median(sizes[middle:]), "growth": growth}
+
+
+def burst(proxy: Instance, form: str) -> Figures:
+    """Measure streams of 100 chunks at full speed."""
     return _wrk(proxy, f"{form}-burst", stream=True)
 
 
-def image(proxy: Running, form: str) -> Figures:
-    """Whole answers to bodies of 1 MB, most of which is an image."""
+def image(proxy: Instance, form: str) -> Figures:
+    """Measure non-streaming responses to bodies of 1 MB, most of which is an image."""
     return _wrk(proxy, f"{form}-whole", image=1_000_000, connections=4)
 
 
-def _paced(count: int) -> Callable[[Running, str], Figures]:
-    def measure(proxy: Running, form: str) -> Figures:
+def first(proxy: Instance, form: str) -> Figures:
+    """Measure the added time to the first token of streams at a low rate."""
+    rate = proxy.proxy.streams
+    options = (f"--rate={rate}", f"--seconds={proxy.proxy.seconds * 2}", f"--beside={proxy.upstream}")
+    return {"rate": float(rate), **_report(_load(proxy, "first", f"{form}-short", 32, *options))}
+
+
+def _paced(count: int) -> Callable[[Instance, str], Figures]:
+    def measure(proxy: Instance, form: str) -> Figures:
         before = proxy.process.cpu()
-        told = _told(_load(proxy, proxy.process.port, "paced", f"{form}-paced", count))
+        report = _report(_load(proxy, "paced", f"{form}-paced", count))
         cpu = proxy.process.cpu() - before
-        if told["failed"] or told["chunks"] != count * PACED:
-            raise SystemExit(f"{form}: {told}")
+        if report["failed"] or report["chunks"] != count * PACED:
+            raise SystemExit(f"{form}: {report}")
         names = ("rate", "alone", "first_p50", "first_p99", "p50", "p99")
-        return {"cpu": cpu / told["chunks"], **{name: told[name] for name in names}}
+        return {"cpu": cpu / report["chunks"], **{name: report[name] for name in names}}
 
     return measure
 
 
-def idle(proxy: Running, form: str) -> Figures:
-    """Memory for each of many streams that idle."""
-    # A new one, whose memory no other case has left free; and no other case meets the end of so many streams.
-    with proxy.another() as one:
-        before = one.process.resident()
-        load = _load(one, one.process.port, "idle", f"{form}-idle", IDLE)
+def idle(proxy: Instance, form: str) -> Figures:
+    """Measure the memory of each of many idle streams."""
+    # A new process has no free memory of other cases, and its ending streams disturb no other case.
+    with proxy.another() as fresh:
+        before = fresh.process.resident()
+        load = _load(fresh, "idle", f"{form}-idle", IDLE)
         assert load.stdout is not None
         if not load.stdout.readline():
-            raise SystemExit(f"{form}: no {IDLE} idle streams")
+            raise SystemExit(f"{form}: fewer than {IDLE} idle streams")
         time.sleep(0.5)
-        after = one.process.resident()
+        after = fresh.process.resident()
         load.communicate(timeout=30)
     return {"each": (after - before) / IDLE, "resident": float(before)}
 
 
 PACED_CASES = {f"paced {count}": _paced(count) for count in (200, 1000)}
 
-CASES: dict[str, Callable[[Running, str], Figures]] = {
+CASES: dict[str, Callable[[Instance, str], Figures]] = {
     "start": start,
     "idle": idle,
     "whole": whole,
     "half": half,
+    "capacity": capacity,
+    "memory": memory,
     "burst": burst,
+    "first": first,
     **PACED_CASES,
     "image": image,
 }
 
+_LIMITS = ", ".join(f"{limit * 1e3:g}" for limit in LIMITS)
+
 NOTES = {
-    "start": f"From the command to the first answer, the median of {STARTS}, or of fewer if they are long. "
-    "Python's bytecode, which a first start leaves behind, is there.",
-    "idle": f"{IDLE:,} open streams that have had a chunk: memory for each, and before them.",
-    "whole": "Whole answers, 32 connections, as fast as they come. Memory is that after them.",
-    "half": "Whole answers at half the rate that each proxy can do at most, 32 connections: a quarter of a "
-    "second through the proxy, as long without it, and again; the medians of these turns. Added is what the "
-    "proxy's take longer.",
-    "burst": "Streams of 100 chunks, 32 connections, as fast as they come.",
-    "paced 200": "200 streams, begun over 1.5 s and as long open together, with a chunk every 20 ms: CPU for "
-    "each chunk; chunks a second, 6,680 if nobody is late; how many came alone; from the request to the "
-    "first, which the upstream sends at once; from the writing of a chunk by the upstream to its arrival.",
-    "paced 1000": "1,000 streams, else the same: 33,400 chunks a second if nobody is late.",
-    "image": "Whole answers to bodies of 1 MB with an image in them, 4 connections. The custom format has no "
-    "place for images: nginx with Lua leaves them out; the bridge refuses, and so passes OpenAI's on.",
+    "start": f"From the command to the first response: the median of {STARTS} starts, or of fewer if they "
+    "take long. Python's bytecode exists from an earlier start.",
+    "idle": f"{IDLE:,} open streams after their first chunk: memory of each, and memory before them.",
+    "whole": "Non-streaming responses on 32 connections at full speed. Memory is that after them.",
+    "half": "Non-streaming responses at half of each proxy's highest rate, on 32 connections: a quarter of "
+    "a second through the proxy, then as long without it, in turns. The figures are medians of the turns. "
+    "Added time is the difference to the turn without the proxy.",
+    "capacity": "Non-streaming responses on 32 connections at steady rates, mostly in steps of a tenth of "
+    f"the highest: the highest rate at which p99 stays within {_LIMITS} ms. A response's time counts from "
+    "the moment at which its request was due. The row of `direct` is the limit of the load itself.",
+    "memory": f"Non-streaming responses on 32 connections at full speed for {SOAK} s: memory of a new "
+    "process before them, its median in the second half, and its growth there.",
+    "burst": "Streams of 100 chunks on 32 connections at full speed.",
+    "first": "Streams of one chunk, which the upstream sends at once, at a low rate: from the moment at "
+    "which the request was due to the first token. Added time is the difference to turns without the proxy.",
+    "paced 200": "200 streams that begin within 1.5 s and last twice as long, with a chunk every 20 ms: CPU "
+    "time of each chunk; chunks a second, 6,680 if none is late; the share that arrived alone; from the "
+    "request to the first chunk, which the upstream sends at once; from the upstream's write of a chunk to "
+    "its arrival.",
+    "paced 1000": "1,000 streams, otherwise as before: 33,400 chunks a second if none is late.",
+    "image": "Non-streaming responses to bodies of 1 MB that hold an image, on 4 connections. The custom "
+    "format has no place for images: nginx with Lua drops them; the bridge rejects them, and passes "
+    "OpenAI's through.",
 }

@@ -1,9 +1,9 @@
-"""What one frame of a stream costs the bridge without sockets: cut, read, written.
+"""The cost of one frame of a stream within the bridge, without sockets.
 
-python -m bench.frames        a table, in microseconds: the medians of many streams, frames one by one
+python -m bench.frames        a table in microseconds: medians of many streams, which are fed frame by frame
 
-`alike`: frames differ in nothing but their texts, so that they match a template (`exchange/decode`). `read`:
-each has a counter too, so that every frame is read. `floor`: the time that the JSON library alone takes to
+`alike`: frames differ only in their texts, so that they match a template (`exchange/decode`). `read`: each
+has a counter as well, so that every frame is read. `floor`: the time that the JSON library alone takes to
 read the frame and to write a chunk.
 """
 
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
     from bridge.routes.rules.route import Route
 
-__all__ = ["main", "taken"]
+__all__ = ["main", "measure"]
 
 FRAMES = 200
 STREAMS = 60
-_SETTLED = 20  # frames of a stream until its way is found
+_SETTLED = 20  # frames before the decoder has its template
 
 
 def _frames(form: str, *, counter: bool) -> list[bytes]:
-    """The frames of one stream; with a counter no two of them are alike."""
+    """Return the frames of one stream; with a counter, no two frames are alike."""
     made = [FORMATS[form].frame(word(number), number) for number in range(FRAMES)]
     if not counter:
         return made
@@ -45,7 +45,7 @@ def _frames(form: str, *, counter: bool) -> list[bytes]:
 
 
 def _of_stream(route: Route, form: str, frames: list[bytes]) -> float:
-    """Seconds for each frame of one stream."""
+    """Return the seconds for each frame of one stream."""
     body: dict[str, Any] = {
         "model": f"{form}-burst",
         "messages": [{"role": "user", "content": "hi"}],
@@ -57,10 +57,10 @@ def _of_stream(route: Route, form: str, frames: list[bytes]) -> float:
     for frame in frames[:_SETTLED]:
         exchange.feed(call, frame)
     rest = frames[_SETTLED:]
-    begun = time.perf_counter()
+    began = time.perf_counter()
     for frame in rest:
         exchange.feed(call, frame)
-    return (time.perf_counter() - begun) / len(rest)
+    return (time.perf_counter() - began) / len(rest)
 
 
 def _floor(frames: list[bytes]) -> float:
@@ -72,27 +72,27 @@ def _floor(frames: list[bytes]) -> float:
         "choices": [{"index": 0}],
     }
     datas = [frame.strip(b"\n\0").removeprefix(b"data: ") for frame in frames]
-    begun = time.perf_counter()
+    began = time.perf_counter()
     for data in datas:
         orjson.loads(data)
         orjson.dumps(chunk)
-    return (time.perf_counter() - begun) / len(datas)
+    return (time.perf_counter() - began) / len(datas)
 
 
-def taken() -> dict[str, tuple[float, float, float]]:
-    """Seconds a frame by format: of frames alike, of frames that are read, and the floor."""
+def measure() -> dict[str, tuple[float, float, float]]:
+    """Return the seconds of a frame by format: of frames alike, of frames that are read, and the floor."""
     text = (HERE / "routes.yaml").read_text(encoding="utf-8").replace("@UPSTREAM@", "1")
     routes = load(text, "routes.yaml", LoadEnvironment({}, _no_file, {}))
-    found = {}
+    seconds = {}
     for form in FORMATS:
         route, _ = routes.find(f"{form}-burst", CHAT)
         alike, counted = _frames(form, counter=False), _frames(form, counter=True)
-        found[form] = (
+        seconds[form] = (
             _median(lambda: _of_stream(route, form, alike)),  # noqa: B023 - called at once
             _median(lambda: _of_stream(route, form, counted)),  # noqa: B023
             _median(lambda: _floor(counted)),  # noqa: B023
         )
-    return found
+    return seconds
 
 
 def _median(measure: Callable[[], float]) -> float:
@@ -106,7 +106,7 @@ def _no_file(name: str) -> str:
 def main() -> None:
     """Print the table."""
     print("\n### a frame, in process\n\n|  | alike, µs | read, µs | floor, µs |\n| --- | --- | --- | --- |")
-    for form, seconds in taken().items():
+    for form, seconds in measure().items():
         print(f"| {form} | {' | '.join(f'{one * 1e6:.1f}' for one in seconds)} |")
 
 

@@ -1,4 +1,4 @@
-"""What the figures were taken on, in a line: the machine, the interpreters, the versions of the others."""
+"""The line that describes where figures were measured: machine, interpreters, versions of the proxies."""
 
 from __future__ import annotations
 
@@ -12,47 +12,46 @@ from pathlib import Path
 
 __all__ = ["machine"]
 
-# Asks an interpreter for its version, how it was built, and how fast it is. What `sysconfig` says need not be
-# of the program that runs: Debian's describes its shared library, while its python3 is linked without it. So
-# the making and asking of small objects is timed besides.
-_ASKED = """
+# Prints an interpreter's version, its build and its speed. `sysconfig` need not describe the running program:
+# Debian's describes the shared library, while python3 is linked without it. So objects are timed as well.
+_PROBE = """
 import platform, sysconfig, time
-told = sysconfig.get_config_var("CONFIG_ARGS") or ""
-if "--enable-shared" in told and "libpython" not in open("/proc/self/maps").read():
-    build = "not known how built"
+options = sysconfig.get_config_var("CONFIG_ARGS") or ""
+if "--enable-shared" in options and "libpython" not in open("/proc/self/maps").read():
+    build = "unknown build"
 else:
-    build = "optimized build" if "--enable-optimizations" in told else "plain build"
+    build = "optimized build" if "--enable-optimizations" in options else "plain build"
 
-class One:
+class Item:
     def __init__(self, value):
         self.value = value
 
     def text(self):
         return str(self.value)
 
-def ones():
+def items():
     for value in range(200_000):
-        yield One(value)
+        yield Item(value)
 
 def calls():
-    return sum(len(one.text()) for one in ones())
+    return sum(len(item.text()) for item in items())
 
-taken = []
+times = []
 for _ in range(3):
-    begun = time.process_time()
+    began = time.process_time()
     calls()
-    taken.append(time.process_time() - begun)
-print(f"Python {platform.python_version()}, {build}, {min(taken) * 1e9 / 200_000:.0f} ns an object")
+    times.append(time.process_time() - began)
+print(f"Python {platform.python_version()}, {build}, {min(times) * 1e9 / 200_000:.0f} ns an object")
 """
 
 
 def machine(others: list[str]) -> str:
-    """The line. `others` are interpreters beside this one."""
+    """Return the line; `others` are paths of further interpreters."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "uvloop", "orjson"))
-    pythons = [f"{_told([sys.executable, '-c', _ASKED])} ({packages})"]
-    pythons += [f"{python}: {_told([python, '-c', _ASKED])}" for python in others]
-    nginx = _told(["nginx", "-v"]).removeprefix("nginx version: ")
-    haproxy = _told(["haproxy", "-v"]).splitlines()[0].split(" - ")[0]
+    pythons = [f"{_output([sys.executable, '-c', _PROBE])} ({packages})"]
+    pythons += [f"{python}: {_output([python, '-c', _PROBE])}" for python in others]
+    nginx = _output(["nginx", "-v"]).removeprefix("nginx version: ")
+    haproxy = _output(["haproxy", "-v"]).splitlines()[0].split(" - ")[0]
     machine = f"{os.cpu_count()} × {_processor()}; Linux {platform.release()}"
     return "; ".join([machine, *pythons, nginx, haproxy, *_peers()])
 
@@ -64,16 +63,16 @@ def _processor() -> str:
 
 
 def _peers() -> list[str]:
-    """The versions of other gateways, if there are any."""
+    """Return the versions of the installed other gateways."""
     peers = Path(__file__).parent / "peers"
-    found = peers.glob(".venv/lib/python*/site-packages/litellm-[0-9]*.dist-info")
-    told = [path.name.removesuffix(".dist-info").replace("litellm-", "LiteLLM ") for path in found]
+    installed = peers.glob(".venv/lib/python*/site-packages/litellm-[0-9]*.dist-info")
+    versions = [path.name.removesuffix(".dist-info").replace("litellm-", "LiteLLM ") for path in installed]
     portkey = peers / "node_modules" / "@portkey-ai" / "gateway" / "package.json"
     if portkey.exists():
-        told.append(f"Portkey gateway {json.loads(portkey.read_text())['version']}")
-    return told
+        versions.append(f"Portkey gateway {json.loads(portkey.read_text())['version']}")
+    return versions
 
 
-def _told(command: list[str]) -> str:
+def _output(command: list[str]) -> str:
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return (done.stdout or done.stderr).strip()

@@ -1,5 +1,5 @@
--- wrk: one request over and over, and its latencies as a line of JSON. Arguments: the model, whether it shall be
--- streamed, and the size of an image in the body (0: none).
+-- wrk: sends one request over and over, and prints the latencies as a line of JSON. Arguments: the model, whether
+-- to stream, and the size of an image in the body (0: no image).
 local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 function init(args)
@@ -17,7 +17,7 @@ end
 
 function done(summary, latency, requests)
   local e = summary.errors
-  io.write(string.format('{"answers": %d, "seconds": %f, "p50": %f, "p99": %f, "failed": %d}\n', summary.requests,
+  io.write(string.format('{"responses": %d, "seconds": %f, "p50": %f, "p99": %f, "failed": %d}\n', summary.requests,
     summary.duration / 1e6, latency:percentile(50) / 1e6, latency:percentile(99) / 1e6,
     e.connect + e.read + e.write + e.status + e.timeout))
 end

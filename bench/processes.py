@@ -1,4 +1,4 @@
-"""Processes that are measured: started on a core of their own, and what the system says that they cost."""
+"""Measured processes, each started on one core; CPU time and memory as the kernel counts them."""
 
 from __future__ import annotations
 
@@ -20,43 +20,42 @@ if TYPE_CHECKING:
 __all__ = ["OTHER_CORE", "PROXY_CORE", "Process", "awake", "free_port", "running"]
 
 PROXY_CORE, OTHER_CORE = 0, 1
-_READY = 90.0  # seconds
+_READY_TIMEOUT = 90.0  # seconds
 _CPU_CLOCK = 2  # CPUCLOCK_SCHED of the kernel
 
 
 @dataclass(frozen=True)
 class Process:
-    """A server that runs, and what it took until it answered: seconds, and seconds of CPU time."""
+    """A running server."""
 
     pid: int
     port: int
-    ready: float
-    ready_cpu: float
+    ready: float  # seconds from its command to its first response
+    ready_cpu: float  # seconds of CPU time until then
 
     def cpu(self) -> float:
-        """CPU time so far, in seconds, as the scheduler counts it."""
-        return sum(_cpu(pid) for pid in _family(self.pid))
+        """Return the CPU time of its process tree so far, in seconds, as the scheduler counts it."""
+        return sum(_cpu(pid) for pid in _tree(self.pid))
 
     def resident(self) -> int:
-        """Memory of all its processes, in bytes."""
-        pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in _family(self.pid))
+        """Return the resident memory of its process tree, in bytes."""
+        pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in _tree(self.pid))
         return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _family(pid: int) -> list[int]:
-    """A process and what it started."""
+def _tree(pid: int) -> list[int]:
+    """Return a process and its descendants."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *map(int, children)]
+    return [pid, *(descendant for child in children for descendant in _tree(int(child)))]
 
 
 def _cpu(pid: int) -> float:
-    # The clock that clock_getcpuclockid(3) names. Unlike what /proc tells, it counts to the nanosecond and
-    # does not forget threads that ended.
+    # The clock of clock_getcpuclockid(3). Unlike /proc it counts nanoseconds, and includes ended threads.
     return time.clock_gettime((~pid << 3) | _CPU_CLOCK)
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -67,8 +66,8 @@ def free_port() -> int:
 def running(
     command: list[str], port: int, core: int, log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[Process]:
-    """A process that answers on a port, bound to one core, until the block is left."""
-    begun = time.monotonic()
+    """Run a server on one core; yield its process once the port has answered."""
+    began = time.monotonic()
     with log.open("wb") as out:
         process = subprocess.Popen(
             command,
@@ -76,16 +75,16 @@ def running(
             stderr=out,
             preexec_fn=_prepare(core),
             cwd=log.parent,
-            # Python keeps what it has compiled, as it does wherever it was not told otherwise.
+            # Python writes bytecode, as it does by default.
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(environment or {})},
         )
     try:
-        _await_answer(process, port, log)
-        ready = time.monotonic() - begun
-        yield Process(process.pid, port, ready, sum(_cpu(pid) for pid in _family(process.pid)))
+        _wait_until_ready(process, port, log)
+        ready = time.monotonic() - began
+        yield Process(process.pid, port, ready, sum(_cpu(pid) for pid in _tree(process.pid)))
     finally:
         if process.poll() is not None:
-            print(f"{command!r} ended by itself:\n{_end_of(log)}", file=sys.stderr)
+            print(f"{command!r} ended early:\n{_tail(log)}", file=sys.stderr)
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(10)
@@ -101,12 +100,12 @@ def _prepare(core: int) -> Callable[[], None]:
     return prepare
 
 
-def _await_answer(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    """Wait until it answers, whatever it says: a port that is open is not yet a server that serves."""
-    deadline = time.monotonic() + _READY
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Wait for a response of any status: an open port does not mean a server that serves."""
+    deadline = time.monotonic() + _READY_TIMEOUT
     while time.monotonic() < deadline:
         try:
-            with socket.create_connection(("127.0.0.1", port), _READY) as probe:
+            with socket.create_connection(("127.0.0.1", port), _READY_TIMEOUT) as probe:
                 probe.sendall(b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
                 if probe.recv(1):
                     return
@@ -115,19 +114,19 @@ def _await_answer(process: subprocess.Popen[bytes], port: int, log: Path) -> Non
         if process.poll() is not None:
             break
         time.sleep(0.002)
-    raise SystemExit(f"{process.args!r} does not answer on {port}:\n{_end_of(log)}")
+    raise SystemExit(f"{process.args!r} does not respond on port {port}:\n{_tail(log)}")
 
 
-def _end_of(log: Path) -> str:
+def _tail(log: Path) -> str:
     return log.read_text(errors="replace")[-2000:]
 
 
 @contextmanager
 def awake() -> Iterator[bool]:
-    """Keep the processor's cores from halting while they wait; whether that is allowed here.
+    """Keep idle cores from halting; yield whether that is permitted here.
 
-    A core of a virtual machine that halts is given back when its host sees fit: milliseconds that are no
-    proxy's. Linux leaves them running for whoever may open this device (PM Quality of Service interface).
+    The host of a virtual machine takes milliseconds to resume a halted core, which would count for the proxy.
+    Linux keeps the cores running while this device is open (PM Quality of Service interface).
     """
     try:
         device = os.open("/dev/cpu_dma_latency", os.O_WRONLY)
@@ -135,7 +134,7 @@ def awake() -> Iterator[bool]:
         yield False
         return
     try:
-        os.write(device, struct.pack("i", 0))  # the microseconds that waking up may take
+        os.write(device, struct.pack("i", 0))  # microseconds that waking up may take
         yield True
     finally:
         os.close(device)

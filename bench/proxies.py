@@ -1,4 +1,4 @@
-"""The proxies that are compared, and how each is started."""
+"""The compared proxies and their commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-__all__ = ["DIRECT", "HERE", "PROXIES", "Proxy", "Running", "bridge", "plain_aiohttp", "started", "written"]
+__all__ = ["DIRECT", "HERE", "PROXIES", "Instance", "Proxy", "bridge", "plain_aiohttp", "started", "written"]
 
 HERE = Path(__file__).parent
 FRAMINGS = ("openai", "ndjson", "nul", "cumulative")
@@ -25,38 +25,33 @@ _KEY = "Authorization: Bearer bench"
 
 @dataclass(frozen=True)
 class Proxy:
-    """One proxy. `command` is made of its port, the upstream's and a directory of its own.
-
-    `form`: what the upstream speaks to it: one of the custom formats if it translates, else OpenAI's.
-    `besides`: what else it is measured with, in the burst. `images`: what it is measured with in the case of
-    images, if its form has no place for them. `skips`: the cases that it takes no part in. `seconds`: how
-    long a load lasts that has no end of its own.
-    """
+    """One proxy."""
 
     name: str
-    command: Callable[[int, int, Path], list[str]]
-    form: str = "openai"
-    besides: tuple[str, ...] = ()
-    images: str | None = None
-    skips: frozenset[str] = frozenset()
-    seconds: int = 2
-    headers: Callable[[int], list[str]] = lambda _: [_KEY]
+    command: Callable[[int, int, Path], list[str]]  # of its port, the upstream's port and a folder of its own
+    form: str = "openai"  # the upstream's format: OpenAI's, or a custom one that the proxy translates
+    besides: tuple[str, ...] = ()  # further formats in the burst
+    images: str | None = None  # the format in the case of images, if `form` has no place for them
+    skips: frozenset[str] = frozenset()  # cases that the proxy does not take part in
+    seconds: int = 2  # duration of a load at full speed
+    streams: int = 100  # streams a second at a low rate
+    headers: Callable[[int], list[str]] = lambda _: [_KEY]  # of requests, by the upstream's port
     environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Running:
-    """A proxy that runs, the upstream behind it, and how to start one more like it."""
+class Instance:
+    """A running proxy."""
 
+    proxy: Proxy
     process: Process
-    upstream: int
+    upstream: int  # port
     headers: list[str]
-    seconds: int
-    another: Callable[[], AbstractContextManager[Running]]
+    another: Callable[[], AbstractContextManager[Instance]]  # starts a second process of the same proxy
 
 
 def written(source: Path, port: int, upstream: int, folder: Path) -> str:
-    """A file of settings with its ports filled in."""
+    """Write a file of settings with its ports filled in; return its path."""
     text = source.read_text(encoding="utf-8")
     made = folder / source.name
     for word, value in {"@PORT@": port, "@UPSTREAM@": upstream, "@HERE@": HERE, "@FOLDER@": folder}.items():
@@ -77,7 +72,7 @@ def _haproxy(port: int, upstream: int, folder: Path) -> list[str]:
 
 
 def bridge(python: str | None = None) -> Proxy:
-    """The bridge as shipped; run by another interpreter, if one is given."""
+    """Return the bridge as shipped, or run by another interpreter."""
 
     def command(port: int, upstream: int, folder: Path) -> list[str]:
         return [
@@ -103,15 +98,15 @@ def plain_aiohttp(python: str | None = None) -> Proxy:
 
 
 def _packages(python: str) -> dict[str, str]:
-    """What another interpreter needs: of the same minor version it takes the packages of this one."""
-    asked = [python, "-c", "import sys; print(*sys.version_info[:2])"]
-    told = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split()
-    same = told == [str(part) for part in sys.version_info[:2]]
+    """Return the variables by which an interpreter of this minor version finds the packages of this one."""
+    probe = [python, "-c", "import sys; print(*sys.version_info[:2])"]
+    version = subprocess.run(probe, check=True, capture_output=True, text=True).stdout.split()
+    same = version == [str(part) for part in sys.version_info[:2]]
     return {"PYTHONPATH": sysconfig.get_path("purelib")} if same else {}
 
 
-# No proxy at all: what the load and the upstream themselves need and take.
-DIRECT = Proxy("direct", lambda *_: [], skips=frozenset({"start", "half", "idle"}))
+# No proxy: the cost and the speed of load and upstream themselves.
+DIRECT = Proxy("direct", lambda *_: [], skips=frozenset({"start", "half", "first", "memory", "idle"}))
 
 PROXIES = {
     proxy.name: proxy
@@ -127,18 +122,18 @@ PROXIES = {
 
 
 @contextmanager
-def started(proxy: Proxy, upstream: Process, folder: Path) -> Iterator[Running]:
-    """A proxy before an upstream."""
+def started(proxy: Proxy, upstream: Process, folder: Path) -> Iterator[Instance]:
+    """Run a proxy in front of an upstream."""
     folder.mkdir(parents=True, exist_ok=True)
     headers = proxy.headers(upstream.port)
 
-    def another() -> AbstractContextManager[Running]:
+    def another() -> AbstractContextManager[Instance]:
         return started(proxy, upstream, folder / "another")
 
     if proxy is DIRECT:
-        yield Running(upstream, upstream.port, headers, proxy.seconds, another)
+        yield Instance(proxy, upstream, upstream.port, headers, another)
         return
     port = free_port()
     command = proxy.command(port, upstream.port, folder)
     with running(command, port, PROXY_CORE, folder / "log", proxy.environment) as process:
-        yield Running(process, upstream.port, headers, proxy.seconds, another)
+        yield Instance(proxy, process, upstream.port, headers, another)

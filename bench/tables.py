@@ -1,9 +1,11 @@
-"""The tables that the benchmark prints: medians of the rounds, CPU also in times nginx with Lua's."""
+"""Markdown tables of the figures: medians of the rounds, CPU time also as a multiple of the base's."""
 
 from __future__ import annotations
 
 import statistics
 from typing import TYPE_CHECKING
+
+from bench.load import LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,7 +16,7 @@ __all__ = ["BASE", "Rounds", "ratio", "table"]
 
 BASE = "nginx+lua"
 
-# The figures of each round, by label; none of a proxy that takes no part in the case.
+# The figures of each round, by label; an empty list for a proxy that skips the case.
 Rounds = dict[str, list["Figures"]]
 
 _TITLES = {
@@ -22,24 +24,26 @@ _TITLES = {
     "p50": "p50, ms", "p99": "p99, ms", "added_p50": "added, p50, ms", "added_p99": "added, p99, ms",
     "first_p50": "first, p50, ms", "first_p99": "first, p99, ms",
     "each": "KiB each", "resident": "resident, MB",
-    "ready": "ready after, ms", "ready_cpu": "CPU till then, ms",
+    "before": "before, MB", "plateau": "plateau, MB", "growth": "growth, KB a minute",
+    "ready": "ready after, ms", "ready_cpu": "CPU until then, ms",
+    **{f"within_{limit * 1e3:g}": f"a second at p99 ≤ {limit * 1e3:g} ms" for limit in LIMITS},
 }  # fmt: skip
 
 
 def table(case: str, rounds: Rounds, note: str) -> str:
-    """One case's table: a row for each proxy, a column for each figure."""
-    names = list(next((taken[0] for taken in rounds.values() if taken), {}))
-    titles = [title for name in names for title in _headed(name)]
+    """Return one case's table: a row for each proxy, a column for each figure."""
+    names = list(next((figures[0] for figures in rounds.values() if figures), {}))
+    titles = [title for name in names for title in _titles(name)]
     lines = [f"\n### {case}\n\n{note}\n", _row("", titles), "| --- " * (len(titles) + 1) + "|"]
-    for label, taken in rounds.items():
-        cells = [cell for name in names for cell in _cells(name, taken, rounds.get(BASE, []))]
-        lines.append(_row(label, cells if taken else ["-"] * len(titles)))
+    for label, figures in rounds.items():
+        cells = [cell for name in names for cell in _cells(name, figures, rounds.get(BASE, []))]
+        lines.append(_row(label, cells if figures else ["-"] * len(titles)))
     return "\n".join(lines)
 
 
-def ratio(name: str, taken: list[Figures], base: list[Figures]) -> float | None:
-    """How often a figure holds another proxy's, in the middle of the rounds that have both."""
-    ratios = [one[name] / other[name] for one, other in zip(taken, base, strict=False) if other[name]]
+def ratio(name: str, rounds: list[Figures], base: list[Figures]) -> float | None:
+    """Return a figure as a multiple of another proxy's: the median of the rounds that have both."""
+    ratios = [ours[name] / theirs[name] for ours, theirs in zip(rounds, base, strict=False) if theirs[name]]
     return statistics.median(ratios) if ratios else None
 
 
@@ -47,24 +51,24 @@ def _row(label: str, cells: Iterable[str]) -> str:
     return f"| {' | '.join([label, *cells])} |"
 
 
-def _headed(name: str) -> list[str]:
+def _titles(name: str) -> list[str]:
     return [_TITLES[name], f"× {BASE}"] if name == "cpu" else [_TITLES[name]]
 
 
-def _cells(name: str, taken: list[Figures], base: list[Figures]) -> list[str]:
-    if not taken:
+def _cells(name: str, rounds: list[Figures], base: list[Figures]) -> list[str]:
+    if not rounds:
         return []
-    values = [one[name] for one in taken]
-    shown = _shown(name, statistics.median(values))
+    values = [figures[name] for figures in rounds]
+    text = _text(name, statistics.median(values))
     if name != "cpu":
-        return [shown]
+        return [text]
     if len(values) > 1:
-        shown += f" ({_shown(name, min(values))} to {_shown(name, max(values))})"
-    times = ratio(name, taken, base)
-    return [shown, "-" if times is None else f"{times:.2f}"]
+        text += f" ({_text(name, min(values))} to {_text(name, max(values))})"
+    multiple = ratio(name, rounds, base)
+    return [text, "-" if multiple is None else f"{multiple:.2f}"]
 
 
-def _shown(name: str, value: float) -> str:
+def _text(name: str, value: float) -> str:
     match name:
         case "rate":
             return f"{value:,.0f}"
@@ -74,7 +78,11 @@ def _shown(name: str, value: float) -> str:
             return f"{value * 100:.0f}"
         case "each":
             return f"{value / 1024:.1f}"
-        case "resident":
+        case "growth":
+            return f"{value / 1e3:,.0f}"
+        case "before" | "plateau" | "resident":
             return f"{value / 1e6:.0f}"
+        case _ if name.startswith("within_"):
+            return f"{value:,.0f}"
         case _:
             return f"{value * 1e3:.2f}"

@@ -1,4 +1,4 @@
--- OpenAI's chat completions in front of LiteLLM's custom format, as one would write it for nginx.
+-- OpenAI's chat completions in front of LiteLLM's custom format, as usually written for nginx.
 local cjson = require "cjson.safe"
 local M = {}
 
@@ -14,14 +14,14 @@ function M.request()
   ngx.req.read_body()
   local asked = cjson.decode(ngx.req.get_body_data() or "")
   if not asked then return ngx.exit(400) end
-  local said = {}
-  for i, message in ipairs(asked.messages) do said[i] = text_of(message.content) end
+  local texts = {}
+  for i, message in ipairs(asked.messages) do texts[i] = text_of(message.content) end
   ngx.ctx.model = asked.model
   ngx.ctx.stream = asked.stream
   ngx.req.set_body_data(cjson.encode({
     model = asked.model,
     stream = asked.stream,
-    params = { prompt = { table.concat(said, " ") }, max_tokens = asked.max_tokens, temperature = asked.temperature },
+    params = { prompt = { table.concat(texts, " ") }, max_tokens = asked.max_tokens, temperature = asked.temperature },
   }))
 end
 
@@ -38,9 +38,9 @@ local function chunk(delta, finish)
 end
 
 local function whole()
-  local answer = cjson.decode(ngx.ctx.held)
-  local text = answer and answer.data and answer.data[1] and answer.data[1].output[1]
-  if not text then return '{"error":{"message":"no answer"}}' end
+  local doc = cjson.decode(ngx.ctx.data)
+  local text = doc and doc.data and doc.data[1] and doc.data[1].output[1]
+  if not text then return '{"error":{"message":"invalid response"}}' end
   return cjson.encode({
     id = "chatcmpl-" .. ngx.var.connection, object = "chat.completion", created = ngx.time(), model = ngx.ctx.model,
     choices = { { index = 0, message = { role = "assistant", content = text }, finish_reason = "stop" } },
@@ -50,17 +50,17 @@ end
 function M.body()
   local ctx = ngx.ctx
   local data, last = ngx.arg[1], ngx.arg[2]
-  ctx.held = (ctx.held or "") .. data
+  ctx.data = (ctx.data or "") .. data
   if not ctx.stream then
     ngx.arg[1] = last and whole() or nil
     return
   end
   local out = {}
   while true do
-    local at = ctx.held:find("\n\n", 1, true)
+    local at = ctx.data:find("\n\n", 1, true)
     if not at then break end
-    local line = ctx.held:sub(7, at - 1)
-    ctx.held = ctx.held:sub(at + 2)
+    local line = ctx.data:sub(7, at - 1)
+    ctx.data = ctx.data:sub(at + 2)
     if line == "[DONE]" then
       out[#out + 1] = chunk({}, "stop") .. "data: [DONE]\n\n"
     else

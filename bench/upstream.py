@@ -1,12 +1,15 @@
-"""The model server of the benchmark: answers prepared at start, so that it costs next to nothing.
+"""The model server of the benchmark: its responses are prepared at start, so that it costs next to nothing.
 
-The model's name says what is wanted, FORMAT-WAY: a format of `FORMATS`, and a way of `_WAYS`.
+The name of a model is FORMAT-WAY: a format of `FORMATS`, and one of these ways.
 
-    whole    one JSON body                            burst   100 chunks, as fast as they go
-    paced    a chunk at once, then one each 20 ms     idle    a chunk at once, and then nothing
+    whole    one JSON body
+    burst    100 chunks, at full speed
+    paced    a chunk at once, then one every 20 ms
+    short    a chunk at once, and the end up to 20 ms later
+    idle     a chunk at once, then nothing
 
-The text of a chunk of the last two is the time at which it was written, in nanoseconds of the steady clock.
-Each is written alone, when it is due, and not at the end of the event loop's turn.
+The text of a chunk of the last three is the time of its write, in nanoseconds of the monotonic clock. Each
+chunk is written alone when it is due, and not at the end of the event loop's iteration.
 """
 
 from __future__ import annotations
@@ -27,23 +30,23 @@ if TYPE_CHECKING:
 CHUNKS = 100  # of a burst
 PACED = 150  # chunks of a paced stream
 PERIOD = 0.02  # seconds between two paced chunks
-_SLOTS = 20  # groups of paced streams, which take turns within a period
+_SLOTS = 20  # groups of paced streams, spread over a period
 
 _MODEL = re.compile(rb'"model":\s*"([a-z]+)-([a-z]+)"')
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 
 
 class Format(NamedTuple):
-    """A wire format: its whole body, and how text `number` is framed in a stream of it."""
+    """A format of responses."""
 
-    content_type: str
-    whole: Any
-    frame: Callable[[str, int], bytes]
-    end: bytes
+    content_type: str  # of streams
+    whole: Any  # the document of a non-streaming response
+    frame: Callable[[str, int], bytes]  # of a text and its number in the stream
+    end: bytes  # of a stream
 
 
 def word(number: int) -> str:
-    """The text of a chunk of a burst."""
+    """Return the text of a chunk of a burst."""
     return f" word{number:02}"
 
 
@@ -62,7 +65,7 @@ def _custom(text: str) -> bytes:
     return json.dumps({"text": text, "tokens": 1}, separators=(",", ":")).encode()
 
 
-_SAID = "Deep teal, mostly, and grey where it is shallow. " * 4
+_TEXT = "Deep teal, mostly, and grey where it is shallow. " * 4
 _COMPLETION = {
     "id": "chatcmpl-1",
     "object": "chat.completion",
@@ -71,15 +74,15 @@ _COMPLETION = {
     "choices": [
         {
             "index": 0,
-            "message": {"role": "assistant", "content": _SAID, "refusal": None},
+            "message": {"role": "assistant", "content": _TEXT, "refusal": None},
             "logprobs": None,
             "finish_reason": "stop",
         }
     ],
     "usage": {"prompt_tokens": 9, "completion_tokens": 40, "total_tokens": 49},
 }
-_LITELLM = {"data": [{"prompt": "hi", "output": [_SAID], "params": {"temperature": 0.2}}], "message": "ok"}
-_LAST = json.dumps(
+_LITELLM = {"data": [{"prompt": "hi", "output": [_TEXT], "params": {"temperature": 0.2}}], "message": "ok"}
+_LAST_CHUNK = json.dumps(
     {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, separators=(",", ":")
 ).encode()
 
@@ -88,7 +91,7 @@ FORMATS = {
         "text/event-stream",
         _COMPLETION,
         lambda text, _: b"data: " + _openai(text) + b"\n\n",
-        b"data: " + _LAST + b"\n\ndata: [DONE]\n\n",
+        b"data: " + _LAST_CHUNK + b"\n\ndata: [DONE]\n\n",
     ),
     "sse": Format(
         "text/event-stream",
@@ -107,7 +110,7 @@ FORMATS = {
 }
 
 
-def _piece(data: bytes) -> bytes:
+def _http_chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
@@ -116,21 +119,21 @@ def _head(kind: str, rest: str) -> bytes:
 
 
 def _prepared() -> dict[tuple[bytes, bytes], bytes]:
-    """The bytes of every answer that does not wait."""
-    answers = {}
+    """Return the bytes of every response that is sent at once."""
+    responses = {}
     for name, form in FORMATS.items():
         body = json.dumps(form.whole).encode()
         whole = _head("application/json", f"Content-Length: {len(body)}") + body
-        answers[name.encode(), b"whole"] = whole
-        frames = [_piece(form.frame(word(number), number)) for number in range(CHUNKS)]
-        end = (_piece(form.end) if form.end else b"") + b"0\r\n\r\n"
+        responses[name.encode(), b"whole"] = whole
+        frames = [_http_chunk(form.frame(word(number), number)) for number in range(CHUNKS)]
+        end = (_http_chunk(form.end) if form.end else b"") + b"0\r\n\r\n"
         head = _head(form.content_type, "Transfer-Encoding: chunked")
-        answers[name.encode(), b"burst"] = head + b"".join(frames) + end
-    return answers
+        responses[name.encode(), b"burst"] = head + b"".join(frames) + end
+    return responses
 
 
 class _Ticker(NamedTuple):
-    """What a stream of moments is made of: a chunk with a hole for the time, and the end."""
+    """The parts of a stream of times: a head, a chunk with a hole for the time, and the end."""
 
     head: bytes
     chunk: bytes
@@ -139,8 +142,8 @@ class _Ticker(NamedTuple):
     @classmethod
     def of(cls, form: Format) -> _Ticker:
         # Always 19 digits, so that the chunk's length does not change.
-        chunk = _piece(form.frame(f"t{0:019}e", 0)).replace(b"%", b"%%").replace(b"0" * 19, b"%019d")
-        end = (_piece(form.end) if form.end else b"") + b"0\r\n\r\n"
+        chunk = _http_chunk(form.frame(f"t{0:019}e", 0)).replace(b"%", b"%%").replace(b"0" * 19, b"%019d")
+        end = (_http_chunk(form.end) if form.end else b"") + b"0\r\n\r\n"
         return cls(_head(form.content_type, "Transfer-Encoding: chunked"), chunk, end)
 
     def now(self) -> bytes:
@@ -148,7 +151,7 @@ class _Ticker(NamedTuple):
 
 
 def _write(transport: asyncio.Transport, number: int, data: bytes) -> None:
-    """Write now, to a descriptor: uvloop would gather what one turn of the loop writes, and do it later."""
+    """Write to the descriptor at once: uvloop would gather the writes of one iteration, and send later."""
     if not transport.get_write_buffer_size():
         try:
             data = data[os.write(number, data) :]
@@ -161,21 +164,21 @@ def _write(transport: asyncio.Transport, number: int, data: bytes) -> None:
 
 
 class _Paced:
-    """One stream of moments."""
+    """One stream of times."""
 
-    def __init__(self, transport: asyncio.Transport, ticker: _Ticker) -> None:
+    def __init__(self, transport: asyncio.Transport, ticker: _Ticker, chunks: int) -> None:
         self._transport = transport
         self._descriptor = transport.get_extra_info("socket").fileno()
         self._ticker = ticker
-        self._left = PACED
+        self._left = chunks
 
     def begin(self) -> None:
-        """The head and the first chunk."""
+        """Write the head and the first chunk."""
         self._left -= 1
         _write(self._transport, self._descriptor, self._ticker.head + self._ticker.now())
 
-    def go_on(self) -> bool:
-        """One more chunk, or the end; says whether there is more to come."""
+    def resume(self) -> bool:
+        """Write the next chunk or the end; return whether more chunks follow."""
         if self._transport.is_closing():
             return False
         self._left -= 1
@@ -184,14 +187,14 @@ class _Paced:
 
 
 class _Pacer:
-    """Writes to all paced streams: one timer for each group of them, not for each stream."""
+    """A timer that writes to all paced streams, group by group."""
 
     def __init__(self) -> None:
         self._slots: list[set[_Paced]] = [set() for _ in range(_SLOTS)]
         self._next = 0
 
     def add(self, stream: _Paced) -> None:
-        """Go on with a stream that has begun."""
+        """Add a stream that has begun."""
         self._slots[self._next % _SLOTS].add(stream)
         self._next += 1
 
@@ -200,24 +203,24 @@ class _Pacer:
         due, turn = loop.time(), 0
         while True:
             turn += 1
-            # Behind its time it does not hurry: chunks would come closer together than they are said to.
+            # A late pacer does not catch up: chunks would follow each other faster than their period.
             due = max(due + PERIOD / _SLOTS, loop.time() - PERIOD / _SLOTS)
             await asyncio.sleep(max(due - loop.time(), 0))
             slot = self._slots[turn % _SLOTS]
-            slot.difference_update([stream for stream in slot if not stream.go_on()])
+            slot.difference_update([stream for stream in slot if not stream.resume()])
 
 
 class _Server(asyncio.Protocol):
-    """One connection: requests in, prepared bytes out."""
+    """One connection, which answers requests with prepared bytes."""
 
     def __init__(
-        self, answers: dict[tuple[bytes, bytes], bytes], tickers: dict[bytes, _Ticker], pacer: _Pacer
+        self, responses: dict[tuple[bytes, bytes], bytes], tickers: dict[bytes, _Ticker], pacer: _Pacer
     ) -> None:
-        self._answers = answers
+        self._responses = responses
         self._tickers = tickers
         self._pacer = pacer
         self._pieces: list[bytes] = []
-        self._got = self._wanted = 0
+        self._received = self._required = 0  # bytes
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -225,41 +228,41 @@ class _Server(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._pieces.append(data)
-        self._got += len(data)
-        # Large bodies come in many pieces, which are put together once.
-        while self._got and self._got >= self._wanted:
-            held = b"".join(self._pieces)
-            at = held.find(b"\r\n\r\n")
-            length = _LENGTH.search(held, 0, at + 2)
+        self._received += len(data)
+        # Large bodies arrive in many pieces, which are joined once.
+        while self._received and self._received >= self._required:
+            data_so_far = b"".join(self._pieces)
+            at = data_so_far.find(b"\r\n\r\n")
+            length = _LENGTH.search(data_so_far, 0, at + 2)
             end = at + 4 + (int(length[1]) if length else 0)
-            if whole := at >= 0 and len(held) >= end:
-                self._answer(held[at:end])
-                held = held[end:]
-            self._pieces, self._got = [held], len(held)
-            self._wanted = 0 if whole or at < 0 else end
+            if whole := at >= 0 and len(data_so_far) >= end:
+                self._respond(data_so_far[at:end])
+                data_so_far = data_so_far[end:]
+            self._pieces, self._received = [data_so_far], len(data_so_far)
+            self._required = 0 if whole or at < 0 else end
             if not whole:
                 break
 
-    def _answer(self, body: bytes) -> None:
+    def _respond(self, body: bytes) -> None:
         assert self._transport is not None
-        found = _MODEL.search(body)
-        form, way = (found[1], found[2]) if found else (b"openai", b"whole")
-        answer = self._answers.get((form, way))
-        if answer is not None:
-            self._transport.write(answer)
+        match = _MODEL.search(body)
+        form, way = (match[1], match[2]) if match else (b"openai", b"whole")
+        response = self._responses.get((form, way))
+        if response is not None:
+            self._transport.write(response)
             return
-        stream = _Paced(self._transport, self._tickers[form])
+        stream = _Paced(self._transport, self._tickers[form], PACED if way == b"paced" else 1)
         stream.begin()
-        if way == b"paced":
+        if way != b"idle":
             self._pacer.add(stream)
 
 
 async def _serve(port: int) -> None:
-    answers, pacer = _prepared(), _Pacer()
+    responses, pacer = _prepared(), _Pacer()
     tickers = {name.encode(): _Ticker.of(form) for name, form in FORMATS.items()}
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: _Server(answers, tickers, pacer), "127.0.0.1", port, backlog=4096
+        lambda: _Server(responses, tickers, pacer), "127.0.0.1", port, backlog=4096
     )
     async with server:
         await pacer.run()
