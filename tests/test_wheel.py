@@ -26,16 +26,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_it_holds_what_it_needs_and_no_more(wheel: Path) -> None:
+def test_the_wheel_contains_the_package_and_its_data_only(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    assert {"bridge/demo/routes.yaml", "bridge/demo/autodev.py", "bridge/cli/__init__.py"} <= names
+    assert {"bridge/__main__.py", "bridge/cli/__init__.py", "bridge/demo/routes.yaml"} <= names
     assert {f"bridge/presets/{name}.yaml" for name in read_presets()} <= names
-    tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"bridge"}
+    folders = {name.split("/")[0] for name in names}
+    assert {folder for folder in folders if not folder.endswith(".dist-info")} == {"bridge"}
 
 
-def test_it_installs_the_command(wheel: Path) -> None:
+def test_the_wheel_installs_the_command(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
         entries = ConfigParser()
@@ -43,12 +43,10 @@ def test_it_installs_the_command(wheel: Path) -> None:
     assert dict(entries["console_scripts"]) == {"format-bridge": "bridge.cli:main"}
 
 
-def test_it_checks_the_table_it_carries(wheel: Path, tmp_path: Path) -> None:
+def test_the_wheel_checks_its_own_routes(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
-    code = "import sys; from bridge.cli import main; sys.exit(main(['check', 'bridge/demo/routes.yaml']))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "bridge", "check", "bridge/demo/routes.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "4 routes" in done.stdout
