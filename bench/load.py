@@ -60,7 +60,7 @@ def request(model: str, headers: list[str], *, stream: bool) -> bytes:
 
 
 class Arrivals:
-    """What arrived of all streams."""
+    """Arrivals of texts on all streams."""
 
     def __init__(self) -> None:
         self.ages: list[int] = []  # nanoseconds from the upstream's write of a text to its arrival
