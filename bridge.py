@@ -18,7 +18,7 @@ def main() -> int:
 
         return run()
     python = _ENVIRONMENT / "bin" / "python"
-    # In the environment's own interpreter, whose packages are then incomplete, this would never end.
+    # The environment's own interpreter, if its packages are incomplete, would replace itself for ever.
     if python.exists() and Path(sys.prefix).resolve() != _ENVIRONMENT.resolve():
         os.execv(python, [str(python), *sys.argv])
     print("bridge.py: packages of the bridge are missing: run `make setup` first", file=sys.stderr)
