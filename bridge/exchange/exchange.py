@@ -155,7 +155,7 @@ class Exchange:
     def _leave_fast_path(self, call: UpstreamCall, fast_path: CompletionFastPath) -> bytes:
         """Read a response that the fast path cannot read by the call's decoder."""
         self._fast_path = None
-        return self._emit(call, call.decoder.feed(fast_path.replay(call.decoder)))
+        return self.feed(call, fast_path.replay(call.decoder))
 
     def _emit(self, call: UpstreamCall, deltas: list[Delta]) -> bytes:
         """Write deltas. End the response with the last call, or with the first call that fails."""
@@ -174,8 +174,6 @@ class Exchange:
 
     def _write(self, call: UpstreamCall, deltas: list[Delta]) -> bytes:
         decoder = call.decoder
-        if not deltas and not decoder.finished:
-            return b""
         encoder = self._encoder
         if encoder is None:
             encoder = self._encoder = self._make_encoder(call)

@@ -49,7 +49,7 @@ class SSEFramer:
             return
         *blocks, rest = self._buffer.take(data).split(b"\n\n")
         for block in blocks:
-            # Nearly all events are so: they are not worth a generator of their own.
+            # Most events are one line of data, which needs no parser.
             if block.startswith(b"data: ") and b"\n" not in block and len(block) <= self._limit:
                 yield Frame(block[6:])
             else:

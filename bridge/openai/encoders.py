@@ -57,18 +57,19 @@ class ChunkEncoder:
         """Return the chunks of deltas."""
         out: list[bytes] = []
         for delta in deltas:
-            before, after = self._text_templates.get(delta.choice) or self._open(delta, out)
-            if delta.reasoning:
-                out.append(self._chunk(delta.choice, {"reasoning_content": delta.reasoning}))
-            if delta.logprobs is not None:
-                out.append(self._chunk(delta.choice, {"content": delta.text}, logprobs=delta.logprobs))
-            elif delta.text and not delta.replaces:
-                out += (before, json.dumps(delta.text), after)
-            if delta.tool_calls:
-                self._with_tool_calls.add(delta.choice)
-                out.append(self._chunk(delta.choice, {"tool_calls": delta.tool_calls}))
-            if delta.finish_reason:
-                self._finish_reasons[delta.choice] = delta.finish_reason
+            text, choice, finish, reasoning, tool_calls, logprobs, replaces = delta
+            before, after = self._text_templates.get(choice) or self._open(delta, out)
+            if reasoning:
+                out.append(self._chunk(choice, {"reasoning_content": reasoning}))
+            if logprobs is not None:
+                out.append(self._chunk(choice, {"content": text}, logprobs=logprobs))
+            elif text and not replaces:
+                out += (before, json.dumps(text), after)
+            if tool_calls:
+                self._with_tool_calls.add(choice)
+                out.append(self._chunk(choice, {"tool_calls": tool_calls}))
+            if finish:
+                self._finish_reasons[choice] = finish
         return b"".join(out)
 
     def close(self, usage: Usage | None, choices: int) -> bytes:

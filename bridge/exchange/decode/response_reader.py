@@ -104,7 +104,11 @@ class ResponseReader:
 
         `data` is the frame's bytes. None: the frame has to be read by the rule.
         """
-        deltas = self._deltas(self._choices[0], 0, text)
+        choice = self._choices[0]
+        if choice.stop is None and self._estimator is None:  # nearly every frame of a stream comes here
+            text = choice.feed(text)
+            return [Delta(text)] if text else []
+        deltas = self._deltas(choice, 0, text)
         self._estimate(deltas)
         return deltas
 
