@@ -1,12 +1,12 @@
-"""One bridge with the routes of all cases, and the one server behind them that plays every recorded part.
+"""A bridge with the routes of all cases, and one upstream that plays every recording.
 
     model "tgi_generate/stream"  ─▶  the route of the case  ─▶  POST /tgi_generate/stream/generate
-    what a user's client reads   ◀─           …             ◀─  stream.bin, in random pieces
+    the client's response        ◀─           …             ◀─  stream.bin, in random pieces
 
-The server is a bare socket: it sends the recorded status, headers and bytes, chunked, flushed piece by
-piece, and keeps each request as it came. Where the bridge opens a websocket, it sends the recorded messages
-in fragments. Calls ahead of an answer are answered in their order. Both live in a thread, so that a client
-may block.
+The upstream is a raw socket that sends the recorded status, headers and bytes, chunked, flushed piece by
+piece, and stores each request. If the bridge opens a websocket, the upstream sends the recorded messages
+in fragments. Calls before a response are answered in order. Bridge and upstream run in a thread, so that a
+client may block.
 """
 
 from __future__ import annotations
@@ -44,36 +44,36 @@ if TYPE_CHECKING:
 
 __all__ = ["PresetBridge", "key_of", "load_with_presets", "run_front", "run_preset_bridge"]
 
-_MOST = 24  # bytes of a piece
-_PINGED = 0.3  # of the messages
+_MAX_PIECE = 24  # bytes
+_PING_PROBABILITY = 0.3  # for each message
 
 
 @dataclass(frozen=True)
 class PresetBridge:
-    """The URL of the bridge's front, and the requests that came to the server."""
+    """The URL of the bridge's front, and the upstream requests."""
 
     url: str
     requests: list[Request]
 
-    def requests_of(self, conversation: Case) -> list[Request]:
-        """The requests of a conversation, their paths without what tells that they are."""
-        begin = f"/{_named(conversation)}"
+    def requests_of(self, case: Case) -> list[Request]:
+        """Return the upstream requests of a case, without the prefix of the case in their paths."""
+        begin = f"/{_prefix(case)}"
         return [
-            Request(one.method, one.path.removeprefix(begin), one.headers, one.data)
-            for one in self.requests
-            if one.path.startswith(f"{begin}/")
+            Request(request.method, request.path.removeprefix(begin), request.headers, request.data)
+            for request in self.requests
+            if request.path.startswith(f"{begin}/")
         ]
 
 
 @asynccontextmanager
 async def run_preset_bridge() -> AsyncIterator[PresetBridge]:
-    """Run both."""
-    heard: list[Request] = []
-    faults: list[str] = []
-    play = partial(_play, heard, faults, Counter())
+    """Run the bridge and its upstream."""
+    requests: list[Request] = []
+    errors: list[str] = []
+    play = partial(_play, requests, errors, Counter())
     async with run_upstream(play) as server, run_front(_table(server.url)) as url:
-        yield PresetBridge(url, heard)
-    assert not faults, faults
+        yield PresetBridge(url, requests)
+    assert not errors, errors
 
 
 @asynccontextmanager
@@ -85,14 +85,14 @@ async def run_front(table: RouteTable) -> AsyncIterator[str]:
 
 
 def load_with_presets(text: str) -> RouteTable:
-    """The table of a file with the shipped presets and nothing else."""
+    """Return the table of a file, with the shipped presets and without environment and files."""
     return load(text, "routes.yaml", LoadEnvironment({}, _no_file, read_presets()))
 
 
 def key_of(preset: str) -> str:
-    """What a route over this preset says of its key, nothing where it wants none."""
-    way = re.search(r"^auth:(?: \{|\n  )(\w+):", read_presets()[preset], flags=re.MULTILINE)
-    return f"auth: {_KEYS[way[1]]}" if way else ""
+    """Return the `auth` key of a route over this preset, an empty text if the preset requires none."""
+    auth = re.search(r"^auth:(?: \{|\n  )(\w+):", read_presets()[preset], flags=re.MULTILINE)
+    return f"auth: {_KEYS[auth[1]]}" if auth else ""
 
 
 _KEYS = {
@@ -106,88 +106,88 @@ _KEYS = {
 
 
 def _table(url: str) -> RouteTable:
-    """The routes of all cases as they stand, but for their models and where they go."""
+    """Return the routes of all cases, with other models and URLs."""
     routes = []
     for folder in sorted(CASES.iterdir()):
         text = (folder / "route.yaml").read_text(encoding="utf-8").partition("routes:\n")[2]
         text, models = re.subn(r"models: \[demo-model\]", f'models: "{folder.name}/*"', text)
-        there = rf'"\1{url.removeprefix("http")}/{{{{ raw.model | path }}}}\3"'
-        text, ups = re.subn(r"(http|ws)://upstream(:\d+)?(/\S*)?", there, text)
-        assert models == 1 <= ups, folder.name
+        target = rf'"\1{url.removeprefix("http")}/{{{{ raw.model | path }}}}\3"'
+        text, upstreams = re.subn(r"(http|ws)://upstream(:\d+)?(/\S*)?", target, text)
+        assert models == 1 <= upstreams, folder.name
         routes.append(text)
     return load_with_presets("routes:\n" + "".join(routes))
 
 
-async def _play(heard: list[Request], faults: list[str], turns: Counter[str], peer: Connection) -> None:
-    """Answer what comes on one connection, each by its conversation, which may take several turns."""
+async def _play(requests: list[Request], errors: list[str], turns: Counter[str], peer: Connection) -> None:
+    """Respond to the requests of a connection, each by its case, which may have several calls."""
     while request := await peer.request():
-        case, name = request.path.split("/")[1:3]
-        conversation, random = read_case(case, name), Random(f"{case}/{name}")
-        answers: list[Call | Case] = [*conversation.calls, conversation]
-        answer = answers[turns[f"{case}/{name}"] % len(answers)]
-        turns[f"{case}/{name}"] += 1
-        if "upgrade" in request.headers and answer.status == 200:
+        folder, name = request.path.split("/")[1:3]
+        case, random = read_case(folder, name), Random(f"{folder}/{name}")
+        responses: list[Call | Case] = [*case.calls, case]
+        response = responses[turns[f"{folder}/{name}"] % len(responses)]
+        turns[f"{folder}/{name}"] += 1
+        if "upgrade" in request.headers and response.status == 200:
             await peer.send(handshake_response(request))
-            heard.append(replace(request, data=(await read_frame(peer))[1]))
+            requests.append(replace(request, data=(await read_frame(peer))[1]))
             try:
-                await _play_websocket(peer, conversation, random)
+                await _play_websocket(peer, case, random)
             except (AssertionError, ValueError) as error:
-                faults.append(f"{case}/{name}: {error!r}")
+                errors.append(f"{folder}/{name}: {error!r}")
             return
-        heard.append(request)
-        # A server tells its own address.
-        here = f"http://{request.headers['host']}/{case}/{name}".encode()
-        await peer.send(_head(answer))
-        for piece in _pieces(answer.data.replace(b"http://upstream", here), random):
+        requests.append(request)
+        # A response contains the address of its upstream.
+        own_url = f"http://{request.headers['host']}/{folder}/{name}".encode()
+        await peer.send(_head(response))
+        for piece in _pieces(response.data.replace(b"http://upstream", own_url), random):
             await peer.send(chunk(piece))
             await asyncio.sleep(0)
         await peer.send(chunk(b""))
 
 
-async def _play_websocket(peer: Connection, conversation: Case, random: Random) -> None:
-    """Say the recorded messages in fragments, with a ping among these, which the client has to answer."""
-    for message in _messages(conversation.data):
+async def _play_websocket(peer: Connection, case: Case, random: Random) -> None:
+    """Send the recorded messages in fragments with occasional pings, which the client must answer."""
+    for message in _messages(case.data):
         *parts, last = _pieces(message, random)
         for number, part in enumerate(parts):
             await peer.send(websocket_frame(part, CONTINUATION if number else TEXT, fin=False))
             await asyncio.sleep(0)
-        if random.random() < _PINGED:
-            await peer.send(websocket_frame(b"still there?", PING))
-            assert (await read_frame(peer))[1] == b"still there?"
+        if random.random() < _PING_PROBABILITY:
+            await peer.send(websocket_frame(b"ping", PING))
+            assert (await read_frame(peer))[1] == b"ping"
         await peer.send(websocket_frame(last, CONTINUATION if parts else TEXT))
-    if not isinstance(conversation.answers, Success):
+    if not isinstance(case.answers, Success):
         await peer.send(close_frame(1000))
-    # Who has said all waits for the next request, so it is the client that closes.
+    # The upstream waits for the next request, so the client closes the connection.
     assert (await read_frame(peer))[1] == (1000).to_bytes(2, "big")
 
 
 def _messages(data: bytes) -> Iterator[bytes]:
-    """The messages of a recorded answer, each behind its length."""
+    """Yield the messages of a recording, each of which follows its length."""
     while data:
         end = 4 + int.from_bytes(data[:4], "big")
         yield data[4:end]
         data = data[end:]
 
 
-def _head(answer: Call | Case) -> bytes:
-    """The recorded status and headers; the length is that of the chunks."""
-    said = {
+def _head(response: Call | Case) -> bytes:
+    """Return the recorded status and headers for a chunked body."""
+    headers = {
         name.replace("-", "_"): value
-        for name, value in answer.lower_headers.items()
+        for name, value in response.lower_headers.items()
         if name not in ("content-length", "transfer-encoding")
     }
-    return head(answer.status, **said, transfer_encoding="chunked")
+    return head(response.status, **headers, transfer_encoding="chunked")
 
 
 def _pieces(data: bytes, random: Random) -> Iterator[bytes]:
     while data:
-        size = random.randint(1, _MOST)
+        size = random.randint(1, _MAX_PIECE)
         yield data[:size]
         data = data[size:]
 
 
-def _named(conversation: Case) -> str:
-    return f"{conversation.case}/{conversation.name}"
+def _prefix(case: Case) -> str:
+    return f"{case.case}/{case.name}"
 
 
 def _no_file(name: str) -> str:

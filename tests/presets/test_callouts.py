@@ -1,4 +1,4 @@
-"""What happens around the answers of presets: what was begun is cancelled, conversations are kept."""
+"""Callouts of presets: cancelled predictions and continued conversations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ routes:
 """
 
 
-async def test_a_prediction_that_nobody_waits_for_is_canceled() -> None:
+async def test_an_abandoned_prediction_of_replicate_is_canceled() -> None:
     processing = read_case("replicate_poll", "stream").calls[1].receives
 
     async def behave(peer: Connection) -> None:
@@ -63,16 +63,18 @@ async def test_a_prediction_that_nobody_waits_for_is_canceled() -> None:
         )
     first, *polls, last = server.requests
     assert (first.path, first.method) == ("/v1/models/meta/llama/predictions", "POST")
-    assert {(one.path, one.method) for one in polls} == {("/v1/predictions/p1", "GET")}
+    assert {(request.path, request.method) for request in polls} == {("/v1/predictions/p1", "GET")}
     assert (last.path, last.data) == ("/v1/predictions/p1/cancel", b"")
-    assert {one.headers["authorization"] for one in server.requests} == {"Bearer a-key"}
+    assert {request.headers["authorization"] for request in server.requests} == {"Bearer a-key"}
 
 
-async def test_a_conversation_of_difys_goes_on() -> None:
+async def test_a_conversation_of_dify_is_continued() -> None:
     async def behave(peer: Connection) -> None:
         while request := await peer.request():
-            known = request.body["conversation_id"] or f"c{len(server.requests)}"
-            await peer.send(http_response({"event": "message", "answer": SAID, "conversation_id": known}))
+            conversation = request.body["conversation_id"] or f"c{len(server.requests)}"
+            await peer.send(
+                http_response({"event": "message", "answer": TEXT, "conversation_id": conversation})
+            )
 
     async with (
         asyncio.timeout(30),
@@ -82,13 +84,13 @@ async def test_a_conversation_of_difys_goes_on() -> None:
     ):
         messages = [{"role": "system", "content": "Be brief."}, *HI]
         for text in ("And red?", "And blue?"):
-            answer = await client.chat.completions.create(model="app", messages=messages)
-            assert answer.choices[0].message.content == SAID
-            messages = [*messages, {"role": "assistant", "content": SAID}, {"role": "user", "content": text}]
+            completion = await client.chat.completions.create(model="app", messages=messages)
+            assert completion.choices[0].message.content == TEXT
+            messages = [*messages, {"role": "assistant", "content": TEXT}, {"role": "user", "content": text}]
         await client.chat.completions.create(model="app", messages=messages)
         await client.chat.completions.create(model="app", messages=HI)
-    told = [(one.body["conversation_id"], one.body["query"]) for one in server.requests]
-    assert told == [
+    queries = [(request.body["conversation_id"], request.body["query"]) for request in server.requests]
+    assert queries == [
         ("", "Be brief.\n\nUser: hi\nAssistant:"),
         ("c1", "And red?"),
         ("c1", "And blue?"),
@@ -96,4 +98,4 @@ async def test_a_conversation_of_difys_goes_on() -> None:
     ]
 
 
-SAID = "Deep teal, mostly."
+TEXT = "Deep teal, mostly."

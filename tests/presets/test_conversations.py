@@ -1,4 +1,4 @@
-"""Every conversation through the whole bridge: sockets on both sides, the official Python client in front."""
+"""Recorded cases through the bridge over sockets, read by the official Python client."""
 
 from __future__ import annotations
 
@@ -45,25 +45,25 @@ CLASSES: dict[int, type[openai.APIStatusError]] = {
     429: openai.RateLimitError,
 }
 
-every_conversation = pytest.mark.parametrize(
+every_case = pytest.mark.parametrize(
     "of", [pytest.param(name, id="-".join(name)) for name in NAMES + EMBEDDING_NAMES]
 )
 
 
 @pytest.fixture(scope="module")
-def stands() -> Iterator[PresetBridge]:
-    with in_background(run_preset_bridge()) as stands:
-        yield stands
+def preset_bridge() -> Iterator[PresetBridge]:
+    with in_background(run_preset_bridge()) as preset_bridge:
+        yield preset_bridge
 
 
 @pytest.fixture(scope="module")
-def client(stands: PresetBridge) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{stands.url}/v1", api_key=KEY, max_retries=0, timeout=30) as client:
+def client(preset_bridge: PresetBridge) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{preset_bridge.url}/v1", api_key=KEY, max_retries=0, timeout=30) as client:
         yield client
 
 
-class Told:
-    """What a client has been told of the first choice, whole or in chunks."""
+class Received:
+    """The first choice as the client read it, from a completion or from chunks."""
 
     def __init__(self) -> None:
         self.chunks: list[str] = []
@@ -72,16 +72,16 @@ class Told:
         self.usage: CompletionUsage | None = None
         self.calls: dict[int, tuple[str, str]] = {}
 
-    def say(self, choice: Any, said: Any) -> None:
-        """Take what one choice of an answer says."""
-        text = said.content if hasattr(said, "content") else said.text
+    def add(self, choice: Any, message: Any) -> None:
+        """Add a message or a delta of a choice."""
+        text = message.content if hasattr(message, "content") else message.text
         self.chunks += [text] if text else []
-        self.reasoning += getattr(said, "reasoning_content", None) or ""
-        for number, call in enumerate(getattr(said, "tool_calls", None) or ()):
-            at = getattr(call, "index", number)
-            name, arguments = self.calls.get(at, ("", ""))
-            told = call.function
-            self.calls[at] = (name + (told.name or ""), arguments + (told.arguments or ""))
+        self.reasoning += getattr(message, "reasoning_content", None) or ""
+        for number, call in enumerate(getattr(message, "tool_calls", None) or ()):
+            index = getattr(call, "index", number)
+            name, arguments = self.calls.get(index, ("", ""))
+            received = call.function
+            self.calls[index] = (name + (received.name or ""), arguments + (received.arguments or ""))
         self.finish_reason = choice.finish_reason or self.finish_reason
 
     @property
@@ -90,118 +90,122 @@ class Told:
 
     @property
     def tool_calls(self) -> list[dict[str, Any]]:
-        return [{"name": name, "arguments": json.loads(said)} for name, said in self.calls.values()]
+        return [{"name": name, "arguments": json.loads(message)} for name, message in self.calls.values()]
 
 
-@every_conversation
-def test_the_client_reads_the_answer(client: OpenAI, stands: PresetBridge, of: tuple[str, str]) -> None:
-    conversation = read_case(*of)
-    told = Told()
-    before = len(stands.requests_of(conversation))
-    match conversation.answers:
-        case Failure() as wanted:
-            hold_failure(client, conversation, wanted, told)
-        case Embeddings() as wanted:
-            hold_vectors(client, conversation, wanted)
-        case Success() as wanted:
-            listen(client, conversation, told)
-            hold_success(conversation, wanted, told)
-    asked = stands.requests_of(conversation)[before:]
-    sends = [*(call.sends for call in conversation.calls), conversation.sends]
-    assert len(asked) == len(sends) * len(conversation.exchange().calls)
-    for request, sent in zip(asked, cycle(sends), strict=False):
-        hold_request(
-            request, sent, signed=conversation.exchange().route.request.non_streaming.auth is not None
-        )
+@every_case
+def test_the_client_reads_the_recorded_response(
+    client: OpenAI, preset_bridge: PresetBridge, of: tuple[str, str]
+) -> None:
+    case = read_case(*of)
+    received = Received()
+    before = len(preset_bridge.requests_of(case))
+    match case.answers:
+        case Failure() as expected:
+            assert_failure(client, case, expected, received)
+        case Embeddings() as expected:
+            assert_vectors(client, case, expected)
+        case Success() as expected:
+            read_response(client, case, received)
+            assert_success(case, expected, received)
+    requests = preset_bridge.requests_of(case)[before:]
+    sends = [*(call.sends for call in case.calls), case.sends]
+    assert len(requests) == len(sends) * len(case.exchange().calls)
+    for request, sent in zip(requests, cycle(sends), strict=False):
+        assert_request(request, sent, signed=case.exchange().route.request.non_streaming.auth is not None)
 
 
-def hold_request(request: Request, sends: ExpectedRequest, *, signed: bool) -> None:
-    """Hold one request as it came; what signs it in its query is another test's matter."""
-    at, came = urlsplit(sends.url), urlsplit(request.path)
-    assert came.path == at.path
+def assert_request(request: Request, sends: ExpectedRequest, *, signed: bool) -> None:
+    """Assert that a request is the expected one; signatures in its query are tested elsewhere."""
+    index, actual = urlsplit(sends.url), urlsplit(request.path)
+    assert actual.path == index.path
     if signed:
-        assert parse_qs(came.query).items() >= parse_qs(at.query).items()
+        assert parse_qs(actual.query).items() >= parse_qs(index.query).items()
     else:
-        assert came.query == at.query
+        assert actual.query == index.query
     assert request.method == sends.method
-    if request.data or "upgrade" not in request.headers:  # else the handshake was refused
+    if request.data or "upgrade" not in request.headers:  # otherwise the handshake was refused
         assert (request.body if request.data else None) == sends.body
     for name, value in sends.headers.items():
         assert request.headers.get(name.lower()) == value, f"the header {name}"
-    assert KEY not in str(request.headers), "the client's key is none of the server's business"
+    assert KEY not in str(request.headers), "the client's key is not sent upstream"
 
 
-def hold_vectors(client: OpenAI, conversation: Case, wanted: Embeddings) -> None:
-    """Ask for vectors; base64 of them is read here where the client was told to leave it."""
-    vectors = client.embeddings.create(**asked_of(conversation))
-    found: list[Any] = [item.embedding for item in vectors.data]
-    if conversation.request.get("encoding_format") == "base64":
-        found = [[one for (one,) in struct.iter_unpack("<f", b64decode(text))] for text in found]
-    assert found == wanted.vectors
-    told = vectors.model_dump(exclude={"data"})
-    assert told.get("usage") == wanted.usage
+def assert_vectors(client: OpenAI, case: Case, expected: Embeddings) -> None:
+    """Request vectors, and decode base64 vectors that the client does not decode."""
+    vectors = client.embeddings.create(**client_request(case))
+    vectors_read: list[Any] = [item.embedding for item in vectors.data]
+    if case.request.get("encoding_format") == "base64":
+        vectors_read = [
+            [number for (number,) in struct.iter_unpack("<f", b64decode(text))] for text in vectors_read
+        ]
+    assert vectors_read == expected.vectors
+    received = vectors.model_dump(exclude={"data"})
+    assert received.get("usage") == expected.usage
 
 
-def asked_of(conversation: Case) -> dict[str, Any]:
-    """The client's request, whose model names the conversation."""
-    return {**conversation.request, "model": f"{conversation.case}/{conversation.name}"}
+def client_request(case: Case) -> dict[str, Any]:
+    """Return the client's request, with a model that names the case."""
+    return {**case.request, "model": f"{case.case}/{case.name}"}
 
 
-def listen(client: OpenAI, conversation: Case, told: Told) -> None:
-    """Ask, and hear the answer out."""
-    asked = asked_of(conversation)
+def read_response(client: OpenAI, case: Case, received: Received) -> None:
+    """Send the request of a case, and read the response."""
+    requests = client_request(case)
     create: Any = {
         "chat": client.chat.completions.create,
         "completions": client.completions.create,
         "embeddings": client.embeddings.create,
-    }[conversation.endpoint]
-    if not conversation.is_stream:
-        whole: ChatCompletion = create(**asked)
-        assert type(whole.created) is int
-        choice = whole.choices[0]
-        told.say(choice, getattr(choice, "message", choice))
-        told.usage = whole.usage
+    }[case.endpoint]
+    if not case.is_stream:
+        completion: ChatCompletion = create(**requests)
+        assert type(completion.created) is int
+        choice = completion.choices[0]
+        received.add(choice, getattr(choice, "message", choice))
+        received.usage = completion.usage
         return
-    with create(**asked) as stream:
-        hear(stream, told)
+    with create(**requests) as stream:
+        read_chunks(stream, received)
 
 
-def hear(stream: Iterable[ChatCompletionChunk], told: Told) -> None:
+def read_chunks(stream: Iterable[ChatCompletionChunk], received: Received) -> None:
     ids = set()
     for part in stream:
         ids.add((part.id, part.created, part.model))
-        told.usage = part.usage or told.usage
+        received.usage = part.usage or received.usage
         for choice in part.choices:
             if choice.index == 0:
-                told.say(choice, getattr(choice, "delta", choice))
+                received.add(choice, getattr(choice, "delta", choice))
     assert len(ids) == 1
 
 
-def hold_success(conversation: Case, wanted: Success, told: Told) -> None:
-    assert told.text == wanted.text
-    assert told.finish_reason == wanted.finish_reason
-    assert told.reasoning == wanted.reasoning
-    assert told.tool_calls == wanted.tool_calls
-    rule = conversation.exchange().route.response.streaming
-    if conversation.is_stream and wanted.chunks is not None and (rule is None or rule.framing.name != "text"):
-        assert told.chunks == wanted.chunks
-    usage = told.usage.model_dump() if told.usage else None
-    assert (usage and {name: usage[name] for name in wanted.usage or usage}) == wanted.usage
+def assert_success(case: Case, expected: Success, received: Received) -> None:
+    assert received.text == expected.text
+    assert received.finish_reason == expected.finish_reason
+    assert received.reasoning == expected.reasoning
+    assert received.tool_calls == expected.tool_calls
+    rule = case.exchange().route.response.streaming
+    if case.is_stream and expected.chunks is not None and (rule is None or rule.framing.name != "text"):
+        assert received.chunks == expected.chunks
+    usage = received.usage.model_dump() if received.usage else None
+    assert (usage and {name: usage[name] for name in expected.usage or usage}) == expected.usage
 
 
-def hold_failure(client: OpenAI, conversation: Case, wanted: Failure, told: Told) -> None:
-    with pytest.raises(openai.APIError) as caught:
-        listen(client, conversation, told)
-    error = caught.value
+def assert_failure(client: OpenAI, case: Case, expected: Failure, received: Received) -> None:
+    with pytest.raises(openai.APIError) as raised:
+        read_response(client, case, received)
+    error = raised.value
     if isinstance(error, openai.APIStatusError):
-        default = openai.InternalServerError if wanted.status >= 500 else openai.APIStatusError
-        assert type(error) is CLASSES.get(wanted.status, default)
-        assert error.status_code == wanted.status
-        assert error.response.headers.get("retry-after") == wanted.retry_after or wanted.retry_after is None
+        default = openai.InternalServerError if expected.status >= 500 else openai.APIStatusError
+        assert type(error) is CLASSES.get(expected.status, default)
+        assert error.status_code == expected.status
+        assert (
+            error.response.headers.get("retry-after") == expected.retry_after or expected.retry_after is None
+        )
     else:
-        assert (type(error), wanted.status) == (openai.APIError, 200)
-    assert told.text == wanted.text
+        assert (type(error), expected.status) == (openai.APIError, 200)
+    assert received.text == expected.text
     assert isinstance(error.body, dict)
-    assert {name: error.body[name] for name in wanted.error} == wanted.error
+    assert {name: error.body[name] for name in expected.error} == expected.error
     assert error.body["message"] in error.message
-    assert wanted.says in error.message
+    assert expected.says in error.message

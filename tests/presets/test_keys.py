@@ -1,4 +1,4 @@
-"""Keys that presets make of what a user gives: tokens that are fetched or signed, and signed requests."""
+"""Credentials of presets: fetched and signed tokens, and signed requests."""
 
 from __future__ import annotations
 
@@ -25,44 +25,46 @@ if TYPE_CHECKING:
 
 SECRET = "a-secret-of-thirty-two-characters"
 HI: Any = [{"role": "user", "content": "hi"}]
-SAID = "Deep teal, mostly."
+TEXT = "Deep teal, mostly."
 
 
-async def test_baidu_by_the_key_of_an_app() -> None:
+async def test_baidu_is_authenticated_by_a_fetched_token() -> None:
     token = {"access_token": "24.token", "expires_in": 2_592_000, "scope": "public"}
 
     async def behave(peer: Connection) -> None:
         while request := await peer.request():
-            given = request.path.startswith("/oauth/")
-            await peer.send(http_response(token if given else read_case("baidu_ernie", "whole").data))
+            is_token_request = request.path.startswith("/oauth/")
+            await peer.send(
+                http_response(token if is_token_request else read_case("baidu_ernie", "whole").data)
+            )
 
     auth = "{oauth2: {client_id: an-id, client_secret: a-secret, token_url: '%s/oauth/2.0/token'}}"
-    async with asking(behave, "baidu-ernie", auth) as (client, requests):
+    async with preset_client(behave, "baidu-ernie", auth) as (client, requests):
         for _ in range(2):
-            answer = await client.chat.completions.create(model="m", messages=HI)
-            assert answer.choices[0].message.content == SAID
+            completion = await client.chat.completions.create(model="m", messages=HI)
+            assert completion.choices[0].message.content == TEXT
     fetched, *chats = requests
     assert parse_qs(urlsplit(fetched.path).query) == {
         "grant_type": ["client_credentials"],
         "client_id": ["an-id"],
         "client_secret": ["a-secret"],
     }
-    begin = "/rpc/2.0/ai_custom/v1/wenxinworkshop/chat/m"
-    assert [one.path for one in chats] == [f"{begin}?access_token=24.token"] * 2
+    base = "/rpc/2.0/ai_custom/v1/wenxinworkshop/chat/m"
+    assert [request.path for request in chats] == [f"{base}?access_token=24.token"] * 2
 
 
-async def test_zhipu_by_the_key_alone() -> None:
+async def test_zhipu_is_authenticated_by_a_signed_token() -> None:
     async def behave(peer: Connection) -> None:
         while await peer.request():
             await peer.send(http_response(read_case("zhipu_v3_sse", "whole").data))
 
-    async with asking(behave, "zhipu-v3", f"{{jwt: {{key: an-id.{SECRET}}}}}") as (client, requests):
+    async with preset_client(behave, "zhipu-v3", f"{{jwt: {{key: an-id.{SECRET}}}}}") as (client, requests):
         await client.chat.completions.create(model="m", messages=HI)
     (request,) = requests
     token = request.headers["authorization"]
     head = jwt.get_unverified_header(token)
     assert {name: head[name] for name in ("alg", "sign_type")} == {"alg": "HS256", "sign_type": "SIGN"}
-    # Times are milliseconds, which no verifier of the standard's takes.
+    # The times are in milliseconds, which verifiers of the standard refuse.
     options = {"verify_exp": False, "verify_iat": False}
     claims = jwt.decode(token, SECRET, algorithms=["HS256"], options=options)  # type: ignore[arg-type]
     assert claims.keys() == {"api_key", "exp", "timestamp"}
@@ -71,58 +73,60 @@ async def test_zhipu_by_the_key_alone() -> None:
     assert now - 60_000 < claims["timestamp"] <= now < claims["exp"]
 
 
-async def test_spark_by_a_signed_url() -> None:
-    heard: list[tuple[int, bytes]] = []
+async def test_spark_is_authenticated_by_a_signed_url() -> None:
+    frames: list[tuple[int, bytes]] = []
 
     async def behave(peer: Connection) -> None:
         request = await peer.request()
         assert request is not None
         await peer.send(handshake_response(request))
-        heard.append(await read_frame(peer))
+        frames.append(await read_frame(peer))
         await peer.send(websocket_frame(read_case("iflytek_spark_ws", "one_message").data[4:]))
         await peer.wait_closed()
 
     auth = "{hmac: {key: a-key, secret: a-secret}}, request: {body: {header: {app_id: an-app}}}"
-    async with asking(behave, "iflytek-spark", auth) as (client, requests):
-        answer = await client.chat.completions.create(model="4.0Ultra", messages=HI)
-        assert answer.choices[0].message.content == SAID
+    async with preset_client(behave, "iflytek-spark", auth) as (client, requests):
+        completion = await client.chat.completions.create(model="4.0Ultra", messages=HI)
+        assert completion.choices[0].message.content == TEXT
     (request,) = requests
     path, query = urlsplit(request.path).path, parse_qs(urlsplit(request.path).query)
     assert path == "/v4.0/chat"
-    (host,), (date,), (shown,) = query["host"], query["date"], query["authorization"]
+    (host,), (date,), (authorization,) = query["host"], query["date"], query["authorization"]
     assert host == request.headers["host"]
     text = f"host: {host}\ndate: {date}\nGET {path} HTTP/1.1"
     signature = b64encode(hmac.digest(b"a-secret", text.encode(), "sha256")).decode()
-    told = dict(part.strip().split("=", 1) for part in b64decode(shown).decode().split(","))
-    assert told == {
+    parts = dict(part.strip().split("=", 1) for part in b64decode(authorization).decode().split(","))
+    assert parts == {
         "api_key": '"a-key"',
         "algorithm": '"hmac-sha256"',
         "headers": '"host date request-line"',
         "signature": f'"{signature}"',
     }
-    ((_, said),) = heard
-    assert json.loads(said)["header"] == {"app_id": "an-app"}
-    assert json.loads(said)["parameter"]["chat"]["domain"] == "4.0Ultra"
+    ((_, message),) = frames
+    assert json.loads(message)["header"] == {"app_id": "an-app"}
+    assert json.loads(message)["parameter"]["chat"]["domain"] == "4.0Ultra"
 
 
-async def test_bedrock_by_amazons_signature() -> None:
+async def test_bedrock_is_authenticated_by_an_aws_signature() -> None:
     async def behave(peer: Connection) -> None:
         while await peer.request():
             await peer.send(http_response(read_case("bedrock_converse", "whole").data))
 
     auth = "{aws: {region: eu-west-1, access_key: AKIDEXAMPLE, secret_key: a-secret}}"
-    async with asking(behave, "bedrock", auth) as (client, requests):
+    async with preset_client(behave, "bedrock", auth) as (client, requests):
         await client.chat.completions.create(model="demo.model-v1:0", messages=HI)
     (request,) = requests
     assert request.path == "/model/demo.model-v1%3A0/converse"
-    shown = request.headers["authorization"]
-    assert shown.startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
-    assert "/eu-west-1/bedrock/aws4_request, " in shown
+    authorization = request.headers["authorization"]
+    assert authorization.startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+    assert "/eu-west-1/bedrock/aws4_request, " in authorization
 
 
 @asynccontextmanager
-async def asking(behave: object, preset: str, auth: str) -> AsyncIterator[tuple[AsyncOpenAI, list[Request]]]:
-    """A client before a bridge with this one route, and the requests that reach the server behind it."""
+async def preset_client(
+    behave: object, preset: str, auth: str
+) -> AsyncIterator[tuple[AsyncOpenAI, list[Request]]]:
+    """Yield a client of a bridge with one route, and the list of upstream requests."""
     async with run_upstream(behave) as server:  # type: ignore[arg-type]
         base = server.url.replace("http", "ws") if preset == "iflytek-spark" else server.url
         route = (

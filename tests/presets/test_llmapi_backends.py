@@ -1,4 +1,4 @@
-"""The services behind llmapi-server's bots, asked without it: each by a preset, by the body of its bot."""
+"""The services of llmapi-server's bots, reached directly through presets with the body of each bot."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENGINE = (
     'path: "/v1/engines/{{ model }}/completions", request: {drop: [messages, max_completion_tokens, model]}'
 )
 
-# A route, what its client asks (a chat unless it says another endpoint), and what reaches the service.
+# A route, the client's body (a chat unless the name is another endpoint), the upstream URL and body.
 BACKENDS: dict[str, tuple[str, Body, str, Body]] = {
     "chatgpt": (
         f"preset: localai, {OPENAI}",
@@ -80,7 +80,7 @@ BACKENDS: dict[str, tuple[str, Body, str, Body]] = {
 
 
 @pytest.mark.parametrize(
-    ("preset", "endpoint", "asked", "path"),
+    ("preset", "endpoint", "sent", "path"),
     [
         ("localai", "embeddings", {"input": "hi"}, "/v1/embeddings"),
         ("localai", "images", {"prompt": "hi"}, "/v1/images/generations"),
@@ -91,27 +91,27 @@ BACKENDS: dict[str, tuple[str, Body, str, Body]] = {
         ("azure-openai", "images", {"prompt": "hi"}, "/openai/deployments/m/images/generations"),
     ],
 )
-def test_where_openais_own_language_goes(preset: str, endpoint: str, asked: Body, path: str) -> None:
+def test_openai_endpoints_have_their_path(preset: str, endpoint: str, sent: Body, path: str) -> None:
     more = f", {key_of(preset)}" if key_of(preset) else ""
     text = f"routes: [{{models: m, preset: {preset}, upstream: http://u{more}}}]"
     (compiled,) = load_with_presets(text).routes
-    asked = {"model": "m", **asked}
+    sent = {"model": "m", **sent}
     (call,) = Exchange(
-        RequestContext(compiled, ENDPOINTS[endpoint], asked, json.dumps(asked).encode(), id="x", now=0.0)
+        RequestContext(compiled, ENDPOINTS[endpoint], sent, json.dumps(sent).encode(), id="x", now=0.0)
     ).calls
     version = "?api-version=2024-10-21" if preset == "azure-openai" else ""
     assert call.request().urls == (f"http://u{path}{version}",)
 
 
 @pytest.mark.parametrize("bot", BACKENDS)
-def test_a_bots_service_without_the_bot(bot: str) -> None:
-    route, asked, url, body = BACKENDS[bot]
+def test_the_service_of_a_bot_is_reached_directly(bot: str) -> None:
+    route, sent, url, body = BACKENDS[bot]
     (compiled,) = load_with_presets(f"routes: [{{models: m, {route}}}]").routes
     endpoint = ENDPOINTS[bot if bot in ENDPOINTS else "chat"]
     assert endpoint.name in compiled.serves
-    asked = {"model": "m", **asked}
+    sent = {"model": "m", **sent}
     (call,) = Exchange(
-        RequestContext(compiled, endpoint, asked, json.dumps(asked).encode(), id="x", now=0.0)
+        RequestContext(compiled, endpoint, sent, json.dumps(sent).encode(), id="x", now=0.0)
     ).calls
     request = call.request()
     assert request.urls == (url,)

@@ -1,4 +1,4 @@
-"""What a client may ask for beyond a chat, in the words of each server; and what it must not be sent."""
+"""Request parameters in the upstream bodies of presets."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ SAMPLING = {
     "repetition_penalty": 1.2,
 }
 
-# A preset, what the client adds to "hi", and what must be in the body: at a path, None for what must not.
-ASKED: list[tuple[str, Body, Body]] = [
+# A preset, members that the client adds, and upstream members by path; None for members that must be absent.
+PARAMETERS: list[tuple[str, Body, Body]] = [
     ("anthropic", {}, {"max_tokens": 4096, "thinking": None, "metadata": None}),
     ("anthropic", {"temperature": 1.5, "user": "u"}, {"temperature": 1, "metadata": {"user_id": "u"}}),
     ("anthropic", {"stop": ["\n", "x"]}, {"stop_sequences": ["x"]}),
@@ -168,26 +168,28 @@ ASKED: list[tuple[str, Body, Body]] = [
 ]
 
 
-@pytest.mark.parametrize(("preset", "adds", "sent"), [pytest.param(*one, id=one[0]) for one in ASKED])
-def test_parameters_in_the_words_of_the_server(preset: str, adds: Body, sent: Body) -> None:
-    body = sent_by(preset, {"messages": HI, **adds})
-    assert {path: at(body, path) for path in sent} == sent
+@pytest.mark.parametrize(
+    ("preset", "members", "expected"), [pytest.param(*case, id=case[0]) for case in PARAMETERS]
+)
+def test_parameters_are_converted(preset: str, members: Body, expected: Body) -> None:
+    body = upstream_body(preset, {"messages": HI, **members})
+    assert {path: member(body, path) for path in expected} == expected
 
 
-def test_images_for_ollama_stand_beside_the_text() -> None:
+def test_images_for_ollama_are_beside_the_text() -> None:
     parts = [
         {"type": "text", "text": "What "},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0="}},
         {"type": "text", "text": "is it?"},
     ]
-    sent = sent_by("ollama", {"messages": [{"role": "user", "content": parts}]})
-    assert sent["messages"] == [{"role": "user", "content": "What \nis it?", "images": ["iVBORw0="]}]
+    expected = upstream_body("ollama", {"messages": [{"role": "user", "content": parts}]})
+    assert expected["messages"] == [{"role": "user", "content": "What \nis it?", "images": ["iVBORw0="]}]
 
 
-def test_thoughts_of_gemini_are_no_text() -> None:
+def test_thoughts_of_gemini_are_reasoning() -> None:
     parts = [{"text": "Hm.", "thought": True}, {"text": "Deep"}, {"text": " teal", "thought": False}]
-    answer = answered("gemini", {"candidates": [{"content": {"parts": parts}}]})
-    message = answer["choices"][0]["message"]
+    result = response_to("gemini", {"candidates": [{"content": {"parts": parts}}]})
+    message = result["choices"][0]["message"]
     assert (message["content"], message["reasoning_content"]) == ("Deep teal", "Hm.")
 
 
@@ -196,23 +198,26 @@ def test_thoughts_of_gemini_are_no_text() -> None:
     [(["hello"], "hello"), ("hello", "hello"), (["hihello"], "hello"), ([], None)],
 )
 def test_an_output_of_litellm_is_a_list_or_a_string(output: Any, content: str | None) -> None:
-    answer = answered("litellm-custom", {"data": [{"output": output}], "message": "ok"})
+    result = response_to("litellm-custom", {"data": [{"output": output}], "message": "ok"})
     if content is None:
-        assert answer["error"]["code"] == "upstream_empty"
+        assert result["error"]["code"] == "upstream_empty"
     else:
-        assert answer["choices"][0]["message"]["content"] == content
+        assert result["choices"][0]["message"]["content"] == content
 
 
-def test_a_legacy_completion_keeps_its_own_parameters() -> None:
-    asked = {"prompt": "Once", "logprobs": 2, "echo": True, "suffix": "end", "stop": "x"}
-    sent = sent_by("openai-completions", asked, endpoint="completions")
-    assert sent == {"model": "m", "max_tokens": 256, **asked, "stop": ["x"]}
+def test_a_legacy_completion_keeps_its_parameters() -> None:
+    body = {"prompt": "Once", "logprobs": 2, "echo": True, "suffix": "end", "stop": "x"}
+    expected = upstream_body("openai-completions", body, endpoint="completions")
+    assert expected == {"model": "m", "max_tokens": 256, **body, "stop": ["x"]}
 
 
-def test_the_older_path_of_engines() -> None:
+def test_the_path_of_engines_may_be_configured() -> None:
     drop = "request: {drop: [messages, max_completion_tokens, model]}"
-    more = f'path: "/v1/engines/{{{{ model }}}}/completions", {drop}'
-    assert sent_by("openai-completions", {"messages": HI}, more=more) == {"prompt": "hi", "max_tokens": 256}
+    keys = f'path: "/v1/engines/{{{{ model }}}}/completions", {drop}'
+    assert upstream_body("openai-completions", {"messages": HI}, keys=keys) == {
+        "prompt": "hi",
+        "max_tokens": 256,
+    }
 
 
 @pytest.mark.parametrize(
@@ -224,13 +229,13 @@ def test_the_older_path_of_engines() -> None:
         ("client", {}),
     ],
 )
-def test_a_way_of_its_own_to_show_the_key_replaces_that_of_the_preset(
-    auth: str, keys: dict[str, str]
-) -> None:
-    asking = exchange("azure-openai", {"messages": HI}, key=f"auth: {auth}, ")
-    headers = asking.calls[0].request().headers
-    shown = {name: value for name, value in headers.items() if name in ("api-key", "x-key", "Authorization")}
-    assert shown == keys
+def test_auth_of_the_route_replaces_auth_of_the_preset(auth: str, keys: dict[str, str]) -> None:
+    an_exchange = exchange("azure-openai", {"messages": HI}, key=f"auth: {auth}, ")
+    headers = an_exchange.calls[0].request().headers
+    credentials = {
+        name: value for name, value in headers.items() if name in ("api-key", "x-key", "Authorization")
+    }
+    assert credentials == keys
 
 
 @pytest.mark.parametrize(
@@ -245,38 +250,38 @@ def test_a_way_of_its_own_to_show_the_key_replaces_that_of_the_preset(
         ("max-32k", "/chat/max-32k"),
     ],
 )
-def test_the_version_of_spark_follows_from_its_domain(domain: str, path: str) -> None:
-    call = exchange("iflytek-spark", {"messages": HI}, more=f"model: {domain}").calls[0]
+def test_the_path_of_spark_follows_from_its_domain(domain: str, path: str) -> None:
+    call = exchange("iflytek-spark", {"messages": HI}, keys=f"model: {domain}").calls[0]
     assert call.request().urls == (f"http://u{path}",)
 
 
-def sent_by(preset: str, asked: Body, *, endpoint: str = "chat", more: str = "") -> Any:
-    """The body that reaches the server."""
-    request = exchange(preset, asked, endpoint, more).calls[0].request()
+def upstream_body(preset: str, body: Body, *, endpoint: str = "chat", keys: str = "") -> Any:
+    """Return the upstream body."""
+    request = exchange(preset, body, endpoint, keys).calls[0].request()
     assert request.body is not None
     return json.loads(request.body)
 
 
-def answered(preset: str, doc: Any) -> Any:
-    """What becomes of a whole answer: a completion, or the envelope of an error."""
-    asking = exchange(preset, {"messages": HI})
-    out = simulate(asking, [json.dumps(doc).encode()])
-    return asking.error.envelope if asking.error else json.loads(out)
+def response_to(preset: str, doc: Any) -> Any:
+    """Return the completion for an upstream body, or the envelope of an error."""
+    an_exchange = exchange(preset, {"messages": HI})
+    out = simulate(an_exchange, [json.dumps(doc).encode()])
+    return an_exchange.error.envelope if an_exchange.error else json.loads(out)
 
 
-def exchange(preset: str, asked: Body, endpoint: str = "chat", more: str = "", key: str = "") -> Exchange:
-    """The exchange of a route over the preset; `key` and `more` are what the route says besides."""
-    key = key or (told + ", " if (told := key_of(preset)) else "")
-    text = f"routes: [{{preset: {preset}, models: m, upstream: 'http://u', {key}{more}}}]"
+def exchange(preset: str, body: Body, endpoint: str = "chat", keys: str = "", key: str = "") -> Exchange:
+    """Return an exchange of a route over the preset with other keys of the route."""
+    key = key or (preset_key + ", " if (preset_key := key_of(preset)) else "")
+    text = f"routes: [{{preset: {preset}, models: m, upstream: 'http://u', {key}{keys}}}]"
     (route,) = load_with_presets(text).routes
-    body = {"model": "m", **asked}
+    body = {"model": "m", **body}
     return Exchange(
         RequestContext(route, ENDPOINTS[endpoint], body, json.dumps(body).encode(), id="x", now=0.0)
     )
 
 
-def at(body: Any, path: str) -> Any:
-    """What is there, None where nothing is."""
+def member(body: Any, path: str) -> Any:
+    """Return the member at a path, None if missing."""
     for name in path.split("."):
         body = body.get(name) if isinstance(body, dict) else None
     return body

@@ -1,4 +1,4 @@
-"""Clients that leave, and clients that read slowly: what becomes of the upstream's work."""
+"""Clients that disconnect or read slowly, and the effect on upstream requests."""
 
 from __future__ import annotations
 
@@ -41,57 +41,63 @@ routes:
 """
 
 
-async def says_nothing(peer: Connection) -> None:
+async def never_responds(peer: Connection) -> None:
     await peer.request()
     await peer.wait_closed()
 
 
-async def stops_in_its_answer(peer: Connection) -> None:
+async def stalls_in_a_response(peer: Connection) -> None:
     await peer.request()
     await peer.send(head(200, content_length="99") + b'{"text": "hel')
     await peer.wait_closed()
 
 
-async def stops_in_its_stream(peer: Connection) -> None:
+async def stalls_in_a_stream(peer: Connection) -> None:
     await peer.request()
     await peer.send(stream_head() + chunk(frame("hello ")))
     await peer.wait_closed()
 
 
-@pytest.mark.parametrize("way", VARIANTS, ids=str)
-@pytest.mark.parametrize("behave", [says_nothing, stops_in_its_answer])
-async def test_leaving_before_anything_was_said_ends_the_work(behave: Behave, way: Variant) -> None:
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("behave", [never_responds, stalls_in_a_response])
+async def test_a_disconnect_before_output_cancels_the_upstream_request(
+    behave: Behave, variant: Variant
+) -> None:
     async with run_upstream(behave) as server, run_bridge(PATIENT, {"UPSTREAM": server.url}) as bridge:
         async with bridge.connect() as client:
-            await client.send(way.body)
+            await client.send(variant.body)
             await server.wait_until(lambda server: len(server.requests) == 1)
-            assert await bridge.count("bridge_requests_in_progress", route=way.model) == 1
+            assert await bridge.count("bridge_requests_in_progress", route=variant.model) == 1
         await server.wait_until(lambda server: server.closed == 1)
-        await bridge.wait_for_count(1, "bridge_client_disconnects_total", route=way.model)
-        await bridge.wait_for_count(0, "bridge_requests_in_progress", route=way.model)
+        await bridge.wait_for_count(1, "bridge_client_disconnects_total", route=variant.model)
+        await bridge.wait_for_count(0, "bridge_requests_in_progress", route=variant.model)
         assert await bridge.count("bridge_requests_total", code="499") == 1
         assert await bridge.count("bridge_upstream_errors_total") == 0
 
 
-@pytest.mark.parametrize("way", [way for way in VARIANTS if way.stream and way.upstream], ids=str)
-@pytest.mark.parametrize("how", ["closes", "resets"])
-async def test_leaving_a_stream_ends_the_work(how: str, way: Variant) -> None:
+@pytest.mark.parametrize(
+    "variant", [variant for variant in VARIANTS if variant.stream and variant.upstream], ids=str
+)
+@pytest.mark.parametrize("action", ["closes", "resets"])
+async def test_a_disconnect_from_a_stalled_stream_cancels_the_upstream_request(
+    action: str, variant: Variant
+) -> None:
     async with (
-        run_upstream(stops_in_its_stream) as server,
+        run_upstream(stalls_in_a_stream) as server,
         run_bridge(PATIENT, {"UPSTREAM": server.url}) as bridge,
     ):
         async with bridge.connect() as client:
-            await client.send(way.body)
+            await client.send(variant.body)
             assert (await client.head())[0] == 200
             assert b"hello" in await client.chunk()
-            if how == "resets":
+            if action == "resets":
                 client.writer.transport.abort()
         await server.wait_until(lambda server: server.closed == 1)
-        await bridge.wait_for_count(1, "bridge_client_disconnects_total", route=way.model)
+        await bridge.wait_for_count(1, "bridge_client_disconnects_total", route=variant.model)
         assert await bridge.count("bridge_upstream_errors_total") == 0
 
 
-async def test_leaving_a_stream_that_goes_on_ends_the_work() -> None:
+async def test_a_disconnect_from_a_running_stream_cancels_the_upstream_request() -> None:
     ended = asyncio.Event()
 
     async def never_stops(peer: Connection) -> None:
@@ -115,9 +121,9 @@ async def test_leaving_a_stream_that_goes_on_ends_the_work() -> None:
         await bridge.wait_for_count(1, "bridge_client_disconnects_total")
 
 
-async def test_leaving_several_calls_ends_all_of_them() -> None:
+async def test_a_disconnect_cancels_every_upstream_call() -> None:
     async with (
-        run_upstream(stops_in_its_stream) as server,
+        run_upstream(stalls_in_a_stream) as server,
         run_bridge(PATIENT, {"UPSTREAM": server.url}) as bridge,
     ):
         async with bridge.connect() as client:
@@ -127,7 +133,7 @@ async def test_leaving_several_calls_ends_all_of_them() -> None:
         await bridge.wait_for_count(1, "bridge_client_disconnects_total")
 
 
-async def test_one_call_that_fails_ends_the_others() -> None:
+async def test_a_failed_call_cancels_the_others() -> None:
     async def behave(peer: Connection) -> None:
         await peer.request()
         await peer.send(b"noise\r\n\r\n" if peer.number == 2 else b"")
@@ -135,15 +141,15 @@ async def test_one_call_that_fails_ends_the_others() -> None:
             await peer.wait_closed()
 
     async with run_upstream(behave) as server, run_bridge(PATIENT, {"UPSTREAM": server.url}) as bridge:
-        answer = await bridge.request({**HELLO, "model": "own", "n": 3})
-        assert (answer.status, answer.error()["code"]) == (502, "upstream_garbled")
+        response = await bridge.request({**HELLO, "model": "own", "n": 3})
+        assert (response.status, response.error()["code"]) == (502, "upstream_garbled")
         await server.wait_until(lambda server: server.closed == 2)
 
 
-async def test_leaving_the_queue_gives_its_place_back() -> None:
+async def test_a_disconnect_frees_the_place_in_the_queue() -> None:
     text = PATIENT.replace("body: 64KiB", "concurrency: 1, queue: 1")
     async with (
-        run_upstream(says_nothing) as server,
+        run_upstream(never_responds) as server,
         run_bridge(text, {"UPSTREAM": server.url}) as bridge,
         bridge.connect() as first,
     ):
@@ -160,16 +166,18 @@ async def test_leaving_the_queue_gives_its_place_back() -> None:
             await fourth.send(VARIANTS[0].body)
             await bridge.wait_for_count(2, "bridge_requests_in_progress")
             first.writer.close()
-            await server.wait_until(lambda server: len(server.requests) == 2)  # its turn has come
+            await server.wait_until(
+                lambda server: len(server.requests) == 2
+            )  # the fourth request is admitted
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_session_that_was_being_opened_is_closed(*, stream: bool) -> None:
-    go_on = asyncio.Event()
+async def test_a_session_opened_after_a_disconnect_is_closed(*, stream: bool) -> None:
+    release = asyncio.Event()
 
     async def behave(peer: Connection) -> None:
         while await peer.request():
-            await go_on.wait()
+            await release.wait()
             await peer.send(http_response({"session": "s1"}))
 
     async with run_upstream(behave) as server, run_bridge(SESSION, {"UPSTREAM": server.url}) as bridge:
@@ -177,14 +185,14 @@ async def test_a_session_that_was_being_opened_is_closed(*, stream: bool) -> Non
             await client.send({**HELLO, "stream": stream})
             await server.wait_until(lambda server: len(server.requests) == 1)
         await bridge.wait_for_count(1, "bridge_client_disconnects_total")
-        go_on.set()
+        release.set()
         await server.wait_until(lambda server: len(server.requests) == 2)
         assert [request.path for request in server.requests] == ["/open", "/close"]
         assert server.requests[1].body == {"session": "s1"}
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_session_is_closed_when_the_client_leaves(*, stream: bool) -> None:
+async def test_a_session_is_closed_after_a_disconnect(*, stream: bool) -> None:
     async def behave(peer: Connection) -> None:
         while (request := await peer.request()) is not None:
             if request.path == "/say":
@@ -199,7 +207,7 @@ async def test_a_session_is_closed_when_the_client_leaves(*, stream: bool) -> No
         async with bridge.connect() as client:
             await client.send({**HELLO, "stream": stream})
             await server.wait_until(
-                lambda server: [seen.path for seen in server.requests] == ["/open", "/say"]
+                lambda server: [request.path for request in server.requests] == ["/open", "/say"]
             )
         await server.wait_until(lambda server: len(server.requests) == 3)
         assert (server.requests[2].path, server.requests[2].body) == ("/close", {"session": "s1"})
@@ -213,36 +221,38 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("failing", FAILURES)
-async def test_a_session_is_closed_when_a_call_fails(failing: str) -> None:
+async def test_a_session_is_closed_after_a_failed_call(failing: str) -> None:
     async def behave(peer: Connection) -> None:
         while (request := await peer.request()) is not None:
-            good = {"session": "s1", "text": "hello"}
+            success = {"session": "s1", "text": "hello"}
             await peer.send(
-                http_response({"error": "no"}, 503) if request.path == f"/{failing}" else http_response(good)
+                http_response({"error": "no"}, 503)
+                if request.path == f"/{failing}"
+                else http_response(success)
             )
 
     paths, status = FAILURES[failing]
     async with run_upstream(behave) as server:
         async with run_bridge(SESSION, {"UPSTREAM": server.url}) as bridge:
             assert (await bridge.request(HELLO)).status == status
-        assert [request.path for request in server.requests] == paths  # its end awaits what is to be closed
+        assert [request.path for request in server.requests] == paths  # the shutdown awaits the closing call
 
 
-def endless(peer_sent: list[int], piece: bytes) -> Behave:
-    """Streams as fast as it is read, and counts what was taken."""
+def endless(sent: list[int], piece: bytes) -> Behave:
+    """Return a handler that streams as fast as the bridge reads, and counts the bytes."""
 
     async def behave(peer: Connection) -> None:
         await peer.request()
         await peer.send(stream_head())
         while True:
             await peer.send(piece)
-            peer_sent[0] += len(piece)
+            sent[0] += len(piece)
 
     return behave
 
 
-async def settled(number: list[int]) -> int:
-    """The number when it has not grown for a while."""
+async def stable_value(number: list[int]) -> int:
+    """Return the number after a time without growth."""
     before = -1
     while number[0] != before:
         before = number[0]
@@ -251,52 +261,52 @@ async def settled(number: list[int]) -> int:
 
 
 @pytest.mark.parametrize("model", ["openai", "own"])
-async def test_a_client_that_does_not_read_stops_the_upstream(model: str) -> None:
+async def test_a_client_that_does_not_read_pauses_the_upstream(model: str) -> None:
     text = PATIENT.replace("answer: 256KiB", "answer: 1GiB")
-    taken = [0]
+    sent = [0]
     piece = chunk(frame("x" * 16_000))
     async with (
-        run_upstream(endless(taken, piece)) as server,
+        run_upstream(endless(sent, piece)) as server,
         run_bridge(text, {"UPSTREAM": server.url}) as bridge,
     ):
         async with bridge.connect(buffer=4096) as client:
             await client.send({**HELLO, "model": model, "stream": True})
-            held = await settled(taken)
-            assert held < 16 * 2**20, "what the system's buffers and the bridge's hold has a bound"
-            while taken[0] == held:  # reading on makes it go on
+            buffered = await stable_value(sent)
+            assert buffered < 16 * 2**20, "the buffers of the system and of the bridge are bounded"
+            while sent[0] == buffered:  # reading resumes the upstream
                 await client.reader.read(2**16)
         await bridge.wait_for_count(1, "bridge_client_disconnects_total")
 
 
-async def test_a_client_that_reads_slowly_gets_all() -> None:
-    """Neither its pauses nor the upstream's end while it pauses are the upstream's failure."""
+async def test_a_slow_client_gets_the_complete_stream() -> None:
+    """Pauses of the client, and an upstream that ends during a pause, are not upstream errors."""
     texts = [f"{number} ".ljust(16_000, "x") for number in range(600)]
     data = stream_response(*map(frame, texts), DONE)
     text = ROUTES.replace("answer: 256KiB", "answer: 1GiB")
     async with run_upstream(responder(data)) as server, run_bridge(text, {"UPSTREAM": server.url}) as bridge:
         async with bridge.connect(buffer=4096) as client:
             await client.send({**HELLO, "model": "own", "stream": True})
-            await asyncio.sleep(1.5)  # several times the idle limit
-            answer = await client.response()
-            assert answer.stream().choice.text == "".join(texts)
+            await asyncio.sleep(1.5)  # several times the idle timeout
+            response = await client.response()
+            assert response.stream().choice.text == "".join(texts)
         assert await bridge.count("bridge_upstream_errors_total") == 0
 
 
-async def test_a_whole_answer_reaches_a_slow_client() -> None:
-    said = "x" * 5_000_000
+async def test_a_slow_client_gets_the_complete_response() -> None:
+    content = "x" * 5_000_000
     text = ROUTES.replace("answer: 256KiB", "answer: 1GiB")
     async with (
-        run_upstream(responder(http_response(completion(said)))) as server,
+        run_upstream(responder(http_response(completion(content)))) as server,
         run_bridge(text, {"UPSTREAM": server.url}) as bridge,
         bridge.connect(buffer=4096) as client,
     ):
         await client.send(VARIANTS[2].body)
         await asyncio.sleep(0.5)
-        assert (await client.response()).completion().choice.text == said
+        assert (await client.response()).completion().choice.text == content
 
 
-async def test_a_request_that_never_ends_ends_with_its_client() -> None:
-    async with run_upstream(says_nothing) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+async def test_an_incomplete_request_ends_with_its_client() -> None:
+    async with run_upstream(never_responds) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         async with bridge.connect() as client:
             data = json.dumps(VARIANTS[0].body).encode()
             await client.send(data, headers={"Content-Length": str(len(data) + 5)})

@@ -1,7 +1,7 @@
-"""A model server of jobs, in the shape of a prediction API: made, asked for, cancelled.
+"""An upstream with asynchronous jobs: jobs are created, polled and cancelled.
 
 POST /jobs {how}         ─▶  201, the job
-GET  /jobs/N             ─▶  the job, further each time
+GET  /jobs/N             ─▶  the next state of the job
 POST /jobs/N/cancel
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-__all__ = ["ANSWER", "ROUTE", "Jobs"]
+__all__ = ["ANSWER", "ROUTE", "JobServer"]
 
 ANSWER = "All is well."
 ROUTE = """
@@ -30,7 +30,7 @@ ROUTE = """
 
 _STEPS: dict[str, list[Any]] = {
     "succeeds": ["starting", "starting", "All ", "All is ", "All is ", "done"],
-    "is there at once": ["done"],
+    "succeeds at once": ["done"],
     "fails": ["starting", "All ", "failed"],
     "is busy": ["starting", 503, 429, 502, "All ", 504, 503, "broken", "done"],
     "is too busy": ["starting", *[503] * 4, "done"],
@@ -41,18 +41,18 @@ _STEPS: dict[str, list[Any]] = {
 }
 
 
-class Jobs:
-    """The jobs of one server. `elsewhere`: where their URLs lead, if not to it."""
+class JobServer:
+    """A server of jobs. `elsewhere`: the base of the URLs in responses, by default the server itself."""
 
     def __init__(self, elsewhere: str | None = None) -> None:
         self.jobs: list[list[Any]] = []
-        self.asked: list[int] = []
+        self.polled: list[int] = []
         self.cancelled: list[int] = []
-        self.keys: list[str | None] = []
+        self.authorizations: list[str | None] = []
         self._elsewhere = elsewhere
 
     def application(self) -> web.Application:
-        """What serves."""
+        """Return the web application."""
         app = web.Application()
         app.router.add_post("/jobs", self._make)
         app.router.add_get("/jobs/{job}", self._get)
@@ -60,44 +60,44 @@ class Jobs:
         return app
 
     async def _make(self, request: web.Request) -> web.StreamResponse:
-        how = (await request.json())["how"]
-        self.jobs.append([*_STEPS[how]])
+        behaviour = (await request.json())["how"]
+        self.jobs.append([*_STEPS[behaviour]])
         return await self._next(request, len(self.jobs) - 1, 201)
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         job = int(request.match_info["job"])
-        self.asked.append(job)
-        if job >= len(self.jobs):  # of another server
+        self.polled.append(job)
+        if job >= len(self.jobs):  # a job of another server
             self.jobs += [[*_STEPS["succeeds"]] for _ in range(job + 1 - len(self.jobs))]
         return await self._next(request, job, 200)
 
     async def _cancel(self, request: web.Request) -> web.Response:
-        self.keys.append(request.headers.get("Authorization"))
+        self.authorizations.append(request.headers.get("Authorization"))
         self.cancelled.append(int(request.match_info["job"]))
         return web.json_response({"status": "canceled"})
 
     async def _next(self, request: web.Request, job: int, status: int) -> web.StreamResponse:
-        self.keys.append(request.headers.get("Authorization"))
-        left = self.jobs[job]
-        step = left.pop(0) if len(left) > 1 else left[0]
-        at = f"{self._elsewhere or f'http://{request.host}'}/jobs/{job}"
-        body: dict[str, Any] = {"urls": {"get": at, "cancel": f"{at}/cancel"}, "output": None}
-        match step:
+        self.authorizations.append(request.headers.get("Authorization"))
+        states = self.jobs[job]
+        state = states.pop(0) if len(states) > 1 else states[0]
+        url = f"{self._elsewhere or f'http://{request.host}'}/jobs/{job}"
+        body: dict[str, Any] = {"urls": {"get": url, "cancel": f"{url}/cancel"}, "output": None}
+        match state:
             case int():
-                return web.json_response({"error": "busy"}, status=step)
+                return web.json_response({"error": "busy"}, status=state)
             case "broken" | "garbled":
                 response = web.StreamResponse(headers={"Content-Length": "99"})
                 await response.prepare(request)
                 assert request.transport is not None
-                if step == "garbled":
+                if state == "garbled":
                     request.transport.write(b"HTTP")
                     await asyncio.sleep(0)
                 request.transport.abort()
                 return response
             case "starting":
-                body |= {"status": step}
+                body |= {"status": state}
             case "failed":
-                body |= {"status": step, "error": "no memory"}
+                body |= {"status": state, "error": "no memory"}
             case "done":
                 body |= {"status": "succeeded", "output": ANSWER}
             case text:

@@ -1,4 +1,4 @@
-"""Whatever becomes of an answer, its session is closed, once; and no two answers share one."""
+"""Sessions are closed exactly once after any outcome, and never used by two requests at once."""
 
 from __future__ import annotations
 
@@ -16,91 +16,91 @@ if TYPE_CHECKING:
     from tests.raw_client import Response, RunningBridge
     from tests.sessions.conftest import RedisServer
 
-HOW = [
+BEHAVIOURS = [
     "is fine", "is fine", "is fine", "fails", "fails under 200", "says nothing", "full", "breaks", "stalls",
     "leaves", "leaves", "leaves later",
 ]  # fmt: skip
-AT_ONCE = 50
+CLIENTS = 50
 
 FILE = "server: {drain: 100ms}\nroutes:" + ROUTE
 KEPT = FILE.replace("    request:", "      keep: conversation\n      store: ${STORE:-memory}\n    request:")
 
 
-async def one(bridge: RunningBridge, how: str, chance: Random, *, stream: bool) -> None:
-    """One answer, of a kind that must be what it is."""
-    asked = {**HELLO, "stream": stream}
-    if how.startswith("leaves"):
+async def send_request(bridge: RunningBridge, behaviour: str, random: Random, *, stream: bool) -> None:
+    """Send a request, and assert the response for this behaviour."""
+    body = {**HELLO, "stream": stream}
+    if behaviour.startswith("leaves"):
         async with bridge.connect() as client:
-            await client.send({**asked, "user": "never ends" if how == "leaves later" else "is fine"})
-            await asyncio.sleep(chance.random() * (0.1 if how == "leaves later" else 0.01))
+            await client.send({**body, "user": "never ends" if behaviour == "leaves later" else "is fine"})
+            await asyncio.sleep(random.random() * (0.1 if behaviour == "leaves later" else 0.01))
         return
-    answer = await bridge.request({**asked, "user": how})
-    hold(answer, how, stream=stream)
+    response = await bridge.request({**body, "user": behaviour})
+    assert_response(response, behaviour, stream=stream)
 
 
-def hold(answer: Response, how: str, *, stream: bool) -> None:
-    if how == "is fine":
-        said = answer.stream().choice if stream else answer.completion().choice
-        assert said.text == ANSWER
-    elif answer.status == 200:  # it failed when its stream had begun
+def assert_response(response: Response, behaviour: str, *, stream: bool) -> None:
+    if behaviour == "is fine":
+        choice = response.stream().choice if stream else response.completion().choice
+        assert choice.text == ANSWER
+    elif response.status == 200:  # the stream failed after its start
         assert stream
-        assert answer.stream().error is not None
+        assert response.stream().error is not None
     else:
-        assert answer.status in (500, 502, 504)
-        answer.error()
+        assert response.status in (500, 502, 504)
+        response.error()
 
 
-async def settled(server: Counting) -> bool:
+async def all_closed(server: Counting) -> bool:
     return not server.open and sum(server.closed.values()) == server.opened
 
 
-async def test_a_thousand_answers_leave_no_session_open() -> None:
-    server, chance = Counting(), Random(1337)
-    work = [(how, bool(number % 2)) for number, how in enumerate(HOW * 84)][:1000]
-    chance.shuffle(work)
+async def test_a_thousand_requests_leave_no_session_open() -> None:
+    server, random = Counting(), Random(1337)
+    work = [(behaviour, bool(number % 2)) for number, behaviour in enumerate(BEHAVIOURS * 84)][:1000]
+    random.shuffle(work)
 
     async with serving(server.application()) as url, run_bridge(FILE, {"SERVER": url}) as bridge:
 
         async def client() -> None:
             while work:
-                how, stream = work.pop()
-                await one(bridge, how, chance, stream=stream)
+                behaviour, stream = work.pop()
+                await send_request(bridge, behaviour, random, stream=stream)
 
-        await asyncio.gather(*(client() for _ in range(AT_ONCE)))
+        await asyncio.gather(*(client() for _ in range(CLIENTS)))
         await bridge.wait_for_count(0, "bridge_requests_in_progress")
-        await wait_until(lambda: settled(server))
+        await wait_until(lambda: all_closed(server))
     assert server.wrong == []
-    assert server.opened > 660  # of twelve, eight stay to their end and are let in
+    assert server.opened > 660  # eight of twelve behaviours open a session and read the response
     assert set(server.closed.values()) == {1}
 
 
-async def test_shutting_down_leaves_no_session_open() -> None:
+async def test_shutdown_leaves_no_session_open() -> None:
     server = Counting()
     async with serving(server.application()) as url:
         async with run_bridge(FILE, {"SERVER": url}) as bridge:
             clients = [
-                asyncio.ensure_future(bridge.request({**HELLO, "user": how, "stream": stream}))
-                for how in ("never ends", "is fine")
+                asyncio.ensure_future(bridge.request({**HELLO, "user": behaviour, "stream": stream}))
+                for behaviour in ("never ends", "is fine")
                 for stream in (False, True)
                 for _ in range(10)
             ]
             slow = asyncio.ensure_future(bridge.request({**HELLO, "user": "opens slowly"}))
             await server.asked.wait()
-            await wait_until(lambda: has(lambda: server.opened == 41))
-            asyncio.get_running_loop().call_later(0.3, server.go.set)  # behind the drain
-        # The bridge has ended.
+            await wait_until(lambda: is_true(lambda: server.opened == 41))
+            asyncio.get_running_loop().call_later(0.3, server.go.set)  # after the drain
+        # The bridge is shut down.
         await asyncio.gather(*clients, slow, return_exceptions=True)
-        assert await settled(server)
+        assert await all_closed(server)
         assert server.opened == 41
     assert server.wrong == []
 
 
-async def has(holds: Any) -> bool:
+async def is_true(holds: Any) -> bool:
     return bool(holds())
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_session_that_opens_while_its_client_leaves_is_closed(*, stream: bool) -> None:
+async def test_a_session_opened_after_a_disconnect_is_closed(*, stream: bool) -> None:
     server = Counting()
     async with serving(server.application()) as url, run_bridge(FILE, {"SERVER": url}) as bridge:
         async with bridge.connect() as client:
@@ -109,13 +109,13 @@ async def test_a_session_that_opens_while_its_client_leaves_is_closed(*, stream:
         await bridge.wait_for_count(1, "bridge_client_disconnects_total")
         assert server.open == {"s1"}
         server.go.set()
-        await wait_until(lambda: settled(server))
+        await wait_until(lambda: all_closed(server))
     assert server.closed == {"s1": 1}
     assert server.said == []
 
 
 @pytest.mark.parametrize("store", ["memory", "redis"])
-async def test_eleven_answers_at_once_never_share_a_session(store: str, redis: RedisServer) -> None:
+async def test_concurrent_requests_never_share_a_session(store: str, redis: RedisServer) -> None:
     server = Counting()
     variables = {"STORE": redis.url if store == "redis" else store}
     async with (
@@ -125,39 +125,41 @@ async def test_eleven_answers_at_once_never_share_a_session(store: str, redis: R
         first = [{"role": "user", "content": "one"}]
         await bridge.request({"model": "m", "messages": first})
         second = [*first, {"role": "assistant", "content": ANSWER}, {"role": "user", "content": "two"}]
-        server.gate = asyncio.Barrier(11)  # none is answered until all are asked
-        answers = await asyncio.gather(
+        server.gate = asyncio.Barrier(11)  # no request is answered before all have arrived
+        responses = await asyncio.gather(
             *(bridge.request({"model": "m", "messages": second, "stream": bool(n % 2)}) for n in range(11))
         )
-        for number, answer in enumerate(answers):
-            hold(answer, "is fine", stream=bool(number % 2))
+        for number, response in enumerate(responses):
+            assert_response(response, "is fine", stream=bool(number % 2))
         used = [session for session, _ in server.said[1:]]
         assert len(set(used)) == 11
-        assert [(session, said) for session, said in server.said[1:] if session == "s1"] == [("s1", ["two"])]
-        assert all(said == ["one", ANSWER, "two"] for session, said in server.said[1:] if session != "s1")
-        # All eleven have said the same since, so ten had to make room for the last.
-        await wait_until(lambda: has(lambda: len(server.open) == 1))
+        assert [(session, choice) for session, choice in server.said[1:] if session == "s1"] == [
+            ("s1", ["two"])
+        ]
+        assert all(choice == ["one", ANSWER, "two"] for session, choice in server.said[1:] if session != "s1")
+        # All eleven conversations have the same key, so the last session replaces the others.
+        await wait_until(lambda: is_true(lambda: len(server.open) == 1))
     assert server.wrong == []
     assert len(server.open) == (1 if store == "redis" else 0)
 
 
-async def test_the_next_turn_finds_its_session_as_soon_as_the_last_is_read() -> None:
+async def test_the_next_turn_continues_the_session_immediately() -> None:
     server = Counting()
     async with serving(server.application()) as url, run_bridge(KEPT, {"SERVER": url}) as bridge:
         messages: list[dict[str, str]] = []
         for turn in range(20):
             messages.append({"role": "user", "content": str(turn)})
-            answer = await bridge.request({"model": "m", "messages": messages, "stream": bool(turn % 2)})
-            hold(answer, "is fine", stream=bool(turn % 2))
+            response = await bridge.request({"model": "m", "messages": messages, "stream": bool(turn % 2)})
+            assert_response(response, "is fine", stream=bool(turn % 2))
             messages.append({"role": "assistant", "content": ANSWER})
         assert server.said == [("s1", [str(turn)]) for turn in range(20)]
         assert server.open == {"s1"}
-    assert server.closed == {"s1": 1}  # kept in memory, it ends with the bridge
+    assert server.closed == {"s1": 1}  # a session in memory is closed at shutdown
     assert server.wrong == []
 
 
-@pytest.mark.parametrize("how", ["fails", "fails under 200", "says nothing", "breaks", "stalls"])
-async def test_a_session_whose_answer_failed_is_not_kept(how: str) -> None:
+@pytest.mark.parametrize("behaviour", ["fails", "fails under 200", "says nothing", "breaks", "stalls"])
+async def test_a_session_is_closed_after_a_failed_response(behaviour: str) -> None:
     server = Counting()
     async with serving(server.application()) as url, run_bridge(KEPT, {"SERVER": url}) as bridge:
         turn = [
@@ -166,42 +168,46 @@ async def test_a_session_whose_answer_failed_is_not_kept(how: str) -> None:
             {"role": "user", "content": "3"},
         ]
         for _ in range(2):
-            hold(await bridge.request({"model": "m", "messages": turn, "user": how}), how, stream=False)
+            assert_response(
+                await bridge.request({"model": "m", "messages": turn, "user": behaviour}),
+                behaviour,
+                stream=False,
+            )
         assert [session for session, _ in server.said] == ["s1", "s2"]
-        await wait_until(lambda: settled(server))
+        await wait_until(lambda: all_closed(server))
     assert server.wrong == []
 
 
 async def talk(bridge: RunningBridge, name: str, turns: int = 1) -> None:
-    """So many turns of a conversation."""
+    """Send this number of turns of a conversation."""
     messages: list[dict[str, str]] = []
     for turn in range(turns):
         messages.append({"role": "user", "content": f"{name} {turn}"})
-        hold(await bridge.request({"model": "m", "messages": messages}), "is fine", stream=False)
+        assert_response(await bridge.request({"model": "m", "messages": messages}), "is fine", stream=False)
         messages.append({"role": "assistant", "content": ANSWER})
 
 
-async def test_what_is_too_many_for_memory_is_closed() -> None:
+async def test_the_oldest_sessions_over_the_maximum_are_closed() -> None:
     server, file = Counting(), KEPT.replace("keep: conversation", "keep: conversation\n      most: 3")
     async with serving(server.application()) as url, run_bridge(file, {"SERVER": url}) as bridge:
         for number in range(10):
             await talk(bridge, str(number), turns=2)
-        await wait_until(lambda: has(lambda: server.open == {"s8", "s9", "s10"}))
-    assert await settled(server)
+        await wait_until(lambda: is_true(lambda: server.open == {"s8", "s9", "s10"}))
+    assert await all_closed(server)
     assert server.wrong == []
 
 
-async def test_what_idles_too_long_in_memory_is_closed() -> None:
+async def test_idle_sessions_are_closed_after_their_ttl() -> None:
     server, file = Counting(), KEPT.replace("keep: conversation", "keep: conversation\n      ttl: 50ms")
     async with serving(server.application()) as url, run_bridge(file, {"SERVER": url}) as bridge:
         for number in range(10):
             await talk(bridge, str(number))
-        await wait_until(lambda: settled(server))
+        await wait_until(lambda: all_closed(server))
         assert server.opened == 10
     assert server.wrong == []
 
 
-async def test_a_server_that_closes_nothing_does_not_hold_the_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hanging_close_call_does_not_delay_shutdown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridge.sessions.pool._PATIENCE", 0.2)
     server, file = Counting(), KEPT.replace("path: /close", "path: /hang")
     async with serving(server.application()) as url, run_bridge(file, {"SERVER": url}) as bridge:
@@ -210,7 +216,7 @@ async def test_a_server_that_closes_nothing_does_not_hold_the_bridge(monkeypatch
     assert server.hung == 3
 
 
-async def test_a_session_that_was_found_for_a_client_who_left_is_closed(redis: RedisServer) -> None:
+async def test_a_session_acquired_after_a_disconnect_is_closed(redis: RedisServer) -> None:
     server = Counting()
     async with (
         serving(server.application()) as url,
@@ -230,5 +236,5 @@ async def test_a_session_that_was_found_for_a_client_who_left_is_closed(redis: R
             await bridge.wait_for_count(1, "bridge_client_disconnects_total")
         finally:
             redis.go_on()
-        await wait_until(lambda: settled(server))
+        await wait_until(lambda: all_closed(server))
     assert (server.opened, server.wrong) == (1, [])

@@ -1,4 +1,4 @@
-"""Two bridges before one server, and the Redis between them: a conversation goes on at either."""
+"""Sessions shared by two bridges through Redis: conversations continue at either bridge."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ if TYPE_CHECKING:
 
     from tests.sessions.conftest import RedisServer
 
-_PATIENCE = 20.0  # seconds
-_LOST = "bridge_session_store_failures_total"
+_TIMEOUT = 20.0  # seconds
+_STORE_FAILURES = "bridge_session_store_failures_total"
 
 
-class Talk:
-    """One conversation, as its client has it."""
+class Conversation:
+    """A conversation as a client holds it."""
 
     def __init__(self, name: str) -> None:
         self.messages: list[dict[str, str]] = []
         self.name = name
 
     def turn(self, bridge: Bridge) -> None:
-        """Say one thing, and hear the answer."""
+        """Send a message, and add the response."""
         self.messages.append({"role": "user", "content": f"{self.name} {len(self.messages)}"})
-        answer = bridge.ask("m", messages=self.messages)
-        assert answer.status == 200, answer
-        said = answer.doc["choices"][0]["message"]["content"]
-        assert said == ANSWER
-        self.messages.append({"role": "assistant", "content": said})
+        response = bridge.ask("m", messages=self.messages)
+        assert response.status == 200, response
+        text = response.doc["choices"][0]["message"]["content"]
+        assert text == ANSWER
+        self.messages.append({"role": "assistant", "content": text})
 
     @property
-    def whole(self) -> list[str]:
-        """All that was said, but the last answer."""
+    def all_texts(self) -> list[str]:
+        """Return all texts except the last response."""
         return [message["content"] for message in self.messages[:-1]]
 
     @property
-    def new(self) -> list[str]:
-        """What was said last."""
-        return self.whole[-1:]
+    def new_texts(self) -> list[str]:
+        """Return the last message of the user."""
+        return self.all_texts[-1:]
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def server() -> Counting:
 
 @pytest.fixture
 def start(tmp_path: Path, server: Counting, redis: RedisServer) -> Iterator[Callable[..., Any]]:
-    """Starts as many bridges; `more` are keys of the session, `warns` is what each must warn of."""
+    """Yield a context manager that runs bridges with `more` keys of the session and expected warnings."""
     file = tmp_path / "routes.yaml"
 
     @contextmanager
@@ -76,115 +76,115 @@ def start(tmp_path: Path, server: Counting, redis: RedisServer) -> Iterator[Call
         yield started
 
 
-def lost(bridge: Bridge) -> float:
-    """How often a bridge could not reach its store."""
+def store_failures(bridge: Bridge) -> float:
+    """Return how often a bridge failed to reach its store."""
     text = Bridge(bridge.admin, bridge.admin).send("GET", "/metrics").body.decode()
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-    return sum_samples(samples, _LOST, route="m")
+    return sum_samples(samples, _STORE_FAILURES, route="m")
 
 
-def test_a_conversation_goes_on_at_the_other_bridge_and_after_a_restart(
+def test_a_conversation_continues_at_another_bridge_and_after_a_restart(
     start: Callable[..., Any], server: Counting
 ) -> None:
-    one, other = Talk("one"), Talk("other")
+    first, second = Conversation("one"), Conversation("other")
     with start(2) as bridges:
         for number in range(6):
-            one.turn(bridges[number % 2])
-            assert server.said[-1] == ("s1", one.new)
-        other.turn(bridges[0])
-        assert server.said[-1] == ("s2", other.whole)
-        one.turn(bridges[0])
-        assert server.said[-1] == ("s1", one.new)
-        assert [lost(bridge) for bridge in bridges] == [0, 0]
+            first.turn(bridges[number % 2])
+            assert server.said[-1] == ("s1", first.new_texts)
+        second.turn(bridges[0])
+        assert server.said[-1] == ("s2", second.all_texts)
+        first.turn(bridges[0])
+        assert server.said[-1] == ("s1", first.new_texts)
+        assert [store_failures(bridge) for bridge in bridges] == [0, 0]
     assert server.open == {"s1", "s2"}
     with start(1) as [bridge]:
-        other.turn(bridge)
-        assert server.said[-1] == ("s2", other.new)
+        second.turn(bridge)
+        assert server.said[-1] == ("s2", second.new_texts)
     assert (server.opened, server.wrong) == (2, [])
 
 
-def test_a_store_that_is_lost_costs_a_session_and_never_an_answer(
+def test_a_lost_store_costs_sessions_but_no_responses(
     start: Callable[..., Any], server: Counting, redis: RedisServer
 ) -> None:
-    talk = Talk("one")
+    conversation = Conversation("one")
     with start(1, warns=("session store lost",)) as [bridge]:
-        talk.turn(bridge)
-        talk.turn(bridge)
-        assert server.said[-1] == ("s1", talk.new)
+        conversation.turn(bridge)
+        conversation.turn(bridge)
+        assert server.said[-1] == ("s1", conversation.new_texts)
         redis.kill()
         for number in (2, 3):
-            talk.turn(bridge)
-            assert server.said[-1] == (f"s{number}", talk.whole)
-            # Nobody could find it again, so it is closed.
+            conversation.turn(bridge)
+            assert server.said[-1] == (f"s{number}", conversation.all_texts)
+            # The session could not be found again, so the session is closed.
             assert server.until(lambda number=number: server.closed[f"s{number}"] == 1)  # type: ignore[misc]
-        assert lost(bridge) >= 4  # looked for and kept, twice; those who sweep may have tried too
+        assert store_failures(bridge) >= 4  # two acquires and two releases, and possibly sweeps
         redis.start()
-        deadline = time.monotonic() + _PATIENCE
-        while server.said[-1][1] != talk.new:  # the store is not asked again at once
+        deadline = time.monotonic() + _TIMEOUT
+        while server.said[-1][1] != conversation.new_texts:  # the store is not tried again immediately
             assert time.monotonic() < deadline
-            talk.turn(bridge)
-        talk.turn(bridge)
-        assert server.said[-1] == (f"s{server.opened}", talk.new)
-    assert server.open == {"s1", f"s{server.opened}"}  # s1 was forgotten with the Redis
+            conversation.turn(bridge)
+        conversation.turn(bridge)
+        assert server.said[-1] == (f"s{server.opened}", conversation.new_texts)
+    assert server.open == {"s1", f"s{server.opened}"}  # s1 was lost with the Redis
     assert server.wrong == []
 
 
-def test_a_store_that_says_nothing_is_a_lost_one(
+def test_a_hanging_store_counts_as_lost(
     start: Callable[..., Any], server: Counting, redis: RedisServer
 ) -> None:
-    talk = Talk("one")
+    conversation = Conversation("one")
     with start(1, warns=("session store lost",)) as [bridge]:
-        talk.turn(bridge)
+        conversation.turn(bridge)
         redis.stop()
-        talk.turn(bridge)
-        assert server.said[-1] == ("s2", talk.whole)
-        assert lost(bridge) >= 2
+        conversation.turn(bridge)
+        assert server.said[-1] == ("s2", conversation.all_texts)
+        assert store_failures(bridge) >= 2
         redis.kill()
 
 
-def test_what_is_too_many_is_closed_once(start: Callable[..., Any], server: Counting) -> None:
-    talks = [Talk(str(number)) for number in range(6)]
+def test_sessions_over_the_maximum_are_closed_once(start: Callable[..., Any], server: Counting) -> None:
+    conversations = [Conversation(str(number)) for number in range(6)]
     with start(2, "      most: 2\n") as bridges:
-        for number, talk in enumerate(talks):
-            talk.turn(bridges[number % 2])
+        for number, conversation in enumerate(conversations):
+            conversation.turn(bridges[number % 2])
         assert server.until(lambda: sum(server.closed.values()) == 4)
-        assert server.open == {"s5", "s6"}  # those that idled longest made room
-        talks[0].turn(bridges[0])
-        assert server.said[-1] == ("s7", talks[0].whole)
-        talks[5].turn(bridges[0])
-        assert server.said[-1] == ("s6", talks[5].new)
+        assert server.open == {"s5", "s6"}  # the sessions that were idle longest are closed
+        conversations[0].turn(bridges[0])
+        assert server.said[-1] == ("s7", conversations[0].all_texts)
+        conversations[5].turn(bridges[0])
+        assert server.said[-1] == ("s6", conversations[5].new_texts)
         assert server.until(lambda: server.open == {"s6", "s7"})
     assert set(server.closed.values()) == {1}
     assert server.wrong == []
 
 
-def test_what_idles_too_long_is_closed_once_though_two_bridges_look(
+def test_idle_sessions_are_closed_once_by_two_bridges(
     start: Callable[..., Any], server: Counting, redis: RedisServer
 ) -> None:
     with start(2, "      ttl: 300ms\n") as bridges:
-        talks = [Talk(str(number)) for number in range(40)]
-        for number, talk in enumerate(talks):
-            talk.turn(bridges[number % 2])
+        conversations = [Conversation(str(number)) for number in range(40)]
+        for number, conversation in enumerate(conversations):
+            conversation.turn(bridges[number % 2])
         assert server.until(lambda: sum(server.closed.values()) == 40)
-        talks[0].turn(bridges[0])
-        assert server.said[-1] == ("s41", talks[0].whole)
+        conversations[0].turn(bridges[0])
+        assert server.said[-1] == ("s41", conversations[0].all_texts)
         assert redis.said("HLEN", "bridge:sessions:{m}:values") in (b":0\r\n", b":1\r\n")
     assert set(server.closed.values()) == {1}
     assert server.wrong == []
 
 
-def test_what_a_stranger_wrote_is_no_session(
+def test_invalid_values_in_redis_are_not_sessions(
     start: Callable[..., Any], server: Counting, redis: RedisServer
 ) -> None:
-    talk = Talk("one")
+    conversation = Conversation("one")
     with start(1) as [bridge]:
-        talk.turn(bridge)
+        conversation.turn(bridge)
         names = redis.said("KEYS", "*:values").split(b"\r\n")
         [name] = [line.decode() for line in names if line.startswith(b"bridge:")]
-        for rubbish in ("rubbish", "{}", '{"id": 1, "replica": "x", "members": 5}', "[1]", ""):
+        for value in ("invalid", "{}", '{"id": 1, "replica": "x", "members": 5}', "[1]", ""):
             [_, _, key, *_] = redis.said("HKEYS", name).decode().split("\r\n")
-            redis.said("HSET", name, key, f"'{rubbish}'")
-            talk.turn(bridge)
-            assert server.said[-1] == (f"s{server.opened}", talk.whole)
+            redis.said("HSET", name, key, f"'{value}'")
+            conversation.turn(bridge)
+            assert server.said[-1] == (f"s{server.opened}", conversation.all_texts)
         assert server.opened == 6
     assert server.wrong == []
