@@ -1,4 +1,4 @@
-"""Every example in the docs works: tables load and their samples hold, commands and code run."""
+"""The documentation is true: files load, samples hold, commands and code run, tables agree with the code."""
 
 from __future__ import annotations
 
@@ -18,41 +18,52 @@ from bridge.loader import read_presets
 from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import load
 from tests.clients.bridge_process import ROOT, running
+from tests.test_imports import ALLOWED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGES = ["README.md", "docs/language.md", "docs/operating.md"]
+PAGES = [
+    "README.md", "docs/language.md", "docs/operating.md", "docs/architecture.md", "docs/reference.md",
+    "CONTRIBUTING.md", "CHANGELOG.md",
+]  # fmt: skip
 
 
-def blocks(page: str, language: str) -> list[str]:
-    """The fenced blocks of a page in one language."""
-    return re.findall(
-        rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+def page_text(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def code_blocks(page: str, language: str) -> list[str]:
+    """Return the fenced blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page_text(page), re.DOTALL | re.MULTILINE)
+
+
+def routes_files() -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of every routes file in the documentation."""
+    for page in PAGES:
+        for number, block in enumerate(code_blocks(page, "yaml")):
+            yield f"{page}-{number}", block
+    yield (
+        "deploy/sidecar.yaml",
+        next(iter(yaml.safe_load_all(page_text("deploy/sidecar.yaml"))))["data"]["routes.yaml"],
     )
 
 
-def tables() -> Iterator[tuple[str, str]]:
-    for page in PAGES:
-        for number, block in enumerate(blocks(page, "yaml")):
-            yield f"{page}-{number}", block
-    pod = (ROOT / "deploy/sidecar.yaml").read_text(encoding="utf-8")
-    yield "deploy/sidecar.yaml", next(iter(yaml.safe_load_all(pod)))["data"]["routes.yaml"]
-
-
-@pytest.mark.parametrize(("name", "text"), [pytest.param(name, text, id=name) for name, text in tables()])
-def test_tables_load_and_their_samples_hold(name: str, text: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "text"), [pytest.param(name, text, id=name) for name, text in routes_files()]
+)
+def test_examples_load_and_their_samples_hold(name: str, text: str) -> None:
     table = load(text, name, LoadEnvironment({}, lambda path: "", read_presets()))
-    faults = [
-        fault
+    differences = [
+        difference
         for route in table.routes
         for _, sample in route.samples
-        for fault in check_sample(route, sample)
+        for difference in check_sample(route, sample)
     ]
-    assert faults == []
+    assert differences == []
 
 
-def test_the_shipped_table_holds() -> None:
+def test_shipped_routes_pass_the_check() -> None:
     done = subprocess.run(
         [sys.executable, "bridge.py", "check", "routes.yaml"],
         cwd=ROOT,
@@ -63,36 +74,67 @@ def test_the_shipped_table_holds() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_reference_is_what_the_declarations_say() -> None:
-    assert (ROOT / "docs/reference.md").read_text(encoding="utf-8") == reference()
+def test_reference_is_generated_from_the_declarations() -> None:
+    assert page_text("docs/reference.md") == reference()
 
 
-def test_the_readme_lists_the_presets() -> None:
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Presets\n")[2]
-    table = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("|")]
-    assert table == markdown().splitlines()
+def test_readme_lists_every_preset() -> None:
+    section = page_text("README.md").partition("\n## Presets\n")[2]
+    assert [line for line in section.splitlines() if line.startswith("|")] == markdown().splitlines()
 
 
-def test_what_the_readme_says_to_try() -> None:
-    curl = blocks("README.md", "sh")[1]
-    (code,) = blocks("README.md", "python")
+def test_architecture_lists_the_allowed_imports() -> None:
+    table = page_text("docs/architecture.md").partition("| folder | may import")[2].partition("\n\n")[0]
+    assert table.splitlines()[2:] == [
+        f"| `{folder}` | {imports_cell(allowed)} |" for folder, allowed in ALLOWED.items()
+    ]
+
+
+def imports_cell(allowed: set[str]) -> str:
+    if allowed >= ALLOWED.keys() - {"cli", "__main__"}:
+        return "everything"
+    return ", ".join(f"`{folder}`" for folder in sorted(allowed)) or "nothing"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_named_files_exist(page: str) -> None:
+    for name in re.findall(
+        r"`([\w./]+\.(?:py|yaml|md)|(?:bridge|tests|docs|bench)/[\w/]*)`", page_text(page)
+    ):
+        if "NAME" not in name:
+            assert (ROOT / name).exists() or (ROOT / "bridge" / name).exists(), f"{page} names {name}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files_and_headings(page: str) -> None:
+    for file, heading in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", page_text(page)):
+        target = (ROOT / page).parent / file if file else ROOT / page
+        assert target.exists(), f"{page} links to {file}"
+        if heading:
+            assert heading in headings(target.read_text(encoding="utf-8")), f"{page} links to #{heading}"
+
+
+def headings(text: str) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_readme_examples_run() -> None:
+    curl = code_blocks("README.md", "sh")[1]
+    (code,) = code_blocks("README.md", "python")
     with running(ROOT / "routes.yaml", "--demo") as bridge:
         code = code.replace("http://127.0.0.1:8080", bridge.url)
-        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert (said.returncode, said.stderr) == (0, "")
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
         for model in ("chatglm2-6b", "llama-2-13b", "mock", "gpt-1337-turbo-pro-max"):
-            whole, streamed = re.search(rf"^{model} says: (.*)\n(.*)$", said.stdout, re.MULTILINE).groups()  # type: ignore[union-attr]
-            assert whole
-            assert streamed.replace("|", "").rstrip() == whole.rstrip()
+            match = re.search(rf"^{model} says: (.*)\n(.*)$", done.stdout, re.MULTILINE)
+            assert match is not None
+            completion, streamed = match.groups()
+            assert completion
+            assert streamed.replace("|", "").rstrip() == completion.rstrip()
         body = re.search(r"-d '(.*)'", curl, re.DOTALL)
         assert body is not None
-        # As `curl -d` sends it, with the content type of a form.
+        # As `curl -d` sends the body, with the content type of a form.
         with urlopen(f"{bridge.url}/v1/chat/completions", body[1].encode()) as response:
             assert b'"object":"chat.completion"' in response.read()
-
-
-def test_links_between_pages_lead_somewhere() -> None:
-    for page in [*PAGES, "docs/architecture.md", "docs/reference.md", "CONTRIBUTING.md"]:
-        text = (ROOT / page).read_text(encoding="utf-8")
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
-            assert (ROOT / page).parent.joinpath(target).exists(), f"{page} leads to {target}"
