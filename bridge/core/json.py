@@ -14,9 +14,17 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["JSONObject", "dumps", "loads", "loads_strictly", "objects", "pretty"]
+__all__ = ["DepthError", "JSONObject", "dumps", "loads", "loads_strictly", "objects", "pretty"]
 
 JSONObject = dict[str, Any]
+
+
+class DepthError(ValueError):
+    """JSON that is nested deeper than parsers read."""
+
+    def __init__(self) -> None:
+        super().__init__("JSON nested too deeply")
+
 
 loads_strictly = orjson.loads
 """Parse one JSON value by orjson alone. Raises ValueError."""
@@ -29,7 +37,7 @@ def loads(data: bytes | bytearray | str) -> Any:
     except ValueError as error:
         if str(error).startswith("depth limit"):
             # The depth that the standard library can parse depends on the version of Python.
-            raise ValueError("JSON nested too deeply") from None
+            raise DepthError from None
         return _loads_leniently(data)
 
 
@@ -64,4 +72,4 @@ def _loads_leniently(data: bytes | bytearray | str) -> Any:
         # NaN and infinities become null, since JSON cannot encode them.
         return _standard.loads(text, strict=False, parse_constant=lambda name: None)
     except RecursionError:
-        raise ValueError("JSON nested too deeply") from None
+        raise DepthError from None

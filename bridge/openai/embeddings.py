@@ -119,7 +119,7 @@ def _unwrapped(value: Any) -> Any:
         except ValueError:
             raise _malformed("sent an embedding as text that is not JSON") from None
     try:
-        data = b64decode("".join(value.split()), validate=True)
+        data = b64decode(value.encode().translate(None, _WHITE_SPACE), validate=True)
         return list(struct.unpack(f"<{len(data) // 4}f", data))
     except (ValueError, struct.error):
         raise _malformed("sent an embedding as text that is neither JSON nor base64 of floats") from None
@@ -187,6 +187,7 @@ def _malformed(what: str) -> UpstreamError:
     return UpstreamError(UpstreamFailure.MALFORMED, f"the upstream {what}")
 
 
+_WHITE_SPACE = b" \t\n\v\f\r"
 _COUNTS = {"prompt_tokens", "total_tokens", "estimated"}  # embeddings have no completion tokens
 
 

@@ -82,8 +82,14 @@ def _strip_html(text: str) -> str:
     """Return the title and text of an HTML page."""
     if "<" not in text:
         return text
-    page = re.sub(r"(?is)<(style|script)\b.*?</\1>|<!--.*?-->", " ", text[:20_000])
-    return re.sub(r"(?s)<[^>]*>", " ", page)
+    return _TAG.sub(" ", _HIDDEN.sub(" ", text[:_MAX_PAGE]))
+
+
+_MAX_PAGE = 20_000  # characters
+# What lacks its end hides the rest of the page, as in browsers. Without `\Z`, and with `>` in place of `<` in
+# the set, every beginning would be searched for an end: work with the square of the page.
+_HIDDEN = re.compile(r"<(style|script)\b.*?(?:</\1>|\Z)|<!--.*?(?:-->|\Z)", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"<[^<>]*>")
 
 
 # The members in which servers send messages, the most frequent first.

@@ -127,7 +127,7 @@ def _in_format(image: Image, response_format: Any) -> JSONObject:
 
 def _base64(text: str) -> str:
     """Return base64 as clients decode it: on one line, of the standard alphabet, padded."""
-    data = "".join(text.splitlines()).translate(_STANDARD)
+    data = text.translate(_STANDARD)
     if not _BASE64.fullmatch(data) or len(data.rstrip("=")) % 4 == 1:
         raise UpstreamError(
             UpstreamFailure.MALFORMED, "the upstream sent an image that is neither a URL nor base64"
@@ -144,7 +144,7 @@ def _media_type(data: str) -> str:
 _URL = re.compile(r"(?:https?://|data:)", re.IGNORECASE)
 _DATA_URL = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
-_STANDARD = str.maketrans("-_", "+/")
+_STANDARD = str.maketrans("-_", "+/", "\n\v\f\r")
 _FORMATS = ("url", "b64_json", "revised_prompt")
 
 _MAGIC = (

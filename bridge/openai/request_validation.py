@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.errors import RequestError
+from bridge.core.json_bounds import has_more_values, nests_deeper
 from bridge.core.messages import MAX_CHOICES
 from bridge.openai.endpoint_spec import MemberCheck
 
@@ -21,6 +22,7 @@ __all__ = [
     "COMMON_MEMBERS",
     "STRING",
     "are_prompts",
+    "check_values",
     "invalid_type",
     "missing_member",
     "no_stream",
@@ -28,16 +30,14 @@ __all__ = [
 ]
 
 
-def parse_request(endpoint: EndpointSpec, data: bytes) -> JSONObject:
-    """Parse and check a request body. Raises RequestError (400) that names the member at fault."""
-    if _depth(data) > _MAX_DEPTH:
-        raise RequestError(400, f"the body is nested deeper than {_MAX_DEPTH} levels", code="invalid_json")
-    try:
-        body = json.loads(data)
-    except ValueError as error:
-        raise RequestError(400, f"the body is not JSON: {error}", code="invalid_json") from None
-    if not isinstance(body, dict):
-        raise RequestError(400, f"the body must be a JSON object, not {_kind(body)}", code="invalid_json")
+def parse_request(endpoint: EndpointSpec, data: bytes, *, max_values: int | None = None) -> JSONObject:
+    """Parse and check a request body. Raises RequestError (400) that names the member at fault.
+
+    A body with more than `max_values` JSON values is rejected before it is parsed.
+    """
+    if max_values is not None:
+        check_values(data, max_values)
+    body = _parse(data)
     schema = endpoint.body
     if "model" not in body:
         if schema.default_model is None:
@@ -49,29 +49,52 @@ def parse_request(endpoint: EndpointSpec, data: bytes) -> JSONObject:
             check = schema.members[name]
             if check.is_valid is None or not check.is_valid(value):
                 raise invalid_type(name, check.expected, value)
-    model = body["model"]
-    if not model:
-        raise RequestError(400, "`model` must not be empty", param="model", code="invalid_value")
-    # The model's name goes into headers, URLs and every chunk.
-    if not model.isascii() and _SURROGATE.search(model):
-        raise invalid_type("model", "a string of whole characters", model)
+    _check_model(body["model"])
     schema.check(body)
     return body
 
 
-def _depth(data: bytes) -> int:
-    """Return how deep brackets nest, or 0 if there are too few brackets to exceed the limit."""
-    if data.count(b"[") + data.count(b"{") <= _MAX_DEPTH:
-        return 0
-    depth = deepest = 0
-    for bracket in _BRACKET.finditer(data):
-        match bracket[0][:1]:
-            case b"[" | b"{":
-                depth += 1
-                deepest = max(deepest, depth)
-            case b"]" | b"}":
-                depth -= 1
-    return deepest
+def check_values(data: bytes, limit: int) -> None:
+    """Raise RequestError (400) if a body has more JSON values than a limit."""
+    if has_more_values(data, limit):
+        raise RequestError(
+            400, f"the body has more than {limit} JSON values (limits.values)", code="too_many_values"
+        )
+
+
+def _parse(data: bytes) -> JSONObject:
+    """Return the object in a body."""
+    try:
+        body = json.loads(data)
+    except json.DepthError:
+        raise _too_deep() from None
+    except ValueError as error:
+        raise RequestError(400, f"the body is not JSON: {error}", code="invalid_json") from None
+    if not isinstance(body, dict):
+        raise RequestError(400, f"the body must be a JSON object, not {_kind(body)}", code="invalid_json")
+    # The levels are counted in the parsed value, since a scan of the bytes would read every string again.
+    if data.count(b"[") + data.count(b"{") > _MAX_DEPTH and nests_deeper(body, _MAX_DEPTH):
+        raise _too_deep()
+    return body
+
+
+def _too_deep() -> RequestError:
+    return RequestError(400, f"the body is nested deeper than {_MAX_DEPTH} levels", code="invalid_json")
+
+
+def _check_model(model: str) -> None:
+    if not model:
+        raise RequestError(400, "`model` must not be empty", param="model", code="invalid_value")
+    if len(model) > _MAX_MODEL_NAME:
+        raise RequestError(
+            400,
+            f"`model` has {len(model)} characters: expected up to {_MAX_MODEL_NAME}",
+            param="model",
+            code="string_above_max_length",
+        )
+    # The model's name goes into headers, URLs and every chunk.
+    if not model.isascii() and _SURROGATE.search(model):
+        raise invalid_type("model", "a string of whole characters", model)
 
 
 def missing_member(name: str) -> RequestError:
@@ -124,7 +147,7 @@ def _kind(value: Any) -> str:
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_DEPTH = 100  # levels; JSON writers give up between 250 and 1000
-_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_MAX_MODEL_NAME = 256  # characters; names are kept in caches and written into every chunk
 
 _INTEGER = MemberCheck("an integer", (int,))
 _NUMBER = MemberCheck("a number", (int, float))

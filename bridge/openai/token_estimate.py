@@ -93,7 +93,14 @@ def _message_tokens(message: JSONObject) -> int:
 def _quarters(text: str) -> int:
     if text.isascii():
         return len(text)
-    return len(text) + sum(extra * sum(map(len, runs.findall(text))) for runs, extra in _EXTRA_QUARTERS)
+    # In parts, so that the list of the runs in a long text takes little memory.
+    parts = (text[start : start + _PART] for start in range(0, len(text), _PART))
+    return len(text) + sum(
+        extra * sum(map(len, runs.findall(part))) for part in parts for runs, extra in _EXTRA_QUARTERS
+    )
+
+
+_PART = 65_536  # characters
 
 
 # The quarters of a character of each kind beyond the first.

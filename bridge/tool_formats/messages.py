@@ -178,6 +178,8 @@ def _parts(at: str, content: Any) -> Iterator[str | Image]:
                 )  # fmt: skip
 
 
+# Every quantifier is possessive: a match of a long URL remembers no places to return to.
 _DATA_URL = re.compile(
-    r"data:(?P<type>[\w.+-]+/[\w.+-]+)(?:;[^;,]+)*;base64,(?P<data>[A-Za-z0-9+/_=\s-]+)", re.IGNORECASE
+    r"data:(?P<type>[\w.+-]++/[\w.+-]++)(?:;(?!base64,)[^;,]++)*+;base64,(?P<data>[A-Za-z0-9+/_=\s-]++)",
+    re.IGNORECASE,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -89,3 +90,70 @@ def test_valid_prompts_are_accepted(prompt: Any) -> None:
 def test_unknown_members_are_accepted(more: dict[str, Any]) -> None:
     body = {**HI, **more}
     assert parse_request(CHAT, json.dumps(body).encode()) == body
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """Return a body whose brackets nest this deep."""
+    return {**HI, "x": json.loads("[" * (levels - 1) + "]" * (levels - 1))}
+
+
+def test_a_body_nests_up_to_100_levels() -> None:
+    assert parse_request(CHAT, json.dumps(nested(100)).encode()) == nested(100)
+    assert "deeper than 100 levels" in request_error(nested(101)).message
+
+
+@pytest.mark.parametrize("count", [101, 1023, 1025, 500_000])
+def test_brackets_without_end_are_refused(count: int) -> None:
+    for data in (
+        b"[" * count,
+        b"[" * count + b"]" * count,
+        b'{"a":' * count,
+        b'{"a":' * count + b"}" * count,
+    ):
+        assert request_error(data).code == "invalid_json"
+
+
+@pytest.mark.parametrize("end", [b"", b"\\", b'"', b'"]'])
+def test_an_unclosed_string_after_many_brackets_takes_linear_time(end: bytes) -> None:
+    # With the square, 64 KB took 11 seconds: the 2 MB here would take hours.
+    assert request_error(b"[" * 101 + b'"' + b'\\"' * 1_000_000 + end).code == "invalid_json"
+
+
+def test_a_photo_in_a_long_chat_is_not_copied() -> None:
+    """Ordinary chats have more than 100 brackets too. orjson itself reserves 13 bytes for each byte."""
+    part = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 3_000_000}}
+    messages = [*[{"role": "user", "content": [{"type": "text", "text": "hi"}]}] * 50]
+    data = json.dumps({**HI, "messages": [*messages, {"role": "user", "content": [part]}]}).encode()
+    tracemalloc.start()
+    parse_request(CHAT, data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * len(data)
+
+
+def test_a_body_has_up_to_max_values() -> None:
+    data = json.dumps({**HI, "x": [0] * 50, "y": ",[{" * 100}).encode()
+    count = 2 + 1 + 3 + 1 + 49 + 1  # commas and opening brackets, in the order of the members
+    parse_request(CHAT, data, max_values=count)
+    with pytest.raises(RequestError) as raised:
+        parse_request(CHAT, data, max_values=count - 1)
+    error = raised.value
+    assert (error.status, error.code) == (400, "too_many_values")
+    assert "limits.values" in error.message
+
+
+def test_values_are_counted_before_the_body_is_parsed() -> None:
+    tracemalloc.start()
+    with pytest.raises(RequestError):
+        parse_request(CHAT, b"[" + b"{}," * 500_000 + b"0]", max_values=100_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def test_a_model_name_has_up_to_256_characters() -> None:
+    body = {**HI, "model": "é" * 256}
+    assert parse_request(CHAT, json.dumps(body).encode()) == body
+    error = request_error({**HI, "model": "m" * 257})
+    assert (error.param, error.code) == ("model", "string_above_max_length")
+    assert "256" in error.message

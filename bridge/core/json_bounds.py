@@ -1,0 +1,90 @@
+"""Bounds of JSON that strangers send: how many values there are, and how deep values nest.
+
+The work of every check here is linear in the size of its input, and its memory does not grow with strings.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from bridge.core.json import JSONObject
+
+__all__ = ["has_more_values", "nests_deeper", "repeats_names"]
+
+_CHUNK: Final = 2**16  # bytes; the parts of a chunk take some megabytes
+
+
+def has_more_values(data: bytes, limit: int) -> bool:
+    """Return whether JSON text has more values than a limit, counted by its commas and opening brackets.
+
+    The text need not be valid.
+    """
+    if len(data) <= limit or sum(map(data.count, _SEPARATORS)) <= limit:
+        return False
+    # Some separators may be in strings, such as a document in CSV: only a count without strings is exact.
+    marks = _without_escapes(data).translate(None, _UNMARKED)
+    # Each value has up to two strings, one of which is its name.
+    if marks.count(b'"') > 4 * (limit + 1):
+        return True
+    count, outside = 0, 0
+    for start in range(0, len(marks), _CHUNK):
+        parts = marks[start : start + _CHUNK].split(b'"')
+        count += sum(map(len, parts[outside::2]))
+        outside = (outside + len(parts) - 1) % 2
+    return count > limit
+
+
+def nests_deeper(value: Any, levels: int) -> bool:
+    """Return whether objects and arrays nest deeper than a number of levels."""
+    level = [value] if _is_container(value) else []
+    for _ in range(levels):
+        if not level:
+            return False
+        level = [
+            item
+            for container in level
+            for item in (container.values() if type(container) is dict else container)
+            if _is_container(item)
+        ]
+    return bool(level)
+
+
+def repeats_names(data: bytes, value: JSONObject) -> bool:
+    """Return whether an object in JSON text has a name twice; `value` is what the text was parsed to.
+
+    A parser keeps one of the members of such a name, so that the text has more strings than the value. Names
+    that are written with escapes are found as well.
+    """
+    return _without_escapes(data).count(b'"') // 2 != _count_strings(value)
+
+
+def _without_escapes(data: bytes) -> bytes:
+    """Return JSON text without escaped backslashes and quotes, so that every quote delimits a string."""
+    return data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
+
+
+def _count_strings(value: JSONObject) -> int:
+    """Return the number of strings in a value, names of members included."""
+    count = 0
+    containers: list[Any] = [value]
+    for container in containers:  # grows meanwhile
+        items = container
+        if type(container) is dict:
+            count += len(container)
+            items = container.values()
+        for item in items:
+            kind = type(item)
+            if kind is str:
+                count += 1
+            elif kind is dict or kind is list:
+                containers.append(item)
+    return count
+
+
+def _is_container(value: Any) -> bool:
+    return type(value) is dict or type(value) is list
+
+
+_SEPARATORS = (b",", b"[", b"{")
+_UNMARKED = bytes(set(range(256)) - set(b',[{"'))
