@@ -6,7 +6,7 @@
     upstream/       HTTP and WebSocket to model servers; auth/ makes their credentials
     sessions/       sessions of model servers, kept for the next turn
     telemetry/      metrics and logs
-    loader.py       reads the routes file
+    loader.py       reads the routes file; file_stamp.py, tasks.py: parts of the folders above
 
     ──── no I/O, no clock, no asyncio below this line ────
 
