@@ -81,7 +81,7 @@ def cuts(data: bytes, seed: str) -> Iterable[list[bytes]]:
 def hold_request(request: UpstreamRequest, sends: ExpectedRequest) -> None:
     """Hold what is sent against what must reach the server."""
     assert request.urls == (sends.url,)
-    assert (request.method if request.websocket is None else "GET") == sends.method
+    assert (request.method if request.websocket_limit is None else "GET") == sends.method
     assert (None if request.body is None else json.loads(request.body)) == sends.body
     sent = {name.lower(): value for name, value in request.headers.items()}
     assert len(sent) == len(request.headers), "a header twice"

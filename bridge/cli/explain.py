@@ -124,13 +124,13 @@ def _print_each(call: UpstreamCall, titles: list[tuple[str, Callout | None]]) ->
 
 
 def _print_request(title: str, request: UpstreamRequest, route: Route) -> None:
-    method = request.method if request.websocket is None else "a message to"
+    method = request.method if request.websocket_limit is None else "a message to"
     print(f"{title}\n  {method} {route.mask(request.urls[0])}")
     for other in request.urls[1:]:
         print(f"  or at {route.mask(other)}")
     for name, value in request.headers.items():
         print(f"  {name}: {'***' if name.lower() in _SECRET_HEADERS else route.mask(value)}")
-    for shown in request.auth.shows if request.auth else ():
+    for shown in request.auth.masked if request.auth else ():
         print(f"  {shown}  (made when it is sent)")
     if request.body is not None:
         text = json.pretty(json.loads(request.body))

@@ -16,6 +16,7 @@ import yaml
 
 from bridge.config.problems import Location, SourceFile
 from bridge.config.yaml_scalars import MERGE_TAG, TAGS, Scalar, ScalarLoader, scalar_value
+from bridge.core.strings import key_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -214,14 +215,10 @@ class _Converter:
 
 def join(path: str, key: Scalar) -> str:
     """Return the path of a member: names are joined by dots, other keys are put in brackets."""
-    text = _key_text(key)
+    text = key_text(key)
     if not re.fullmatch(r"[\w$-]+", text):
         return f"{path}[{text!r}]"
     return f"{path}.{text}" if path else text
-
-
-def _key_text(key: Scalar) -> str:
-    return str(key).lower() if isinstance(key, bool) else "null" if key is None else str(key)
 
 
 def _location_at(source: SourceFile, text: str, position: int) -> Location:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from bridge.core import json
 from bridge.core.deltas import MISSING
 from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.core.urls import origin
 from bridge.expressions.scope import Scope
 from bridge.openai.error_bodies import excerpt
-from bridge.routes.rules.request_template import make_request, origin
+from bridge.routes.rules.request_template import make_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -47,6 +47,9 @@ class Path(NamedTuple):
     steps: tuple[Step, ...] | None  # names and indexes; None if the path has other steps
     head: str | None  # the member of the document that is read; None: possibly every member
 
+    def __str__(self) -> str:
+        return self.text
+
     def overlaps(self, other: Path) -> bool:
         """Return whether the value of one path may lie within the value of the other."""
         if self.head is None or other.head is None or self.on_item or other.on_item:

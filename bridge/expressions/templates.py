@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import MISSING
-from bridge.core.strings import is_template
+from bridge.core.strings import is_template, key_text
 from bridge.expressions.conditions import compile_when
 from bridge.expressions.paths import compile_path, is_path
 from bridge.expressions.selection import compile_selection
@@ -127,7 +127,7 @@ class _TemplateCompiler:
             return self._instruction(instructions[0], value, errors)
         members = [
             (
-                key[1:] if str(key).startswith("$$") else _key_text(key),
+                key[1:] if str(key).startswith("$$") else key_text(key),
                 _member(item),
                 self.compile(item, errors.below(key)),
             )
@@ -246,18 +246,6 @@ def _member(value: Any) -> str | None:
     """Return the name of a leaf of the form `$.name`; None for any other value."""
     match = _MEMBER.fullmatch(value) if type(value) is str else None
     return match and match[1]
-
-
-def _key_text(key: Any) -> str:
-    match key:
-        case str():
-            return str(key)
-        case bool():
-            return str(key).lower()
-        case None:
-            return "null"
-        case _:
-            return str(key)
 
 
 _MEMBER = re.compile(r"\$\.([\w-]+)")

@@ -64,7 +64,7 @@ class UpstreamClient:
         begun = self._loop.time()
         signed = await self._credentials.sign(request, url)
         response = await self._send(signed, signed.urls[0], transport, begun)
-        if response.status != 401 or not auth.renews:
+        if response.status != 401 or not auth.refreshes_on_401:
             return response
         await response.close()
         again = await self._credentials.sign(request, url, refused=signed)
@@ -84,6 +84,6 @@ class UpstreamClient:
         self, request: UpstreamRequest, url: str, transport: TransportSpec, begun: float
     ) -> UpstreamResponse:
         """The answer of one URL, whose head has come. Raises UpstreamError."""
-        if request.websocket is not None:
+        if request.websocket_limit is not None:
             return await self._sockets.open(request, url, transport, begun)
         return await self._connections.request(request, url, transport, begun)

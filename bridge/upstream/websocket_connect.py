@@ -94,7 +94,7 @@ class WebSocketConnector:
             proxy=proxy,
             ssl=self._contexts.get(transport.tls, target, proxy),
             server_hostname=transport.tls.server_name,
-            max_msg_size=min((request.websocket or 0) + 1, _MOST),  # the first size that is refused
+            max_msg_size=min((request.websocket_limit or 0) + 1, _MOST),  # the first size that is refused
             decode_text=False,
         )
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.errors import ConfigError, UpstreamError, UpstreamFailure
+from bridge.core.urls import origin
 from bridge.exchange.commands import SendRequest, Sleep
-from bridge.routes.rules.request_template import origin
 from tests.exchange.callout_steps import (
     commands_after,
     commands_before,
@@ -296,5 +296,5 @@ def test_a_call_to_a_url_of_the_file_carries_the_credential() -> None:
     "name", ["messages", "last", "history", "system", "stop", "max_tokens", "item", "now"]
 )
 def test_a_value_cannot_have_a_reserved_name(name: str) -> None:
-    with pytest.raises(ConfigError, match="has a meaning already"):
+    with pytest.raises(ConfigError, match="is a reserved name"):
         table(f"calls: {{a: {{path: /a, values: {{{name}: $.b}}}}}}\nresponse: $.a")

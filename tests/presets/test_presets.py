@@ -94,7 +94,7 @@ def test_the_example_in_the_head_is_valid(name: str) -> None:
     [
         ("preset: azure-openai", "1:19: routes[0].preset: the server of `azure-openai` wants a key"),
         ("preset: olama", "1:19: routes[0].preset: there is no preset `olama`"),
-        ("preset: zhipu-v3, auth: {value: k}", "1:35: routes[0].auth: this is no way to show a key"),
+        ("preset: zhipu-v3, auth: {value: k}", "1:35: routes[0].auth: not a valid way to authenticate"),
         ("preset: zhipu-v3, auth: {jwt: {}}", "1:41: routes[0].auth.jwt: `key` is missing"),
         ("preset: null", "1:19: routes[0].preset: nothing is not allowed here"),
         ("preset: [ollama]", "1:19: routes[0].preset: a list is not allowed here"),

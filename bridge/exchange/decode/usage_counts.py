@@ -30,7 +30,7 @@ class UsageCounts:
     def read(self, parts: Iterable[tuple[str, UsagePart]], scope: Scope) -> None:
         """Read the counts of a frame or body."""
         for name, part in parts:
-            self.record(name, part.extractor.read(scope), add=part.total)
+            self.record(name, part.extractor.read(scope), add=part.sums)
 
     def record(self, name: str, value: Any, *, add: bool = False) -> None:
         """Record a count, which may be sent as text; other values are ignored. `add`: to earlier counts."""

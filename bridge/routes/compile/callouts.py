@@ -1,4 +1,4 @@
-"""Compiles the calls around an answer: `session`, `calls`, `poll` and `cancel`."""
+"""Compilation of callouts: `session`, `calls`, `poll` and `cancel`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.strings import Interpolated
+from bridge.core.urls import origin
 from bridge.expressions.extractors import Extractor, compile_slot
 from bridge.expressions.paths import is_path
 from bridge.expressions.scope import RuleErrors
 from bridge.expressions.templates import ValueTemplate, compile_text
 from bridge.routes.compile.requests import compile_url, compile_urls
 from bridge.routes.rules.body_rules import TemplateBody
-from bridge.routes.rules.request_template import Callout, RequestTemplate, SessionRule, origin
+from bridge.routes.rules.request_template import Callout, RequestTemplate, SessionRule
 from bridge.routes.rules.settings import ABSENT
 from bridge.routes.spec.callouts import FoundByHeaderSpec, PollSpec
 from bridge.routes.spec.value_types import add_problems
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
     from bridge.config.problems import Problems
     from bridge.config.yaml_tree import Node
     from bridge.routes.spec import RouteSpec
-    from bridge.routes.spec.callouts import CallSpec
+    from bridge.routes.spec.callouts import CallSpec, SessionSpec
 
 __all__ = ["CalloutCompiler"]
 
-_LEADING = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+_LEADING_EXPRESSION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _RESERVED = {
     "endpoint", "history", "input", "inputs", "item", "last", "max_tokens", "messages", "model", "now",
     "prompt", "raw", "session", "stop", "stream", "system", "tool_choice", "tools", "turns",
@@ -33,51 +34,41 @@ _RESERVED = {
 
 
 class CalloutCompiler:
-    """Compiles the calls of one route. `outgoing` is the route's own request, whose keys they share."""
+    """The compiler of one route's callouts. Its methods are called in the order of the callouts."""
 
     def __init__(
         self,
         spec: RouteSpec,
         node: Node,
         bases: list[tuple[str, Node]],
-        outgoing: RequestTemplate,
+        request: RequestTemplate,
         problems: Problems,
     ) -> None:
         self._spec = spec
         self._node = node
-        self._bases = bases
-        self._outgoing = outgoing
+        self._bases = bases  # URLs of the upstream
+        self._request = request  # the route's own request, whose credentials callouts share
         self._problems = problems
-        self._values: set[str] = set()  # what the calls so far have made known
-        self._answered = False  # whether one of them was made
+        self._values: set[str] = set()  # members of the request document that callouts so far have added
+        self._has_response = False  # a callout precedes
 
     def session(self) -> SessionRule | None:
-        """The route's session. It is opened first, so this is compiled first."""
-        spec = self._spec.session
-        if spec is None:
+        """Return the route's session."""
+        spec, at = self._spec.session, self._node.find(("session",))
+        if spec is None or not self._check_session(spec, at):
             return None
-        at = self._node.find(("session",))
-        if spec.open is None and spec.id is None:
-            self._problem(at, "where does its id come from?", "`open` with an `id`, or an `id` alone")
-            return None
-        if spec.open is not None and spec.open.id is None:
-            self._problem(at.find(("open",)), "`id` is missing", "the path of the session's id in the answer")
-            return None
-        if spec.open is None and spec.keep != "conversation":
-            self._problem(at, "nothing opens this session", "`open`, or `keep: conversation`")
-        self._pauses(at.find(("ttl",)), spec.ttl)
-        by = spec.by
         opened = None
         if spec.open is not None:
-            opened = self._call(spec.open, at.find(("open",)), (("session", spec.open.id),))
+            opened = self._callout(spec.open, at.find(("open",)), (("session", spec.open.id),))
         self._values.add("session")
         if spec.close and spec.close.url and is_path(spec.close.url) and spec.keep == "conversation":
             where = at.find(("close", "url"))
-            self._problem(where, "no answer is the newest when a kept session ends", "a URL, with $.session")
+            self._problem(where, "no response precedes the end of a kept session", "a URL, with $.session")
+        by = spec.by
         return SessionRule(
             open=opened,
             id=spec.id,
-            close=self._call(spec.close, at.find(("close",))) if spec.close else None,
+            close=self._callout(spec.close, at.find(("close",))) if spec.close else None,
             is_kept=spec.keep == "conversation",
             by="header" if isinstance(by, FoundByHeaderSpec) else str(by),
             header=by.header if isinstance(by, FoundByHeaderSpec) else None,
@@ -86,63 +77,78 @@ class CalloutCompiler:
             store=spec.store,
         )
 
+    def _check_session(self, spec: SessionSpec, at: Node) -> bool:
+        """Return whether a session has an id, and add problems of its keys."""
+        if spec.open is None and spec.id is None:
+            self._problem(at, "the session has no id", "`open` with an `id`, or an `id` alone")
+            return False
+        if spec.open is not None and spec.open.id is None:
+            self._problem(
+                at.find(("open",)), "`id` is missing", "the path of the session's id in the response"
+            )
+            return False
+        if spec.open is None and spec.keep != "conversation":
+            self._problem(at, "`open` is missing", "`open`, or `keep: conversation`")
+        self._check_duration(at.find(("ttl",)), spec.ttl)
+        return True
+
     def calls(self) -> tuple[Callout, ...]:
-        """The calls ahead of the answer, in their order."""
-        compiled = []
+        """Return the calls before the response, in their order."""
+        callouts = []
         for name, spec in (self._spec.calls or {}).items():
             at = self._node.find(("calls", name))
-            compiled.append(self._call(spec, at, tuple((spec.values or {}).items())))
+            callouts.append(self._callout(spec, at, tuple((spec.values or {}).items())))
             for value in spec.values or {}:
                 if value in _RESERVED:
-                    self._problem(at.find(("values", value)), f"`{value}` has a meaning already", "another")
+                    self._problem(at.find(("values", value)), f"`{value}` is a reserved name", "another name")
             self._values |= set(spec.values or {})
-        return tuple(compiled)
+        return tuple(callouts)
 
     def poll(self) -> Callout | None:
-        """How the answer is polled."""
+        """Return the call that polls the response."""
         spec = self._spec.poll
         if spec is None:
             return None
         at = self._node.find(("poll",))
-        self._answered = True  # the route's own request
+        self._has_response = True  # of the route's own request
         if spec.until is None:
-            self._problem(at, "`until` is missing", "what holds of the answer when it is there")
-        if spec.url is None and spec.path is None and self._outgoing.method == "GET":
-            self._pauses(at.find(("every",)), spec.every)
+            self._problem(at, "`until` is missing", "a condition on the complete response")
+        if spec.url is None and spec.path is None and self._request.method == "GET":
+            self._check_duration(at.find(("every",)), spec.every)
             return Callout(
-                at.path, self._outgoing, until=spec.until, interval=spec.every, timeout=spec.timeout
+                at.path, self._request, until=spec.until, interval=spec.every, timeout=spec.timeout
             )
-        return self._call(spec, at)
+        return self._callout(spec, at)
 
     def cancel(self) -> Callout | None:
-        """What is sent when nobody waits any more."""
+        """Return the call that is made when the response is no longer required."""
         spec = self._spec.cancel
-        return self._call(spec, self._node.find(("cancel",)), method="POST") if spec else None
+        return self._callout(spec, self._node.find(("cancel",)), method="POST") if spec else None
 
     @property
-    def asks(self) -> bool:
-        """Whether the route's own request is sent, or the calls have made it and it is only polled."""
+    def sends_request(self) -> bool:
+        """Return whether the route's own request is sent; if not, `calls` start a job that is only polled."""
         spec = self._spec
         if spec.poll is None or not spec.calls:
             return True
-        return self._outgoing.method != "GET" and (spec.path is not None or spec.request is not None)
+        return self._request.method != "GET" and (spec.path is not None or spec.request is not None)
 
-    def _call(
+    def _callout(
         self,
         spec: CallSpec,
         at: Node,
         values: tuple[tuple[str, Any], ...] = (),
         method: str | None = None,
     ) -> Callout:
+        """Return a callout; `values` are extractors of members of the request document, by name."""
         if (spec.url is None) is (spec.path is None):
-            self._problem(at, "where does this call go?", "either `url` or `path`")
-        if isinstance(spec, PollSpec):
-            self._pauses(at.find(("every",)), spec.every)
-        url, urls, given = self._where(spec, at)
-        body = None if spec.body is ABSENT else TemplateBody(spec.body)
+            self._problem(at, "not exactly one of `url` and `path`", "either `url` or `path`")
         polled = spec if isinstance(spec, PollSpec) else PollSpec()
-        own = self._outgoing
-        self._answered = True
+        self._check_duration(at.find(("every",)), polled.every)
+        url, urls, from_response = self._urls(spec, at)
+        body = None if spec.body is ABSENT else TemplateBody(spec.body)
+        own = self._request
+        self._has_response = True
         return Callout(
             name=at.path,
             template=RequestTemplate(
@@ -154,7 +160,7 @@ class CalloutCompiler:
                 credential_headers=own.credential_headers,
                 credential_query=own.credential_query,
                 auth=own.auth,
-                origins=frozenset(origin(base) for base, _ in self._bases) if given else None,
+                origins=frozenset(origin(base) for base, _ in self._bases) if from_response else None,
             ),
             when=spec.when,
             url=url,
@@ -164,45 +170,47 @@ class CalloutCompiler:
             timeout=polled.timeout,
         )
 
-    def _pauses(self, at: Node, seconds: float) -> None:
-        if seconds <= 0:
-            self._problem(at, "no time at all", "a duration, such as 500ms")
-
-    def _where(self, spec: CallSpec, at: Node) -> tuple[Extractor | None, tuple[ValueTemplate, ...], bool]:
-        """A slot of the newest answer or URLs, and whether a server's answer says where the call goes."""
-        faults = RuleErrors()
+    def _urls(self, spec: CallSpec, at: Node) -> tuple[Extractor | None, tuple[ValueTemplate, ...], bool]:
+        """Return an extractor of the URL or URL templates, and whether the URL is from a response."""
         node = at.find(("url",))
         if spec.url is not None and is_path(spec.url):
-            if not self._answered:
-                self._problem(node, "no answer has come when this call is made", "`path`, or a whole URL")
-            slot = compile_slot(spec.url, faults)
-            add_problems(faults, node, self._problems)
-            return slot, (), True
-        lead = _LEADING.match(spec.url.template if isinstance(spec.url, Interpolated) else spec.url or "")
-        if lead and isinstance(spec.url, Interpolated):
-            self._problem(node, "${…} beside a URL that an answer names", "`query` or `headers`")
-            return None, (), True
-        if lead is None:
+            return self._url_slot(spec.url, node), (), True
+        written = spec.url.template if isinstance(spec.url, Interpolated) else spec.url or ""
+        leading = _LEADING_EXPRESSION.match(written)
+        if leading is None:
             bases = [(spec.url, node)] if spec.url else self._bases
             return None, compile_urls(bases, spec.path, at.find(("path",)), self._problems), False
-        # A value of an earlier answer that a URL begins with is one itself, and is taken whole.
-        front = compile_text(lead[0], faults)
-        add_problems(faults, node, self._problems)
+        if isinstance(spec.url, Interpolated):
+            self._problem(node, "${…} in a URL that a response names", "`query` or `headers`")
+            return None, (), True
+        return None, (self._url_of_value(leading[0], str(spec.url)[leading.end() :], node),), True
+
+    def _url_slot(self, url: str, node: Node) -> Extractor:
+        """Return the extractor of a URL in the newest response of a callout."""
+        if not self._has_response:
+            self._problem(node, "no response precedes this call", "`path`, or a whole URL")
+        errors = RuleErrors()
+        slot = compile_slot(url, errors)
+        add_problems(errors, node, self._problems)
+        return slot
+
+    def _url_of_value(self, expression: str, rest: str, node: Node) -> ValueTemplate:
+        """Return the template of a URL that begins with a value of `calls`, which is not percent-encoded."""
+        errors = RuleErrors()
+        front = compile_text(expression, errors)
+        add_problems(errors, node, self._problems)
         if unknown := [str(name) for name in front.reads - self._values]:
             self._problem(
                 node,
-                f"`{lead[0]}` gives no URL: no call has the value `{unknown[0]}`",
-                "a value of `calls`, http://HOST:PORT/PATH, or a path into the newest answer",
+                f"`{expression}` is not a URL: no call has the value `{unknown[0]}`",
+                "a value of `calls`, http://HOST:PORT/PATH, or a path into the newest response",
             )
-        rest = str(spec.url)[lead.end() :]
-        behind = compile_url(rest, node, self._problems)
-        return None, (_chained(front, behind),), True
+        end = compile_url(rest, node, self._problems)
+        return ValueTemplate(lambda scope: f"{front(scope)}{end(scope)}", set(front.reads | end.reads), set())
+
+    def _check_duration(self, at: Node, seconds: float) -> None:
+        if seconds <= 0:
+            self._problem(at, "the duration is zero", "a longer duration, such as 500ms")
 
     def _problem(self, at: Node, message: str, expected: str) -> None:
         self._problems.add(at.location, at.path, message, expected=expected)
-
-
-def _chained(front: ValueTemplate, behind: ValueTemplate) -> ValueTemplate:
-    return ValueTemplate(
-        lambda scope: f"{front(scope)}{behind(scope)}", set(front.reads | behind.reads), set()
-    )

@@ -1,4 +1,4 @@
-"""What a routes file may reach outside of itself."""
+"""The environment of a routes file: what the file may read besides itself."""
 
 from __future__ import annotations
 
@@ -13,13 +13,9 @@ __all__ = ["LoadEnvironment"]
 
 @dataclass(frozen=True, slots=True)
 class LoadEnvironment:
-    """What a file may reach outside of itself.
+    """The sources that a file may read while it is loaded."""
 
-    `read_file` gives the text of a file named in it and raises OSError; `presets` are texts by name.
-    `locate` makes such a name one that can be opened from anywhere.
-    """
-
-    variables: Mapping[str, str]
-    read_file: Callable[[str], str]
-    presets: Mapping[str, str]
-    locate: Callable[[str], str] = str
+    variables: Mapping[str, str]  # environment variables
+    read_file: Callable[[str], str]  # returns the text of a file that the routes file names; raises OSError
+    presets: Mapping[str, str]  # texts of presets by name
+    locate: Callable[[str], str] = str  # returns the absolute path of a file that the routes file names

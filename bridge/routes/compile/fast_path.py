@@ -3,9 +3,9 @@
     text: $.delta.text     finish_reason: $.stop      error: {when: {$.code: {not: 0}}}      may
     text: $.text           done: {$.text: "[END]"}                                           may not
 
-The fast path reads frames that differ in nothing but their text without evaluating a rule. So no path of
-another rule may overlap the text's path. Every path of every compiled rule is checked: a new key of the rules
-cannot be forgotten here.
+On the fast path, frames that differ in nothing but their text are read without evaluating a rule. So no path
+of another rule may overlap the text's path. Every path of every compiled rule is checked: a new key of the
+rules cannot be forgotten here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Compiles how requests are made: where they go, whom to trust there, and their bodies."""
+"""Compilation of requests: URLs, certificates and bodies."""
 
 from __future__ import annotations
 
@@ -35,50 +35,50 @@ def compile_urls(
     problems: Problems,
     schemes: tuple[str, ...] = ("http", "https"),
 ) -> tuple[ValueTemplate, ...]:
-    """The URL at each replica: the base alone, used as it is written, or with a path joined to it."""
+    """Compile the URL at each replica: the base as written, or the base with a path joined to it."""
     urls = []
     for base, node in bases:
         _check_url(base, node, problems, schemes)
-        front = compile_url(base, node, problems)
-        urls.append(front if path is None else _joined(front, compile_url(path, path_node, problems)))
+        url = compile_url(base, node, problems)
+        urls.append(url if path is None else _joined(url, compile_url(path, path_node, problems)))
     return tuple(urls)
 
 
 def compile_url(text: str, node: Node, problems: Problems) -> ValueTemplate:
-    """A URL, or a part of one: what its template fills in is percent-encoded."""
-    faults = RuleErrors()
-    builder = compile_text(text, faults, _percent_encoded)
-    add_problems(faults, node, problems)
-    return builder
+    """Compile a URL or a part of a URL, in which values of the template are percent-encoded."""
+    errors = RuleErrors()
+    template = compile_text(text, errors, _percent_encoded)
+    add_problems(errors, node, problems)
+    return template
 
 
-def _joined(front: ValueTemplate, path: ValueTemplate) -> ValueTemplate:
+def _joined(base: ValueTemplate, path: ValueTemplate) -> ValueTemplate:
     def build(scope: Scope) -> str:
-        return str(front(scope)).rstrip("/") + "/" + str(path(scope)).lstrip("/")
+        return str(base(scope)).rstrip("/") + "/" + str(path(scope)).lstrip("/")
 
-    both = front.literal and path.literal
-    return ValueTemplate(build, set(front.reads | path.reads), set(), literal=both)
+    literal = base.literal and path.literal
+    return ValueTemplate(build, set(base.reads | path.reads), set(), literal=literal)
 
 
 def compile_tls(tls: TLSSpec, node: Node, environment: LoadEnvironment, problems: Problems) -> TLSSpec:
-    """Whom to trust, its files under names that can be opened from anywhere."""
+    """Return the settings with absolute file names; a file that cannot be read is a problem."""
     located: dict[str, Any] = {}
-    for word, name in (("ca", "ca"), ("cert", "cert"), ("key", "private_key")):
-        file = getattr(tls, name)
+    for key, attribute in (("ca", "ca"), ("cert", "cert"), ("key", "private_key")):
+        file = getattr(tls, attribute)
         if file is None:
             continue
         try:
             environment.read_file(file)
         except (OSError, ValueError) as error:
-            at = node.find((word,))
+            at = node.find((key,))
             reason = getattr(error, "strerror", None) or error
             problems.add(at.location, at.path, f"cannot read {file}: {reason}")
-        located[name] = environment.locate(file)
+        located[attribute] = environment.locate(file)
     return replace(tls, **located)
 
 
 def compile_body(spec: RequestSpec | None, node: Node, problems: Problems) -> BodyRule:
-    """How the body is made from the client's."""
+    """Compile how the upstream's body is built from the client's."""
     if spec is None:
         return UnchangedBody()
     edits = [name for name in _EDITS if getattr(spec, name) or (name == "keep" and spec.keep is not None)]
@@ -88,8 +88,8 @@ def compile_body(spec: RequestSpec | None, node: Node, problems: Problems) -> Bo
             problems.add(
                 at.key_location or at.location,
                 at.path,
-                f"`{edits[0]}` beside `body`",
-                expected="edits of the client's body, or a `body` built from nothing",
+                f"`{edits[0]}` cannot be combined with `body`",
+                expected="either edits of the client's body, or a `body` of its own",
             )
         return TemplateBody(spec.body)
     if not edits:
@@ -105,29 +105,31 @@ def compile_body(spec: RequestSpec | None, node: Node, problems: Problems) -> Bo
     )
 
 
-def _members(node: Node, name: str) -> set[str]:
-    """The names in a mapping below, where there is one."""
-    below = node.value.get(name)
-    return {str(key) for key in below.value} if below and isinstance(below.value, dict) else set()
+def _members(node: Node, key: str) -> set[str]:
+    """Return the keys of a mapping in a node; none if the mapping is absent."""
+    member = node.value.get(key)
+    return {str(name) for name in member.value} if member and isinstance(member.value, dict) else set()
 
 
 def _check_url(url: str, node: Node, problems: Problems, schemes: tuple[str, ...]) -> None:
+    """Add a problem unless a URL has one of the schemes, and a host unless the host is a template."""
     try:
         parts = urlsplit(url)
-        good = parts.scheme in schemes and bool(parts.netloc)
+        valid = parts.scheme in schemes and bool(parts.netloc)
     except ValueError:
-        good = False
-    if not good and not (is_template(url) and url.startswith(tuple(f"{scheme}://" for scheme in schemes))):
-        wanted = f"{schemes[0]}://HOST:PORT/PATH or {schemes[1]}://…"
-        message = f"`{url}` is no URL"
-        if url.startswith(("ws://", "wss://")) and "ws" not in schemes:
-            message = f"`{url}` leads to a websocket, which only a stream with `framing: websocket` reads"
-            wanted += "; where a server has nothing but such a stream, `response: false` says so"
-        problems.add(node.location, node.path, message, expected=wanted)
+        valid = False
+    if valid or (is_template(url) and url.startswith(tuple(f"{scheme}://" for scheme in schemes))):
+        return
+    expected = f"{schemes[0]}://HOST:PORT/PATH or {schemes[1]}://…"
+    message = f"`{url}` is not a valid URL"
+    if url.startswith(("ws://", "wss://")) and "ws" not in schemes:
+        message = f"`{url}` is a websocket's URL, which only a stream with `framing: websocket` can use"
+        expected += "; if the upstream has only such a stream, add `response: false`"
+    problems.add(node.location, node.path, message, expected=expected)
 
 
 def _percent_encoded(value: Any) -> str:
-    """A value inside a URL: it must not become other parts of it."""
+    """Return a value for a URL, encoded so that it cannot become another part of the URL."""
     text = "" if value is None else str(value)
     if any(segment in (".", "..") for segment in text.split("/")):
         raise RequestError(400, f"`{text}` cannot be part of a URL", param="model", code="invalid_value")

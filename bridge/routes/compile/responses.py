@@ -1,10 +1,10 @@
-"""Compiles how answers are read: `response`, `stream` and `error`.
+"""Compilation of `response`, `stream` and `error`.
 
-response      stream        whole answers are read by    streams are read by
-─             ─             OpenAI's own shape           OpenAI's own shape
-with text     ─             it                           nothing: the server cannot stream
-with text     slots         it                           `stream`, over `response`
-no text       ─ or slots    it, over OpenAI's shape      `stream`, over `response`, over OpenAI's shape
+`response`         `stream`       non-streaming responses      streams
+absent             absent         OpenAI's format              OpenAI's format
+with `text`        absent         `response`                   none: the upstream cannot stream
+with `text`        slots          `response`                   `stream` over `response`
+without `text`     any slots      `response` over OpenAI's     `stream` over `response` over OpenAI's
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ __all__ = ["compile_errors", "compile_response", "compile_stream"]
 
 
 def compile_response(spec: RouteSpec, tools: ToolFormat | None) -> ResponseSlots | None:
-    """How a whole answer is read; None: the server only streams."""
+    """Compile how a non-streaming response is read; None if the upstream only streams."""
     match spec.response:
         case False:
             return None
         case ResponseSpec() as response:
-            rule = _answer_rule(response)
-            rule = rule.inherit_from(OPENAI_RESPONSE, _said(response)) if _adjusts(response) else rule
-            return rule.with_tool_format(tools, _said(response))
+            slots, declared = _slots(response), _declared(response)
+            if _adjusts_openai(response):
+                slots = slots.inherit_from(OPENAI_RESPONSE, declared)
+            return slots.with_tool_format(tools, declared)
         case _:
             return OPENAI_RESPONSE
 
 
 def compile_stream(spec: RouteSpec, tools: ToolFormat | None) -> StreamRule | None:
-    """How a stream is read; None: the server cannot stream."""
+    """Compile how a stream is read; None if the upstream cannot stream."""
     stream, response = spec.stream, spec.response
     if stream is False:
         return None
@@ -48,14 +49,13 @@ def compile_stream(spec: RouteSpec, tools: ToolFormat | None) -> StreamRule | No
     if stream is ABSENT:
         if response is ABSENT:
             return OPENAI_STREAM
-        if inherited is None or not _adjusts(response):
+        if inherited is None or not _adjusts_openai(response):
             return None
-        return replace(OPENAI_STREAM, slots=inherited.with_tool_format(tools, _said(response)))
+        return replace(OPENAI_STREAM, slots=inherited.with_tool_format(tools, _declared(response)))
+    slots = _slots(stream).inherit_from(inherited, _declared(stream))
     done = stream.done
     return StreamRule(
-        slots=_answer_rule(stream)
-        .inherit_from(inherited, _said(stream))
-        .with_tool_format(tools, _said(stream, response)),
+        slots=slots.with_tool_format(tools, _declared(stream, response)),
         framing=FRAMINGS[stream.framing],
         inner=stream.inner,
         cumulative=stream.mode == "cumulative",
@@ -70,7 +70,7 @@ def compile_stream(spec: RouteSpec, tools: ToolFormat | None) -> StreamRule | No
 
 
 def compile_errors(spec: RouteSpec) -> tuple[ErrorRule, ...]:
-    """How the server reports failure."""
+    """Compile how the upstream reports failure."""
     return tuple(
         ErrorRule(**{entry.name: getattr(error, entry.name) for entry in fields(error)})
         for error in spec.error
@@ -78,26 +78,28 @@ def compile_errors(spec: RouteSpec) -> tuple[ErrorRule, ...]:
 
 
 def _inherited(response: Any, stream: Any) -> ResponseSlots | None:
-    """What a stream reads where it says nothing itself."""
+    """Return the slots that a stream has unless it declares them itself."""
     if isinstance(response, ResponseSpec):
-        rule = _answer_rule(response)
-        return rule.inherit_from(OPENAI_STREAM.slots, _said(response)) if _adjusts(response) else rule
-    return OPENAI_STREAM.slots if stream is not ABSENT and _adjusts(stream) else None
+        slots = _slots(response)
+        if _adjusts_openai(response):
+            return slots.inherit_from(OPENAI_STREAM.slots, _declared(response))
+        return slots
+    return OPENAI_STREAM.slots if stream is not ABSENT and _adjusts_openai(stream) else None
 
 
-def _adjusts(spec: SlotsSpec) -> bool:
-    """Whether the slots adjust OpenAI's own shape: a map of finish reasons, say, and no text of their own."""
+def _adjusts_openai(spec: SlotsSpec) -> bool:
+    """Return whether slots adjust OpenAI's format: they declare a map of finish reasons, say, but no text."""
     return spec.text is ABSENT and spec.choices is ABSENT
 
 
-def _said(*specs: Any) -> frozenset[str]:
-    """The slots that specs say something of, be it that they are off."""
-    slots = [(spec, entry.name) for spec in specs for entry in fields(ResponseSpec)]
-    return frozenset(name for spec, name in slots if getattr(spec, name, ABSENT) is not ABSENT)
+def _declared(*specs: Any) -> frozenset[str]:
+    """Return the names of the slots that specs declare, or turn off with null."""
+    names = [(spec, entry.name) for spec in specs for entry in fields(ResponseSpec)]
+    return frozenset(name for spec, name in names if getattr(spec, name, ABSENT) is not ABSENT)
 
 
-def _answer_rule(spec: SlotsSpec) -> ResponseSlots:
-    slots = {name: getattr(spec, name) for name in _said(spec)}
+def _slots(spec: SlotsSpec) -> ResponseSlots:
+    slots = {name: getattr(spec, name) for name in _declared(spec)}
     usage = slots.pop("usage", None)
     parts = [(entry.name, getattr(usage, entry.name)) for entry in fields(usage)] if usage else []
     return ResponseSlots(**slots, usage=tuple((name, part) for name, part in parts if part is not None))

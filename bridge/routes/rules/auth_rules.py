@@ -1,10 +1,10 @@
-"""Credentials that are made while the bridge runs, as the file describes them: the rules for making them.
+"""Rules of credentials that the bridge makes when a request is sent; `upstream/auth` has a signer for each.
 
-    OAuth2   a token that another server gives        JWT    a token that is signed here
-    HMAC     a signature of each request              AWS    Amazon's signature of each request
+    OAuth2    a token that a token server issues       JWT    a token that the bridge signs
+    HMAC      a keyed hash of each request             AWS    AWS Signature Version 4 of each request
 
-They hold no state. What was made by one is kept as long as the description itself, so two that say the
-same are two. None can be printed: all hold secrets.
+Rules have no state. Signers keep tokens by the identity of the rule, so that a reloaded file leaves no token
+behind. Rules have no `repr`, since all of them contain secrets.
 """
 
 from __future__ import annotations
@@ -19,95 +19,91 @@ if TYPE_CHECKING:
     from bridge.expressions.templates import ValueTemplate
     from bridge.routes.rules.settings import TransportSpec
 
-__all__ = ["AWS", "CLAIM_VARIABLES", "HMAC", "JWT", "SIGNED", "DynamicAuth", "OAuth2"]
+__all__ = ["AWS", "CLAIM_VARIABLES", "HMAC", "JWT", "SIGNED_VARIABLES", "DynamicAuth", "OAuth2"]
 
+# What the claims of a token may read: the key as written in the file, and Unix times in seconds.
 CLAIM_VARIABLES = ("key", "now", "exp")
-"""What the claims of a token may read: the key as the file gives it, and times in seconds since 1970."""
 
-SIGNED = ("method", "host", "path", "query", "date", "now", "body", "key")
-"""What a signed text may read: parts of the request as they are sent, times, and the public key."""
+# What a signed text may read: parts of the request as sent, times, and the public name of the key.
+SIGNED_VARIABLES = ("method", "host", "path", "query", "date", "now", "body", "key")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, weakref_slot=True)
 class JWT:
-    """A token signed here. `expires`: seconds; `prefix` stands ahead of it in the header."""
+    """A token that the bridge signs."""
 
-    renews: ClassVar = False
+    refreshes_on_401: ClassVar = False
 
     signer: JWTSigner
     key: str
-    headers: Mapping[str, ValueTemplate]
+    headers: Mapping[str, ValueTemplate]  # of the token
     claims: Mapping[str, ValueTemplate]
-    expires: float
-    header: str
-    prefix: str
+    expires: float  # lifetime in seconds
+    header: str  # of the request, in which the token is sent
+    prefix: str  # text before the token in that header
 
     @property
-    def shows(self) -> tuple[str, ...]:
-        """What of it will be in a request, for people."""
+    def masked(self) -> tuple[str, ...]:
+        """Return what the signer adds to a request, with the secret masked."""
         return (f"{self.header}: {self.prefix}***",)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, weakref_slot=True)
 class OAuth2:
-    """A token of another server's, asked for at `url` with a `form`, or with that in the query.
+    """A token that a token server issues."""
 
-    An `assertion` is signed for each call and joins the form. The token goes to the query parameter `query`,
-    or into `header` behind `prefix`. `secrets` must not be told.
-    """
+    refreshes_on_401: ClassVar = True
 
-    renews: ClassVar = True
-
-    url: str
+    url: str  # of the token server
     form: Mapping[str, str]
-    form_in_query: bool
-    headers: Mapping[str, str]
-    assertion: JWT | None
-    header: str
-    prefix: str
-    query: str | None
-    transport: TransportSpec
-    secrets: tuple[str, ...]
+    form_in_query: bool  # the form is sent in the query, not in the body
+    headers: Mapping[str, str]  # of the token request
+    assertion: JWT | None  # signed for each token request, and sent in the form
+    header: str  # of the upstream request, in which the token is sent
+    prefix: str  # text before the token in that header
+    query: str | None  # the query parameter in which the token is sent, instead of the header
+    transport: TransportSpec  # of token requests
+    secrets: tuple[str, ...]  # texts to mask in messages of the token server
 
     @property
-    def shows(self) -> tuple[str, ...]:
-        """What of it will be in a request, for people."""
+    def masked(self) -> tuple[str, ...]:
+        """Return what the signer adds to a request, with the secret masked."""
         return (f"?{self.query}=***" if self.query else f"{self.header}: {self.prefix}***",)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, weakref_slot=True)
 class HMAC:
-    """A keyed hash of `text`; `headers` and `query` are templates that show it as `signature`."""
+    """A keyed hash of each request."""
 
-    renews: ClassVar = False
+    refreshes_on_401: ClassVar = False
 
     secret: str
-    key: str
-    text: ValueTemplate
+    key: str  # the public name of the secret
+    text: ValueTemplate  # the signed text
     algorithm: str
     encoding: str
-    headers: Mapping[str, ValueTemplate]
+    headers: Mapping[str, ValueTemplate]  # templates that also read `signature`
     query: Mapping[str, ValueTemplate]
 
     @property
-    def shows(self) -> tuple[str, ...]:
-        """What of it will be in a request, for people."""
+    def masked(self) -> tuple[str, ...]:
+        """Return what the signer adds to a request, with the secret masked."""
         return (*(f"?{name}=***" for name in self.query), *(f"{name}: ***" for name in self.headers))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, weakref_slot=True)
 class AWS:
-    """Signature Version 4. `keys`: access key, secret key, session token; None: those of the environment."""
+    """AWS Signature Version 4 of each request."""
 
-    renews: ClassVar = False
+    refreshes_on_401: ClassVar = False
 
     service: str
     region: str
-    keys: tuple[str, str, str | None] | None
+    keys: tuple[str, str, str | None] | None  # access key, secret key, session token; None: botocore's own
 
     @property
-    def shows(self) -> tuple[str, ...]:
-        """What of it will be in a request, for people."""
+    def masked(self) -> tuple[str, ...]:
+        """Return what the signer adds to a request, with the secret masked."""
         return ("Authorization: AWS4-HMAC-SHA256 ***",)
 
 

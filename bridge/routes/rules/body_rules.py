@@ -1,10 +1,10 @@
-"""The request side of a route, compiled: how the upstream's body is made.
+"""Body rules: how the upstream's body is built.
 
-    AsIs      the client's body
-    Edited    the client's body with edits:  keep, drop ─▶ rename ─▶ message_keys, roles ─▶ fields
-    Built     a body from nothing, by a template over the request document
+    UnchangedBody    the client's body
+    EditedBody       the client's body after edits:  keep, drop ─▶ rename ─▶ message_keys, roles ─▶ fields
+    TemplateBody     a template over the request document
 
-Each says which of the client's parameters reach the server, so that the others can be named as dropped.
+Each rule knows which of the client's parameters it sends, so that the others can be reported as dropped.
 """
 
 from __future__ import annotations
@@ -28,44 +28,44 @@ __all__ = ["BodyRule", "EditedBody", "TemplateBody", "UnchangedBody"]
 
 @dataclass(frozen=True, slots=True)
 class UnchangedBody:
-    """The client's body, passed on."""
+    """The client's body, as prepared for this upstream call."""
 
     reads: frozenset[str | None] = frozenset()
 
     def build(self, scope: Scope, body: JSONObject) -> Any:
-        """The client's body, as the exchange has prepared it."""
+        """Return the upstream's body."""
         return body
 
     def forwards(self, name: str) -> bool:
-        """Whether the client's parameter reaches the server."""
+        """Return whether the client's parameter is sent."""
         return True
 
     def forwards_unchanged(self, name: str) -> bool:
-        """Whether it does so whole."""
+        """Return whether the client's parameter is sent with its value unchanged."""
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class EditedBody:
-    """The client's body, edited. `fields` is a template of a mapping, whose members are `sets`."""
+    """The client's body after edits."""
 
-    keep: frozenset[str] | None = None
+    keep: frozenset[str] | None = None  # None: all members
     drop: frozenset[str] = frozenset()
     rename: Mapping[str, str] = field(default_factory=dict)
     message_keys: Mapping[str, str] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
-    fields: ValueTemplate | None = None
-    sets: frozenset[str] = frozenset()
+    fields: ValueTemplate | None = None  # a template of a mapping
+    sets: frozenset[str] = frozenset()  # the members of that mapping
 
     @property
     def reads(self) -> frozenset[str | None]:
-        """The members of the request document that the added fields look at."""
+        """Return the members of the request document that `fields` reads."""
         return self.fields.reads if self.fields else frozenset()
 
     def build(self, scope: Scope, body: JSONObject) -> Any:
-        """The edited body."""
+        """Return the upstream's body."""
         edited = {
-            self.rename.get(name, name): value for name, value in self._renamable(body) if self.forwards(name)
+            self.rename.get(name, name): value for name, value in self._members(body) if self.forwards(name)
         }
         if (self.message_keys or self.roles) and isinstance(edited.get("messages"), list):
             edited["messages"] = [self._message(message) for message in edited["messages"]]
@@ -73,15 +73,15 @@ class EditedBody:
         return edited | {name: value for name, value in added.items() if name != "messages"}
 
     def forwards(self, name: str) -> bool:
-        """Whether the client's parameter reaches the server."""
+        """Return whether the client's parameter is sent."""
         return name not in self.drop and (self.keep is None or name in self.keep)
 
     def forwards_unchanged(self, name: str) -> bool:
-        """Whether it does so whole, and no field of the route takes its place."""
+        """Return whether the client's parameter is sent with its value unchanged."""
         return self.forwards(name) and name not in self.sets
 
-    def _renamable(self, body: JSONObject) -> list[tuple[str, Any]]:
-        """The members; newer clients' `max_completion_tokens` stands for `max_tokens` where that is meant."""
+    def _members(self, body: JSONObject) -> list[tuple[str, Any]]:
+        """Return the members, `max_completion_tokens` as `max_tokens` if edits name only the latter."""
         named = self.rename.keys() | (self.keep or frozenset())
         if "max_tokens" in named and "max_tokens" not in body and "max_completion_tokens" not in named:
             old = {"max_completion_tokens": "max_tokens"}
@@ -89,12 +89,12 @@ class EditedBody:
         return list(body.items())
 
     def _message(self, message: JSONObject) -> JSONObject:
-        """One message, its role and content under other names, its content as text."""
+        """Return a message with its content as text, and its role and keys translated."""
         text = content_text(message)
         if text is None:
             raise RequestError(
                 400,
-                "this model takes text only: a message holds a content part that is no text",
+                "a message contains a content part that is not text: this model takes text only",
                 param="messages",
                 code="unsupported_content",
             )
@@ -104,26 +104,26 @@ class EditedBody:
 
 @dataclass(frozen=True, slots=True)
 class TemplateBody:
-    """A body built from nothing."""
+    """A template over the request document."""
 
     template: ValueTemplate
 
     @property
     def reads(self) -> frozenset[str | None]:
-        """The members of the request document that the template looks at."""
+        """Return the members of the request document that the template reads."""
         return self.template.reads
 
     def build(self, scope: Scope, body: JSONObject) -> Any:
-        """The built body; an empty mapping where the template found nothing at all."""
+        """Return the upstream's body: an empty mapping if the template found nothing."""
         built = self.template(scope)
         return {} if built is MISSING else built
 
     def forwards(self, name: str) -> bool:
-        """Whether the client's parameter reaches the server."""
+        """Return whether the client's parameter is sent."""
         return name in self.reads or bool(self.reads & {None, "raw"})
 
     def forwards_unchanged(self, name: str) -> bool:
-        """Whether it does so whole."""
+        """Return whether the client's parameter is sent with its value unchanged."""
         return name in self.template.copied_members or bool(self.reads & {None, "raw"})
 
 

@@ -1,8 +1,8 @@
-"""What is decided once, when the file is loaded, for all requests to one endpoint of a route.
+"""Endpoint plans: the decisions that are the same for all requests to one endpoint of a route.
 
     route.plans["chat", True] ─▶ EndpointPlan    chat completions, requested as a stream
 
-A request consults its plan in place of the route's rules, so that nothing of the plan is computed twice.
+Plans are made when the file is loaded, so that requests do not evaluate the route's rules again.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class EndpointPlan:
         }
 
     def _plan_parameters(self) -> None:
-        """Decide what becomes of the client's parameters."""
+        """Decide what happens to the client's parameters."""
         route, body = self.route, self.request_template.body
         templates = [call.template for call in route.callouts.all]
         if route.callouts.sends_request:
@@ -157,26 +157,28 @@ class EndpointPlan:
             if template.literal and not own:
                 self._fixed_request = request
             return request
-        return UpstreamRequest(fixed.method, fixed.urls, fixed.headers, body, fixed.auth, fixed.websocket)
+        return UpstreamRequest(
+            fixed.method, fixed.urls, fixed.headers, body, fixed.auth, fixed.websocket_limit
+        )
 
-    def reaches(self, name: str) -> bool:
-        """Return whether a parameter is sent upstream, in the request or in a callout."""
+    def sends(self, name: str) -> bool:
+        """Return whether the request or a callout sends a parameter upstream."""
         return name in self.reads or any(body.forwards(name) for body in self._callout_bodies)
 
     def _is_sent(self, name: str) -> bool:
         """Return whether a parameter is sent upstream, under its name or under an equivalent one."""
-        if self.reaches(name):
+        if self.sends(name):
             return True
         tools = self.route.request.tools
         if name == "parallel_tool_calls" and tools and tools.choice_sets_parallel:
-            return self.reaches("tool_choice")
-        return name == "max_completion_tokens" and self.reaches("max_tokens")
+            return self.sends("tool_choice")
+        return name == "max_completion_tokens" and self.sends("max_tokens")
 
     def _has_multiple_choices(self) -> bool:
         if not self.endpoint.has_choices:
             return False
         if not self.endpoint.streams:
-            return self.reaches("n")
+            return self.sends("n")
         stream = self.stream_rule
         rule = stream.slots if stream else self.route.response.non_streaming
         return rule is not None and rule.choices is not None

@@ -1,4 +1,4 @@
-"""How an upstream's failure becomes ours: the route's `error` rules, then OpenAI's and common shapes."""
+"""The mapping of upstream errors to errors for the client."""
 
 from __future__ import annotations
 
@@ -19,48 +19,54 @@ if TYPE_CHECKING:
 
 __all__ = ["ErrorMapper"]
 
-_PASSED = {400, 404, 408, 409, 413, 422, 429}
+_FORWARDED_STATUSES = {400, 404, 408, 409, 413, 422, 429}
+_MAX_RETRY_AFTER = 1e9  # seconds; anything longer is not a meaningful delay
 
 
 class ErrorMapper(NamedTuple):
-    """What a route knows of failure. `own_key`: the client's Authorization goes to the server itself."""
+    """The error rules of a route, in order; what no rule reads is read from common shapes of errors."""
 
     rules: Sequence[ErrorRule]
-    client_key: bool
+    client_key: bool  # the client's Authorization header is sent upstream
 
     def match(self, scope: Scope) -> ErrorRule | None:
-        """The rule by which a body or frame is a failure, whatever the HTTP status."""
+        """Return the rule whose condition makes a body or frame an error, whatever the status."""
         for rule in self.rules:
             if rule.when is not None and rule.when.holds(scope):
                 return rule
         return None
 
     def error(self, status: int, scope: Scope, text: str, rule: ErrorRule | None = None) -> UpstreamError:
-        """The failure that a body or frame reports: `text` is what it says literally."""
+        """Return the error that a body or frame reports; `text` is the body or frame itself.
+
+        `rule` is the rule that matched. Without it, the first rule is used that has no condition, or one
+        that holds.
+        """
         if rule is None:
-            rule = next((one for one in self.rules if one.when is None or one.when.holds(scope)), _NO_RULE)
-        shown = parse_error_body(scope.doc, text, status)
-        message = _word(rule.message, scope) or shown.message
+            applicable = (each for each in self.rules if each.when is None or each.when.holds(scope))
+            rule = next(applicable, _NO_RULE)
+        details = parse_error_body(scope.doc, text, status)
         mapped = convert(rule.status.read(scope), "int") if rule.status else MISSING
         return UpstreamError(
             UpstreamFailure.REFUSED,
-            message,
+            _word(rule.message, scope) or details.message,
             status=mapped if isinstance(mapped, int) and 400 <= mapped <= 599 else self._status(status),
-            type=_word(rule.type, scope) or shown.type,
-            param=shown.param,
-            code=_word(rule.code, scope) or shown.code,
+            type=_word(rule.type, scope) or details.type,
+            param=details.param,
+            code=_word(rule.code, scope) or details.code,
             retry_after=_seconds(rule.retry_after, scope) or scope.headers.get("retry-after"),
         )
 
     def _status(self, status: int) -> int:
-        """What of the server's status the client may see."""
-        if status in _PASSED or 500 <= status <= 599:
+        """Return the client's status for an upstream status."""
+        if status in _FORWARDED_STATUSES or 500 <= status <= 599:
             return status
-        # 401 and 403 speak of the bridge's own key, unless it was the client's.
+        # 401 and 403 concern the bridge's own key, unless the client's key was sent.
         return status if status in (401, 403) and self.client_key else 502
 
 
 def _word(slot: Extractor | None, scope: Scope) -> str | None:
+    """Return the value of a slot as text; of a list, the strings in it."""
     found: Any = slot.read(scope) if slot else MISSING
     if isinstance(found, list):
         found = "; ".join(item for item in found if isinstance(item, str)) or MISSING
@@ -70,11 +76,12 @@ def _word(slot: Extractor | None, scope: Scope) -> str | None:
 
 
 def _seconds(slot: Extractor | None, scope: Scope) -> str | None:
+    """Return the value of a slot as a Retry-After header in whole seconds."""
     found: Any = slot.read(scope) if slot else MISSING
     if isinstance(found, str):
-        found = found.strip().removesuffix("s")  # Google's RetryInfo says 30s
+        found = found.strip().removesuffix("s")  # Google's RetryInfo has "30s"
     found = convert(found, "float") if found is not MISSING else MISSING
-    return str(math.ceil(found)) if found is not MISSING and 0 <= found < 1e9 else None
+    return str(math.ceil(found)) if found is not MISSING and 0 <= found < _MAX_RETRY_AFTER else None
 
 
 _NO_RULE = ErrorRule()

@@ -1,7 +1,7 @@
-"""OpenAI's own shape, as the rules that a route without any has.
+"""The rules for OpenAI's own format, which a route without rules uses.
 
-Chat and legacy completions are read alike, since a chat may be answered by either, and what many servers
-that nearly speak it do is read too: usage inside of the choice (Moonshot), messages in a stream.
+Chat completions and legacy completions are read by the same rules, since some servers respond to a chat with
+the latter. Frequent deviations are read too: usage within the choice (Moonshot), a message within a stream.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ _USAGE = {
 }
 
 
-def _rule(message: str, *others: str) -> ResponseSlots:
-    faults = RuleErrors()
-    texts = [f"$item.{message}.content", "$item.text", *others]
-    rule = ResponseSlots(
-        text=TextSlot.compile(texts, faults),
-        reasoning=TextSlot.compile([f"$item.{message}.{name}" for name in _REASONING], faults),
-        finish_reason=FinishSlot.compile({"path": "$item.finish_reason", "unset": ["null", "None"]}, faults),
-        tool_calls=compile_slot(f"$item.{message}.tool_calls", faults),
+def _slots(message: str, *other_texts: str) -> ResponseSlots:
+    """Return the slots of choices whose message is the member `message`."""
+    errors = RuleErrors()
+    slots = ResponseSlots(
+        text=TextSlot.compile([f"$item.{message}.content", "$item.text", *other_texts], errors),
+        reasoning=TextSlot.compile([f"$item.{message}.{name}" for name in _REASONING], errors),
+        finish_reason=FinishSlot.compile({"path": "$item.finish_reason", "unset": ["null", "None"]}, errors),
+        tool_calls=compile_slot(f"$item.{message}.tool_calls", errors),
         usage=tuple(
-            (name, UsagePart.compile([f"$.usage.{path}", f"$.choices[0].usage.{path}"], faults))
+            (name, UsagePart.compile([f"$.usage.{path}", f"$.choices[0].usage.{path}"], errors))
             for name, path in _USAGE.items()
         ),
-        id=compile_slot("$.id", faults),
-        logprobs=compile_slot("$item.logprobs", faults),
-        choices=compile_choices("$.choices", faults),
+        id=compile_slot("$.id", errors),
+        logprobs=compile_slot("$item.logprobs", errors),
+        choices=compile_choices("$.choices", errors),
     )
-    assert not faults.found
-    return rule
+    assert not errors.found
+    return slots
 
 
 OPENAI_RESPONSE = replace(
-    _rule("message"),
+    _slots("message"),
     embeddings=compile_slot("$.data", RuleErrors()),
     images=compile_choices("$.data", RuleErrors()),
 )
-OPENAI_STREAM = StreamRule(_rule("delta", "$item.message.content"), done_promised=True, finish_ends=True)
+OPENAI_STREAM = StreamRule(_slots("delta", "$item.message.content"), done_promised=True, finish_ends=True)

@@ -1,6 +1,6 @@
-"""Requests to a server: what is sent, the templates that they are made by, and the calls around an answer.
+"""Requests to an upstream: the templates of their parts, and the request that the templates make.
 
-Outgoing ─▶ make_request(outgoing, request document, body, headers) ─▶ UpstreamRequest
+make_request(template, scope of the request document, body, headers) ─▶ UpstreamRequest
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from bridge.core.errors import RequestError
-from bridge.core.urls import append_query, encode_query
+from bridge.core.urls import append_query, encode_query, origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,149 +22,126 @@ if TYPE_CHECKING:
     from bridge.routes.rules.auth_rules import DynamicAuth
     from bridge.routes.rules.body_rules import BodyRule
 
-__all__ = ["Callout", "RequestTemplate", "SessionRule", "UpstreamRequest", "make_request", "origin"]
+__all__ = ["Callout", "RequestTemplate", "SessionRule", "UpstreamRequest", "make_request"]
 
 
 @dataclass(slots=True)
 class UpstreamRequest:
-    """One HTTP request to send. `urls`: the same at each replica; header names as they were written.
-
-    `auth`: the credential that is made for it when it is sent. `websocket`: it is the first message on one,
-    whose messages have at most so many bytes.
-    """
+    """One request to send."""
 
     method: str
-    urls: tuple[str, ...]
+    urls: tuple[str, ...]  # the URL at each replica
     headers: Mapping[str, str]
     body: bytes | None
-    auth: DynamicAuth | None = None
-    websocket: int | None = None
-
-
-def origin(url: str) -> str | None:
-    """Scheme, host and port of a URL; None where it has none."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or _PORTS.get(parts.scheme)
-    except ValueError:
-        return None
-    return f"{parts.scheme}://{parts.hostname}:{port}" if parts.hostname and port else None
-
-
-_PORTS = {"http": 80, "https": 443}
+    auth: DynamicAuth | None = None  # the rule of a credential to make when the request is sent
+    websocket_limit: int | None = None  # for a websocket, whose first message is the body: bytes of a message
 
 
 @dataclass(frozen=True)
 class RequestTemplate:
-    """How a request is made: templates of its parts over the request document.
-
-    `keys` and `key_query` show the server's key, `auth` makes one. Where a URL comes from a server's answer
-    they go to `origins` alone, those of the route's own upstream; None: the file says where the request goes.
-    `websocket`: see `UpstreamRequest`.
-    """
+    """How a request is made: templates over the request document."""
 
     method: str
-    urls: tuple[ValueTemplate, ...]
+    urls: tuple[ValueTemplate, ...]  # the URL at each replica
     headers: Mapping[str, ValueTemplate]
     query: Mapping[str, ValueTemplate]
     body: BodyRule | None
     credential_headers: Mapping[str, ValueTemplate] = field(default_factory=dict)
     credential_query: Mapping[str, ValueTemplate] = field(default_factory=dict)
     auth: DynamicAuth | None = None
-    origins: frozenset[str | None] | None = None
-    websocket: int | None = None
+    origins: frozenset[str | None] | None = None  # of the upstream, if a response names the URL; else None
+    websocket_limit: int | None = None  # see `UpstreamRequest`
 
     @cached_property
     def reads(self) -> frozenset[str | None]:
-        """The members of the request document that any part looks at."""
+        """Return the members of the request document that any part reads."""
         parts = [*self.urls, *self.headers.values(), *self.query.values(), *self.credential_headers.values()]
         names = frozenset[str | None]().union(*(part.reads for part in parts))
         return names | (self.body.reads if self.body else frozenset())
 
     @cached_property
     def literal(self) -> bool:
-        """Whether every request is sent to the same place with the same headers."""
+        """Return whether the URLs and headers of all requests are the same."""
         parts = [*self.urls, *self.headers.values(), *self.query.values(), *self.credential_headers.values()]
         return all(part.literal for part in [*parts, *self.credential_query.values()])
 
     def may_send_credentials(self, url: str) -> bool:
-        """Whether the keys may go to a URL."""
+        """Return whether credentials may be sent to a URL: the file's, or one with the upstream's origin."""
         return self.origins is None or origin(url) in self.origins - {None}
 
 
 @dataclass(frozen=True, slots=True)
 class Callout:
-    """A call around an answer. `at` is where in the file it stands.
+    """A call other than the one whose response the client gets."""
 
-    `url` reads its URL from the newest answer, where its own are none. With `until` it is made again, every
-    so many seconds, for at most `timeout` seconds; `values` are then read from its last answer.
-    """
-
-    name: str
+    name: str  # the path of the callout in the file, for messages
     template: RequestTemplate
-    when: Condition | None = None
-    url: Extractor | None = None
-    values: tuple[tuple[str, Extractor], ...] = ()
-    until: Condition | None = None
-    interval: float = 0.5
-    timeout: float = 300.0
+    when: Condition | None = None  # on the request document; None: always made
+    url: Extractor | None = None  # of the URL in the newest response of a callout; None: the template's URL
+    values: tuple[tuple[str, Extractor], ...] = ()  # members for the request document, from the last response
+    until: Condition | None = None  # on the response: the call is repeated until it holds; None: made once
+    interval: float = 0.5  # seconds before the first repetition
+    timeout: float = 300.0  # seconds for all repetitions
 
     @property
     def reads(self) -> frozenset[str | None]:
-        """The members of the request document that it looks at."""
+        """Return the members of the request document that the callout reads."""
         return self.template.reads | (self.when.reads if self.when else frozenset())
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRule:
-    """What a server keeps between calls. `id`: where the answer itself names it, if nothing opens it.
-
-    `conversation`: it is kept for the next turn, and found `by` the transcript, `user` or a header of the
-    client; at `most` so many are kept in `store`, each for `ttl` seconds.
-    """
+    """A session of an upstream."""
 
     open: Callout | None
-    id: Extractor | None
+    id: Extractor | None  # without `open`: of the id in the response itself
     close: Callout | None
-    is_kept: bool
-    by: str
-    header: str | None
-    ttl: float
+    is_kept: bool  # the session is kept for the next turn
+    by: str  # how a kept session is found: transcript, user or header
+    header: str | None  # the client's header, if a kept session is found by a header
+    ttl: float  # seconds that a kept session may be idle
     max_kept: int
-    store: str
+    store: str  # memory, or the URL of a Redis
 
 
 def make_request(
-    outgoing: RequestTemplate,
+    template: RequestTemplate,
     scope: Scope,
     body: bytes | None,
     headers: Mapping[str, str],
     *,
     url: str | None = None,
 ) -> UpstreamRequest:
-    """Fill the templates of a request, or take the `url` that a server gave.
+    """Return the request of a template, at the template's URLs or at a `url` that a response names.
 
-    Raises RequestError where a value cannot be part of a header.
+    Headers of the template replace `headers`. Raises RequestError if a value cannot be part of a header.
     """
-    urls = (url,) if url is not None else tuple(str(one(scope)) for one in outgoing.urls)
-    shown = url is None or outgoing.may_send_credentials(url)
-    given = {"Accept-Encoding": "identity"} | dict(headers)
+    with_credentials = url is None or template.may_send_credentials(url)
+    sent = {"Accept-Encoding": "identity"} | dict(headers)
     if body is not None:
-        given["Content-Type"] = "application/json"
-    names = {name.lower(): name for name in given}
-    for name, value in [*(outgoing.credential_headers.items() if shown else ()), *outgoing.headers.items()]:
-        given.pop(names.get(name.lower(), name), None)
+        sent["Content-Type"] = "application/json"
+    credential_headers = template.credential_headers.items() if with_credentials else ()
+    credential_query = template.credential_query.items() if with_credentials else ()
+    names = {name.lower(): name for name in sent}
+    for name, value in (*credential_headers, *template.headers.items()):
+        sent.pop(names.get(name.lower(), name), None)
         names[name.lower()] = name
-        given[name] = _header(name, str(value(scope)))
-    parameters = [*(outgoing.credential_query.items() if shown else ()), *outgoing.query.items()]
+        sent[name] = _header_value(name, str(value(scope)))
+    parameters = (*credential_query, *template.query.items())
     query = encode_query((name, str(value(scope))) for name, value in parameters)
-    filled = tuple(append_query(one, query) for one in urls)
-    auth = outgoing.auth if shown else None
-    return UpstreamRequest(outgoing.method, filled, given, body, auth, outgoing.websocket)
+    urls = (url,) if url is not None else tuple(str(each(scope)) for each in template.urls)
+    return UpstreamRequest(
+        template.method,
+        tuple(append_query(each, query) for each in urls),
+        sent,
+        body,
+        template.auth if with_credentials else None,
+        template.websocket_limit,
+    )
 
 
-def _header(name: str, value: str) -> str:
-    # A line break would begin another header; half a surrogate pair cannot be written at all.
+def _header_value(name: str, value: str) -> str:
+    # A line break would begin another header; half a surrogate pair cannot be encoded.
     if any(character in "\r\n\0" or "\ud800" <= character <= "\udfff" for character in value):
         raise RequestError(400, f"a value cannot be part of the header {name}", code="invalid_value")
     return value

@@ -1,8 +1,8 @@
-"""The answer side of a route, compiled: where in an answer its parts are found, and when it failed.
+"""Rules of upstream responses, compiled: where the parts of a response are, and what is an error.
 
-AnswerRule   the slots of a whole answer, or of a frame
-StreamRule   these, and how a stream is framed, filtered and ended
-ErrorRule    how the server reports failure
+ResponseSlots    the slots of a response or a frame
+StreamRule       slots, and how a stream is cut into frames, filtered and ended
+ErrorRule        one way in which an upstream reports failure
 """
 
 from __future__ import annotations
@@ -25,62 +25,57 @@ if TYPE_CHECKING:
     from bridge.tool_formats import ToolFormat
 
 __all__ = [
-    "ErrorRule",
-    "FinishSlot",
-    "ResponseSlots",
-    "StreamRule",
-    "TextSlot",
-    "UsagePart",
-    "missing_outputs",
-]
+    "ErrorRule", "FinishSlot", "ResponseSlots", "StreamRule", "TextSlot", "UsagePart", "compile_choices",
+    "compile_done", "compile_word", "missing_outputs",
+]  # fmt: skip
 
 
 class TextSlot(NamedTuple):
-    """Where the text is, and what is done to it as text."""
+    """The slot of a text, with the options for texts."""
 
     extractor: Extractor
-    parse: bool = False  # the text is itself JSON
-    strip_prompt: bool = False  # the server repeats the prompt ahead of its answer
+    parse: bool = False  # the text is a string of JSON, to be parsed
+    strip_prompt: bool = False  # the upstream repeats the prompt before the completion
     trim: bool = False
-    separator: str = ""  # what joins a list of strings
+    separator: str = ""  # joins a list of strings
 
     @classmethod
-    def compile(cls, value: Any, faults: RuleErrors) -> TextSlot:
-        """From what the file says at `text`."""
+    def compile(cls, value: Any, errors: RuleErrors) -> TextSlot:
+        """Compile a slot of the file."""
         if not isinstance(value, dict):
-            return cls(compile_slot(value, faults))
+            return cls(compile_slot(value, errors))
         for name in ("strip_prompt", "trim"):
             if not isinstance(value.get(name, False), bool):
-                faults.below(name).add(f"`{value[name]}` is not allowed here", expected="true or false")
+                errors.below(name).add(f"`{value[name]}` is not allowed here", expected="true or false")
         parse = value.get("as") == "json"
         rest = {key: item for key, item in value.items() if not (key == "as" and parse) and key != "join"}
-        slot = compile_slot(rest, faults, extra=("strip_prompt", "trim"))
-        glue = value.get("join", "")
-        if not isinstance(glue, str):
-            faults.below("join").add(f"`{glue}` is not allowed here", expected="the string to join with")
-        return cls(slot, parse, bool(value.get("strip_prompt")), bool(value.get("trim")), str(glue))
+        extractor = compile_slot(rest, errors, extra=("strip_prompt", "trim"))
+        separator = value.get("join", "")
+        if not isinstance(separator, str):
+            errors.below("join").add(f"`{separator}` is not allowed here", expected="the string to join with")
+        return cls(extractor, parse, bool(value.get("strip_prompt")), bool(value.get("trim")), str(separator))
 
     def __str__(self) -> str:
         return str(self.extractor)
 
 
 class FinishSlot(NamedTuple):
-    """Where the reason for the end is; `unset` are values that mean: not ended yet."""
+    """The slot of a finish reason."""
 
     extractor: Extractor
-    not_finished: tuple[Any, ...] = ()
+    not_finished: tuple[Any, ...] = ()  # values that mean "not finished yet"
 
     @classmethod
-    def compile(cls, value: Any, faults: RuleErrors) -> FinishSlot:
-        """From what the file says at `finish_reason`."""
+    def compile(cls, value: Any, errors: RuleErrors) -> FinishSlot:
+        """Compile a slot of the file."""
         unset = value.get("unset", []) if isinstance(value, dict) else []
         return cls(
-            compile_slot(value, faults, extra=("unset",)),
+            compile_slot(value, errors, extra=("unset",)),
             tuple(unset if isinstance(unset, list) else [unset]),
         )
 
     def read(self, scope: Scope) -> str | None:
-        """A word of OpenAI's vocabulary, or None while the answer goes on."""
+        """Return a finish reason of OpenAI's; None if the response is not finished."""
         found = self.extractor.read(scope)
         if (
             found is MISSING
@@ -96,23 +91,23 @@ class FinishSlot(NamedTuple):
 
 
 class UsagePart(NamedTuple):
-    """Where one token count is; `total`: the counts of all frames are added, else the latest one holds."""
+    """The slot of one token count."""
 
     extractor: Extractor
-    total: bool = False
+    sums: bool = False  # the counts of all frames are added; else the last count is used
 
     @classmethod
-    def compile(cls, value: Any, faults: RuleErrors) -> UsagePart:
-        """From what the file says at a part of `usage`."""
-        total = value.get("sum", False) if isinstance(value, dict) else False
-        if not isinstance(total, bool):
-            faults.below("sum").add(f"`{total}` is not allowed here", expected="true or false")
-        return cls(compile_slot(value, faults, extra=("sum",)), bool(total))
+    def compile(cls, value: Any, errors: RuleErrors) -> UsagePart:
+        """Compile a slot of the file."""
+        sums = value.get("sum", False) if isinstance(value, dict) else False
+        if not isinstance(sums, bool):
+            errors.below("sum").add(f"`{sums}` is not allowed here", expected="true or false")
+        return cls(compile_slot(value, errors, extra=("sum",)), bool(sums))
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseSlots:
-    """The slots of an answer. None: there is nothing of that to find."""
+    """The slots of a response or a frame. A slot that is None is turned off."""
 
     text: TextSlot | None = None
     reasoning: TextSlot | None = None
@@ -122,27 +117,27 @@ class ResponseSlots:
     usage: tuple[tuple[str, UsagePart], ...] = ()
     id: Extractor | None = None
     logprobs: Extractor | None = None
-    choices: Path | None = None
+    choices: Path | None = None  # if set, the other slots read each choice as `$item`
     embeddings: Extractor | None = None
-    images: Path | None = None
+    images: Path | None = None  # if set, the slots below read each image as `$item`
     url: Extractor | None = None
     b64_json: Extractor | None = None
     revised_prompt: Extractor | None = None
 
     def has_slot(self, name: str) -> bool:
-        """Return whether a slot is given."""
+        """Return whether a slot is set."""
         return getattr(self, name) is not None
 
     def sources(self, names: Iterable[str]) -> list[tuple[str, str]]:
-        """Return where the slots of these names and the token counts are read, for people; "" if nowhere."""
+        """Return the paths of slots and of token counts, by name, for people; "" for a slot without path."""
         slots = [(name, getattr(self, name)) for name in names]
         return [(name, "" if slot is None else str(slot)) for name, slot in slots] + [
             (name, str(part.extractor)) for name, part in self.usage
         ]
 
-    def with_tool_format(self, tools: ToolFormat | None, said: frozenset[str]) -> ResponseSlots:
-        """This rule with calls of tools read in a format, unless it `said` where they are, or null."""
-        if tools is None or self.tool_calls is not None or "tool_calls" in said:
+    def with_tool_format(self, tools: ToolFormat | None, declared: frozenset[str]) -> ResponseSlots:
+        """Return these slots with tool calls read by a tool format, unless `tool_calls` is declared."""
+        if tools is None or self.tool_calls is not None or "tool_calls" in declared:
             return self
         read, on_item = tools.read_calls, self.choices is not None
 
@@ -151,45 +146,43 @@ class ResponseSlots:
 
         return replace(self, tool_calls=Extractor(calls, ()))
 
-    def inherit_from(self, inherited: ResponseSlots | None, said: frozenset[str]) -> ResponseSlots:
-        """This rule where it `said` something, the inherited one elsewhere.
+    def inherit_from(self, inherited: ResponseSlots | None, declared: frozenset[str]) -> ResponseSlots:
+        """Return the declared slots of these, and all others as inherited.
 
-        A text of its own that is not read with `$item` is one answer: there are no choices to inherit.
+        If `text` is declared with a path that does not start with `$item`, no choices are inherited: the
+        response is read as a single choice.
         """
         if inherited is None:
             return self
-        if "text" in said and not (self.text and any(path.on_item for path in self.text.extractor.sources)):
-            said |= {"choices"}
-        return replace(inherited, **{name: getattr(self, name) for name in said})
+        on_item = self.text is not None and any(path.on_item for path in self.text.extractor.sources)
+        if "text" in declared and not on_item:
+            declared |= {"choices"}
+        return replace(inherited, **{name: getattr(self, name) for name in declared})
 
 
 @dataclass(frozen=True, slots=True)
 class StreamRule:
-    """How a streamed answer is read.
-
-    `done_promised`: the server says when it is done, so that a stream without it was cut short;
-    `finish_ends`: a reason for the end says so too.
-    """
+    """How a stream is read."""
 
     slots: ResponseSlots
     framing: Framing = SSE
-    inner: str = "json"
-    cumulative: bool = False
-    text_data: bool = False
+    inner: str = "json"  # what the messages of the framing contain
+    cumulative: bool = False  # each frame repeats all text so far
+    text_data: bool = False  # the data of a frame is a string, not JSON
     only: Condition | None = None
     skip: Condition | None = None
     done: Condition | None = None
     done_literal: str = "[DONE]"
-    done_promised: bool = False
-    finish_ends: bool = False
+    done_promised: bool = False  # a stream that ends without `done` was cut short
+    finish_ends: bool = False  # a finish reason counts as `done`
     replace: Extractor | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorRule:
-    """One way in which the server reports failure. Without `when`: a non-2xx status."""
+    """One way in which an upstream reports failure."""
 
-    when: Condition | None = None
+    when: Condition | None = None  # None: a status outside 2xx
     message: Extractor | None = None
     type: Extractor | None = None
     code: Extractor | None = None
@@ -197,32 +190,32 @@ class ErrorRule:
     retry_after: Extractor | None = None
 
 
-def missing_outputs(whole: ResponseSlots | None, serves: Iterable[str]) -> Iterator[str]:
-    """The slots beside `text` that served endpoints ask for, and that a rule of whole answers lacks."""
-    for finds in dict.fromkeys(ENDPOINTS[name].output for name in serves):
-        if finds != "text" and (whole is None or not whole.has_slot(finds)):
-            yield finds
+def missing_outputs(slots: ResponseSlots | None, serves: Iterable[str]) -> Iterator[str]:
+    """Yield the slots besides `text` that served endpoints require, and that are not set."""
+    for output in dict.fromkeys(ENDPOINTS[name].output for name in serves):
+        if output != "text" and (slots is None or not slots.has_slot(output)):
+            yield output
 
 
-def compile_word(value: Any, faults: RuleErrors) -> Extractor:
-    """A slot, or a word that stands for itself."""
+def compile_word(value: Any, errors: RuleErrors) -> Extractor:
+    """Compile a slot, or a literal word."""
     if isinstance(value, str | int) and not isinstance(value, bool) and not is_path(value):
         return Extractor(lambda scope: value, ())
-    return compile_slot(value, faults)
+    return compile_slot(value, errors)
 
 
-def compile_choices(value: Any, faults: RuleErrors) -> Path | None:
-    """The path of the list of answers."""
+def compile_choices(value: Any, errors: RuleErrors) -> Path | None:
+    """Compile the path of a list."""
     if not is_path(value):
-        faults.add(f"`{value}` is no path", expected="the path of a list, such as $.results[*]")
+        errors.add(f"`{value}` is not a path", expected="the path of a list, such as $.results[*]")
         return None
     try:
         return compile_path(value)
     except ValueError as error:
-        faults.add(str(error))
+        errors.add(str(error))
         return None
 
 
-def compile_done(value: Any, faults: RuleErrors) -> str | Condition:
-    """A literal, or a condition whose frame is still read."""
-    return str(value) if isinstance(value, str) else compile_when(value, faults)
+def compile_done(value: Any, errors: RuleErrors) -> str | Condition:
+    """Compile the end of a stream: a literal frame, or a condition, whose frame is still read."""
+    return str(value) if isinstance(value, str) else compile_when(value, errors)

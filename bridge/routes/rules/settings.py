@@ -1,4 +1,7 @@
-"""How an upstream is reached: its URL, patience, trust and bounds."""
+"""Settings that rules use as declared in the file: transport, limits, emulation and samples.
+
+Their classes declare keys of the file like those in `routes/spec`, and are attributes of a `Route` too.
+"""
 
 from __future__ import annotations
 
@@ -13,118 +16,144 @@ from bridge.config.value_types import ANY, FLAG, TEXT, Integer, Keyword, Text
 from bridge.openai.endpoints import ENDPOINTS
 
 __all__ = [
-    "ABSENT", "METHOD", "URL", "EmulateSpec", "LimitsSpec", "RetrySpec", "SampleSpec", "TLSSpec",
+    "ABSENT", "METHOD", "PROXY", "URL", "EmulateSpec", "LimitsSpec", "RetrySpec", "SampleSpec", "TLSSpec",
     "TimeoutsSpec", "TransportSpec",
 ]  # fmt: skip
 
+# The default of keys for which null or false is a value of its own.
 ABSENT = "absent"
-"""The default of what may be inherited or turned off, and of bodies, which may be null."""
 
 METHOD = Keyword(("GET", "POST", "PUT", "PATCH", "DELETE"))
 URL = Text("a URL, such as http://127.0.0.1:8000/api/chat")
+PROXY = Text("the URL of an HTTP proxy")
 
 
 @record
 class TimeoutsSpec:
-    connect: float = option(DURATION, "until the connection stands, TLS included", default=10.0)
-    first_byte: float = option(
-        DURATION, "from the request's last byte until the answer's head", default=300.0
+    """Timeouts of an upstream call, in seconds."""
+
+    connect: float = option(
+        DURATION, "the longest time until the connection is established, TLS included", default=10.0
     )
-    idle: float = option(DURATION, "between two pieces of an answer", default=120.0)
+    first_byte: float = option(
+        DURATION, "the longest time from the end of the request to the response's headers", default=300.0
+    )
+    idle: float = option(DURATION, "the longest time between two reads of the response", default=120.0)
     total: float | None = option(
-        DURATION, "from begin to end; without it an answer may go on for ever", default=None
+        DURATION, "the longest time for the whole call; if absent: no limit", default=None
     )
 
     @property
     def response(self) -> float:
-        """How long an answer is waited for: the member `timeout` of the request document."""
+        """Return how long a non-streaming response may take: the member `timeout` of the request document."""
         seconds = self.first_byte if self.total is None else min(self.first_byte, self.total)
         return int(seconds) if seconds == int(seconds) else seconds
 
 
-@dataclass(frozen=True)  # not a record: connections and contexts are found by it
+@dataclass(frozen=True)  # not a record: TLS contexts and connections are cached by it
 class TLSSpec:
-    verify: bool = option(FLAG, "whether the server's certificate is checked", default=True)
-    ca: str | None = option(TEXT, "a file of certificates to trust instead of the system's", default=None)
-    cert: str | None = option(TEXT, "the client's certificate, a file", default=None)
-    private_key: str | None = option(TEXT, "its private key, a file", default=None, key="key")
-    server_name: str | None = option(TEXT, "the name expected in the certificate", default=None)
+    """Verification of the upstream's certificate, and the bridge's own certificate."""
+
+    verify: bool = option(FLAG, "whether the upstream's certificate is verified", default=True)
+    ca: str | None = option(
+        TEXT, "a PEM file of trusted certificates, in place of the system's", default=None
+    )
+    cert: str | None = option(TEXT, "the bridge's own certificate, a PEM file", default=None)
+    private_key: str | None = option(
+        TEXT, "the private key of that certificate, a PEM file", default=None, key="key"
+    )
+    server_name: str | None = option(
+        TEXT, "the name expected in the upstream's certificate; if absent: the URL's host", default=None
+    )
 
 
 @record
 class RetrySpec:
+    """When a failed request is sent again."""
+
     attempts: int = option(
-        Integer(0, 10),
-        "how often a request is sent again that failed before any output",
-        default=2,
-        aliases=["retries"],
+        Integer(0, 10), "how many times a request is sent again", default=2, aliases=["retries"]
     )
     on: tuple[str, ...] = option(
         ListOf(Keyword(("connect", "disconnect", "timeout", "429", "500", "502", "503", "504"))),
-        "which failures are worth it: no connection, closed before an answer, too slow, or these statuses",
+        "the failures worth a retry: no connection, closed before a response, a timeout, or these statuses",
         default=("connect", "disconnect", "429", "502", "503", "504"),
     )
     backoff: float = option(
-        DURATION, "the pause before the first retry, doubled for each further one", default=0.2
+        DURATION, "the delay before the first retry; doubled for each further retry", default=0.2
     )
 
 
 @record
 class TransportSpec:
-    url: str | None = option(URL, "where requests go, exactly as written", default=None)
-    method: str | None = option(METHOD, "the HTTP method", default=None)
-    timeouts: TimeoutsSpec = option(Record(TimeoutsSpec), "how long to wait", default=TimeoutsSpec())
-    tls: TLSSpec = option(Record(TLSSpec), "how https servers are trusted", default=TLSSpec())
-    proxy: str | None = option(
-        Text("the URL of an HTTP proxy"), "a forward proxy to go through", default=None
-    )
+    """How an upstream is reached."""
+
+    url: str | None = option(URL, "the URL, used exactly as written; a template", default=None)
+    method: str | None = option(METHOD, "the HTTP method; if absent: POST", default=None)
+    timeouts: TimeoutsSpec = option(Record(TimeoutsSpec), "the timeouts of a call", default=TimeoutsSpec())
+    tls: TLSSpec = option(Record(TLSSpec), "the certificates of https and wss", default=TLSSpec())
+    proxy: str | None = option(PROXY, "a forward proxy for requests to the upstream", default=None)
     retry: RetrySpec | None = option(
-        Record(RetrySpec), "whether to try again, and when; absent: never", default=None
+        Record(RetrySpec), "when to send a failed request again; if absent: never", default=None
     )
     replicas: tuple[str, ...] = option(
-        ListOf(URL, min_items=1), "further URLs of the same server, used in turn", default=()
+        ListOf(URL, min_items=1), "further URLs of the same upstream; requests go to all in turn", default=()
     )
 
 
 @record
 class LimitsSpec:
-    body: int = option(SIZE, "of a client's body", default=32 * 2**20)
-    frame: int = option(SIZE, "of one frame of a stream", default=8 * 2**20)
-    answer: int = option(SIZE, "of one upstream answer", default=256 * 2**20)
-    concurrency: int = option(Integer(0), "answers in flight at once; 0: no bound", default=0)
-    queue: int = option(Integer(0), "requests that may wait for a place; the next one gets 429", default=100)
+    """Limits of a route: sizes in bytes, and numbers of requests."""
+
+    body: int = option(SIZE, "a client's request body; beyond the limit: 413", default=32 * 2**20)
+    frame: int = option(SIZE, "one frame of a stream; beyond the limit: 502", default=8 * 2**20)
+    answer: int = option(SIZE, "one upstream response; beyond the limit: 502", default=256 * 2**20)
+    concurrency: int = option(Integer(0), "requests of the route in progress at once; 0: no limit", default=0)
+    queue: int = option(
+        Integer(0), "requests that may wait for `concurrency`; the next request gets a 429", default=100
+    )
 
 
 @record
 class EmulateSpec:
-    stop: bool = option(FLAG, "cut at stop strings that were not sent", default=True)
-    n: bool = option(FLAG, "as many upstream calls as answers are wanted", default=True)
+    """Features of OpenAI's API that the bridge provides in place of the upstream."""
+
+    stop: bool = option(
+        FLAG, "cuts the text at stop strings that the upstream request does not contain", default=True
+    )
+    n: bool = option(FLAG, "makes `n` calls if the upstream returns one choice per call", default=True)
     batch: int | None = option(
-        Integer(1), "inputs of embeddings that one call takes; absent: all of them", default=None
+        Integer(1), "the number of inputs in one call for embeddings; if absent: all", default=None
     )
     usage: str = option(
         Keyword(("off", "estimate")),
-        "token counts that the server does not tell: none, or a rule of thumb, marked as one",
+        "token counts if the upstream sends none: none, or estimates that are marked as such",
         default="off",
     )
 
 
 @record
 class SampleSpec:
-    request: Any = option(ANY, "the client's body")
-    endpoint: str = option(Keyword(ENDPOINTS), "what the client called", default="chat")
-    sends: Any = option(ANY, "the body that must reach the server", default=ABSENT)
-    url: str | None = option(TEXT, "the URL it must reach", default=None)
+    """An example of a request and its response."""
+
+    request: Any = option(ANY, "the client's body; `model` defaults to the route's first model")
+    endpoint: str = option(Keyword(ENDPOINTS), "the endpoint that the client calls", default="chat")
+    sends: Any = option(ANY, "the body that must be sent upstream, exactly", default=ABSENT)
+    url: str | None = option(TEXT, "the URL that must be requested", default=None)
     headers: dict[str, str] = option(
-        MapOf(Text(lenient=True)), "headers it must carry", default=None, secret=EXTERNAL
+        MapOf(Text(lenient=True)), "headers that must be sent", default=None, secret=EXTERNAL
     )
     receives: Any = option(
         ANY,
-        "what the server answers: JSON, the raw text of a stream, or the list of a websocket's messages",
+        "the upstream's response: JSON, the raw text of a stream, or a list of websocket messages",
         default=ABSENT,
     )
-    status: int = option(Integer(100, 599), "the HTTP status of that", default=200)
+    status: int = option(Integer(100, 599), "the HTTP status of that response", default=200)
     response_headers: dict[str, str] = option(
-        MapOf(Text(lenient=True)), "headers of that", default=None, secret=EXTERNAL
+        MapOf(Text(lenient=True)), "the headers of that response", default=None, secret=EXTERNAL
     )
-    answers: Any = option(ANY, "the text, or a mapping to hold against the OpenAI answer", default=ABSENT)
+    answers: Any = option(
+        ANY,
+        "what the client must get: the text, the vector, the image's URL, or members of the response",
+        default=ABSENT,
+    )

@@ -1,7 +1,7 @@
-"""What may stand in `routes.yaml`: every key once, with its shape and a sentence for people.
+"""The keys of `routes.yaml`: each is declared once, with its type, a phrase for people, and a default.
 
-These declarations check the file, make the reference page and the JSON Schema for editors. Slots,
-templates and conditions are compiled as they are checked; the compiler puts them together.
+The declarations check a file, and make the reference page and the JSON Schema for editors. Slots, templates
+and conditions are compiled while they are checked; `routes/compile` puts the results together.
 """
 
 from __future__ import annotations
@@ -30,27 +30,32 @@ __all__ = ["ABSENT", "FILE", "ROUTE", "EmulateSpec", "FileSpec", "RouteSpec", "S
 
 _ADDRESS = Text("HOST:PORT, such as 127.0.0.1:8080", pattern=r".*:\d{1,5}")
 _ADDRESS_OR_OFF = Text("HOST:PORT, or off", pattern=r".*:\d{1,5}|off")
+_URL_OR_MAPPING = f"{URL.expected}, or a mapping"
 
 
 @record
 class RouteSpec:
+    """A route."""
+
     models: tuple[str, ...] = option(
-        OneOrMany(TEXT), "the models it answers for: names, or globs such as glm-*"
+        OneOrMany(TEXT), "the model names that clients request: names, or globs such as glm-*"
     )
     name: str | None = option(
-        TEXT, "the route's label in metrics and logs; else its first model", default=None
+        TEXT, "the route's label in metrics and logs; if absent: the first model", default=None
     )
-    model: Any = option(TEMPLATE, "the name sent upstream; else the one the client asked for", default=None)
+    model: Any = option(
+        TEMPLATE, "the model name sent upstream; if absent: the name that the client requested", default=None
+    )
     serves: tuple[str, ...] = option(
-        OneOrMany(Keyword(ENDPOINTS)), "the endpoints it answers", default=("chat", "completions")
+        OneOrMany(Keyword(ENDPOINTS)), "the endpoints of the route", default=("chat", "completions")
     )
-    preset: str | None = option(TEXT, "a shipped route to build on", default=None)
+    preset: str | None = option(TEXT, "a shipped route to start from", default=None)
     upstream: Any = option(
-        Shorthand(Record(TransportSpec), "url", URL, f"{URL.expected}, or a mapping"),
-        "the model server: a URL, or more about it",
+        Shorthand(Record(TransportSpec), "url", URL, _URL_OR_MAPPING),
+        "the model server: its URL, or a mapping with `url`",
         default=None,
     )
-    path: str | None = option(TEXT, "joined to the upstream, which is a base then", default=None)
+    path: str | None = option(TEXT, "a path that is joined to the upstream's URL; a template", default=None)
     headers: dict[str, Any] = option(
         HEADERS, "headers to send", default=None, aliases=["customHeaders"], secret=EXTERNAL
     )
@@ -59,7 +64,7 @@ class RouteSpec:
     )
     auth: Any = option(
         AnyOf(Keyword(("client",)), Record(AuthSpec)),
-        "the key that the server wants; `client` passes theirs",
+        "how the bridge authenticates to the upstream; `client` forwards the client's Authorization header",
         default=None,
         secret=True,
     )
@@ -67,45 +72,51 @@ class RouteSpec:
         AnyOf(Keyword(PROMPTS), Record(PromptSpec)), "how messages become one string", default="plain"
     )
     tools: str | None = option(
-        Keyword(TOOL_FORMATS), "the server's own shape of tools and calls; else OpenAI's", default=None
+        Keyword(TOOL_FORMATS), "the upstream's tool format; if absent: OpenAI's", default=None
     )
     request: RequestSpec | None = option(
-        Record(RequestSpec), "how the upstream's body is made; else the client's, passed on", default=None
+        Record(RequestSpec),
+        "how the upstream's body is built; if absent: the client's body, unchanged",
+        default=None,
     )
     response: Any = option(
         AnyOf(Constant(False, "false"), RESPONSE),
-        "how a whole answer is read; `false`: the server only streams",
+        "how a non-streaming response is read; `false`: the upstream only streams",
         default=ABSENT,
     )
     stream: Any = option(
         AnyOf(Constant(False, "false"), STREAM),
-        "how a streamed answer is read; `false`: the server cannot stream",
+        "how a stream is read; `false`: the upstream cannot stream",
         default=ABSENT,
     )
     error: tuple[ErrorSpec, ...] = option(
-        OneOrMany(Record(ErrorSpec)), "how the server reports failure; a list is tried in order", default=()
+        OneOrMany(Record(ErrorSpec)),
+        "how the upstream reports failure; the rules of a list are tried in order",
+        default=(),
     )
-    session: SessionSpec | None = option(Record(SessionSpec), "calls around each answer", default=None)
+    session: SessionSpec | None = option(
+        Record(SessionSpec), "calls that open and close a session around each response", default=None
+    )
     calls: dict[str, ValuesSpec] = option(
         MapOf(Record(ValuesSpec)),
-        "calls ahead of the answer, in order; it may use their values",
+        "calls before the response, made in order; the response's request may use their values",
         default=None,
     )
     poll: PollSpec | None = option(
-        Record(PollSpec), "the answer is asked for until it is there", default=None
+        Record(PollSpec), "a call that is repeated until the response is complete", default=None
     )
     cancel: CallSpec | None = option(
-        Record(CallSpec), "sent when nobody waits for the answer any more", default=None
+        Record(CallSpec), "a call that is made when the response is no longer required", default=None
     )
     emulate: EmulateSpec = option(
-        Record(EmulateSpec), "what the bridge does for the server", default=EmulateSpec()
+        Record(EmulateSpec), "what the bridge does in place of the upstream", default=EmulateSpec()
     )
     unsupported: str = option(
         Keyword(("drop", "error")),
-        "what becomes of parameters that reach neither server nor emulation",
+        "what happens to parameters that are neither sent upstream nor emulated",
         default="drop",
     )
-    limits: LimitsSpec = option(Record(LimitsSpec), "bounds", default=LimitsSpec())
+    limits: LimitsSpec = option(Record(LimitsSpec), "limits of sizes and numbers", default=LimitsSpec())
     samples: tuple[tuple[Node, SampleSpec], ...] = option(
         ListOf(WithNode(Record(SampleSpec))), "examples that `format-bridge check` runs", default=()
     )
@@ -113,21 +124,27 @@ class RouteSpec:
 
 @record
 class ServerSpec:
-    listen: str = option(_ADDRESS, "the OpenAI front", default="127.0.0.1:8080")
+    """The settings of the bridge itself."""
+
+    listen: str = option(_ADDRESS, "the address of the OpenAI API", default="127.0.0.1:8080")
     admin: str = option(
-        _ADDRESS_OR_OFF, "/metrics, /healthz and /readyz; `off` for none", default="127.0.0.1:9090"
+        _ADDRESS_OR_OFF,
+        "the address of /metrics, /healthz and /readyz; `off` for none",
+        default="127.0.0.1:9090",
     )
     keys: tuple[str, ...] = option(
         OneOrMany(TEXT, min_items=0),
-        "bearer keys that clients must show; none: open",
+        "the keys that clients must send; if absent: no key is required",
         default=(),
         secret=True,
     )
-    workers: int = option(Integer(1, 128), "processes that share the front", default=1)
+    workers: int = option(Integer(1, 128), "processes that share the address `listen`", default=1)
     cors: tuple[str, ...] = option(
-        OneOrMany(TEXT), "origins whose pages may call the front, or `*`; none: no page may", default=()
+        OneOrMany(TEXT), "origins of web pages that may call the API, or `*`; if absent: none", default=()
     )
-    drain: float = option(DURATION, "how long answers in flight may go on at shutdown", default=30.0)
+    drain: float = option(
+        DURATION, "the longest time that responses in progress may take at shutdown", default=30.0
+    )
 
 
 ROUTE: Final = Record(RouteSpec)
@@ -135,8 +152,10 @@ ROUTE: Final = Record(RouteSpec)
 
 @record
 class FileSpec:
-    routes: tuple[Node, ...] = option(ListOf(Deferred(ROUTE), min_items=1), "the table of routes")
-    server: ServerSpec = option(Record(ServerSpec), "where and how the bridge serves", default=ServerSpec())
+    """A routes file."""
+
+    routes: tuple[Node, ...] = option(ListOf(Deferred(ROUTE), min_items=1), "the routes")
+    server: ServerSpec = option(Record(ServerSpec), "the settings of the bridge itself", default=ServerSpec())
 
 
 FILE: Final = Record(FileSpec)

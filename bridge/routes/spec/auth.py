@@ -14,136 +14,166 @@ from bridge.config.records import Record, option, record
 from bridge.config.secrets import EXTERNAL
 from bridge.config.value_types import TEXT, Keyword, Text, ValueType
 from bridge.core.jwt import ALGORITHMS
-from bridge.routes.rules.settings import URL, TLSSpec
+from bridge.routes.rules.settings import PROXY, URL, TLSSpec
 from bridge.routes.spec.value_types import BODY, TEMPLATE
 
 __all__ = ["AWSSpec", "AssertionSpec", "AuthSpec", "BasicSpec", "HMACSpec", "JWTSpec", "OAuth2Spec"]
 
+_OPTIONAL_TEXT = Text("a string, which may be empty", pattern="(?s).*")
 
-def public(shape: ValueType, doc: str, **settings: Any) -> Any:
+
+def public(value_type: ValueType, doc: str, **settings: Any) -> Any:
     """Return an option below `auth` that is not a key: only text from outside is secret there."""
-    return option(shape, doc, secret=EXTERNAL, **settings)
-
-
-_TEXT_OR_NONE = Text("a string, which may be empty", pattern="(?s).*")
+    return option(value_type, doc, secret=EXTERNAL, **settings)
 
 
 @record
 class BasicSpec:
+    """HTTP Basic authentication."""
+
     user: str = public(TEXT, "the user's name")
-    password: str = option(TEXT, "the password")
+    password: str = option(TEXT, "the user's password")
 
 
 @record
 class AssertionSpec:
-    given: str = option(TEXT, "the key, as it was given: a secret, `id.secret`, a PEM", key="key")
+    """A token that the bridge signs."""
+
+    key: str = option(TEXT, "the key as the vendor issued it: a secret, `id.secret`, a PEM")
     secret: Any = option(
-        TEMPLATE, "what of `key` signs, such as {{ key.split('.')[1] }}; else the whole key", default=None
-    )
-    algorithm: str = public(
-        Keyword(ALGORITHMS), "how it is signed; all but HS… need the package cryptography", default="HS256"
-    )
-    headers: dict[str, Any] = public(MapOf(BODY), "more members of the token's head", default=None)
-    claims: dict[str, Any] = public(
-        MapOf(BODY),
-        "the claims, templates over `$.key`, `$.now` and `$.exp`; `iat` and `exp` are there unless named",
+        TEMPLATE,
+        "the part of `key` that signs, such as {{ key.split('.')[1] }}; if absent: the whole key",
         default=None,
     )
-    expires: float = public(DURATION, "how long a token holds; it is used for half of that", default=300.0)
+    algorithm: str = public(
+        Keyword(ALGORITHMS),
+        "the signature algorithm; all except HS… need the package cryptography",
+        default="HS256",
+    )
+    headers: dict[str, Any] = public(MapOf(BODY), "further members of the token's header", default=None)
+    claims: dict[str, Any] = public(
+        MapOf(BODY),
+        "the claims, templates over `$.key`, `$.now` and `$.exp`; `iat` and `exp` are added unless named",
+        default=None,
+    )
+    expires: float = public(
+        DURATION, "the token's lifetime; each token is used for half of its lifetime", default=300.0
+    )
 
 
 @record
 class JWTSpec(AssertionSpec):
-    header: str = public(TEXT, "the header that carries the token", default="Authorization")
-    prefix: str = public(_TEXT_OR_NONE, "what stands ahead of the token there", default="Bearer ")
+    """A token that the bridge signs, and the header that carries the token."""
+
+    header: str = public(TEXT, "the upstream header that carries the token", default="Authorization")
+    prefix: str = public(_OPTIONAL_TEXT, "the text before the token in that header", default="Bearer ")
 
 
 @record
 class OAuth2Spec:
-    token_url: str = public(URL, "where tokens are given")
-    client_id: str | None = public(TEXT, "who asks", default=None)
-    client_secret: str | None = option(TEXT, "and the secret of that", default=None)
-    scope: tuple[str, ...] = public(OneOrMany(TEXT), "the scopes that are asked for", default=())
-    audience: str | None = public(TEXT, "whom the token is for", default=None)
+    """A token that a token server issues."""
+
+    token_url: str = public(URL, "the token server's URL")
+    client_id: str | None = public(TEXT, "the client's id at the token server", default=None)
+    client_secret: str | None = option(TEXT, "the client's secret at the token server", default=None)
+    scope: tuple[str, ...] = public(OneOrMany(TEXT), "the scopes of the token", default=())
+    audience: str | None = public(TEXT, "the audience of the token", default=None)
     params: dict[str, str] = option(
-        MapOf(Text(lenient=True)), "more parameters of the token call", default=None
+        MapOf(Text(lenient=True)), "further parameters of the token request", default=None
     )
     grant: str | None = public(
-        TEXT, "the grant type; else client_credentials, or the JWT bearer's with `assertion`", default=None
+        TEXT,
+        "the grant type; if absent: client_credentials, with `assertion` JWT bearer (RFC 7523)",
+        default=None,
     )
     credentials: str = public(
         Keyword(("body", "basic", "query")),
-        "where id and secret are told: in the form, by Authorization: Basic, or with all else in the query",
+        "where the credentials are sent: in the form, in `Authorization: Basic`, or with all other "
+        "parameters in the query",
         default="body",
     )
     assertion: AssertionSpec | None = option(
         Record(AssertionSpec),
-        "a signed token to exchange for one, as Google's service accounts do",
+        "a signed token to exchange for an access token, as Google's service accounts do",
         default=None,
     )
     header: str | None = public(
-        TEXT, "the header that carries the token alone; else Authorization: Bearer …", default=None
-    )
-    query: str | None = public(TEXT, "the query parameter that carries the token instead", default=None)
-    timeout: float = public(DURATION, "how long a token call may take", default=10.0)
-    tls: TLSSpec = public(Record(TLSSpec), "how the token server is trusted", default=TLSSpec())
-    proxy: str | None = public(
-        Text("the URL of an HTTP proxy"),
-        "a forward proxy to the token server; else the upstream's",
+        TEXT,
+        "the upstream header that carries the token alone; if absent: Authorization: Bearer …",
         default=None,
+    )
+    query: str | None = public(TEXT, "the upstream query parameter that carries the token", default=None)
+    timeout: float = public(DURATION, "the longest time for a token request", default=10.0)
+    tls: TLSSpec = public(Record(TLSSpec), "the certificates of the token server", default=TLSSpec())
+    proxy: str | None = public(
+        PROXY, "a forward proxy for token requests; if absent: the upstream's", default=None
     )
 
 
 @record
 class HMACSpec:
+    """A keyed hash of each request."""
+
     secret: str = option(TEXT, "the key of the hash")
     text: Any = public(
-        TEMPLATE, "what is signed, of `method`, `host`, `path`, `query`, `date`, `now`, `body` and `key`"
+        TEMPLATE,
+        "the signed text, of `method`, `host`, `path`, `query`, `date`, `now`, `body` and `key`",
     )
-    known_as: str | None = option(TEXT, "the name of that key, for the templates", default=None, key="key")
-    algorithm: str = public(Keyword(("sha256", "sha1", "sha512")), "the hash", default="sha256")
-    encoding: str = public(Keyword(("base64", "hex")), "how the signature is written", default="base64")
-    headers: dict[str, Any] = public(MapOf(TEMPLATE), "headers, of the same and `signature`", default=None)
+    key: str | None = option(TEXT, "the public name of the key, for the templates", default=None)
+    algorithm: str = public(Keyword(("sha256", "sha1", "sha512")), "the hash algorithm", default="sha256")
+    encoding: str = public(Keyword(("base64", "hex")), "the encoding of the signature", default="base64")
+    headers: dict[str, Any] = public(
+        MapOf(TEMPLATE), "headers to send, of the names above and `signature`", default=None
+    )
     query: dict[str, Any] = public(
-        MapOf(TEMPLATE), "query parameters, of the same and `signature`", default=None
+        MapOf(TEMPLATE), "query parameters to send, of the names above and `signature`", default=None
     )
 
 
 @record
 class AWSSpec:
+    """AWS Signature Version 4 of each request."""
+
     service: str = public(TEXT, "the signing name of the service, such as bedrock")
-    region: str = public(TEXT, "its region, such as us-east-1")
+    region: str = public(TEXT, "the region of the service, such as us-east-1")
     access_key: str | None = option(
         TEXT,
-        "the access key; else environment, files and instance role, as AWS's own tools look",
+        "the access key; if absent: that of the environment, of AWS's files, or of the instance's role",
         default=None,
     )
-    secret_key: str | None = option(TEXT, "its secret", default=None)
-    session_token: str | None = option(TEXT, "the token of temporary keys", default=None)
+    secret_key: str | None = option(TEXT, "the secret key of the access key", default=None)
+    session_token: str | None = option(TEXT, "the session token of temporary keys", default=None)
 
 
 @record
 class AuthSpec:
-    bearer: str | None = option(TEXT, "Authorization: Bearer …", default=None)
-    header: str | None = public(TEXT, "the name of a header for `value`", default=None)
-    query: str | None = public(TEXT, "the name of a query parameter for `value`", default=None)
-    value: str | None = option(TEXT, "the key itself", default=None)
-    basic: BasicSpec | None = option(Record(BasicSpec), "Authorization: Basic …", default=None)
+    """How the bridge authenticates to the upstream."""
+
+    bearer: str | None = option(TEXT, "the key in `Authorization: Bearer …`", default=None)
+    header: str | None = public(TEXT, "the name of a header that carries `value`", default=None)
+    query: str | None = public(TEXT, "the name of a query parameter that carries `value`", default=None)
+    value: str | None = option(TEXT, "the key that `header` or `query` carries", default=None)
+    basic: BasicSpec | None = option(
+        Record(BasicSpec), "the name and password in `Authorization: Basic …`", default=None
+    )
     oauth2: OAuth2Spec | None = option(
         Record(OAuth2Spec),
-        "a token of another server's",
+        "a token that a token server issues",
         default=None,
         example='{client_id: "${KEY}", client_secret: "${SECRET}"}',
     )
     jwt: JWTSpec | None = option(
-        Record(JWTSpec), "a token that is signed here", default=None, example='{key: "${KEY}"}'
+        Record(JWTSpec), "a token that the bridge signs", default=None, example='{key: "${KEY}"}'
     )
     hmac: HMACSpec | None = option(
         Record(HMACSpec),
-        "a signature of each request",
+        "a keyed hash of each request",
         default=None,
         example='{key: "${KEY}", secret: "${SECRET}"}',
     )
     aws: AWSSpec | None = option(
-        Record(AWSSpec), "Amazon's signature of each request", default=None, example="{region: us-east-1}"
+        Record(AWSSpec),
+        "AWS Signature Version 4 of each request",
+        default=None,
+        example="{region: us-east-1}",
     )

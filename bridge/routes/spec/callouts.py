@@ -1,4 +1,4 @@
-"""The calls around an answer: sessions, calls ahead of it, polling, and what is sent when nobody waits."""
+"""The keys of callouts: `session`, `calls`, `poll` and `cancel`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bridge.routes.rules.settings import ABSENT, METHOD
 from bridge.routes.spec.requests import HEADERS
 from bridge.routes.spec.value_types import BODY, CONDITION, REQUEST_CONDITION, SLOT
 
-__all__ = ["CallSpec", "OpenSpec", "PollSpec", "SessionSpec", "ValuesSpec"]
+__all__ = ["CallSpec", "FoundByHeaderSpec", "OpenSpec", "PollSpec", "SessionSpec", "ValuesSpec"]
 
 _STORE = Text(
     "memory, or the URL of a Redis, such as redis://127.0.0.1:6379/0",
@@ -23,65 +23,85 @@ _STORE = Text(
 
 @record
 class CallSpec:
-    url: str | None = option(TEXT, "the whole URL", default=None)
+    """A callout."""
+
+    url: str | None = option(
+        TEXT, "a whole URL, or a path into the newest response of a callout", default=None
+    )
     path: str | None = option(TEXT, "a path on the route's upstream", default=None)
-    method: str | None = option(METHOD, "the HTTP method; else POST with a body, GET without", default=None)
+    method: str | None = option(
+        METHOD, "the HTTP method; if absent: POST with a `body`, else GET", default=None
+    )
     headers: dict[str, Any] = option(
-        HEADERS, "headers, over those of the route", default=None, secret=EXTERNAL
+        HEADERS, "headers, added to those of the route", default=None, secret=EXTERNAL
     )
     query: dict[str, Any] = option(HEADERS, "query parameters", default=None, secret=EXTERNAL)
-    body: Any = option(BODY, "the body, a template", default=ABSENT)
+    body: Any = option(BODY, "the body, a template; if absent: no body", default=ABSENT)
     when: Any = option(
-        REQUEST_CONDITION, "requests for which it is made, such as {$.stream: false}", default=None
+        REQUEST_CONDITION,
+        "a condition on the request document, such as {$.stream: false}; if absent: always made",
+        default=None,
     )
 
 
 @record
 class PollSpec(CallSpec):
-    until: Any = option(CONDITION, "asked again until this holds of its answer", default=None)
-    every: float = option(DURATION, "the first pause between two; they grow to ten times this", default=0.5)
-    timeout: float = option(DURATION, "how long at most", default=300.0)
+    """A callout that is repeated until its response fulfils a condition."""
+
+    until: Any = option(CONDITION, "a condition on the response that ends the repetition", default=None)
+    every: float = option(
+        DURATION, "the first delay between two calls; it grows to ten times this value", default=0.5
+    )
+    timeout: float = option(DURATION, "the total time", default=300.0)
 
 
 @record
 class ValuesSpec(PollSpec):
+    """A callout before the response, whose values join the request document."""
+
     values: dict[str, Any] = option(
-        MapOf(SLOT), "members of the request document from then on, read from its answer", default=None
+        MapOf(SLOT), "members that join the request document, read from the response", default=None
     )
 
 
 @record
 class OpenSpec(CallSpec):
+    """The callout that opens a session."""
+
     id: Any = option(
-        SLOT, "where the session's id is in the answer; the member `session` from then on", default=None
+        SLOT, "where the session's id is in the response; the member `session` from then on", default=None
     )
 
 
 @record
 class FoundByHeaderSpec:
+    """The client's header by which a kept session is found."""
+
     header: str = option(TEXT, "the client's header that names the conversation")
 
 
 @record
 class SessionSpec:
-    open: OpenSpec | None = option(Record(OpenSpec), "the call that opens a session", default=None)
-    id: Any = option(SLOT, "without `open`: where the id is in the answer itself", default=None)
-    close: CallSpec | None = option(Record(CallSpec), "the call that closes it", default=None)
+    """A session of the upstream."""
+
+    open: OpenSpec | None = option(Record(OpenSpec), "the callout that opens the session", default=None)
+    id: Any = option(SLOT, "without `open`: where the id is in the response itself", default=None)
+    close: CallSpec | None = option(Record(CallSpec), "the callout that closes the session", default=None)
     keep: str = option(
         Keyword(("request", "conversation")),
-        "how long: opened and closed around each answer, or found again by the next turn",
+        "a session for each request, or a session that is kept for the next turn",
         default="request",
     )
     by: Any = option(
         AnyOf(Keyword(("transcript", "user")), Record(FoundByHeaderSpec)),
-        "what a kept session is found by: all that was said so far, the client's `user`, or a header",
+        "how a kept session is found: by all messages so far, the client's `user`, or a header",
         default="transcript",
     )
-    ttl: float = option(DURATION, "how long a kept session may idle until it is closed", default=1800.0)
+    ttl: float = option(DURATION, "how long a kept session may be idle before it is closed", default=1800.0)
     most: int = option(
         Integer(1),
-        "how many are kept; the one that has idled longest makes room",
+        "how many sessions are kept; when more are kept, the one idle for longest is closed",
         default=1000,
         aliases=["max"],
     )
-    store: str = option(_STORE, "where they are kept; a Redis is shared by all bridges", default="memory")
+    store: str = option(_STORE, "where sessions are kept; all bridges may share a Redis", default="memory")

@@ -1,4 +1,4 @@
-"""How requests are made."""
+"""The keys of requests: `request` and `prompt`."""
 
 from __future__ import annotations
 
@@ -18,26 +18,46 @@ HEADERS = MapOf(TEMPLATE)
 
 @record
 class RequestSpec:
+    """How the upstream's body is built: edits of the client's body, or a body of its own."""
+
     keep: tuple[str, ...] | None = option(
-        ListOf(TEXT), "only these members of the client's body", default=None
+        ListOf(TEXT), "only these members of the client's body are sent", default=None
     )
-    drop: tuple[str, ...] = option(ListOf(TEXT), "all but these members", default=())
-    rename: dict[str, str] = option(MapOf(TEXT), "members under other names", default=None)
+    drop: tuple[str, ...] = option(
+        ListOf(TEXT), "these members are not sent, also if `keep` lists them", default=()
+    )
+    rename: dict[str, str] = option(MapOf(TEXT), "top-level members get other names", default=None)
     message_keys: dict[str, str] = option(
-        MapOf(TEXT), "names for `role` and `content` in messages", default=None, aliases=["messageKeys"]
+        MapOf(TEXT),
+        "`role` and `content` of every message get other names",
+        default=None,
+        aliases=["messageKeys"],
     )
-    roles: dict[str, str] = option(MapOf(TEXT), "values for roles, such as {assistant: bot}", default=None)
+    roles: dict[str, str] = option(
+        MapOf(TEXT), "values of `role` are translated, such as {assistant: bot}", default=None
+    )
     fields: Any = option(
-        BODY, "members set last, at top level; never messages", default=None, aliases=["customFields"]
+        BODY,
+        "members set at top level, after all other edits; `messages` cannot be set",
+        default=None,
+        aliases=["customFields"],
     )
     headers: dict[str, Any] = option(
-        HEADERS, "the same as the route's headers", default=None, aliases=["customHeaders"], secret=EXTERNAL
+        HEADERS,
+        "headers, like those of the route",
+        default=None,
+        aliases=["customHeaders"],
+        secret=EXTERNAL,
     )
-    body: Any = option(BODY, "a body built from nothing, of any shape, in place of the edits", default=ABSENT)
+    body: Any = option(
+        BODY, "a body of its own, of any JSON shape, in place of the edits; may be null", default=ABSENT
+    )
 
 
 @record
 class PromptSpec:
+    """A prompt format that the file contains."""
+
     template: str | None = option(TEXT, "a Jinja template over the request document", default=None)
     file: str | None = option(
         TEXT, "a file: a Jinja template, or a Hugging Face tokenizer_config.json", default=None

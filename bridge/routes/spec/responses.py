@@ -1,4 +1,4 @@
-"""How answers are read: whole, streamed, and when they failed."""
+"""The keys of responses: `response`, `stream` and `error`."""
 
 from __future__ import annotations
 
@@ -27,52 +27,66 @@ __all__ = ["RESPONSE", "STREAM", "ErrorSpec", "ResponseSpec", "SlotsSpec", "Stre
 
 @record
 class UsageSpec:
-    prompt_tokens: Any = option(USAGE_PART, "tokens of the request", default=None)
-    completion_tokens: Any = option(USAGE_PART, "tokens of the answer", default=None)
-    total_tokens: Any = option(USAGE_PART, "both; else their sum", default=None)
-    cached_tokens: Any = option(USAGE_PART, "tokens of the request found in a cache", default=None)
-    reasoning_tokens: Any = option(USAGE_PART, "tokens of the answer that were thought only", default=None)
+    """The slots of token counts."""
+
+    prompt_tokens: Any = option(USAGE_PART, "tokens of the prompt", default=None)
+    completion_tokens: Any = option(USAGE_PART, "tokens of the completion", default=None)
+    total_tokens: Any = option(USAGE_PART, "all tokens; if absent: the sum of both", default=None)
+    cached_tokens: Any = option(USAGE_PART, "tokens of the prompt that were read from a cache", default=None)
+    reasoning_tokens: Any = option(USAGE_PART, "tokens of the completion that were reasoning", default=None)
 
 
 @record
 class SlotsSpec:
-    text: Any = option(Nullable(TEXT_SLOT), "what the model says", default=ABSENT)
-    reasoning: Any = option(Nullable(TEXT_SLOT), "what it thinks before", default=ABSENT)
-    role: Any = option(Nullable(SLOT), "who speaks; else `assistant`", default=ABSENT)
-    finish_reason: Any = option(Nullable(FINISH), "why it ended", default=ABSENT)
-    tool_calls: Any = option(Nullable(SLOT), "calls of tools, in OpenAI's shape", default=ABSENT)
+    """The slots of a response or a frame."""
+
+    text: Any = option(Nullable(TEXT_SLOT), "the completion's text", default=ABSENT)
+    reasoning: Any = option(Nullable(TEXT_SLOT), "the model's reasoning", default=ABSENT)
+    role: Any = option(Nullable(SLOT), "the role of the message; if absent: `assistant`", default=ABSENT)
+    finish_reason: Any = option(Nullable(FINISH), "why the response ended", default=ABSENT)
+    tool_calls: Any = option(Nullable(SLOT), "tool calls in OpenAI's format", default=ABSENT)
     usage: Any = option(Nullable(Record(UsageSpec)), "token counts", default=ABSENT)
-    id: Any = option(Nullable(SLOT), "the answer's id; else one is made", default=ABSENT)
-    logprobs: Any = option(Nullable(SLOT), "log probabilities, in OpenAI's shape", default=ABSENT)
+    id: Any = option(Nullable(SLOT), "the completion's id; if absent: the bridge makes one", default=ABSENT)
+    logprobs: Any = option(Nullable(SLOT), "log probabilities in OpenAI's format", default=ABSENT)
     choices: Any = option(
-        Nullable(CHOICES), "the list of several answers, whose slots are read with `$item`", default=ABSENT
+        Nullable(CHOICES),
+        "the list of choices; the other slots are then read with `$item`",
+        default=ABSENT,
     )
 
 
 @record
 class ResponseSpec(SlotsSpec):
+    """The slots of a non-streaming response."""
+
     embeddings: Any = option(
         Nullable(SLOT),
-        "the vectors: one or a list of them, of numbers, JSON or base64, bare or as OpenAI has them",
+        "one vector or a list of vectors: numbers, JSON or base64, bare or in OpenAI's format",
         default=ABSENT,
     )
     images: Any = option(
-        Nullable(CHOICES), "the list of generated images, whose parts are read with `$item`", default=ABSENT
+        Nullable(CHOICES),
+        "the list of images; the slots of an image are then read with `$item`",
+        default=ABSENT,
     )
     url: Any = option(
         Nullable(SLOT),
-        "an image's URL; without it and `b64_json` what the item itself looks like",
+        "an image's URL; without `url` and `b64_json`, the form of the item decides",
         default=ABSENT,
     )
     b64_json: Any = option(Nullable(SLOT), "an image's bytes in base64", default=ABSENT)
-    revised_prompt: Any = option(Nullable(SLOT), "the prompt that an image was made of", default=ABSENT)
+    revised_prompt: Any = option(
+        Nullable(SLOT), "the prompt from which the upstream made the image", default=ABSENT
+    )
 
 
 @record
 class StreamSpec(SlotsSpec):
+    """How a stream is requested, cut into frames and read."""
+
     framing: str = option(Keyword(FRAMINGS), "how the bytes are cut into frames", default="sse")
     inner: str = option(
-        Keyword(INNER_FRAMINGS), "what the messages of a websocket or an event stream carry", default="json"
+        Keyword(INNER_FRAMINGS), "what the messages of a websocket or an event stream contain", default="json"
     )
     url: str | None = option(URL, "the URL when streaming", default=None)
     path: str | None = option(TEXT, "the path when streaming", default=None)
@@ -81,31 +95,41 @@ class StreamSpec(SlotsSpec):
     query: dict[str, Any] = option(
         HEADERS, "query parameters added when streaming", default=None, secret=EXTERNAL
     )
-    request: RequestSpec | None = option(Record(RequestSpec), "the body when streaming", default=None)
+    request: RequestSpec | None = option(
+        Record(RequestSpec), "what differs in the body when streaming", default=None
+    )
     mode: str = option(
         Keyword(("delta", "cumulative")),
-        "whether a frame adds to the text or repeats all of it",
+        "whether each frame adds text, or repeats all text so far",
         default="delta",
     )
-    data: str = option(Keyword(("json", "text")), "what the data of an SSE event is", default="json")
-    only: Any = option(CONDITION, "frames that count; the others are passed over", default=None)
-    skip: Any = option(CONDITION, "frames to pass over", default=None)
-    done: Any = option(DONE, "the frame that ends the stream; else the end of the body", default=None)
-    replace: Any = option(SLOT, "text that supersedes what was said: the stream ends there", default=None)
+    data: str = option(
+        Keyword(("json", "text")), "the data of an SSE event or a websocket message", default="json"
+    )
+    only: Any = option(CONDITION, "the frames to read; all others are ignored", default=None)
+    skip: Any = option(CONDITION, "the frames to ignore", default=None)
+    done: Any = option(
+        DONE, "the frame that ends the stream; if absent: [DONE], or the end of the body", default=None
+    )
+    replace: Any = option(SLOT, "a text that replaces the text so far; the stream ends there", default=None)
 
 
 @record
 class ErrorSpec:
+    """One way in which the upstream reports failure."""
+
     when: Any = option(
-        CONDITION, "a body or frame that is a failure; else a status that is none", default=None
+        CONDITION,
+        "a condition that makes a body or frame an error; if absent: a status outside 2xx",
+        default=None,
     )
-    message: Any = option(SLOT, "what went wrong", default=None)
+    message: Any = option(SLOT, "the error message", default=None)
     type: Any = option(WORD, "OpenAI's `type`", default=None)
     code: Any = option(WORD, "OpenAI's `code`", default=None)
     status: Any = option(WORD, "the HTTP status for the client", default=None)
-    retry_after: Any = option(SLOT, "seconds until another try makes sense", default=None)
+    retry_after: Any = option(SLOT, "the seconds until a retry makes sense", default=None)
 
 
-_A_TEXT = "a path, such as $.answer, or a mapping of slots"
-RESPONSE = Shorthand(Record(ResponseSpec), "text", TEXT_SLOT, _A_TEXT)
-STREAM = Shorthand(Record(StreamSpec), "text", TEXT_SLOT, _A_TEXT)
+_PATH_OR_SLOTS = "a path, such as $.answer, or a mapping of slots"
+RESPONSE = Shorthand(Record(ResponseSpec), "text", TEXT_SLOT, _PATH_OR_SLOTS)
+STREAM = Shorthand(Record(StreamSpec), "text", TEXT_SLOT, _PATH_OR_SLOTS)

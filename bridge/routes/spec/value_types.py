@@ -1,6 +1,6 @@
-"""The language's own kinds of value: paths, templates, conditions and slots, compiled as they are checked.
+"""Value types of the language: paths, templates, conditions and slots, compiled while they are checked.
 
-The compilers of `bridge.expressions` know nothing of files; here their faults get places.
+The compilers of `bridge.expressions` have no locations: here their errors become problems of the file.
 """
 
 from __future__ import annotations
@@ -29,37 +29,24 @@ if TYPE_CHECKING:
     from bridge.config.yaml_tree import Node
 
 __all__ = [
-    "BODY",
-    "CHOICES",
-    "CONDITION",
-    "DONE",
-    "FINISH",
-    "REQUEST_CONDITION",
-    "SLOT",
-    "TEMPLATE",
-    "TEXT_SLOT",
-    "USAGE_PART",
-    "WORD",
-    "CompiledValue",
-    "Constant",
-    "Nullable",
-    "add_problems",
+    "BODY", "CHOICES", "CONDITION", "DONE", "FINISH", "REQUEST_CONDITION", "SLOT", "TEMPLATE", "TEXT_SLOT",
+    "USAGE_PART", "WORD", "CompiledValue", "Constant", "Nullable", "add_problems",
 ]  # fmt: skip
 
 
-def add_problems(faults: RuleErrors, node: Node, problems: Problems) -> bool:
-    """Turn a rule's faults into problems with places; whether there were any."""
-    for fault in faults.found:
-        at = node.find(fault.steps)
-        place = at.key_location if fault.of_key and at.key_location else at.location
+def add_problems(errors: RuleErrors, node: Node, problems: Problems) -> bool:
+    """Add the errors of a rule as problems with locations, and return whether there were any."""
+    for error in errors.found:
+        at = node.find(error.steps)
+        location = at.key_location if error.of_key and at.key_location else at.location
         problems.add(
-            place, at.path, fault.message, expected=fault.expected, known=fault.known, word=fault.word
+            location, at.path, error.message, expected=error.expected, known=error.known, word=error.word
         )
-    return bool(faults.found)
+    return bool(errors.found)
 
 
 class CompiledValue(ValueType):
-    """What a compiler of the language takes, read as what it makes of it."""
+    """A value that a compiler of the language accepts, read as the result of the compilation."""
 
     def __init__(
         self,
@@ -77,16 +64,16 @@ class CompiledValue(ValueType):
         return isinstance(node.value, self._kinds)
 
     def read(self, node: Node, problems: Problems) -> Any:
-        faults = RuleErrors()
-        compiled = self._compiler(node.plain(), faults)
-        return INVALID if add_problems(faults, node, problems) else compiled
+        errors = RuleErrors()
+        compiled = self._compiler(node.plain(), errors)
+        return INVALID if add_problems(errors, node, problems) else compiled
 
     def schema(self) -> dict[str, Any]:
         return dict(self._schema)
 
 
 class Constant(ValueType):
-    """One value alone, such as `false`."""
+    """One value, such as `false`."""
 
     def __init__(self, value: Any, word: str) -> None:
         self._value = value
@@ -100,30 +87,30 @@ class Constant(ValueType):
 
 
 class Nullable(ValueType):
-    """Null, which turns a slot off, or a value."""
+    """A value, or null, which turns a slot off."""
 
-    def __init__(self, shape: ValueType) -> None:
-        self._shape = shape
-        self.expected = shape.expected + ", or null to turn it off"
+    def __init__(self, of: ValueType) -> None:
+        self._of = of
+        self.expected = of.expected + ", or null to turn the slot off"
 
     def accepts(self, node: Node) -> bool:
-        return node.value is None or self._shape.accepts(node)
+        return node.value is None or self._of.accepts(node)
 
     def read(self, node: Node, problems: Problems) -> Any:
-        return None if node.value is None else self._shape.read(node, problems)
+        return None if node.value is None else self._of.read(node, problems)
 
     def schema(self) -> dict[str, Any]:
-        return {"anyOf": [self._shape.schema(), {"type": "null"}]}
+        return {"anyOf": [self._of.schema(), {"type": "null"}]}
 
 
 def _text(value: str | float) -> str:
     if isinstance(value, str):
-        return value  # not a copy: that would forget what came from outside
+        return value  # not a copy, which would lose what an `Interpolated` string remembers
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 _JSON_TYPES = {str: "string", list: "array", dict: "object", int: "number", bool: "boolean"}
-_A_SLOT = "a path, such as $.answer, a list of sources or a mapping of one"
+_A_SLOT = "a path, such as $.answer, a list of sources, or a mapping with one source"
 
 SLOT = CompiledValue(compile_slot, _A_SLOT)
 TEXT_SLOT = CompiledValue(TextSlot.compile, _A_SLOT)
@@ -137,7 +124,7 @@ CONDITION = CompiledValue(
 REQUEST_CONDITION = CompiledValue(partial(compile_when, fields=False), CONDITION.expected, (dict, list))
 DONE = CompiledValue(compile_done, "a literal, such as [DONE], or a mapping of path to match")
 TEMPLATE = CompiledValue(
-    lambda value, faults: compile_text(_text(value), faults),
+    lambda value, errors: compile_text(_text(value), errors),
     "a string",
     (str, int, float),
     {"type": ["string", "number", "boolean"]},

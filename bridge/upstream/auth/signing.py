@@ -35,7 +35,7 @@ class SignerContext(NamedTuple):
 
 def wire_method_and_body(request: UpstreamRequest) -> tuple[str, bytes]:
     """The method and body that go out: a websocket is opened by a GET, and the body is a message on it."""
-    return (request.method, request.body or b"") if request.websocket is None else ("GET", b"")
+    return (request.method, request.body or b"") if request.websocket_limit is None else ("GET", b"")
 
 
 def with_headers(request: UpstreamRequest, headers: Mapping[str, str]) -> UpstreamRequest:

@@ -176,12 +176,12 @@ def public(key: rsa.RSAPrivateKey) -> str:
 @pytest.mark.parametrize(
     ("options", "key", "message"),
     [
-        ("algorithm: RS256", "no-pem-at-all", "this is no key for RS256"),
-        ("algorithm: RS256", public(RSA), "this is no key for RS256"),
-        ("algorithm: RS256", pem(EC), "this is no key for RS256"),
-        ("algorithm: ES256", pem(RSA), "this is no key for ES256"),
-        ("algorithm: HS256", public(RSA), "this is no key for HS256"),
-        ("secret: \"{{ key.split('.')[1] }}\"", "no-dot-in-it", "this is no key for HS256: it is empty"),
+        ("algorithm: RS256", "no-pem-at-all", "not a valid key for RS256"),
+        ("algorithm: RS256", public(RSA), "not a valid key for RS256"),
+        ("algorithm: RS256", pem(EC), "not a valid key for RS256"),
+        ("algorithm: ES256", pem(RSA), "not a valid key for ES256"),
+        ("algorithm: HS256", public(RSA), "not a valid key for HS256"),
+        ("secret: \"{{ key.split('.')[1] }}\"", "no-dot-in-it", "not a valid key for HS256: it is empty"),
         ('secret: "{{ key / 2 }}"', "a-key-of-text", "a template of the route failed: TypeError"),
         (
             "secret: \"{{ 'x'.encode(key) }}\"",
