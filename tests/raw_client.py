@@ -1,11 +1,11 @@
-"""A client on a bare socket, and the bridge it talks to, in this process.
+"""A bridge in this process, and a client on a raw socket.
 
-    async with bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
-        answer = await running.ask({"model": "m", …})         status, headers, body, complete
-        async with bridge.connect() as client: …             byte by byte
-        await running.metrics()                               {name: {labels: value}}
+    async with run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+        response = await bridge.request({"model": "m", …})     status, headers, body, complete
+        async with bridge.connect() as client: …               byte by byte
+        await bridge.count("bridge_requests_total")            a sum of metrics
 
-Nothing here may hang: the block as a whole has an end.
+The block has a timeout, so that a test fails instead of hanging.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ __all__ = [
 
 CHAT = "/v1/chat/completions"
 HELLO: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
-_PATIENCE = 30.0  # seconds, far more than any test needs
+_TIMEOUT = 30.0  # seconds
 
 
 class Response(NamedTuple):
-    """An answer as it came. `complete`: its body has the end that its head promised."""
+    """A response as received. `complete`: the body has the declared length, or its last chunk."""
 
     status: int
     headers: dict[str, str]
@@ -58,23 +58,23 @@ class Response(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """The body."""
+        """The body as JSON."""
         return json.loads(self.body)
 
     def completion(self) -> Completion:
-        """The whole answer that this must be."""
+        """Return the completion, after asserting success."""
         assert (self.status, self.complete) == (200, True), self
         assert self.headers["content-type"] == "application/json"
         return read_completion(self.body)
 
     def stream(self) -> CompletionStream:
-        """The stream that this must be, with its honest end."""
+        """Return the stream, after asserting success and a valid end."""
         assert (self.status, self.complete) == (200, True), self
         assert self.headers["content-type"].startswith("text/event-stream")
         return read_stream(self.body)
 
     def error(self) -> dict[str, Any]:
-        """The error that this must be."""
+        """Return the error of the envelope, after asserting an error status."""
         assert self.status >= 400, self
         assert self.complete
         assert self.headers["content-type"] == "application/json"
@@ -89,7 +89,7 @@ class Response(NamedTuple):
 
 
 class Client:
-    """One connection to the bridge."""
+    """A connection to the bridge."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -103,37 +103,37 @@ class Client:
         path: str = CHAT,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """A request."""
+        """Send a request."""
         data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        given = {"Host": "bridge", "Content-Type": "application/json", **(headers or {})}
+        fields = {"Host": "bridge", "Content-Type": "application/json", **(headers or {})}
         if body is not None:
-            given |= {"Content-Length": str(len(data))}
-        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
+            fields |= {"Content-Length": str(len(data))}
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
         await self.write("\r\n".join([*lines, "", ""]).encode("latin-1") + data)
 
     async def write(self, data: bytes) -> None:
-        """Bytes, as they are."""
+        """Send bytes unchanged."""
         self.writer.write(data)
         await self.writer.drain()
 
     async def head(self) -> tuple[int, dict[str, str]]:
-        """The head of the next answer."""
+        """Return status and headers of the next response."""
         first, *lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         parts = (line.partition(":") for line in lines if line)
         return int(first.split(" ")[1]), {name.lower(): value.strip() for name, _, value in parts}
 
     async def chunk(self) -> bytes:
-        """The next chunk of a chunked body; b"" is its end."""
+        """Return the next chunk of a chunked body; b"" is the end."""
         size = int(await self.reader.readuntil(b"\r\n"), 16)
         return (await self.reader.readexactly(size + 2))[:-2]
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The chunks that are left of a chunked body."""
+        """Yield the remaining chunks of a chunked body."""
         while piece := await self.chunk():
             yield piece
 
     async def response(self, *, bodiless: bool = False) -> Response:
-        """The next answer."""
+        """Return the next response."""
         status, headers = await self.head()
         body, complete = b"", False
         try:
@@ -152,13 +152,13 @@ class Client:
         return Response(status, headers, body, complete)
 
     async def at_end(self) -> bool:
-        """Whether the bridge closes this connection, and says nothing more."""
+        """Return whether the bridge closes the connection without sending more data."""
         return await self.reader.read() == b""
 
 
 @dataclass
 class RunningBridge:
-    """A bridge that runs, and its ports."""
+    """A running bridge and the addresses of its ports."""
 
     front: tuple[str, int]
     admin: tuple[str, int]
@@ -166,7 +166,7 @@ class RunningBridge:
 
     @asynccontextmanager
     async def connect(self, *, buffer: int | None = None) -> AsyncIterator[Client]:
-        """A connection to the front; `buffer` bounds what the system takes in for a slow reader."""
+        """Connect to the front; `buffer` is the size of the system's receive buffer for a slow reader."""
         raw = socket.socket()
         raw.setblocking(False)
         if buffer is not None:
@@ -178,14 +178,14 @@ class RunningBridge:
         finally:
             writer.close()
 
-    async def request(self, body: bytes | Mapping[str, Any] | None = None, **how: Any) -> Response:
-        """One request on a connection of its own, to its end."""
+    async def request(self, body: bytes | Mapping[str, Any] | None = None, **options: Any) -> Response:
+        """Send a request on a new connection, and return the response."""
         async with self.connect() as client:
-            await client.send(body, **how)
-            return await client.response(bodiless=how.get("method") == "HEAD")
+            await client.send(body, **options)
+            return await client.response(bodiless=options.get("method") == "HEAD")
 
     async def get_admin(self, path: str) -> Response:
-        """What the admin port says."""
+        """Return the response of the admin port for a path."""
         reader, writer = await asyncio.open_connection(*self.admin)
         client = Client(reader, writer)
         try:
@@ -195,18 +195,18 @@ class RunningBridge:
             writer.close()
 
     async def samples(self) -> list[Sample]:
-        """Every sample of /metrics, as Prometheus reads them."""
+        """Return every sample of /metrics."""
         answer = await self.get_admin("/metrics")
         assert answer.status == 200
         families = text_string_to_metric_families(answer.body.decode())
         return [sample for family in families for sample in family.samples]
 
     async def count(self, name: str, **labels: str) -> float:
-        """The sum of all samples of a name whose labels are these, among others."""
+        """Return the sum of the samples with this name and these labels."""
         return sum_samples(await self.samples(), name, **labels)
 
     async def wait_for_count(self, number: float, name: str, **labels: str) -> None:
-        """Wait for a count: what is told of a request comes behind its last byte."""
+        """Wait until a count is reached, since requests are recorded after their last byte."""
 
         async def reached() -> bool:
             return await self.count(name, **labels) == number
@@ -214,21 +214,21 @@ class RunningBridge:
         await wait_until(reached)
 
 
-async def wait_until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Ask until it holds: of what happens elsewhere no event tells."""
-    while not await holds():  # noqa: ASYNC110
+async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until a condition is true, by polling."""
+    while not await condition():  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 
 
 def sum_samples(samples: list[Sample], name: str, **labels: str) -> float:
-    """The sum of all samples of a name whose labels are these, among others."""
+    """Return the sum of the samples with this name and these labels."""
     return sum(
         sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items()
     )
 
 
 def load_table(text: str, variables: Mapping[str, str]) -> RouteTable:
-    """The table of a file that reads nothing but these variables."""
+    """Return the table of a routes file that reads these variables."""
 
     def no_file(name: str) -> str:
         raise FileNotFoundError(name)
@@ -240,13 +240,13 @@ def load_table(text: str, variables: Mapping[str, str]) -> RouteTable:
 async def run_bridge(
     text: str, variables: Mapping[str, str], *, file: str = "", seen: FileStamp | None = None
 ) -> AsyncIterator[RunningBridge]:
-    """Run the bridge by a file's text. With `file`, that one is watched in its place from then on.
+    """Run a bridge with the text of a routes file. With `file`, that file is watched for changes.
 
-    `seen`: its stamp when the text was read, if that was before.
+    `seen` is the stamp of the file when the text was read, by default its present stamp.
     """
     front, admin = bind("127.0.0.1:0"), bind("127.0.0.1:0")
     ports = front.getsockname(), admin.getsockname()
     table = load_table(text, variables)
     settings = ServerSettings(file, table, front, admin, variables, watch=bool(file), seen=seen)
-    async with asyncio.timeout(_PATIENCE), run_server(settings) as reload:
+    async with asyncio.timeout(_TIMEOUT), run_server(settings) as reload:
         yield RunningBridge(*ports, reload)

@@ -1,30 +1,31 @@
-"""A model server under full control: every byte it sends, and when it closes, is the test's.
+"""An upstream on a raw socket: a test controls every byte and the end of each connection.
 
-    async def behave(peer):                     one connection, from its beginning
-        await peer.request()                    the next request on it; None: the client has closed
+    async def behave(peer):                         one connection, from its start
+        await peer.request()                        the next request; None: the client has closed
         await peer.send(HEAD + b"…")
-        await peer.stay()                       until the client closes
+        await peer.wait_closed()                    until the client closes
 
-    async with upstream(behave) as server: …    server.url, server.requests, server.connections
+    async with run_upstream(behave) as server: …    server.url, server.requests, server.connections
 
-A connection is closed when its behaviour is over.
+A connection is closed when its handler returns.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
     from ssl import SSLContext
 
 __all__ = [
-    "Behaviour",
     "Connection",
+    "Handler",
     "Request",
     "UpstreamServer",
     "chunk",
@@ -37,7 +38,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it came. Header names are in lower case."""
+    """A request as received. Header names are in lower case."""
 
     method: str
     path: str
@@ -46,13 +47,13 @@ class Request:
 
     @property
     def body(self) -> Any:
-        """The JSON of it."""
+        """The body as JSON."""
         return json.loads(self.data)
 
 
 @dataclass
 class UpstreamServer:
-    """A server that runs. `closed` counts the connections that the client closed while `stay` waited."""
+    """A running upstream. `closed` counts the connections that the client closed during `wait_closed`."""
 
     url: str = ""
     requests: list[Request] = field(default_factory=list)
@@ -60,15 +61,15 @@ class UpstreamServer:
     closed: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def wait_until(self, holds: Callable[[UpstreamServer], bool]) -> None:
-        """Wait for something to hold of this server."""
-        while not holds(self):
+    async def wait_until(self, condition: Callable[[UpstreamServer], bool]) -> None:
+        """Wait until a condition of this server is true."""
+        while not condition(self):
             self.changed.clear()
             await self.changed.wait()
 
 
 class Connection:
-    """One connection. `number` counts from 1."""
+    """A connection. `number` counts from 1."""
 
     def __init__(
         self, server: UpstreamServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -81,12 +82,12 @@ class Connection:
 
     @property
     def name(self) -> str:
-        """What the certificate says that the client has shown."""
+        """The common name of the client's certificate."""
         ((_, name),) = self._writer.get_extra_info("peercert")["subject"][0]
         return str(name)
 
     async def request(self) -> Request | None:
-        """The next request, whole."""
+        """Return the next request, None if the client has closed."""
         try:
             first, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             parts = (line.partition(":") for line in lines if line)
@@ -101,19 +102,19 @@ class Connection:
         return request
 
     async def read(self, size: int) -> bytes:
-        """So many bytes that the client sent; fewer where it has closed."""
+        """Return this number of bytes from the client, fewer if the client has closed."""
         try:
             return await self._reader.readexactly(size)
         except asyncio.IncompleteReadError as error:
             return error.partial
 
     async def send(self, data: bytes) -> None:
-        """Bytes, as they are."""
+        """Send bytes unchanged."""
         self._writer.write(data)
         await self._writer.drain()
 
     async def wait_closed(self) -> None:
-        """Keep the connection open until the client closes it."""
+        """Wait until the client closes the connection."""
         while await self._reader.read(65536):
             pass
         self._server.closed += 1
@@ -124,14 +125,12 @@ class Connection:
         self._writer.transport.abort()
 
 
-Behaviour = "Callable[[Peer], Awaitable[None]]"
+Handler = Callable[[Connection], Awaitable[None]]
 
 
 @asynccontextmanager
-async def run_upstream(
-    behave: Callable[[Connection], Awaitable[None]], *, tls: SSLContext | None = None
-) -> AsyncIterator[UpstreamServer]:
-    """Run a server on a free port. Its URL is of http in any case."""
+async def run_upstream(behave: Handler, *, tls: SSLContext | None = None) -> AsyncIterator[UpstreamServer]:
+    """Run an upstream on a free port. Its URL has the scheme http, also with TLS."""
     server = UpstreamServer()
     running: set[asyncio.Task[None]] = set()
 
@@ -149,21 +148,21 @@ async def run_upstream(
             writer.close()
             server.changed.set()
 
-    listening = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
-    host, port = listening.sockets[0].getsockname()
+    listener = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+    host, port = listener.sockets[0].getsockname()
     server.url = f"http://{host}:{port}"
     try:
         yield server
     finally:
-        listening.close()
-        left = list(running)
-        for task in left:
+        listener.close()
+        pending = list(running)
+        for task in pending:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.gather(*pending, return_exceptions=True)
 
 
 def head(status: int = 200, /, **headers: str) -> bytes:
-    """The head of an answer; `_` in a name stands for a hyphen. `http="1.0"` is the version."""
+    """Return the head of a response. `_` in a name stands for a hyphen; `http="1.0"` is the version."""
     version = headers.pop("http", "1.1")
     lines = [f"HTTP/{version} {status} Word"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
@@ -171,23 +170,23 @@ def head(status: int = 200, /, **headers: str) -> bytes:
 
 
 def http_response(body: bytes | dict[str, Any], status: int = 200, /, **headers: str) -> bytes:
-    """A whole answer, of the length that its head tells."""
+    """Return a complete response with its content length."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    said = {"content_type": "application/json", "content_length": str(len(data)), **headers}
-    return head(status, **said) + data
+    fields = {"content_type": "application/json", "content_length": str(len(data)), **headers}
+    return head(status, **fields) + data
 
 
 def chunk(data: bytes) -> bytes:
-    """One chunk of a chunked body; of no data, the last one."""
+    """Return a chunk of a chunked body; without data, the last chunk."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def responder(*answers: bytes) -> Callable[[Connection], Awaitable[None]]:
-    """Answers the requests in turn, whatever connection they come on; the last one again and again."""
-    left = list(answers)
+def responder(*responses: bytes) -> Handler:
+    """Return a handler that sends these responses in turn over all connections, and repeats the last."""
+    pending = list(responses)
 
     async def behave(peer: Connection) -> None:
         while await peer.request():
-            await peer.send(left.pop(0) if len(left) > 1 else left[0])
+            await peer.send(pending.pop(0) if len(pending) > 1 else pending[0])
 
     return behave

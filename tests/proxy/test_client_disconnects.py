@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 from tests.raw_client import HELLO, run_bridge
-from tests.raw_upstream import Connection, chunk, head, http_response, responder, run_upstream
+from tests.raw_upstream import (
+    Connection,
+    Handler,
+    chunk,
+    head,
+    http_response,
+    responder,
+    run_upstream,
+)
 from tests.upstream.formats import (
     DONE,
     ROUTES,
@@ -20,8 +27,6 @@ from tests.upstream.formats import (
     stream_head,
     stream_response,
 )
-
-Behave = Callable[[Connection], Awaitable[None]]
 
 ON_BOTH_LOOPS = True
 
@@ -61,7 +66,7 @@ async def stalls_in_a_stream(peer: Connection) -> None:
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 @pytest.mark.parametrize("behave", [never_responds, stalls_in_a_response])
 async def test_a_disconnect_before_output_cancels_the_upstream_request(
-    behave: Behave, variant: Variant
+    behave: Handler, variant: Variant
 ) -> None:
     async with run_upstream(behave) as server, run_bridge(PATIENT, {"UPSTREAM": server.url}) as bridge:
         async with bridge.connect() as client:
@@ -238,7 +243,7 @@ async def test_a_session_is_closed_after_a_failed_call(failing: str) -> None:
         assert [request.path for request in server.requests] == paths  # the shutdown awaits the closing call
 
 
-def endless(sent: list[int], piece: bytes) -> Behave:
+def endless(sent: list[int], piece: bytes) -> Handler:
     """Return a handler that streams as fast as the bridge reads, and counts the bytes."""
 
     async def behave(peer: Connection) -> None:

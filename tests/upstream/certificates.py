@@ -1,7 +1,7 @@
-"""Certificates for the servers and clients of these tests, and a bridge whose file names them.
+"""Certificates of servers and clients, and a bridge with a routes file next to its certificates.
 
-paired(folder, "client")                   client.pem, client.key: signed by itself, trusted by nobody yet
-async with filed(folder, ROUTES, {…}):     a bridge by a file in that folder, beside its certificates
+write_certificate(folder, "client")                        client.pem, client.key: self-signed
+async with run_bridge_from_file(folder, ROUTES, {…}):     a bridge with a routes file in that folder
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from cryptography.x509.oid import NameOID
 from bridge.loader import load_routes
 from bridge.server.app import ServerSettings, bind, run_server
 from tests.raw_client import RunningBridge
-from tests.raw_upstream import Connection, http_response
+from tests.raw_upstream import Connection, Handler, http_response
 from tests.upstream.formats import completion
 from tests.upstream.raw_websocket import close_frame, text_message, websocket_responder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
 __all__ = ["SECURE_SCHEMES", "run_bridge_from_file", "server_context", "write_certificate"]
 
-_PATIENCE = 30.0  # seconds, far more than any test needs
+_TIMEOUT = 30.0  # seconds, far more than any test needs
 
 
 async def _once(peer: Connection) -> None:
@@ -39,8 +39,8 @@ async def _once(peer: Connection) -> None:
     await peer.send(http_response(completion("hello")))
 
 
-# How a server says hello once on a connection, and the route's rule for it, by the scheme of its URL.
-SECURE_SCHEMES: dict[str, tuple[Callable[[Connection], Awaitable[None]], str]] = {
+# A handler that responds once per connection, and the rules of its route, by the scheme of the URL.
+SECURE_SCHEMES: dict[str, tuple[Handler, str]] = {
     "https": (_once, ""),
     "wss": (
         websocket_responder(text_message("hello"), close_frame(1000)),
@@ -50,13 +50,13 @@ SECURE_SCHEMES: dict[str, tuple[Callable[[Connection], Awaitable[None]], str]] =
 
 
 def write_certificate(folder: Path, name: str, *, expired: bool = False) -> None:
-    """Write a certificate that is its own authority, and its key."""
+    """Write a self-signed certificate and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name}.test")])
     now = datetime.now(UTC)
     end = now + timedelta(days=-1 if expired else 1)
     names = [x509.DNSName(f"{name}.test"), x509.IPAddress(ip_address("127.0.0.1"))]
-    made = (
+    certificate = (
         x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(days=2))
         .not_valid_after(end)
@@ -66,15 +66,15 @@ def write_certificate(folder: Path, name: str, *, expired: bool = False) -> None
     )
     plain = serialization.NoEncryption()
     formats = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     (folder / f"{name}.key").write_bytes(key.private_bytes(*formats, plain))
 
 
-def server_context(folder: Path, name: str, *, asks: bool = False) -> ssl.SSLContext:
-    """What a server of ours shows; `asks`: clients must show the same."""
+def server_context(folder: Path, name: str, *, mutual: bool = False) -> ssl.SSLContext:
+    """Return the TLS context of a server; with `mutual`, clients must present the same certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
-    if asks:
+    if mutual:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(folder / f"{name}.pem")
     return context
@@ -84,7 +84,7 @@ def server_context(folder: Path, name: str, *, asks: bool = False) -> ssl.SSLCon
 async def run_bridge_from_file(
     folder: Path, text: str, variables: Mapping[str, str]
 ) -> AsyncIterator[RunningBridge]:
-    """Run the bridge by a file of this text."""
+    """Run a bridge with a routes file of this text."""
     file = folder / "routes.yaml"
     file.write_text(text)
     front, admin = bind("127.0.0.1:0"), bind("127.0.0.1:0")
@@ -92,5 +92,5 @@ async def run_bridge_from_file(
     settings = ServerSettings(
         str(file), load_routes(str(file), variables), front, admin, variables, watch=False
     )
-    async with asyncio.timeout(_PATIENCE), run_server(settings) as reload:
+    async with asyncio.timeout(_TIMEOUT), run_server(settings) as reload:
         yield RunningBridge(*ports, reload)

@@ -1,7 +1,7 @@
-"""What the model servers of these tests say, and the ways in which a client hears it.
+"""Routes, and upstream responses that every route can read, with and without streaming.
 
-Each frame and body is said twice over, in OpenAI's words and in others, so that one server answers every
-route: what must hold of a failure holds of all of them.
+Each frame and body has the members of two formats, OpenAI's and another, so that one upstream serves every
+route, and a fault can be tested with all routes.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 class Variant(NamedTuple):
-    """A route, and whether the client wants a stream of it. `upstream`: whether the server is to stream."""
+    """A route, and whether client and upstream stream."""
 
     model: str
     stream: bool
@@ -74,7 +74,7 @@ class Variant(NamedTuple):
 
     @property
     def body(self) -> dict[str, Any]:
-        """What the client asks."""
+        """The client's request."""
         return {
             "model": self.model,
             "messages": [{"role": "user", "content": "hello"}],
@@ -95,34 +95,34 @@ VARIANTS = [
 
 
 def completion(text: str) -> dict[str, Any]:
-    """A whole answer."""
+    """Return a completion."""
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
     return {**_OPENAI, "object": "chat.completion", "choices": [choice], "text": text}
 
 
 def frame(text: str) -> bytes:
-    """A piece of a streamed one."""
+    """Return a chunk of a streamed completion."""
     choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
     return event({**_OPENAI, "object": "chat.completion.chunk", "choices": [choice], "delta": text})
 
 
 def event(payload: Any) -> bytes:
-    """An event of JSON."""
+    """Return an event with JSON data."""
     return b"data: " + json.dumps(payload).encode() + b"\n\n"
 
 
 def stream_head(**headers: str) -> bytes:
-    """The head of a stream in chunks."""
+    """Return the head of a chunked stream."""
     return head(200, content_type="text/event-stream", transfer_encoding="chunked", **headers)
 
 
 def stream_response(*events: bytes) -> bytes:
-    """A whole stream, a chunk for each event, with an end."""
+    """Return a complete stream with a chunk for each event."""
     return stream_head() + b"".join(map(chunk, (*events, b"")))
 
 
 def is_stream(request: Request) -> bool:
-    """Whether a request asks for a stream."""
+    """Return whether a request has `stream: true`."""
     return request.body.get("stream") is True
 
 
@@ -130,26 +130,26 @@ _OPENAI = {"id": "an-id", "created": 1_763_600_000, "model": "its-model"}
 
 
 class LockstepStream:
-    """A stream whose next word is said only when the one before was heard."""
+    """A stream whose next word is sent only after the client has received the word before."""
 
     def __init__(self) -> None:
         self._words = [f"word {number} " for number in range(20)]
-        self._heard = asyncio.Semaphore(0)
+        self._received = asyncio.Semaphore(0)
 
     async def send(self, peer: Connection) -> None:
-        """The server's part."""
+        """Send the words as the upstream."""
         await peer.request()
         await peer.send(stream_head())
         for word in self._words:
             await peer.send(chunk(frame(word)))
-            await self._heard.acquire()
+            await self._received.acquire()
         await peer.send(chunk(DONE) + chunk(b""))
 
     async def receive(self, client: Client) -> None:
-        """The client's: it has asked."""
+        """Receive the words as the client, whose request is already sent."""
         assert (await client.head())[0] == 200
         for word in self._words:
             while word.encode() not in await client.chunk():
                 pass
-            self._heard.release()
+            self._received.release()
         assert b"[DONE]" in b"".join([piece async for piece in client.chunks()])

@@ -1,7 +1,7 @@
-"""A websocket server by hand, so that it can speak badly: the handshake, the frames, the routes to it.
+"""A websocket server on a raw socket, which can violate the protocol: handshakes, frames and routes.
 
-says(text("hello"), closing(1000))      one connection: shakes hands, hears the request, says these
-framed(b"…", reserved=1)                any frame, as RFC 6455 has it or not
+websocket_responder(text_message("hello"), close_frame(1000))      one connection: handshake, request, frames
+websocket_frame(b"…", reserved=1)                                  any frame, valid by RFC 6455 or not
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from tests.raw_upstream import head
+from tests.raw_upstream import Handler, head
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -42,7 +42,7 @@ __all__ = [
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
-# `done`: a last message is promised. `open`: the server closes when it is done. `raw`: messages are the text.
+# `done`: a message marks the end. `open`: the upstream closes at the end. `raw`: messages are the text.
 WEBSOCKET_ROUTES = """
 x-common: &common
   upstream: &upstream
@@ -76,39 +76,39 @@ def websocket_frame(
     mask: bytes = b"",
     length: int | None = None,
 ) -> bytes:
-    """One frame. `length`: what it says of its length, if that is not the truth."""
+    """Return a frame; `length` replaces its correct length."""
     size = len(data) if length is None else length
     masked = 0x80 if mask else 0
     if size < 126:
-        said = struct.pack("!B", masked | size)
+        content = struct.pack("!B", masked | size)
     elif size < 2**16:
-        said = struct.pack("!BH", masked | 126, size)
+        content = struct.pack("!BH", masked | 126, size)
     else:
-        said = struct.pack("!BQ", masked | 127, size)
+        content = struct.pack("!BQ", masked | 127, size)
     if mask:
         data = bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
-    return bytes([fin << 7 | reserved << 4 | opcode]) + said + mask + data
+    return bytes([fin << 7 | reserved << 4 | opcode]) + content + mask + data
 
 
-def text_message(said: str) -> bytes:
-    """A message with a piece of the answer."""
-    return websocket_frame(json.dumps({"text": said}).encode())
+def text_message(content: str) -> bytes:
+    """Return a message with a piece of text."""
+    return websocket_frame(json.dumps({"text": content}).encode())
 
 
 def close_frame(code: int | None = None, reason: str = "") -> bytes:
-    """The server's word that it closes."""
+    """Return a close frame."""
     return websocket_frame(b"" if code is None else struct.pack("!H", code) + reason.encode(), CLOSE)
 
 
 def handshake_response(request: Request) -> bytes:
-    """The server's part of the handshake."""
+    """Return the response that accepts a handshake."""
     key = request.headers["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
     accept = b64encode(sha1(key.encode()).digest()).decode()
     return head(101, upgrade="websocket", connection="Upgrade", sec_websocket_accept=accept)
 
 
 async def accept_handshake(peer: Connection) -> Request | None:
-    """Shake hands; None where the client has gone."""
+    """Accept a handshake and return its request, None if the client has disconnected."""
     request = await peer.request()
     if request is not None:
         await peer.send(handshake_response(request))
@@ -116,11 +116,11 @@ async def accept_handshake(peer: Connection) -> Request | None:
 
 
 async def read_frame(peer: Connection) -> tuple[int, bytes]:
-    """The client's next frame: its opcode and payload. It must be whole, and masked as clients must."""
-    begin = await peer.read(2)
-    if not begin:
+    """Return opcode and payload of the next frame, after asserting that the frame is final and masked."""
+    first_bytes = await peer.read(2)
+    if not first_bytes:
         raise ConnectionResetError
-    first, second = begin
+    first, second = first_bytes
     assert first & 0xF0 == 0x80
     assert second & 0x80
     size = second & 0x7F
@@ -130,8 +130,8 @@ async def read_frame(peer: Connection) -> tuple[int, bytes]:
     return first & 0xF, bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
 
 
-def websocket_responder(*pieces: bytes, stays: bool = False) -> Callable[[Connection], Awaitable[None]]:
-    """Hears one request and says these bytes, then closes, or does not."""
+def websocket_responder(*pieces: bytes, waits: bool = False) -> Handler:
+    """Return a handler that reads one request, sends these bytes, and then closes or waits."""
 
     async def behave(peer: Connection) -> None:
         if await accept_handshake(peer) is None:
@@ -139,7 +139,7 @@ def websocket_responder(*pieces: bytes, stays: bool = False) -> Callable[[Connec
         await read_frame(peer)
         for piece in pieces:
             await peer.send(piece)
-        if stays:
+        if waits:
             await peer.wait_closed()
 
     return behave
@@ -147,29 +147,29 @@ def websocket_responder(*pieces: bytes, stays: bool = False) -> Callable[[Connec
 
 @asynccontextmanager
 async def run_websocket_server(
-    answer: Callable[[web.WebSocketResponse, Any], Awaitable[None]],
-    *others: web.RouteDef,
+    respond: Callable[[web.WebSocketResponse, Any], Awaitable[None]],
+    *routes: web.RouteDef,
     allowed: Callable[[web.Request], bool] = lambda request: True,
 ) -> AsyncIterator[tuple[str, list[web.Request]]]:
-    """A real websocket server whose answers to a request are these; its URL, and the handshakes it saw."""
-    seen: list[web.Request] = []
+    """Run a websocket server of aiohttp. Yield its URL and the list of handshakes."""
+    handshakes: list[web.Request] = []
 
     async def handle(request: web.Request) -> web.WebSocketResponse:
-        seen.append(request)
+        handshakes.append(request)
         if not allowed(request):
             raise web.HTTPUnauthorized
         websocket = web.WebSocketResponse()
         await websocket.prepare(request)
-        await answer(websocket, await websocket.receive_json())
+        await respond(websocket, await websocket.receive_json())
         return websocket
 
     app = web.Application()
-    app.add_routes([web.get("/{path:.*}", handle), *others])
+    app.add_routes([web.get("/{path:.*}", handle), *routes])
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
-        yield "http://{}:{}".format(*runner.addresses[0]), seen
+        yield "http://{}:{}".format(*runner.addresses[0]), handshakes
     finally:
         await runner.cleanup()

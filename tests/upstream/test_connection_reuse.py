@@ -1,18 +1,23 @@
-"""Connections that are used again, requests that are sent again, and servers that stand for each other."""
+"""Reuse of upstream connections, retries of requests, and replicas."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 from tests.raw_client import HELLO, run_bridge
-from tests.raw_upstream import Connection, chunk, head, http_response, responder, run_upstream
+from tests.raw_upstream import (
+    Connection,
+    Handler,
+    chunk,
+    head,
+    http_response,
+    responder,
+    run_upstream,
+)
 from tests.upstream.formats import DONE, completion, frame, stream_head
-
-Behave = Callable[[Connection], Awaitable[None]]
 
 PLAIN = "routes: [{models: m, upstream: {url: '${UPSTREAM}', timeouts: {idle: 1s, first_byte: 5s}}}]"
 GOOD = http_response(completion("hello"))
@@ -22,19 +27,19 @@ def route(upstream: str) -> str:
     return f"routes: [{{models: m, upstream: {upstream}}}]"
 
 
-async def closes_when_used_again(peer: Connection) -> None:
-    """One answer a connection; the next request on it finds it closing."""
+async def closes_on_reuse(peer: Connection) -> None:
+    """Respond once per connection, and close the connection after the next request."""
     await peer.request()
     await peer.send(GOOD)
     await peer.request()
 
 
-async def resets_when_used_again(peer: Connection) -> None:
-    await closes_when_used_again(peer)
+async def resets_on_reuse(peer: Connection) -> None:
+    await closes_on_reuse(peer)
     peer.abort()
 
 
-async def test_a_connection_is_used_again() -> None:
+async def test_a_connection_is_reused() -> None:
     async with (
         run_upstream(responder(GOOD)) as server,
         run_bridge(PLAIN, {"UPSTREAM": server.url}) as bridge,
@@ -48,7 +53,7 @@ TRAILERS = b"".join(b"X-Late-%d: %s\r\n" % (number, b"x" * 60) for number in ran
 
 
 @pytest.mark.parametrize("end", [b"0\r\n\r\n", b"0\r\n" + TRAILERS + b"\r\n"], ids=["plain", "trailers"])
-async def test_it_is_used_again_behind_a_stream(end: bytes) -> None:
+async def test_a_connection_is_reused_after_a_stream(end: bytes) -> None:
     async def behave(peer: Connection) -> None:
         while await peer.request():
             for piece in (stream_head(), chunk(frame("hello")), chunk(DONE)):
@@ -66,19 +71,19 @@ async def test_it_is_used_again_behind_a_stream(end: bytes) -> None:
         assert server.connections == 1
 
 
-@pytest.mark.parametrize("behave", [closes_when_used_again, resets_when_used_again])
+@pytest.mark.parametrize("behave", [closes_on_reuse, resets_on_reuse])
 @pytest.mark.parametrize("idle", [1, 3])
-async def test_a_connection_that_closes_as_it_is_used_again_costs_nothing(behave: Behave, idle: int) -> None:
+async def test_a_closed_idle_connection_is_retried(behave: Handler, idle: int) -> None:
     async with run_upstream(behave) as server, run_bridge(PLAIN, {"UPSTREAM": server.url}) as bridge:
-        together = await asyncio.gather(*(bridge.request(HELLO) for _ in range(idle)))
-        assert all(answer.status == 200 for answer in together)
+        responses = await asyncio.gather(*(bridge.request(HELLO) for _ in range(idle)))
+        assert all(response.status == 200 for response in responses)
         for _ in range(3):
-            answer = await bridge.request(HELLO)
-            assert answer.completion().choice.text == "hello"
+            response = await bridge.request(HELLO)
+            assert response.completion().choice.text == "hello"
         assert await bridge.count("bridge_upstream_errors_total") == 0
 
 
-async def test_what_was_answered_in_part_is_not_sent_again() -> None:
+async def test_a_request_with_a_partial_response_is_not_retried() -> None:
     async def behave(peer: Connection) -> None:
         await peer.request()
         await peer.send(GOOD)
@@ -87,37 +92,40 @@ async def test_what_was_answered_in_part_is_not_sent_again() -> None:
 
     async with run_upstream(behave) as server, run_bridge(PLAIN, {"UPSTREAM": server.url}) as bridge:
         assert (await bridge.request(HELLO)).status == 200
-        answer = await bridge.request(HELLO)
-        assert (answer.status, answer.error()["code"]) == (502, "upstream_disconnect")
+        response = await bridge.request(HELLO)
+        assert (response.status, response.error()["code"]) == (502, "upstream_disconnect")
         assert len(server.requests) == 2
 
 
-async def test_a_fresh_connection_that_closes_is_not_tried_again() -> None:
+async def test_a_new_connection_that_closes_is_not_retried() -> None:
     async def behave(peer: Connection) -> None:
         await peer.request()
 
     async with run_upstream(behave) as server, run_bridge(PLAIN, {"UPSTREAM": server.url}) as bridge:
-        answer = await bridge.request(HELLO)
-        assert (answer.status, answer.error()["code"]) == (502, "upstream_disconnect")
+        response = await bridge.request(HELLO)
+        assert (response.status, response.error()["code"]) == (502, "upstream_disconnect")
         assert len(server.requests) == 1
 
 
-RETRIED = {
+RETRIED_STATUSES = {
     "429": responder(http_response({"error": "busy"}, 429), http_response({"error": "busy"}, 429), GOOD),
     "503": responder(http_response({"error": "loading"}, 503), GOOD),
 }
 
 
-@pytest.mark.parametrize("status", RETRIED)
-async def test_a_status_may_be_worth_another_try(status: str) -> None:
+@pytest.mark.parametrize("status", RETRIED_STATUSES)
+async def test_a_retryable_status_is_retried(status: str) -> None:
     text = route("{url: '${UPSTREAM}', retry: {backoff: 1ms}}")
-    async with run_upstream(RETRIED[status]) as server, run_bridge(text, {"UPSTREAM": server.url}) as bridge:
+    async with (
+        run_upstream(RETRIED_STATUSES[status]) as server,
+        run_bridge(text, {"UPSTREAM": server.url}) as bridge,
+    ):
         assert (await bridge.request(HELLO)).completion().choice.text == "hello"
         assert await bridge.count("bridge_requests_total", code="200") == 1
         assert len({request.data for request in server.requests}) == 1
 
 
-async def test_another_status_is_not() -> None:
+async def test_another_status_is_not_retried() -> None:
     text = route("{url: '${UPSTREAM}', retry: {backoff: 1ms, on: ['503']}}")
     refusal = http_response({"error": "no"}, 500)
     async with (
@@ -128,21 +136,21 @@ async def test_another_status_is_not() -> None:
         assert len(server.requests) == 1
 
 
-async def test_the_last_try_tells() -> None:
+async def test_the_response_of_the_last_retry_is_returned() -> None:
     text = route("{url: '${UPSTREAM}', retry: {attempts: 3, backoff: 1ms}}")
     refusal = http_response({"error": {"message": "busy"}}, 429, retry_after="9")
     async with (
         run_upstream(responder(refusal)) as server,
         run_bridge(text, {"UPSTREAM": server.url}) as bridge,
     ):
-        answer = await bridge.request(HELLO)
-        assert (answer.status, answer.error()["message"]) == (429, "busy")
-        assert answer.headers["retry-after"] == "9"
+        response = await bridge.request(HELLO)
+        assert (response.status, response.error()["message"]) == (429, "busy")
+        assert response.headers["retry-after"] == "9"
         assert len(server.requests) == 4
 
 
 @pytest.mark.parametrize("on", ["disconnect", "timeout"])
-async def test_a_failure_before_the_head_may_be_worth_another_try(on: str) -> None:
+async def test_a_failure_before_the_head_is_retried(on: str) -> None:
     text = route(
         f"{{url: '${{UPSTREAM}}', retry: {{backoff: 1ms, on: [{on}]}}, timeouts: {{first_byte: 100ms}}}}"
     )
@@ -160,7 +168,7 @@ async def test_a_failure_before_the_head_may_be_worth_another_try(on: str) -> No
         assert await bridge.count("bridge_upstream_errors_total", kind=on) == 1
 
 
-async def test_nothing_is_tried_again_behind_its_head() -> None:
+async def test_a_failure_after_the_head_is_not_retried() -> None:
     text = route("{url: '${UPSTREAM}', retry: {backoff: 1ms}}")
 
     async def behave(peer: Connection) -> None:
@@ -168,12 +176,12 @@ async def test_nothing_is_tried_again_behind_its_head() -> None:
         await peer.send(head(200, content_length="99") + b"{")
 
     async with run_upstream(behave) as server, run_bridge(text, {"UPSTREAM": server.url}) as bridge:
-        answer = await bridge.request(HELLO)
-        assert (answer.status, answer.error()["code"]) == (502, "upstream_disconnect")
+        response = await bridge.request(HELLO)
+        assert (response.status, response.error()["code"]) == (502, "upstream_disconnect")
         assert len(server.requests) == 1
 
 
-async def test_a_client_that_leaves_ends_the_tries() -> None:
+async def test_a_disconnect_ends_the_retries() -> None:
     text = route("{url: '${UPSTREAM}', retry: {attempts: 10, backoff: 10s}}")
     refusal = http_response({"error": "busy"}, 503)
     async with (
@@ -190,40 +198,40 @@ async def test_a_client_that_leaves_ends_the_tries() -> None:
 async def test_replicas_are_used_in_turn() -> None:
     text = route("{url: '${ONE}', replicas: ['${TWO}', '${THREE}']}")
     async with (
-        run_upstream(responder(GOOD)) as one,
-        run_upstream(responder(GOOD)) as two,
-        run_upstream(responder(GOOD)) as three,
-        run_bridge(text, {"ONE": one.url, "TWO": two.url, "THREE": three.url}) as bridge,
+        run_upstream(responder(GOOD)) as first,
+        run_upstream(responder(GOOD)) as second,
+        run_upstream(responder(GOOD)) as third,
+        run_bridge(text, {"ONE": first.url, "TWO": second.url, "THREE": third.url}) as bridge,
     ):
         for _ in range(6):
             assert (await bridge.request(HELLO)).status == 200
-        assert [len(server.requests) for server in (one, two, three)] == [2, 2, 2]
+        assert [len(server.requests) for server in (first, second, third)] == [2, 2, 2]
 
 
-async def test_a_replica_that_refuses_is_passed_over() -> None:
+async def test_a_replica_without_connection_is_skipped() -> None:
     text = route("{url: '${ONE}', replicas: ['${TWO}']}")
     with socket.create_server(("127.0.0.1", 0)) as closed:
-        gone = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        closed_url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     async with (
-        run_upstream(responder(GOOD)) as two,
-        run_bridge(text, {"ONE": gone, "TWO": two.url}) as bridge,
+        run_upstream(responder(GOOD)) as second,
+        run_bridge(text, {"ONE": closed_url, "TWO": second.url}) as bridge,
     ):
         for _ in range(4):
             assert (await bridge.request(HELLO)).status == 200
-        assert len(two.requests) == 4
+        assert len(second.requests) == 4
         assert await bridge.count("bridge_upstream_errors_total", kind="connect") == 2
-    async with run_bridge(text, {"ONE": gone, "TWO": gone}) as bridge:
-        answer = await bridge.request(HELLO)
-        assert (answer.status, answer.error()["code"]) == (502, "upstream_connect")
+    async with run_bridge(text, {"ONE": closed_url, "TWO": closed_url}) as bridge:
+        response = await bridge.request(HELLO)
+        assert (response.status, response.error()["code"]) == (502, "upstream_connect")
 
 
-async def test_a_failure_that_is_an_answer_is_not_passed_over() -> None:
+async def test_an_error_response_of_a_replica_is_not_skipped() -> None:
     text = route("{url: '${ONE}', replicas: ['${TWO}']}")
     refusal = http_response({"error": "no"}, 500)
     async with (
-        run_upstream(responder(refusal)) as one,
-        run_upstream(responder(refusal)) as two,
-        run_bridge(text, {"ONE": one.url, "TWO": two.url}) as bridge,
+        run_upstream(responder(refusal)) as first,
+        run_upstream(responder(refusal)) as second,
+        run_bridge(text, {"ONE": first.url, "TWO": second.url}) as bridge,
     ):
         assert (await bridge.request(HELLO)).status == 500
-        assert len(one.requests) + len(two.requests) == 1
+        assert len(first.requests) + len(second.requests) == 1

@@ -1,4 +1,4 @@
-"""AWS event streams that fail: the checksums, the cuts, and what the server says of itself."""
+"""AWS event streams through the bridge: messages, faults and exceptions."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ GOOD = [
 ]
 
 
-def says(*messages: bytes, size: int = 0, ends: bool = True):  # type: ignore[no-untyped-def]
-    """Answers with these messages, each of a chunk or all in chunks of one size."""
+def sends(*messages: bytes, size: int = 0, ends: bool = True):  # type: ignore[no-untyped-def]
+    """Return a handler that sends these messages, one per chunk or in chunks of one size."""
 
     async def behave(peer: Connection) -> None:
         await peer.request()
@@ -76,35 +76,35 @@ def says(*messages: bytes, size: int = 0, ends: bool = True):  # type: ignore[no
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("size", [0, 1, 7, 64, 10_000])
-async def test_what_bedrock_says(size: int, *, stream: bool) -> None:
+async def test_a_response_of_bedrock_is_read(size: int, *, stream: bool) -> None:
     async with (
-        run_upstream(says(*GOOD, size=size)) as server,
+        run_upstream(sends(*GOOD, size=size)) as server,
         run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
     ):
         body = {**HELLO, "model": "converse", "stream": stream, "stream_options": {"include_usage": True}}
         if not stream:
             del body["stream_options"]
-        answer = await bridge.request(body)
-        said = answer.stream() if stream else answer.completion()
-        assert (said.choice.text, said.choice.finish_reason) == ("hello", "length")
-        assert said.usage is not None
-        assert said.usage["total_tokens"] == 26
+        response = await bridge.request(body)
+        result = response.stream() if stream else response.completion()
+        assert (result.choice.text, result.choice.finish_reason) == ("hello", "length")
+        assert result.usage is not None
+        assert result.usage["total_tokens"] == 26
 
 
 FAULTS = {
-    "ends before it is done": (GOOD[:3], "upstream_disconnect", ""),
-    "ends inside of a message": (
+    "ends without metadata": (GOOD[:3], "upstream_disconnect", ""),
+    "ends within a message": (
         [*GOOD[:3], delta("more")[:-1]],
         "upstream_disconnect",
         "ended inside a message",
     ),
     "has a wrong checksum": ([*GOOD[:3], delta("more")[:-1] + b"\0"], "upstream_garbled", "checksum"),
-    "lies about its length": (
+    "has an oversized length": (
         [*GOOD[:3], raw_message(b"", b"{}", total=2**31)],
         "upstream_limit",
         "limits.frame",
     ),
-    "speaks JSON": ([*GOOD[:3], b'{"message":"no such model"}'], "upstream_garbled", "checksum"),
+    "sends JSON": ([*GOOD[:3], b'{"message":"no such model"}'], "upstream_garbled", "checksum"),
     "is throttled": ([*GOOD[:3], exception("throttlingException", "slow down")], "", "slow down"),
     "fails": (
         [
@@ -122,20 +122,20 @@ FAULTS = {
 @pytest.mark.parametrize("ends", [False, True])
 @pytest.mark.parametrize("size", [0, 1])
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_fault_on_its_way_is_an_honest_end(fault: str, size: int, *, ends: bool) -> None:
-    messages, code, said = FAULTS[fault]
+async def test_a_fault_after_output_ends_with_an_error(fault: str, size: int, *, ends: bool) -> None:
+    messages, code, result = FAULTS[fault]
     async with (
-        run_upstream(says(*messages, size=size, ends=ends)) as server,
+        run_upstream(sends(*messages, size=size, ends=ends)) as server,
         run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
     ):
-        streamed = (await bridge.request({**HELLO, "model": "converse", "stream": True})).stream()
-        assert streamed.choice.text == "hello"
-        assert streamed.error is not None
-        assert (streamed.error["code"] or "").startswith(code)
-        assert not ends or said in streamed.error["message"]
-        whole = await bridge.request({**HELLO, "model": "converse"})
-        assert whole.status in (429, 502)
-        assert not ends or said in whole.error()["message"]
+        stream = (await bridge.request({**HELLO, "model": "converse", "stream": True})).stream()
+        assert stream.choice.text == "hello"
+        assert stream.error is not None
+        assert (stream.error["code"] or "").startswith(code)
+        assert not ends or result in stream.error["message"]
+        response = await bridge.request({**HELLO, "model": "converse"})
+        assert response.status in (429, 502)
+        assert not ends or result in response.error()["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -143,47 +143,47 @@ async def test_a_fault_on_its_way_is_an_honest_end(fault: str, size: int, *, end
 @pytest.mark.parametrize(
     ("kind", "status"), [("throttlingException", 429), ("validationException", 400), ("modelError", 502)]
 )
-async def test_an_exception_has_the_status_of_the_rule(
+async def test_an_exception_has_the_status_of_the_error_rule(
     kind: str, status: int, model: str, *, stream: bool
 ) -> None:
     async with (
-        run_upstream(says(exception(kind, "no, thank you"))) as server,
+        run_upstream(sends(exception(kind, "no, thank you"))) as server,
         run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
     ):
-        answer = await bridge.request({**HELLO, "model": model, "stream": stream})
-        assert answer.status == status
-        assert answer.error()["message"] == "no, thank you"
-        assert answer.error()["type"] == kind
+        response = await bridge.request({**HELLO, "model": model, "stream": stream})
+        assert response.status == status
+        assert response.error()["message"] == "no, thank you"
+        assert response.error()["type"] == kind
 
 
-async def test_what_is_wrapped_is_read() -> None:
+async def test_base64_payloads_are_read() -> None:
     def wrapped(text: str) -> bytes:
-        said = b64encode(json.dumps({"completion": text}).encode()).decode()
-        return bedrock_event("chunk", json.dumps({"bytes": said, "p": "abcdefgh"}).encode())
+        result = b64encode(json.dumps({"completion": text}).encode()).decode()
+        return bedrock_event("chunk", json.dumps({"bytes": result, "p": "abcdefgh"}).encode())
 
     async with (
-        run_upstream(says(wrapped("hel"), wrapped("lo"))) as server,
+        run_upstream(sends(wrapped("hel"), wrapped("lo"))) as server,
         run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
     ):
-        answer = await bridge.request({**HELLO, "model": "invoke"})
-        assert answer.completion().choice.text == "hello"
+        response = await bridge.request({**HELLO, "model": "invoke"})
+        assert response.completion().choice.text == "hello"
 
 
-async def test_events_in_messages_are_read() -> None:
+async def test_sse_in_messages_is_read() -> None:
     messages = [
         bedrock_event("PayloadPart", piece)
         for piece in (b'data: {"text":"hel', b'lo"}\n\nda', b"ta: [DONE]\n\n")
     ]
     async with (
-        run_upstream(says(*messages)) as server,
+        run_upstream(sends(*messages)) as server,
         run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
     ):
-        answer = await bridge.request({**HELLO, "model": "lines"})
-        assert answer.completion().choice.text == "hello"
+        response = await bridge.request({**HELLO, "model": "lines"})
+        assert response.completion().choice.text == "hello"
 
 
-async def test_nothing_at_all_is_an_error() -> None:
-    async with run_upstream(says()) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+async def test_an_empty_stream_is_an_error() -> None:
+    async with run_upstream(sends()) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         for model in ("converse", "invoke", "lines"):
-            answer = await bridge.request({**HELLO, "model": model})
-            assert (answer.status, answer.error()["code"][:9]) == (502, "upstream_")
+            response = await bridge.request({**HELLO, "model": model})
+            assert (response.status, response.error()["code"][:9]) == (502, "upstream_")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.raw_client import HELLO
-from tests.raw_upstream import Connection, chunk, http_response, responder, run_upstream
+from tests.raw_upstream import Connection, Handler, chunk, http_response, responder, run_upstream
 from tests.upstream.certificates import run_bridge_from_file, server_context, write_certificate
 from tests.upstream.daemons import forward_proxy, nginx, unused_port
 from tests.upstream.formats import (
@@ -28,13 +28,12 @@ from tests.upstream.formats import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from tests.raw_client import Response
     from tests.raw_upstream import UpstreamServer
 
-    Behave = Callable[[Connection], Awaitable[None]]
 
 STREAM = {**HELLO, "stream": True}
 GOOD = http_response(completion("hello"))
@@ -45,7 +44,7 @@ HIDDEN = (PASSWORD, base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode())
 
 
 @pytest.fixture(autouse=True)
-def _says_no_password(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def _no_password_in_the_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.DEBUG, logger="bridge")
     yield
@@ -55,7 +54,7 @@ def _says_no_password(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def model_server(folder: Path, scheme: str, behave: Behave) -> AsyncIterator[UpstreamServer]:
+async def model_server(folder: Path, scheme: str, behave: Handler) -> AsyncIterator[UpstreamServer]:
     write_certificate(folder, "server")
     tls = server_context(folder, "server") if scheme == "https" else None
     async with run_upstream(behave, tls=tls) as model:
@@ -68,21 +67,21 @@ def routes(model: UpstreamServer, proxy: str) -> str:
     return f"routes: [{{models: m, upstream: {{{upstream}}}}}]"
 
 
-def at(port: int, *, user: str = USER, password: str = PASSWORD) -> str:
+def proxy_url(port: int, *, user: str = USER, password: str = PASSWORD) -> str:
     return f"http://{user}:{password}@127.0.0.1:{port}"
 
 
-async def asked(folder: Path, model: UpstreamServer, proxy: str) -> Response:
-    """One answer. Nothing that can be seen of the bridge has the password."""
+async def request_through(folder: Path, model: UpstreamServer, proxy: str) -> Response:
+    """Return a response, after asserting that no output of the bridge contains the password."""
     async with run_bridge_from_file(folder, routes(model, proxy), {}) as bridge:
-        answer = await bridge.request(HELLO)
+        response = await bridge.request(HELLO)
         metrics = (await bridge.get_admin("/metrics")).body
     for hidden in HIDDEN:
-        assert hidden.encode() not in answer.body + repr(answer.headers).encode() + metrics
-    return answer
+        assert hidden.encode() not in response.body + repr(response.headers).encode() + metrics
+    return response
 
 
-async def by_what_was_asked(peer: Connection) -> None:
+async def respond(peer: Connection) -> None:
     while (request := await peer.request()) is not None:
         assert "proxy-authorization" not in request.headers
         assert request.path == "/v1"
@@ -90,13 +89,17 @@ async def by_what_was_asked(peer: Connection) -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("lock", [(), LOCKED], ids=["open", "locked"])
-async def test_answers_and_streams_come_through(scheme: str, lock: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize("credentials", [(), LOCKED], ids=["open", "locked"])
+async def test_responses_and_streams_pass_a_proxy(
+    scheme: str, credentials: tuple[str, ...], tmp_path: Path
+) -> None:
     async with (
-        model_server(tmp_path, scheme, by_what_was_asked) as model,
-        forward_proxy(*lock) as proxy,
+        model_server(tmp_path, scheme, respond) as model,
+        forward_proxy(*credentials) as proxy,
         run_bridge_from_file(
-            tmp_path, routes(model, at(proxy.port) if lock else f"http://127.0.0.1:{proxy.port}"), {}
+            tmp_path,
+            routes(model, proxy_url(proxy.port) if credentials else f"http://127.0.0.1:{proxy.port}"),
+            {},
         ) as bridge,
     ):
         for _ in range(3):
@@ -106,36 +109,38 @@ async def test_answers_and_streams_come_through(scheme: str, lock: tuple[str, ..
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-async def test_each_chunk_comes_as_it_is_said(scheme: str, tmp_path: Path) -> None:
-    dialogue = LockstepStream()
+async def test_chunks_are_not_delayed_by_a_proxy(scheme: str, tmp_path: Path) -> None:
+    stream = LockstepStream()
     async with (
-        model_server(tmp_path, scheme, dialogue.send) as model,
+        model_server(tmp_path, scheme, stream.send) as model,
         forward_proxy(*LOCKED) as proxy,
-        run_bridge_from_file(tmp_path, routes(model, at(proxy.port)), {}) as bridge,
+        run_bridge_from_file(tmp_path, routes(model, proxy_url(proxy.port)), {}) as bridge,
         bridge.connect() as client,
     ):
         await client.send(STREAM)
-        await dialogue.receive(client)
+        await stream.receive(client)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-async def test_a_password_may_have_any_signs(scheme: str, tmp_path: Path) -> None:
-    """As a URL writes them. The proxy is told where to go in the form that suits the scheme."""
+async def test_a_password_may_contain_any_characters(scheme: str, tmp_path: Path) -> None:
+    """User and password are percent-encoded in the URL. The request line depends on the scheme."""
     async with (
         model_server(tmp_path, scheme, responder(GOOD)) as model,
         run_upstream(responder(http_response({}, 403))) as proxy,
     ):
         port = int(proxy.url.rpartition(":")[2])
-        await asked(tmp_path, model, at(port, user="us%C3%A9r", password="p%40ss%3Aw%2Frd%3F%25"))
+        await request_through(
+            tmp_path, model, proxy_url(port, user="us%C3%A9r", password="p%40ss%3Aw%2Frd%3F%25")
+        )
         (request,) = proxy.requests
-        told = base64.b64decode(request.headers["proxy-authorization"].removeprefix("Basic "))
-        assert told.decode("utf-8" if b"\xc3" in told else "latin-1") == "usér:p@ss:w/rd?%"
-        where = (
+        sent = base64.b64decode(request.headers["proxy-authorization"].removeprefix("Basic "))
+        assert sent.decode("utf-8" if b"\xc3" in sent else "latin-1") == "usér:p@ss:w/rd?%"
+        expected = (
             ("CONNECT", model.url.removeprefix("https://"))
             if scheme == "https"
             else ("POST", f"{model.url}/v1")
         )
-        assert (request.method, request.path) == where
+        assert (request.method, request.path) == expected
         assert request.headers["host"] == model.url.partition("://")[2]
 
 
@@ -148,77 +153,79 @@ async def test_a_wrong_password_is_reported(scheme: str, reason: str, user: str,
         model_server(tmp_path, scheme, responder(GOOD)) as model,
         forward_proxy("other", "word") as proxy,
     ):
-        answer = await asked(tmp_path, model, f"http://{user}127.0.0.1:{proxy.port}")
-        assert answer.status == 502
-        assert reason in answer.error()["message"].lower()
+        response = await request_through(tmp_path, model, f"http://{user}127.0.0.1:{proxy.port}")
+        assert response.status == 502
+        assert reason in response.error()["message"].lower()
         assert not model.requests
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_a_proxy_that_is_down_is_502(scheme: str, tmp_path: Path) -> None:
     async with model_server(tmp_path, scheme, responder(GOOD)) as model:
-        answer = await asked(tmp_path, model, at(unused_port()))
-        assert (answer.status, answer.error()["code"]) == (502, "upstream_connect")
+        response = await request_through(tmp_path, model, proxy_url(unused_port()))
+        assert (response.status, response.error()["code"]) == (502, "upstream_connect")
         assert not model.requests
 
 
-async def test_a_proxy_that_makes_no_tunnels_is_told(tmp_path: Path) -> None:
+async def test_a_proxy_without_tunnels_is_an_error(tmp_path: Path) -> None:
     async with (
         model_server(tmp_path, "https", responder(GOOD)) as model,
         nginx(tmp_path / "proxy", FORWARDS) as proxy,  # which answers CONNECT with 405
     ):
-        answer = await asked(tmp_path, model, at(proxy.port))
-        assert (answer.status, answer.error()["code"]) == (502, "upstream_connect")
-        assert "not allowed" in answer.error()["message"].lower()
+        response = await request_through(tmp_path, model, proxy_url(proxy.port))
+        assert (response.status, response.error()["code"]) == (502, "upstream_connect")
+        assert "not allowed" in response.error()["message"].lower()
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-async def test_a_server_that_the_proxy_does_not_reach_is_an_error(scheme: str, tmp_path: Path) -> None:
+async def test_an_upstream_that_the_proxy_does_not_reach_is_an_error(scheme: str, tmp_path: Path) -> None:
     async with (
         model_server(tmp_path, scheme, responder(GOOD)) as model,
         forward_proxy(*LOCKED) as proxy,
     ):
         model.url = f"{scheme}://127.0.0.1:{unused_port()}"
-        answer = await asked(tmp_path, model, at(proxy.port))
-        assert answer.status in (500, 502)
-        assert answer.error()["type"] == "server_error"
+        response = await request_through(tmp_path, model, proxy_url(proxy.port))
+        assert response.status in (500, 502)
+        assert response.error()["type"] == "server_error"
 
 
 TUNNELS: dict[str, tuple[bytes, bool, int]] = {
     "closes": (b"", False, 502),
-    "says half": (b"HTTP/1.1 200 Conn", False, 502),
-    "says no HTTP": (b"hello\r\n\r\n", False, 502),
+    "sends half a head": (b"HTTP/1.1 200 Conn", False, 502),
+    "sends no HTTP": (b"hello\r\n\r\n", False, 502),
     "closes the tunnel": (b"HTTP/1.1 200 Connected\r\n\r\n", False, 502),
-    "says nothing": (b"", True, 504),
-    "says nothing in the tunnel": (b"HTTP/1.1 200 Connected\r\n\r\n", True, 504),
+    "sends nothing": (b"", True, 504),
+    "sends nothing in the tunnel": (b"HTTP/1.1 200 Connected\r\n\r\n", True, 504),
 }
 
 
 @pytest.mark.parametrize("case", TUNNELS)
-async def test_a_proxy_that_fails_its_tunnel_fails_nobody_else(case: str, tmp_path: Path) -> None:
-    said, stays, status = TUNNELS[case]
+async def test_a_failed_tunnel_is_an_error(case: str, tmp_path: Path) -> None:
+    data, waits, status = TUNNELS[case]
     lines: list[bytes] = []
 
     async def behave(peer: Connection) -> None:
         lines.append(await peer.read(len("CONNECT 127.0.0.1")))
-        await peer.send(said)
-        if stays:
+        await peer.send(data)
+        if waits:
             await peer.wait_closed()
         else:
-            await asyncio.sleep(0.05)  # as a rule the rest of the request has been read
+            await asyncio.sleep(0.05)  # usually the rest of the request has been read by then
 
     async with model_server(tmp_path, "https", responder(GOOD)) as model, run_upstream(behave) as proxy:
-        text = routes(model, at(int(proxy.url.rpartition(":")[2]))).replace("connect: 5s", "connect: 300ms")
+        text = routes(model, proxy_url(int(proxy.url.rpartition(":")[2]))).replace(
+            "connect: 5s", "connect: 300ms"
+        )
         async with run_bridge_from_file(tmp_path, text, {}) as bridge:
-            answer = await bridge.request(HELLO)
-            assert answer.status == status, answer
-            answer.error()
-            assert not any(hidden.encode() in answer.body for hidden in HIDDEN)
+            response = await bridge.request(HELLO)
+            assert response.status == status, response
+            response.error()
+            assert not any(hidden.encode() in response.body for hidden in HIDDEN)
         assert lines == [b"CONNECT 127.0.0.1"]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-async def test_a_client_that_leaves_ends_the_work_behind_the_proxy(scheme: str, tmp_path: Path) -> None:
+async def test_a_disconnect_cancels_the_request_behind_a_proxy(scheme: str, tmp_path: Path) -> None:
     async def behave(peer: Connection) -> None:
         await peer.request()
         await peer.send(stream_head() + chunk(frame("hello")))
@@ -227,7 +234,7 @@ async def test_a_client_that_leaves_ends_the_work_behind_the_proxy(scheme: str, 
     async with (
         model_server(tmp_path, scheme, behave) as model,
         forward_proxy(*LOCKED) as proxy,
-        run_bridge_from_file(tmp_path, routes(model, at(proxy.port)), {}) as bridge,
+        run_bridge_from_file(tmp_path, routes(model, proxy_url(proxy.port)), {}) as bridge,
     ):
         async with bridge.connect() as client:
             await client.send(STREAM)
@@ -236,11 +243,11 @@ async def test_a_client_that_leaves_ends_the_work_behind_the_proxy(scheme: str, 
         await bridge.wait_for_count(1, "bridge_client_disconnects_total")
 
 
-async def test_a_tunnel_is_used_again(tmp_path: Path) -> None:
+async def test_a_tunnel_is_reused(tmp_path: Path) -> None:
     async with (
-        model_server(tmp_path, "https", by_what_was_asked) as model,
+        model_server(tmp_path, "https", respond) as model,
         forward_proxy(*LOCKED) as proxy,
-        run_bridge_from_file(tmp_path, routes(model, at(proxy.port)), {}) as bridge,
+        run_bridge_from_file(tmp_path, routes(model, proxy_url(proxy.port)), {}) as bridge,
     ):
         for _ in range(5):
             assert (await bridge.request(HELLO)).status == 200
@@ -260,32 +267,32 @@ keepalive_requests 4;
 """
 
 
-async def test_a_connection_to_a_proxy_is_used_again(tmp_path: Path) -> None:
-    """By nginx, which takes whole URLs and keeps connections, up to four requests on each."""
+async def test_a_connection_to_a_proxy_is_reused(tmp_path: Path) -> None:
+    """nginx accepts absolute URLs and serves up to four requests per connection."""
     async with (
-        model_server(tmp_path, "http", by_what_was_asked) as model,
+        model_server(tmp_path, "http", respond) as model,
         nginx(tmp_path / "proxy", FORWARDS) as proxy,
-        run_bridge_from_file(tmp_path, routes(model, at(proxy.port)), {}) as bridge,
+        run_bridge_from_file(tmp_path, routes(model, proxy_url(proxy.port)), {}) as bridge,
     ):
         for _ in range(10):
             assert (await bridge.request(HELLO)).completion().choice.text == "hello"
-        assert [one.number for one in await proxy.served(10)] == [1, 2, 3, 4, 1, 2, 3, 4, 1, 2]
+        assert [first.number for first in await proxy.served(10)] == [1, 2, 3, 4, 1, 2, 3, 4, 1, 2]
 
 
-async def test_connections_of_a_proxy_and_without_are_kept_apart(tmp_path: Path) -> None:
+async def test_connections_are_separate_for_each_proxy(tmp_path: Path) -> None:
     async with (
         model_server(tmp_path, "http", responder(GOOD)) as model,
-        nginx(tmp_path / "one", FORWARDS) as one,
-        nginx(tmp_path / "two", FORWARDS) as two,
+        nginx(tmp_path / "one", FORWARDS) as first,
+        nginx(tmp_path / "two", FORWARDS) as second,
     ):
-        proxies = ["", f", proxy: '{at(one.port)}'", f", proxy: 'http://127.0.0.1:{two.port}'"]
+        proxies = ["", f", proxy: '{proxy_url(first.port)}'", f", proxy: 'http://127.0.0.1:{second.port}'"]
         lines = [
-            f"- {{models: m{at}, upstream: {{url: '{model.url}'{proxy}}}}}"
-            for at, proxy in enumerate(proxies)
+            f"- {{models: m{proxy_url}, upstream: {{url: '{model.url}'{proxy}}}}}"
+            for proxy_url, proxy in enumerate(proxies)
         ]
         async with run_bridge_from_file(tmp_path, "\n".join(["routes:", *lines]), {}) as bridge:
             for _ in range(2):
                 for number in (0, 1, 2, 1, 0):
                     assert (await bridge.request({**HELLO, "model": f"m{number}"})).status == 200
-        assert [len(await proxy.served(least)) for proxy, least in ((one, 4), (two, 2))] == [4, 2]
+        assert [len(await proxy.served(least)) for proxy, least in ((first, 4), (second, 2))] == [4, 2]
         assert len(model.requests) == 10

@@ -1,6 +1,6 @@
-"""Servers that close their idle connections at the worst moment: no client hears of it.
+"""Upstreams that close idle connections at the worst moment: clients are not affected.
 
-A request may be sent again only where nothing of an answer to it was said, and only once.
+A request may be sent again once, and only if no byte of a response has arrived.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.raw_client import HELLO, run_bridge
-from tests.raw_upstream import Connection, head, http_response, responder, run_upstream
+from tests.raw_upstream import Connection, Handler, head, http_response, responder, run_upstream
 from tests.upstream.certificates import run_bridge_from_file
 from tests.upstream.daemons import nginx, secured
 from tests.upstream.formats import DONE, completion, frame, is_stream, stream_response
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tests.raw_client import RunningBridge
     from tests.raw_upstream import Request
 
-    Behave = Callable[[Connection], Awaitable[None]]
     Ending = Callable[[Connection], Awaitable[Request | None]]
 
 ON_BOTH_LOOPS = True
@@ -37,34 +36,34 @@ CLIENTS = 6
 
 
 def reset(peer: Connection) -> None:
-    """Close the connection by a reset, whether or not all was read."""
-    wire = peer._writer.get_extra_info("socket")
-    wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    """Close the connection by a reset, with or without unread data."""
+    raw_socket = peer._writer.get_extra_info("socket")
+    raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.abort()
 
 
-def said(request: Request) -> str:
+def first_word(request: Request) -> str:
     text: str = request.body["messages"][0]["content"]
     return text.partition(" ")[0]
 
 
-def echoing(ending: Ending, answered: Counter[str]) -> Behave:
-    """Answers each request by its own first word, until the ending gives no further one."""
+def echo_server(ending: Ending, answered: Counter[str]) -> Handler:
+    """Return a handler that responds with the first word of each request, until the ending returns None."""
 
     async def behave(peer: Connection) -> None:
         request = await peer.request()
         while request is not None:
-            answered[said(request)] += 1
+            answered[first_word(request)] += 1
             if is_stream(request):
-                await peer.send(stream_response(frame(said(request)), DONE))
+                await peer.send(stream_response(frame(first_word(request)), DONE))
             else:
-                await peer.send(http_response(completion(said(request))))
+                await peer.send(http_response(completion(first_word(request))))
             request = await ending(peer)
 
     return behave
 
 
-async def patient(peer: Connection, milliseconds: int) -> Request | None:
+async def request_within(peer: Connection, milliseconds: int) -> Request | None:
     try:
         async with asyncio.timeout(milliseconds / 1000):
             return await peer.request()
@@ -73,18 +72,18 @@ async def patient(peer: Connection, milliseconds: int) -> Request | None:
 
 
 async def closes_when_idle(peer: Connection) -> Request | None:
-    return await patient(peer, peer.number % 4)
+    return await request_within(peer, peer.number % 4)
 
 
 async def resets_when_idle(peer: Connection) -> Request | None:
-    request = await patient(peer, peer.number % 4)
+    request = await request_within(peer, peer.number % 4)
     if request is None:
         reset(peer)
     return request
 
 
 async def closes_at_once(peer: Connection) -> None:
-    """Behind an answer that did not say so."""
+    """Close after a response that did not announce the end of the connection."""
 
 
 async def reads_and_closes(peer: Connection) -> None:
@@ -116,39 +115,39 @@ ENDINGS: list[Ending] = [
 ]
 
 
-async def ask_much(bridge: RunningBridge, requests: int) -> Counter[str]:
-    """So many of each of several clients, with pauses as long as the servers' patience; what was asked."""
-    asked: Counter[str] = Counter()
+async def send_requests(bridge: RunningBridge, requests: int) -> Counter[str]:
+    """Send requests of several clients with pauses near the idle timeouts, and return their words."""
+    sent: Counter[str] = Counter()
 
-    async def ask(client: int) -> None:
+    async def send_in_sequence(client: int) -> None:
         for number in range(requests):
             word = f"{client}-{number}"
-            asked[word] += 1
+            sent[word] += 1
             text = word + " " * (100_000 if number % 10 == 0 else 10)
             body: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": text}]}
             if number % 3 == 0:
-                answer = await bridge.request({**body, "stream": True})
-                assert answer.stream().choice.text == word
+                response = await bridge.request({**body, "stream": True})
+                assert response.stream().choice.text == word
             else:
                 assert (await bridge.request(body)).completion().choice.text == word
             await asyncio.sleep((client + number) % 4 / 1000)
 
     async with asyncio.TaskGroup() as group:
         for client in range(CLIENTS):
-            group.create_task(ask(client))
+            group.create_task(send_in_sequence(client))
     assert await bridge.count("bridge_upstream_errors_total") == 0
-    return asked
+    return sent
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-async def test_no_client_hears_of_a_connection_that_closes(ending: Ending) -> None:
+async def test_closed_connections_do_not_affect_clients(ending: Ending) -> None:
     answered: Counter[str] = Counter()
     async with (
-        run_upstream(echoing(ending, answered)) as server,
+        run_upstream(echo_server(ending, answered)) as server,
         run_bridge(PLAIN, {"UPSTREAM": server.url}) as bridge,
     ):
-        asked = await ask_much(bridge, 50)
-        assert answered == asked, "each is answered, and once"
+        sent = await send_requests(bridge, 50)
+        assert answered == sent, "each request is answered once"
         assert server.connections > 10
 
 
@@ -158,25 +157,27 @@ NGINX += [f"keepalive_requests {number}" for number in (1, 2, 3)]
 
 @pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.parametrize("line", NGINX)
-async def test_no_client_hears_of_the_patience_of_nginx(line: str, *, secure: bool, tmp_path: Path) -> None:
+async def test_keepalive_limits_of_nginx_do_not_affect_clients(
+    line: str, *, secure: bool, tmp_path: Path
+) -> None:
     answered: Counter[str] = Counter()
     text = f"{line}; lingering_close off;"
-    async with run_upstream(echoing(Connection.request, answered)) as model:
-        begun = (
+    async with run_upstream(echo_server(Connection.request, answered)) as model:
+        partial = (
             secured(tmp_path, model.url, server=text)
             if secure
             else nginx(tmp_path / "nginx", f"{text} location / {{ proxy_pass {model.url}; }}")
         )
-        async with begun as server:
+        async with partial as server:
             url = f"http{'s' if secure else ''}://127.0.0.1:{server.port}/"
             async with run_bridge_from_file(tmp_path, PLAIN, {"UPSTREAM": url}) as bridge:
-                asked = await ask_much(bridge, 20)
-            assert answered == asked
-            served = await server.served(len(asked))
-            assert len({one.connection for one in served}) > 10
+                sent = await send_requests(bridge, 20)
+            assert answered == sent
+            served = await server.served(len(sent))
+            assert len({request.connection for request in served}) > 10
 
 
-BEGUN = [
+PARTIAL_RESPONSES = [
     b"H",
     b"HTTP/1.1 200",
     head(200)[:-4],
@@ -186,33 +187,33 @@ BEGUN = [
 
 
 @pytest.mark.parametrize("resets", [False, True])
-@pytest.mark.parametrize("begun", BEGUN)
-async def test_an_answer_that_began_is_not_asked_for_again(begun: bytes, *, resets: bool) -> None:
+@pytest.mark.parametrize("partial", PARTIAL_RESPONSES)
+async def test_a_request_with_a_partial_response_is_not_retried(partial: bytes, *, resets: bool) -> None:
     async def behave(peer: Connection) -> None:
         await peer.request()
         await peer.send(GOOD)
         await peer.request()
-        await peer.send(begun)
-        await asyncio.sleep(0.05)  # a reset may overtake what was said, and take it along
+        await peer.send(partial)
+        await asyncio.sleep(0.05)  # a reset may overtake and discard the data
         if resets:
             reset(peer)
 
     async with run_upstream(behave) as server, run_bridge(PLAIN, {"UPSTREAM": server.url}) as bridge:
         assert (await bridge.request(HELLO)).status == 200
-        answer = await bridge.request(HELLO)
-        assert (answer.status, answer.error()["code"]) == (502, "upstream_disconnect")
+        response = await bridge.request(HELLO)
+        assert (response.status, response.error()["code"]) == (502, "upstream_disconnect")
         assert (server.connections, len(server.requests)) == (1, 2)
 
 
 @pytest.mark.parametrize("resets", [False, True])
 @pytest.mark.parametrize("idle", [1, 5])
-async def test_a_request_is_sent_again_only_once(idle: int, *, resets: bool) -> None:
-    """A server that answers nobody any more, on what connection ever, is a failure."""
+async def test_a_request_is_retried_only_once(idle: int, *, resets: bool) -> None:
+    """An upstream that does not respond on any connection is a failure."""
     broken = False
 
     async def behave(peer: Connection) -> None:
         while await peer.request() and not broken:
-            await asyncio.sleep(0.05)  # so that the first requests are under way at once
+            await asyncio.sleep(0.05)  # so that the first requests are in flight together
             await peer.send(GOOD)
         if resets:
             reset(peer)
@@ -221,29 +222,29 @@ async def test_a_request_is_sent_again_only_once(idle: int, *, resets: bool) -> 
         await asyncio.gather(*(bridge.request(HELLO) for _ in range(idle)))
         assert (server.connections, len(server.requests)) == (idle, idle)
         broken = True
-        answer = await bridge.request(HELLO)
-        assert (answer.status, answer.error()["code"]) == (502, "upstream_disconnect")
+        response = await bridge.request(HELLO)
+        assert (response.status, response.error()["code"]) == (502, "upstream_disconnect")
         assert (server.connections, len(server.requests)) == (idle + 1, idle + 2)
 
 
-POISON = http_response(completion("what was not asked for"))
-UNASKED = {
+POISON = http_response(completion("an unrequested response"))
+UNREQUESTED = {
     "a refusal": (http_response({"error": {"message": "too slow"}}, 408, connection="close"), False),
-    "a refusal, and the end": (
+    "a refusal and a close": (
         http_response({"error": {"message": "too slow"}}, 408, connection="close"),
         True,
     ),
-    "another answer": (POISON, False),
-    "half of one": (POISON[:-20], False),
+    "another response": (POISON, False),
+    "half a response": (POISON[:-20], False),
     "half a head": (POISON[:20], False),
     "noise": (b"\0\r\n\r\n", False),
-    "more than it said": (b"}\n", False),
+    "more than its length": (b"}\n", False),
 }
 
 
-@pytest.mark.parametrize("case", UNASKED)
-async def test_what_comes_on_an_idle_connection_is_nobodys_answer(case: str) -> None:
-    data, ends = UNASKED[case]
+@pytest.mark.parametrize("case", UNREQUESTED)
+async def test_data_on_an_idle_connection_is_not_a_response(case: str) -> None:
+    data, ends = UNREQUESTED[case]
 
     async def behave(peer: Connection) -> None:
         await peer.request()
@@ -264,7 +265,7 @@ async def test_what_comes_on_an_idle_connection_is_nobodys_answer(case: str) -> 
         assert await bridge.count("bridge_upstream_errors_total") == 0
 
 
-async def test_what_follows_an_answer_at_once_is_nobodys_answer() -> None:
+async def test_data_after_a_response_is_not_a_response() -> None:
     async with (
         run_upstream(responder(GOOD + POISON)) as server,
         run_bridge(PLAIN, {"UPSTREAM": server.url}) as bridge,

@@ -1,16 +1,23 @@
-"""Streams that fail on their way, and streams that end oddly but well."""
+"""Streams that fail after output, and unusual streams that succeed."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
 import json
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 from tests.raw_client import HELLO, run_bridge
-from tests.raw_upstream import Connection, chunk, head, http_response, responder, run_upstream
+from tests.raw_upstream import (
+    Connection,
+    Handler,
+    chunk,
+    head,
+    http_response,
+    responder,
+    run_upstream,
+)
 from tests.upstream.formats import (
     DONE,
     ROUTES,
@@ -24,32 +31,30 @@ from tests.upstream.formats import (
     stream_response,
 )
 
-Behave = Callable[[Connection], Awaitable[None]]
-
-STREAMING = [way for way in VARIANTS if way.upstream]
+STREAMING = [variant for variant in VARIANTS if variant.upstream]
 TO_THE_END = head(200, http="1.0", content_type="text/event-stream")
 
 
-def goes_on(*pieces: bytes, begin: bytes = stream_head(), stays: bool = False) -> Behave:
-    """Says two good pieces and waits for them to be on their way, then says these."""
+def streams_then(*pieces: bytes, begin: bytes = stream_head(), waits: bool = False) -> Handler:
+    """Return a handler that streams two frames, and after a moment sends these bytes."""
 
     async def behave(peer: Connection) -> None:
         await peer.request()
         chunked = b"chunked" in begin
         await peer.send(begin)
-        for good in (frame("one "), frame("two ")):
-            await peer.send(chunk(good) if chunked else good)
+        for valid in (frame("one "), frame("two ")):
+            await peer.send(chunk(valid) if chunked else valid)
         await asyncio.sleep(0.02)
         for piece in pieces:
             await peer.send(piece)
-        if stays:
+        if waits:
             await peer.wait_closed()
 
     return behave
 
 
 async def resets(peer: Connection) -> None:
-    await goes_on()(peer)
+    await streams_then()(peer)
     peer.abort()
 
 
@@ -69,73 +74,81 @@ async def drips_comments(peer: Connection) -> None:
         await asyncio.sleep(0.02)
 
 
-FAILED = {"error": {"message": "out of memory", "type": "server_error"}}
+ERROR_BODY = {"error": {"message": "out of memory", "type": "server_error"}}
 PAGE = b"<html><body>502 Bad Gateway</body></html>\n\n"
 
-FAULTS: dict[str, tuple[Behave, str, int]] = {
-    "closes": (goes_on(), "upstream_disconnect", 502),
-    "closes inside of a chunk": (goes_on(b"400\r\ndata: {"), "upstream_disconnect", 502),
-    "closes inside of an event": (goes_on(chunk(frame("three")[:40])), "upstream_", 502),
+FAULTS: dict[str, tuple[Handler, str, int]] = {
+    "closes": (streams_then(), "upstream_disconnect", 502),
+    "closes within a chunk": (streams_then(b"400\r\ndata: {"), "upstream_disconnect", 502),
+    "closes within an event": (streams_then(chunk(frame("three")[:40])), "upstream_", 502),
     "resets": (resets, "upstream_disconnect", 502),
-    "ends before it is done": (goes_on(chunk(b"")), "upstream_disconnect", 502),
-    "ends before it is done, without a length": (goes_on(begin=TO_THE_END), "upstream_disconnect", 502),
+    "ends without [DONE]": (streams_then(chunk(b"")), "upstream_disconnect", 502),
+    "ends without [DONE] and without a length": (streams_then(begin=TO_THE_END), "upstream_disconnect", 502),
     "is short of its length": (
-        goes_on(begin=head(200, content_type="text/event-stream", content_length="9999")),
+        streams_then(begin=head(200, content_type="text/event-stream", content_length="9999")),
         "upstream_disconnect",
         502,
     ),
-    "falls silent": (goes_on(stays=True), "upstream_timeout", 504),
-    "falls silent inside of an event": (goes_on(chunk(b'data: {"del'), stays=True), "upstream_timeout", 504),
-    "has a chunk size that is none": (goes_on(b"zz\r\nhello\r\n"), "upstream_", 502),
-    "has a chunk without its end": (goes_on(b"3\r\nabcdef\r\n"), "upstream_", 502),
-    "reports an error": (goes_on(chunk(event(FAILED))), "upstream_refused", 502),
+    "falls silent": (streams_then(waits=True), "upstream_timeout", 504),
+    "falls silent within an event": (
+        streams_then(chunk(b'data: {"del'), waits=True),
+        "upstream_timeout",
+        504,
+    ),
+    "has an invalid chunk size": (streams_then(b"zz\r\nhello\r\n"), "upstream_", 502),
+    "has a chunk without its end": (streams_then(b"3\r\nabcdef\r\n"), "upstream_", 502),
+    "reports an error": (streams_then(chunk(event(ERROR_BODY))), "upstream_refused", 502),
     "reports an error and goes on": (
-        goes_on(chunk(event(FAILED) + frame("three") + DONE), stays=True),
+        streams_then(chunk(event(ERROR_BODY) + frame("three") + DONE), waits=True),
         "upstream_refused",
         502,
     ),
     "reports an error as an event of that name": (
-        goes_on(chunk(b'event: error\ndata: {"message": "out of memory"}\n\n')),
+        streams_then(chunk(b'event: error\ndata: {"message": "out of memory"}\n\n')),
         "upstream_refused",
         502,
     ),
-    "sends what is no JSON": (goes_on(chunk(b"data: {oops}\n\n")), "upstream_garbled", 502),
-    "sends a page": (goes_on(chunk(PAGE)), "upstream_", 502),
-    "sends a huge frame": (goes_on(chunk(frame("x" * 70_000))), "upstream_limit", 502),
-    "sends a frame without an end": (goes_on(*[chunk(b"data: " + b"x" * 9000)] * 9), "upstream_limit", 502),
-    "sends too much": (goes_on(*[chunk(frame("x" * 30_000))] * 6), "upstream_limit", 502),
+    "sends invalid JSON": (streams_then(chunk(b"data: {oops}\n\n")), "upstream_garbled", 502),
+    "sends an HTML page": (streams_then(chunk(PAGE)), "upstream_", 502),
+    "sends a huge frame": (streams_then(chunk(frame("x" * 70_000))), "upstream_limit", 502),
+    "sends a frame without an end": (
+        streams_then(*[chunk(b"data: " + b"x" * 9000)] * 9),
+        "upstream_limit",
+        502,
+    ),
+    "sends too much": (streams_then(*[chunk(frame("x" * 30_000))] * 6), "upstream_limit", 502),
 }
 
-UNFRAMED = {"has a chunk size that is none", "has a chunk without its end"}
-"""What aiohttp's client may wait on, though the server has closed: ended as garbled or as too slow."""
+UNFRAMED = {"has an invalid chunk size", "has a chunk without its end"}
+"""Faults on which aiohttp's client may wait although the upstream has closed: garbled or timed out."""
 
 
-@pytest.mark.parametrize("way", STREAMING, ids=str)
+@pytest.mark.parametrize("variant", STREAMING, ids=str)
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_stream_that_fails_ends_with_an_error_event(fault: str, way: Variant) -> None:
+async def test_a_stream_that_fails_ends_with_an_error_event(fault: str, variant: Variant) -> None:
     behave, code, status = FAULTS[fault]
     async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
-        answer = await bridge.request(way.body)
-        if way.stream:
-            read = answer.stream()
-            error = read.error
-            assert read.choice.text.startswith("one two ")
-            assert b"[DONE]" not in answer.body
-        else:  # nothing was sent yet, so that the status can still tell
-            assert answer.status == status or (fault in UNFRAMED and answer.status in (502, 504))
-            error = answer.error()
+        response = await bridge.request(variant.body)
+        if variant.stream:
+            stream = response.stream()
+            error = stream.error
+            assert stream.choice.text.startswith("one two ")
+            assert b"[DONE]" not in response.body
+        else:  # no output yet, so the error has its status
+            assert response.status == status or (fault in UNFRAMED and response.status in (502, 504))
+            error = response.error()
         assert error is not None
         assert (error["code"] or "").startswith(code), error
-        await bridge.wait_for_count(1, "bridge_upstream_errors_total", route=way.model)
+        await bridge.wait_for_count(1, "bridge_upstream_errors_total", route=variant.model)
         assert await bridge.count("bridge_client_disconnects_total") == 0
 
 
-async def test_an_error_event_says_what_the_server_said() -> None:
+async def test_an_error_event_has_the_message_of_the_upstream() -> None:
     behave, *_ = FAULTS["reports an error"]
     async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
-        for way in STREAMING:
-            answer = await bridge.request(way.body)
-            error = answer.stream().error if way.stream else answer.error()
+        for variant in STREAMING:
+            response = await bridge.request(variant.body)
+            error = response.stream().error if variant.stream else response.error()
             assert error is not None
             assert error["message"] == "out of memory"
             assert error["type"] == "server_error"
@@ -143,21 +156,21 @@ async def test_an_error_event_says_what_the_server_said() -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("behave", [drips, drips_comments, Connection.wait_closed])
-async def test_an_answer_that_goes_on_for_ever_ends_by_the_total(behave: Behave, *, stream: bool) -> None:
-    way = Variant("total", stream=stream, upstream=stream)
+async def test_an_endless_response_ends_at_the_total_timeout(behave: Handler, *, stream: bool) -> None:
+    variant = Variant("total", stream=stream, upstream=stream)
     async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
-        answer = await bridge.request(way.body)
-        if answer.status == 200:
-            error = answer.stream().error
+        response = await bridge.request(variant.body)
+        if response.status == 200:
+            error = response.stream().error
         else:
-            assert answer.status == 504
-            error = answer.error()
+            assert response.status == 504
+            error = response.error()
         assert error is not None
         assert error["code"] == "upstream_timeout"
         assert "0.3 s" in error["message"]
 
 
-def one_whole_body(text: str) -> bytes:
+def completion_response(text: str) -> bytes:
     return http_response(completion(text))
 
 
@@ -173,32 +186,32 @@ ENDINGS: dict[str, bytes] = {
     "until it closes": TO_THE_END + frame("hello") + DONE,
     "of another type": http_response(frame("hello") + DONE, content_type="text/plain"),
     "of no type": head(200, content_length=str(len(frame("hello") + DONE))) + frame("hello") + DONE,
-    "with more behind its end": stream_response(frame("hello"), DONE, frame("never"), b"noise\n\n", DONE),
-    "with an error behind its end": stream_response(frame("hello"), DONE, event(FAILED)),
-    "cut behind its end": stream_head() + chunk(frame("hello") + DONE),
-    "behind early hints": head(103, link="</style.css>") + stream_response(frame("hello"), DONE),
-    "gzip, though identity was asked": http_response(
+    "with data after its end": stream_response(frame("hello"), DONE, frame("never"), b"noise\n\n", DONE),
+    "with an error after its end": stream_response(frame("hello"), DONE, event(ERROR_BODY)),
+    "truncated after its end": stream_head() + chunk(frame("hello") + DONE),
+    "after early hints": head(103, link="</style.css>") + stream_response(frame("hello"), DONE),
+    "gzip although identity was requested": http_response(
         GZIPPED, content_encoding="gzip", content_type="text/event-stream"
     ),
     "with trailers": stream_head() + chunk(frame("hello") + DONE) + b"0\r\nx-cost: 3\r\n\r\n",
     "with chunk extensions": stream_head()
     + b"%x;a=b\r\n%b\r\n" % (len(frame("hello") + DONE), frame("hello") + DONE)
     + chunk(b""),
-    "whole where a stream was promised": one_whole_body("hello"),
+    "non-streaming in place of a stream": completion_response("hello"),
 }
 
 
 @pytest.mark.parametrize(
-    ("ending", "way"),
+    ("ending", "variant"),
     [
-        pytest.param(ending, way, id=f"{ending}-{way}")
+        pytest.param(ending, variant, id=f"{ending}-{variant}")
         for ending in ENDINGS
-        for way in STREAMING[:3]
-        # The route of gathered answers knows no whole ones.
-        if not (ending.startswith("whole") and way.model == "gathered")
+        for variant in STREAMING[:3]
+        # The route `gathered` reads no non-streaming responses.
+        if not (ending.startswith("non-streaming") and variant.model == "gathered")
     ],
 )
-async def test_a_stream_may_end_in_many_ways(ending: str, way: Variant) -> None:
+async def test_unusual_streams_are_read(ending: str, variant: Variant) -> None:
     async def behave(peer: Connection) -> None:
         request = await peer.request()
         assert request is not None
@@ -207,35 +220,35 @@ async def test_a_stream_may_end_in_many_ways(ending: str, way: Variant) -> None:
         await peer.send(ENDINGS[ending])
 
     async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
-        answer = await bridge.request(way.body)
-        said = answer.stream().choice if way.stream else answer.completion().choice
-        assert (said.text, said.finish_reason) == ("hello", "stop")
+        response = await bridge.request(variant.body)
+        choice = response.stream().choice if variant.stream else response.completion().choice
+        assert (choice.text, choice.finish_reason) == ("hello", "stop")
         assert await bridge.count("bridge_upstream_errors_total") == 0
 
 
-@pytest.mark.parametrize("way", STREAMING, ids=str)
+@pytest.mark.parametrize("variant", STREAMING, ids=str)
 @pytest.mark.parametrize("tail", [b"", chunk(frame("never")), b"zz\r\n"])
-async def test_the_end_does_not_wait_for_the_connection(way: Variant, tail: bytes) -> None:
+async def test_the_end_of_a_stream_does_not_wait_for_the_connection(variant: Variant, tail: bytes) -> None:
     text = ROUTES.replace("idle: 300ms", "idle: 1h")
-    behave = goes_on(chunk(DONE), tail, stays=True)
+    behave = streams_then(chunk(DONE), tail, waits=True)
     async with run_upstream(behave) as server, run_bridge(text, {"UPSTREAM": server.url}) as bridge:
-        answer = await bridge.request(way.body)
-        said = answer.stream().choice if way.stream else answer.completion().choice
-        assert said.text == "one two "
-        await server.wait_until(lambda server: server.closed == 1)  # it is not left open for ever
+        response = await bridge.request(variant.body)
+        choice = response.stream().choice if variant.stream else response.completion().choice
+        assert choice.text == "one two "
+        await server.wait_until(lambda server: server.closed == 1)  # the connection is not left open
         await bridge.wait_for_count(1, "bridge_requests_total", code="200")
         assert await bridge.count("bridge_upstream_errors_total") == 0
 
 
-async def test_a_client_that_has_all_may_go_while_the_connection_lingers() -> None:
+async def test_a_disconnect_after_the_end_is_not_counted() -> None:
     text = ROUTES.replace("idle: 300ms", "idle: 1h")
-    behave = goes_on(chunk(DONE), stays=True)
+    behave = streams_then(chunk(DONE), waits=True)
     async with run_upstream(behave) as server, run_bridge(text, {"UPSTREAM": server.url}) as bridge:
-        for way in (STREAMING[0], STREAMING[1]):
-            answer = await bridge.request(
-                way.body, headers={"Connection": "close"}
-            )  # closes behind the last byte
-            assert answer.stream().error is None
+        for variant in (STREAMING[0], STREAMING[1]):
+            response = await bridge.request(
+                variant.body, headers={"Connection": "close"}
+            )  # closes after the last byte
+            assert response.stream().error is None
         await server.wait_until(lambda server: server.closed == 2)
         await bridge.wait_for_count(0, "bridge_requests_in_progress")
         assert await bridge.count("bridge_requests_total", code="200") == 2
@@ -245,63 +258,63 @@ async def test_a_client_that_has_all_may_go_while_the_connection_lingers() -> No
 ODD = "a\0b\u2028c\u2029d\x85e\U0001f600f\ufeff"
 
 
-def broken(data: bytes) -> bytes:
-    """The same with bytes that are no JSON: a character cut short, a bare NUL."""
+def with_invalid_bytes(data: bytes) -> bytes:
+    """Return the data with a truncated character and a bare NUL, which are invalid JSON."""
     return data.replace("\U0001f600".encode(), b"\xf0\x9f\x98").replace(b"\\u0000", b"\0")
 
 
-@pytest.mark.parametrize("way", VARIANTS, ids=str)
-async def test_odd_characters_pass_or_are_replaced(way: Variant) -> None:
-    good = json.dumps(completion(ODD), ensure_ascii=False).encode()
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+async def test_unusual_characters_are_kept_or_replaced(variant: Variant) -> None:
+    valid = json.dumps(completion(ODD), ensure_ascii=False).encode()
     piece = b"data: " + json.dumps(json.loads(frame(ODD)[6:]), ensure_ascii=False).encode() + b"\n\n"
-    answers = [
-        (stream_response(piece, piece, DONE) if way.upstream else http_response(good), ODD),
+    cases = [
+        (stream_response(piece, piece, DONE) if variant.upstream else http_response(valid), ODD),
         (
-            stream_response(broken(piece), broken(piece), DONE)
-            if way.upstream
-            else http_response(broken(good)),
+            stream_response(with_invalid_bytes(piece), with_invalid_bytes(piece), DONE)
+            if variant.upstream
+            else http_response(with_invalid_bytes(valid)),
             ODD.replace("\U0001f600", "\ufffd"),
         ),
     ]
-    for sent, text in answers:
+    for sent, text in cases:
         async with (
             run_upstream(responder(sent)) as server,
             run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
         ):
-            answer = await bridge.request(way.body)
-            said = answer.stream().choice if way.stream else answer.completion().choice
-            assert said.text == (text * 2 if way.upstream else text)
+            response = await bridge.request(variant.body)
+            choice = response.stream().choice if variant.stream else response.completion().choice
+            assert choice.text == (text * 2 if variant.upstream else text)
 
 
-@pytest.mark.parametrize("way", [way for way in VARIANTS if not way.upstream], ids=str)
+@pytest.mark.parametrize("variant", [variant for variant in VARIANTS if not variant.upstream], ids=str)
 @pytest.mark.parametrize(
-    "answer",
+    "upstream_response",
     [
         http_response(gzip.compress(json.dumps(completion("hello")).encode()), content_encoding="gzip"),
         head(200, http="1.0") + json.dumps(completion("hello")).encode(),
         http_response(completion("hello"), content_type="text/plain; charset=gbk"),
         head(100) + head(103) + http_response(completion("hello")),
     ],
-    ids=["gzip", "until it closes", "of another type", "behind informational heads"],
+    ids=["gzip", "until it closes", "of another type", "after interim responses"],
 )
-async def test_a_whole_answer_may_come_in_many_ways(answer: bytes, way: Variant) -> None:
+async def test_unusual_non_streaming_responses_are_read(upstream_response: bytes, variant: Variant) -> None:
     async def behave(peer: Connection) -> None:
         await peer.request()
-        await peer.send(answer)
+        await peer.send(upstream_response)
 
     async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
-        got = await bridge.request(way.body)
-        said = got.stream().choice if way.stream else got.completion().choice
-        assert (said.text, said.finish_reason) == ("hello", "stop")
+        response = await bridge.request(variant.body)
+        choice = response.stream().choice if variant.stream else response.completion().choice
+        assert (choice.text, choice.finish_reason) == ("hello", "stop")
 
 
-async def test_what_stands_ahead_of_a_broken_chunk_is_said() -> None:
+async def test_text_before_an_invalid_chunk_is_sent() -> None:
     async def behave(peer: Connection) -> None:
         await peer.request()
         await peer.send(stream_head() + chunk(frame("hel")) + chunk(frame("lo")) + b"zz\r\nnonsense")
         await peer.wait_closed()
 
     async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
-        said = (await bridge.request({**HELLO, "model": "openai", "stream": True})).stream()
-    assert said.choice.text == "hello"
-    assert "does not speak HTTP: Invalid character in chunk size" in (said.error or {})["message"]
+        choice = (await bridge.request({**HELLO, "model": "openai", "stream": True})).stream()
+    assert choice.choice.text == "hello"
+    assert "does not speak HTTP: Invalid character in chunk size" in (choice.error or {})["message"]

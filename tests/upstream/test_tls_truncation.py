@@ -1,4 +1,4 @@
-"""TLS connections that end in the middle: what was cut off never passes for whole."""
+"""TLS connections that are cut off: a truncated response is never a success."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.raw_client import HELLO
-from tests.raw_upstream import Connection, chunk, head, http_response, run_upstream
+from tests.raw_upstream import Connection, Handler, chunk, head, http_response, run_upstream
 from tests.upstream.certificates import run_bridge_from_file, server_context, write_certificate
 from tests.upstream.daemons import secured
 from tests.upstream.formats import completion, frame, stream_head
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    Behave = Callable[[Connection], Awaitable[None]]
 
 STREAM = {**HELLO, "stream": True}
 GOOD = http_response(completion("hello"))
@@ -28,7 +26,7 @@ def routes(url: str) -> str:
     return f"routes: [{{models: m, upstream: {{url: '{url}', tls: {{ca: server.pem}}}}, {rules}}}]"
 
 
-def says_half(half: bytes) -> Behave:
+def sends_half(half: bytes) -> Handler:
     async def behave(peer: Connection) -> None:
         await peer.request()
         await peer.send(half)
@@ -48,10 +46,10 @@ HALVES = {
 
 
 @pytest.mark.parametrize("half", HALVES)
-async def test_a_stream_whose_server_dies_has_no_good_end(half: str, tmp_path: Path) -> None:
-    """No TLS connection of a dead process was closed in good order."""
+async def test_a_stream_ends_with_an_error_if_its_server_dies(half: str, tmp_path: Path) -> None:
+    """A killed process sends no TLS close_notify."""
     async with (
-        run_upstream(says_half(HALVES[half])) as model,
+        run_upstream(sends_half(HALVES[half])) as model,
         secured(tmp_path, model.url) as server,
         run_bridge_from_file(tmp_path, routes(f"https://127.0.0.1:{server.port}/"), {}) as bridge,
         bridge.connect() as client,
@@ -69,24 +67,24 @@ async def test_a_stream_whose_server_dies_has_no_good_end(half: str, tmp_path: P
 
 
 @pytest.mark.parametrize("half", [GOOD[:-5], head(200, transfer_encoding="chunked") + b"9\r\n{"])
-async def test_a_whole_answer_whose_server_dies_is_none(half: bytes, tmp_path: Path) -> None:
+async def test_a_response_is_an_error_if_its_server_dies(half: bytes, tmp_path: Path) -> None:
     async with (
-        run_upstream(says_half(half)) as model,
+        run_upstream(sends_half(half)) as model,
         secured(tmp_path, model.url) as server,
         run_bridge_from_file(tmp_path, routes(f"https://127.0.0.1:{server.port}/"), {}) as bridge,
         bridge.connect() as client,
     ):
         await client.send(HELLO)
         await model.wait_until(lambda model: len(model.requests) == 1)
-        await asyncio.sleep(0.05)  # what was said may have arrived by now, and need not
+        await asyncio.sleep(0.05)  # the data may or may not have arrived
         server.kill()
-        answer = await client.response()
-        assert (answer.status, answer.error()["code"]) == (502, "upstream_disconnect")
+        response = await client.response()
+        assert (response.status, response.error()["code"]) == (502, "upstream_disconnect")
 
 
 @pytest.mark.parametrize("resets", [True, False])
-async def test_a_connection_that_is_cut_off_is_a_disconnect(resets: bool, tmp_path: Path) -> None:
-    """In the middle of a stream, by a reset, or in good order as far as TLS goes."""
+async def test_a_truncated_tls_stream_is_a_disconnect(resets: bool, tmp_path: Path) -> None:
+    """The connection ends within a stream, by a reset or by a TLS close_notify."""
 
     async def behave(peer: Connection) -> None:
         await peer.request()
@@ -99,13 +97,13 @@ async def test_a_connection_that_is_cut_off_is_a_disconnect(resets: bool, tmp_pa
     async with run_upstream(behave, tls=server_context(tmp_path, "server")) as model:
         url = model.url.replace("http:", "https:")
         async with run_bridge_from_file(tmp_path, routes(url), {}) as bridge:
-            answer = await bridge.request(STREAM)
-            said = answer.stream()
-            assert (said.choice.text, (said.error or {})["code"]) == ("hello", "upstream_disconnect")
+            response = await bridge.request(STREAM)
+            stream = response.stream()
+            assert (stream.choice.text, (stream.error or {})["code"]) == ("hello", "upstream_disconnect")
 
 
-async def test_a_server_that_shows_another_certificate_later_is_not_trusted(tmp_path: Path) -> None:
-    """Each connection is checked, also one that takes the place of another that was closed while idle."""
+async def test_every_connection_verifies_the_certificate(tmp_path: Path) -> None:
+    """The connection that replaces a closed idle connection is verified as well."""
     changed = asyncio.Event()
 
     async def behave(peer: Connection) -> None:
@@ -115,14 +113,14 @@ async def test_a_server_that_shows_another_certificate_later_is_not_trusted(tmp_
 
     write_certificate(tmp_path, "server")
     write_certificate(tmp_path, "other")
-    shows = server_context(tmp_path, "server")
-    async with run_upstream(behave, tls=shows) as model:
+    context = server_context(tmp_path, "server")
+    async with run_upstream(behave, tls=context) as model:
         url = model.url.replace("http:", "https:")
         async with run_bridge_from_file(tmp_path, routes(url), {}) as bridge:
             assert (await bridge.request(HELLO)).status == 200
-            shows.load_cert_chain(tmp_path / "other.pem", tmp_path / "other.key")
+            context.load_cert_chain(tmp_path / "other.pem", tmp_path / "other.key")
             changed.set()
-            answer = await bridge.request(HELLO)
-            assert (answer.status, answer.error()["code"]) == (502, "upstream_connect")
-            assert "certificate verify failed" in answer.error()["message"]
+            response = await bridge.request(HELLO)
+            assert (response.status, response.error()["code"]) == (502, "upstream_connect")
+            assert "certificate verify failed" in response.error()["message"]
             assert len(model.requests) == 1

@@ -1,4 +1,4 @@
-"""Routes that fill something into their URLs: what is remembered of these has an end."""
+"""Routes with templated URLs: the cache of targets is bounded."""
 
 from __future__ import annotations
 
@@ -14,30 +14,32 @@ if TYPE_CHECKING:
     import pytest
 
 
-async def test_connections_in_use_are_not_lost_among_many_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connections_in_use_are_kept_when_the_url_cache_is_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(connections, "_MAX_TARGETS", 5)
     monkeypatch.setattr(connections, "_SWEEP", 0.05)
     monkeypatch.setattr(connections, "_KEEPALIVE_EXPIRY", 0.1)
-    go_on, opened = asyncio.Event(), set[Connection]()
+    release, opened = asyncio.Event(), set[Connection]()
 
     async def behave(peer: Connection) -> None:
         opened.add(peer)
         while await peer.request():
             await peer.send(stream_head() + chunk(frame("hello")))
-            await go_on.wait()
+            await release.wait()
             await peer.send(chunk(DONE) + chunk(b""))
         opened.discard(peer)
 
     text = "routes: [{models: '*', upstream: '${UPSTREAM}/{{ model }}'}]"
     async with run_upstream(behave) as server, run_bridge(text, {"UPSTREAM": server.url}) as bridge:
-        asked = [
+        pending = [
             asyncio.ensure_future(bridge.request({**HELLO, "model": f"m{number}", "stream": True}))
             for number in range(12)
         ]
         await server.wait_until(lambda server: len(server.requests) == 12)
-        go_on.set()
-        for answer in await asyncio.gather(*asked):
-            assert answer.stream().choice.text == "hello"
+        release.set()
+        for response in await asyncio.gather(*pending):
+            assert response.stream().choice.text == "hello"
 
         async def closed() -> bool:
             return not opened

@@ -1,4 +1,4 @@
-"""Websockets while they are in use: who may end them and when, and that none is left behind."""
+"""Lifecycle of websockets: disconnects, stop strings, ends, pings, timeouts and drain."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ END = websocket_frame(b'{"end":true}')
 
 
 async def endless(peer: Connection) -> None:
-    """Goes on whatever it is told, until the connection is gone."""
+    """Send messages without end, until the connection is closed."""
     await accept_handshake(peer)
     await read_frame(peer)
     while True:
@@ -42,41 +42,41 @@ async def endless(peer: Connection) -> None:
         await asyncio.sleep(0.001)
 
 
-def gone(behave: Any) -> tuple[Any, asyncio.Event]:
-    """The same, and an event of its end."""
+def with_end_event(behave: Any) -> tuple[Any, asyncio.Event]:
+    """Return the handler, and an event that is set at its end."""
     ended = asyncio.Event()
 
-    async def behaves(peer: Connection) -> None:
+    async def behave_and_set(peer: Connection) -> None:
         try:
             await behave(peer)
         finally:
             ended.set()
 
-    return behaves, ended
+    return behave_and_set, ended
 
 
-def stopping(*pieces: bytes) -> tuple[Any, asyncio.Event]:
-    """Says these and no more, and an event of having said them."""
-    said = asyncio.Event()
+def stalling(*pieces: bytes) -> tuple[Any, asyncio.Event]:
+    """Return a handler that sends these bytes and waits, and an event that is set after sending."""
+    sent = asyncio.Event()
 
     async def behave(peer: Connection) -> None:
         await accept_handshake(peer)
         await read_frame(peer)
         await peer.send(b"".join(pieces))
-        said.set()
+        sent.set()
         await peer.wait_closed()
 
-    return behave, said
+    return behave, sent
 
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("pieces", [[], [text_message("hello ")]])
-async def test_a_client_that_leaves_closes_it(pieces: list[bytes], *, stream: bool) -> None:
-    behave, said = stopping(*pieces)
+async def test_a_disconnect_closes_the_websocket(pieces: list[bytes], *, stream: bool) -> None:
+    behave, sent = stalling(*pieces)
     async with run_upstream(behave) as server, run_bridge(PATIENT, {"UPSTREAM": server.url}) as bridge:
         async with bridge.connect() as client:
             await client.send(Variant("done", stream=stream, upstream=True).body)
-            await said.wait()
+            await sent.wait()
             if stream and pieces:
                 assert b"hello" in (await client.head(), await client.chunk())[1]
         await server.wait_until(lambda server: server.closed == 1)
@@ -85,7 +85,7 @@ async def test_a_client_that_leaves_closes_it(pieces: list[bytes], *, stream: bo
         assert await bridge.count("bridge_upstream_errors_total") == 0
 
 
-async def test_a_client_that_leaves_closes_it_in_its_handshake() -> None:
+async def test_a_disconnect_during_the_handshake_closes_the_connection() -> None:
     async def behave(peer: Connection) -> None:
         await peer.request()
         await peer.wait_closed()
@@ -97,8 +97,8 @@ async def test_a_client_that_leaves_closes_it_in_its_handshake() -> None:
         await server.wait_until(lambda server: server.closed == 1)
 
 
-async def test_a_client_that_leaves_ends_what_would_not_end() -> None:
-    behave, ended = gone(endless)
+async def test_a_disconnect_ends_an_endless_websocket() -> None:
+    behave, ended = with_end_event(endless)
     file = PATIENT.replace("answer: 256KiB", "answer: 1GiB")
     async with run_upstream(behave) as server, run_bridge(file, {"UPSTREAM": server.url}) as bridge:
         async with bridge.connect() as client:
@@ -111,50 +111,50 @@ async def test_a_client_that_leaves_ends_what_would_not_end() -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_stop_string_ends_what_would_not_end(*, stream: bool) -> None:
-    behave, ended = gone(endless)
+async def test_a_stop_string_ends_an_endless_websocket(*, stream: bool) -> None:
+    behave, ended = with_end_event(endless)
     file = PATIENT.replace(", stop: $.stop", "")
     async with run_upstream(behave) as server, run_bridge(file, {"UPSTREAM": server.url}) as bridge:
         body = {**Variant("open", stream=stream, upstream=True).body, "stop": "on and"}
-        answer = await bridge.request(body)
-        said = answer.stream().choice if stream else answer.completion().choice
-        assert (said.text, said.finish_reason) == ("and ", "stop")
+        response = await bridge.request(body)
+        sent = response.stream().choice if stream else response.completion().choice
+        assert (sent.text, sent.finish_reason) == ("and ", "stop")
         await ended.wait()
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_the_last_word_closes_it_at_once(*, stream: bool) -> None:
-    """The server says that it is done and waits; it is told that we close."""
-    heard: list[tuple[int, bytes]] = []
+async def test_the_end_message_closes_the_websocket_immediately(*, stream: bool) -> None:
+    """The upstream sends the end message and waits for the close frame of the bridge."""
+    frames: list[tuple[int, bytes]] = []
 
     async def behave(peer: Connection) -> None:
         await accept_handshake(peer)
         await read_frame(peer)
         await peer.send(text_message("hello") + END)
-        heard.append(await read_frame(peer))
+        frames.append(await read_frame(peer))
         await peer.wait_closed()
 
     async with run_upstream(behave) as server, run_bridge(PATIENT, {"UPSTREAM": server.url}) as bridge:
-        answer = await bridge.request(Variant("done", stream=stream, upstream=True).body)
-        said = answer.stream().choice if stream else answer.completion().choice
-        assert said.text == "hello"
+        response = await bridge.request(Variant("done", stream=stream, upstream=True).body)
+        sent = response.stream().choice if stream else response.completion().choice
+        assert sent.text == "hello"
         await server.wait_until(lambda server: server.closed == 1)
-        assert heard == [(CLOSE, (1000).to_bytes(2, "big"))]
+        assert frames == [(CLOSE, (1000).to_bytes(2, "big"))]
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_what_comes_behind_the_last_word_is_not_said(*, stream: bool) -> None:
+async def test_messages_after_the_end_message_are_discarded(*, stream: bool) -> None:
     behave = websocket_responder(
         text_message("hello") + END + text_message(" and more") + close_frame(1011, "late")
     )
     async with run_upstream(behave) as server, run_bridge(PATIENT, {"UPSTREAM": server.url}) as bridge:
-        answer = await bridge.request(Variant("done", stream=stream, upstream=True).body)
-        said = answer.stream().choice if stream else answer.completion().choice
-        assert said.text == "hello"
+        response = await bridge.request(Variant("done", stream=stream, upstream=True).body)
+        sent = response.stream().choice if stream else response.completion().choice
+        assert sent.text == "hello"
 
 
-async def test_pings_are_answered_and_count_as_life() -> None:
-    """For longer than `idle` in all, and twice: the server thinks, but is there."""
+async def test_pings_are_answered_and_reset_the_idle_timeout() -> None:
+    """Twice, the upstream sends only pings for longer than the idle timeout."""
 
     async def behave(peer: Connection) -> None:
         await accept_handshake(peer)
@@ -171,58 +171,58 @@ async def test_pings_are_answered_and_count_as_life() -> None:
         run_upstream(behave) as server,
         run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": server.url}) as bridge,
     ):
-        answer = await bridge.request({**HELLO, "model": "open"})
-        assert answer.completion().choice.text == "hello"
+        response = await bridge.request({**HELLO, "model": "open"})
+        assert response.completion().choice.text == "hello"
 
 
-async def test_a_ping_does_not_shorten_the_wait_for_the_first_message() -> None:
+async def test_a_ping_does_not_start_the_idle_timeout_before_the_first_message() -> None:
     async def behave(peer: Connection) -> None:
         await accept_handshake(peer)
         await read_frame(peer)
         await peer.send(websocket_frame(b"", PING))
-        await asyncio.sleep(0.3)  # several times `idle`
+        await asyncio.sleep(0.3)  # several times the idle timeout
         await peer.send(text_message("hello") + close_frame(1000))
 
     file = WEBSOCKET_ROUTES.replace("first_byte: 300ms, idle: 300ms", "first_byte: 1h, idle: 50ms")
     async with run_upstream(behave) as server, run_bridge(file, {"UPSTREAM": server.url}) as bridge:
-        answer = await bridge.request({**HELLO, "model": "open"})
-        assert answer.completion().choice.text == "hello"
+        response = await bridge.request({**HELLO, "model": "open"})
+        assert response.completion().choice.text == "hello"
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_the_total_bounds_what_would_not_end(*, stream: bool) -> None:
-    behave, ended = gone(endless)
+async def test_the_total_timeout_ends_an_endless_websocket(*, stream: bool) -> None:
+    behave, ended = with_end_event(endless)
     async with (
         run_upstream(behave) as server,
         run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": server.url}) as bridge,
     ):
-        answer = await bridge.request(Variant("total", stream=stream, upstream=True).body)
-        error = answer.stream().error if stream else answer.error()
+        response = await bridge.request(Variant("total", stream=stream, upstream=True).body)
+        error = response.stream().error if stream else response.error()
         assert error is not None
         assert error["code"] == "upstream_timeout"
         assert "more than 0.3 s" in error["message"]
         await ended.wait()
 
 
-@pytest.mark.parametrize("behave", [Connection.wait_closed, websocket_responder(stays=True)])
-async def test_the_total_bounds_every_wait(behave: Any) -> None:
+@pytest.mark.parametrize("behave", [Connection.wait_closed, websocket_responder(waits=True)])
+async def test_the_total_timeout_bounds_every_wait(behave: Any) -> None:
     async with (
         run_upstream(behave) as server,
         run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": server.url}) as bridge,
     ):
-        answer = await bridge.request({**HELLO, "model": "total"})
-        assert answer.status == 504
-        assert "more than 0.3 s" in answer.error()["message"]
+        response = await bridge.request({**HELLO, "model": "total"})
+        assert response.status == 504
+        assert "more than 0.3 s" in response.error()["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_what_outlasts_the_drain_has_an_honest_end(*, stream: bool) -> None:
-    behave, said = stopping(text_message("hello "))
+async def test_a_websocket_that_outlasts_the_drain_ends_with_an_error(*, stream: bool) -> None:
+    behave, sent = stalling(text_message("hello "))
     async with run_upstream(behave) as server, AsyncExitStack() as stack:
         async with run_bridge(PATIENT, {"UPSTREAM": server.url}) as bridge:
             client = await stack.enter_async_context(bridge.connect())
             await client.send(Variant("done", stream=stream, upstream=True).body)
-            await said.wait()
+            await sent.wait()
             if stream:
                 status, headers = await client.head()
                 first = await client.chunk()
@@ -230,16 +230,16 @@ async def test_what_outlasts_the_drain_has_an_honest_end(*, stream: bool) -> Non
             rest = b"".join([piece async for piece in client.chunks()])
             error = Response(status, headers, first + rest, complete=True).stream().error
         else:
-            answer = await client.response()
-            assert answer.status == 503
-            error = answer.error()
+            response = await client.response()
+            assert response.status == 503
+            error = response.error()
         assert error is not None
         assert error["code"] == "shutting_down"
         await server.wait_until(lambda server: server.closed == 1)
 
 
-async def test_what_was_said_before_it_closed_is_read() -> None:
-    """A ping that can no longer be answered is no failure: the good end stands behind it."""
+async def test_messages_before_the_close_are_read() -> None:
+    """A ping that cannot be answered is not a failure, since the messages after the ping are complete."""
 
     async def behave(peer: Connection) -> None:
         await accept_handshake(peer)
@@ -254,11 +254,11 @@ async def test_what_was_said_before_it_closed_is_read() -> None:
         (call,) = Exchange(
             RequestContext(route, CHAT, {**HELLO, "model": "open"}, b"{}", id="1", now=0.0)
         ).calls
-        connections = UpstreamClient()
+        upstream = UpstreamClient()
         pieces: list[bytes] = []
 
         class FirstPiece:
-            """A sink that wants no more after one piece."""
+            """A sink that accepts no more after one piece."""
 
             def feed(self, data: bytes) -> bool:
                 pieces.append(data)
@@ -266,12 +266,12 @@ async def test_what_was_said_before_it_closed_is_read() -> None:
 
         try:
             async with asyncio.timeout(30):
-                socket = await connections.send(call.request(), route.transport)
-                await socket.read_into(FirstPiece())
-                assert not socket.complete
-                await asyncio.sleep(0.1)  # so that it has surely closed; the answer is the same if not
-                pieces.append(await socket.read(1000))
-                await socket.close()
+                websocket = await upstream.send(call.request(), route.transport)
+                await websocket.read_into(FirstPiece())
+                assert not websocket.complete
+                await asyncio.sleep(0.1)  # the upstream has probably closed by then
+                pieces.append(await websocket.read(1000))
+                await websocket.close()
         finally:
-            await connections.close()
+            await upstream.close()
         assert b"".join(pieces) == encode_message(b'{"text": "hel"}') + encode_message(b'{"text": "lo"}')

@@ -1,4 +1,4 @@
-"""Much over websockets: answers faster than they are read, and many at once."""
+"""Load on websockets: slow clients and concurrent websockets."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 PATIENT = WEBSOCKET_ROUTES.replace("first_byte: 300ms, idle: 300ms", "first_byte: 1h, idle: 1h")
 
 
-async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
-    taken = [0]
+async def test_a_client_that_does_not_read_pauses_the_upstream() -> None:
+    sent = [0]
     piece = text_message("x" * 16_000)
 
     async def behave(peer: Connection) -> None:
@@ -32,12 +32,12 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
         await read_frame(peer)
         while True:
             await peer.send(piece)
-            taken[0] += len(piece)
+            sent[0] += len(piece)
 
-    async def settled() -> int:
+    async def stable_value() -> int:
         before = -1
-        while taken[0] != before:
-            before = taken[0]
+        while sent[0] != before:
+            before = sent[0]
             await asyncio.sleep(0.3)
         return before
 
@@ -45,36 +45,36 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
     async with run_upstream(behave) as server, run_bridge(file, {"UPSTREAM": server.url}) as bridge:
         async with bridge.connect(buffer=4096) as client:
             await client.send(Variant("open", stream=True, upstream=True).body)
-            held = await settled()
-            assert held < 16 * 2**20
-            while taken[0] == held:
+            buffered = await stable_value()
+            assert buffered < 16 * 2**20
+            while sent[0] == buffered:
                 await client.reader.read(2**16)
         await bridge.wait_for_count(1, "bridge_client_disconnects_total")
 
 
-async def test_a_client_that_reads_slowly_gets_all() -> None:
+async def test_a_slow_client_gets_the_complete_stream() -> None:
     words = [f"{number} ".ljust(16_000, "x") for number in range(400)]
 
-    async def answer(websocket: web.WebSocketResponse, request: Any) -> None:
+    async def respond(websocket: web.WebSocketResponse, request: Any) -> None:
         for word in words:
             await websocket.send_json({"text": word})
 
     file = WEBSOCKET_ROUTES.replace("answer: 256KiB", "answer: 1GiB")
-    async with run_websocket_server(answer) as (url, _), run_bridge(file, {"UPSTREAM": url}) as bridge:
+    async with run_websocket_server(respond) as (url, _), run_bridge(file, {"UPSTREAM": url}) as bridge:
         async with bridge.connect(buffer=4096) as client:
             await client.send(Variant("open", stream=True, upstream=True).body)
-            await asyncio.sleep(1)  # several times the idle limit
+            await asyncio.sleep(1)  # several times the idle timeout
             assert (await client.response()).stream().choice.text == "".join(words)
         assert await bridge.count("bridge_upstream_errors_total") == 0
 
 
-async def test_two_hundred_at_once_leave_nothing_open() -> None:
-    """Some end well, some are cut off by the server, and some clients leave."""
-    most, now = [0], [0]
+async def test_two_hundred_concurrent_websockets_leave_nothing_open() -> None:
+    """Some websockets succeed, some are closed by the upstream, and some clients disconnect."""
+    highest, current = [0], [0]
 
-    async def answer(websocket: web.WebSocketResponse, request: Any) -> None:
-        now[0] += 1
-        most[0] = max(most[0], now[0])
+    async def respond(websocket: web.WebSocketResponse, request: Any) -> None:
+        current[0] += 1
+        highest[0] = max(highest[0], current[0])
         try:
             await websocket.send_json({"text": "hello"})
             if "leave" in request["say"]:
@@ -85,35 +85,35 @@ async def test_two_hundred_at_once_leave_nothing_open() -> None:
                 await websocket.send_json({"text": " you", "end": True})
                 await websocket.receive()
         finally:
-            now[0] -= 1
+            current[0] -= 1
 
-    async def one(bridge: Any, number: int) -> Response | None:
-        said = ("well", "cut", "leave")[number % 3]
-        body = {"model": "done", "messages": [{"role": "user", "content": said}], "stream": number % 2 == 0}
+    async def send_request(bridge: Any, number: int) -> Response | None:
+        text = ("well", "cut", "leave")[number % 3]
+        body = {"model": "done", "messages": [{"role": "user", "content": text}], "stream": number % 2 == 0}
         async with bridge.connect() as client:
             await client.send(body)
-            if said == "leave":
+            if text == "leave":
                 with suppress(TimeoutError):
                     async with asyncio.timeout(0.2):
                         await client.head()
                 return None
-            answer: Response = await client.response()
-        return answer
+            respond: Response = await client.response()
+        return respond
 
-    async with run_websocket_server(answer) as (url, seen), run_bridge(PATIENT, {"UPSTREAM": url}) as bridge:
-        answers = await asyncio.gather(*(one(bridge, number) for number in range(200)))
+    async with run_websocket_server(respond) as (url, seen), run_bridge(PATIENT, {"UPSTREAM": url}) as bridge:
+        responses = await asyncio.gather(*(send_request(bridge, number) for number in range(200)))
         assert len(seen) >= 134
-        for number, answered in enumerate(answers):
+        for number, response in enumerate(responses):
             if number % 3 == 0:
-                assert answered is not None
-                said = answered.stream() if number % 2 == 0 else answered.completion()
-                assert said.choice.text == "hello you"
+                assert response is not None
+                text = response.stream() if number % 2 == 0 else response.completion()
+                assert text.choice.text == "hello you"
             elif number % 3 == 1:
-                assert answered is not None
-                error = answered.stream().error if number % 2 == 0 else answered.error()
+                assert response is not None
+                error = response.stream().error if number % 2 == 0 else response.error()
                 assert error is not None
                 assert "1011: cut" in error["message"]
         await bridge.wait_for_count(0, "bridge_requests_in_progress")
         while any(request.transport is not None for request in seen):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        assert (now[0], most[0] > 1) == (0, True)
+        assert (current[0], highest[0] > 1) == (0, True)

@@ -1,4 +1,4 @@
-"""What reaches a websocket server, and the ways of asking that work over it as they do over HTTP."""
+"""Requests over websockets: URLs, credentials, messages, framings, sessions and callouts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.upstream.raw_websocket import (
     websocket_responder,
 )
 
-KEYS = """
+CREDENTIAL_ROUTES = """
 routes:
   - models: "spark-*"
     upstream: "${UPSTREAM}/{{ model }}/chat?v=1"
@@ -45,19 +45,19 @@ routes:
 """
 
 
-async def test_where_it_goes_and_with_which_keys() -> None:
+async def test_url_headers_and_credentials_are_sent_in_the_handshake() -> None:
     async with (
         run_upstream(websocket_responder(text_message("hello"), close_frame(1000))) as server,
-        run_bridge(KEYS, {"UPSTREAM": server.url.replace("http", "ws")}) as bridge,
+        run_bridge(CREDENTIAL_ROUTES, {"UPSTREAM": server.url.replace("http", "ws")}) as bridge,
     ):
         for model in ("spark-ü/?&3", "bearer", "theirs"):
             body = {**HELLO, "model": model, "user": "you & me"}
-            answer = await bridge.request(body, headers={"Authorization": "Bearer mine"})
-            assert answer.completion().choice.text == "hello"
+            respond = await bridge.request(body, headers={"Authorization": "Bearer mine"})
+            assert respond.completion().choice.text == "hello"
         by_query, by_header, by_client = server.requests
-        where = urlsplit(by_query.path)
-        assert where.path == "/spark-%C3%BC%2F%3F%263/chat"
-        assert parse_qs(where.query) == {"v": ["1"], "key": ["a b&c"], "user": ["you & me"]}
+        url_parts = urlsplit(by_query.path)
+        assert url_parts.path == "/spark-%C3%BC%2F%3F%263/chat"
+        assert parse_qs(url_parts.query) == {"v": ["1"], "key": ["a b&c"], "user": ["you & me"]}
         assert by_query.headers["x-app"] == "7"
         assert "authorization" not in by_query.headers
         assert (by_header.path, by_header.headers["authorization"]) == ("/v1", "Bearer hidden")
@@ -79,63 +79,63 @@ routes:
 """
 
 
-async def test_a_token_that_is_refused_is_replaced_once() -> None:
+async def test_a_refused_token_is_replaced_once() -> None:
     tokens = iter(("old", "new"))
 
     async def token(request: web.Request) -> web.Response:
         return web.json_response({"access_token": next(tokens), "token_type": "bearer"})
 
-    async def answer(websocket: web.WebSocketResponse, request: Any) -> None:
+    async def respond(websocket: web.WebSocketResponse, request: Any) -> None:
         await websocket.send_json({"text": "hello"})
 
-    def allowed(request: web.Request) -> bool:
+    def accepts(request: web.Request) -> bool:
         return request.headers["authorization"] == "Bearer new"
 
-    async with run_websocket_server(answer, web.post("/token", token), allowed=allowed) as (url, seen):
+    async with run_websocket_server(respond, web.post("/token", token), allowed=accepts) as (url, received):
         async with run_bridge(OAUTH, {"UPSTREAM": url}) as bridge:
             assert (await bridge.request(HELLO)).completion().choice.text == "hello"
-        assert [request.headers["authorization"] for request in seen] == ["Bearer old", "Bearer new"]
+        assert [request.headers["authorization"] for request in received] == ["Bearer old", "Bearer new"]
 
 
-async def test_the_request_is_one_text_message() -> None:
-    heard: list[tuple[int, bytes]] = []
+async def test_the_request_is_a_single_text_message() -> None:
+    frames: list[tuple[int, bytes]] = []
 
     async def behave(peer: Connection) -> None:
         await accept_handshake(peer)
-        heard.append(await read_frame(peer))
+        frames.append(await read_frame(peer))
         await peer.send(text_message("hello") + close_frame(1000))
 
     long = "☃" * 100_000
     file = WEBSOCKET_ROUTES.replace("limits: {", "limits: {body: 1MiB, ")
     async with run_upstream(behave) as server, run_bridge(file, {"UPSTREAM": server.url}) as bridge:
-        for said in ("hi", long):
-            body = {"model": "open", "messages": [{"role": "user", "content": said}], "stop": ["x"]}
+        for text in ("hi", long):
+            body = {"model": "open", "messages": [{"role": "user", "content": text}], "stop": ["x"]}
             await bridge.request(body)
-    assert [(opcode, json.loads(data)) for opcode, data in heard] == [
+    assert [(opcode, json.loads(data)) for opcode, data in frames] == [
         (1, {"say": "hi", "stop": ["x"]}),
         (1, {"say": long, "stop": ["x"]}),
     ]
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_several_answers_are_several_sockets(*, stream: bool) -> None:
-    async def answer(websocket: web.WebSocketResponse, request: Any) -> None:
+async def test_n_choices_are_n_websockets(*, stream: bool) -> None:
+    async def respond(websocket: web.WebSocketResponse, request: Any) -> None:
         for word in ("hel", "lo"):
             await websocket.send_json({"text": word})
         await websocket.send_json({"end": True})
 
     async with (
-        run_websocket_server(answer) as (url, seen),
+        run_websocket_server(respond) as (url, received),
         run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": url}) as bridge,
     ):
-        answered = await bridge.request({**Variant("done", stream=stream, upstream=True).body, "n": 2})
-        said = answered.stream() if stream else answered.completion()
-        assert [said.choices[index].text for index in (0, 1)] == ["hello", "hello"]
-        assert len(seen) == 2
+        response = await bridge.request({**Variant("done", stream=stream, upstream=True).body, "n": 2})
+        text = response.stream() if stream else response.completion()
+        assert [text.choices[index].text for index in (0, 1)] == ["hello", "hello"]
+        assert len(received) == 2
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_the_first_socket_that_fails_ends_the_others(*, stream: bool) -> None:
+async def test_a_failed_websocket_closes_the_others(*, stream: bool) -> None:
     async def behave(peer: Connection) -> None:
         await accept_handshake(peer)
         await read_frame(peer)
@@ -146,46 +146,46 @@ async def test_the_first_socket_that_fails_ends_the_others(*, stream: bool) -> N
 
     file = WEBSOCKET_ROUTES.replace("first_byte: 300ms, idle: 300ms", "first_byte: 1h, idle: 1h")
     async with run_upstream(behave) as server, run_bridge(file, {"UPSTREAM": server.url}) as bridge:
-        answer = await bridge.request({**Variant("done", stream=stream, upstream=True).body, "n": 2})
-        error = answer.stream().error if stream and answer.status == 200 else answer.error()
+        respond = await bridge.request({**Variant("done", stream=stream, upstream=True).body, "n": 2})
+        error = respond.stream().error if stream and respond.status == 200 else respond.error()
         assert error is not None
         assert "1011: no more" in error["message"]
         await server.wait_until(lambda server: server.closed == 1)
 
 
-async def test_messages_of_text_keep_their_spaces() -> None:
+async def test_text_messages_keep_white_space() -> None:
     words = ["hello", "\n", " ", "", "you☃", "\n\n", '{"a":1}', "[DONE"]
 
-    async def answer(websocket: web.WebSocketResponse, request: Any) -> None:
+    async def respond(websocket: web.WebSocketResponse, request: Any) -> None:
         for word in words:
             await websocket.send_str(word)
 
     async with (
-        run_websocket_server(answer) as (url, _),
+        run_websocket_server(respond) as (url, _),
         run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": url}) as bridge,
     ):
         for stream in (False, True):
-            answered = await bridge.request(Variant("raw", stream=stream, upstream=True).body)
-            said = answered.stream().choice if stream else answered.completion().choice
-            assert said.text == "".join(words)
+            response = await bridge.request(Variant("raw", stream=stream, upstream=True).body)
+            text = response.stream().choice if stream else response.completion().choice
+            assert text.text == "".join(words)
 
 
-async def test_lines_may_be_cut_across_messages() -> None:
+async def test_lines_may_span_messages() -> None:
     pieces = [b'{"text":"hel"}\n{"te', b'xt":"lo', b' "}\n\n', '{"text":"☃"}'.encode()[:10], b'\x98\x83"}']
 
-    async def answer(websocket: web.WebSocketResponse, request: Any) -> None:
+    async def respond(websocket: web.WebSocketResponse, request: Any) -> None:
         for piece in pieces:
             await websocket.send_bytes(piece)
 
     async with (
-        run_websocket_server(answer) as (url, _),
+        run_websocket_server(respond) as (url, _),
         run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": url}) as bridge,
     ):
-        answered = await bridge.request({**HELLO, "model": "lines"})
-        assert answered.completion().choice.text == "hello ☃"
+        response = await bridge.request({**HELLO, "model": "lines"})
+        assert response.completion().choice.text == "hello ☃"
 
 
-async def test_a_line_that_is_not_ended_was_cut_off() -> None:
+async def test_an_unfinished_line_is_a_truncation() -> None:
     async with (
         run_upstream(
             websocket_responder(websocket_frame(b'{"text":"hel"}\n{"text":"l'), close_frame(1000))
@@ -195,15 +195,15 @@ async def test_a_line_that_is_not_ended_was_cut_off() -> None:
         assert (await bridge.request({**HELLO, "model": "lines"})).status == 502
 
 
-async def test_base64_in_messages() -> None:
+async def test_base64_messages_are_decoded() -> None:
     wrapped = json.dumps({"bytes": b64encode(b'{"text":"hello"}').decode(), "p": "abc"}).encode()
     file = WEBSOCKET_ROUTES.replace("inner: ndjson", "inner: base64")
     async with (
         run_upstream(websocket_responder(websocket_frame(wrapped), close_frame(1000))) as server,
         run_bridge(file, {"UPSTREAM": server.url}) as bridge,
     ):
-        answered = await bridge.request({**HELLO, "model": "lines"})
-        assert answered.completion().choice.text == "hello"
+        response = await bridge.request({**HELLO, "model": "lines"})
+        assert response.completion().choice.text == "hello"
 
 
 SESSION = """
@@ -221,41 +221,41 @@ routes:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("fails", [False, True])
-async def test_a_session_around_a_socket(*, fails: bool, stream: bool) -> None:
-    seen: list[tuple[str, Any]] = []
+async def test_a_session_is_opened_and_closed_around_a_websocket(*, fails: bool, stream: bool) -> None:
+    received: list[tuple[str, Any]] = []
 
-    async def opened(request: web.Request) -> web.Response:
-        seen.append((request.path, await request.json()))
+    async def respond_to_post(request: web.Request) -> web.Response:
+        received.append((request.path, await request.json()))
         return web.json_response({"session": "s1"})
 
-    async def answer(websocket: web.WebSocketResponse, request: Any) -> None:
-        seen.append(("said", request))
+    async def respond(websocket: web.WebSocketResponse, request: Any) -> None:
+        received.append(("said", request))
         await websocket.send_json({"text": "hello"})
         if not fails:
             await websocket.send_json({"end": True})
 
-    posts = web.post("/open", opened), web.post("/close", opened)
-    async with run_websocket_server(answer, *posts) as (url, sockets):
+    posts = web.post("/open", respond_to_post), web.post("/close", respond_to_post)
+    async with run_websocket_server(respond, *posts) as (url, sockets):
         variables = {"UPSTREAM": url, "SOCKET": url.replace("http", "ws")}
         async with run_bridge(SESSION, variables) as bridge:
-            answered = await bridge.request({**HELLO, "stream": stream})
+            response = await bridge.request({**HELLO, "stream": stream})
             if not fails:
-                said = answered.stream().choice if stream else answered.completion().choice
-                assert said.text == "hello"
+                text = response.stream().choice if stream else response.completion().choice
+                assert text.text == "hello"
             elif stream:
-                assert answered.stream().error is not None
+                assert response.stream().error is not None
             else:
-                assert answered.status == 502
+                assert response.status == 502
         assert [request.path for request in sockets] == ["/say/s1"]
-    assert seen == [
+    assert received == [
         ("/open", {}),
         ("said", {"say": "hello", "session": "s1"}),
         ("/close", {"session": "s1"}),
     ]
 
 
-async def test_whole_answers_over_http_and_streams_over_a_socket() -> None:
-    """The two need not come from one port."""
+async def test_non_streaming_over_http_and_streaming_over_a_websocket() -> None:
+    """The URLs of both may differ."""
     file = """
 routes:
   - models: m
@@ -265,15 +265,15 @@ routes:
     stream: {url: "${SOCKET}/stream", framing: websocket, text: $.text, done: {$.event: stream_end}}
 """
 
-    async def generated(request: web.Request) -> web.Response:
+    async def generate(request: web.Request) -> web.Response:
         return web.json_response({"results": [{"text": "whole"}]})
 
-    async def answer(websocket: web.WebSocketResponse, request: Any) -> None:
+    async def respond(websocket: web.WebSocketResponse, request: Any) -> None:
         await websocket.send_json({"event": "text_stream", "text": "streamed"})
         await websocket.send_json({"event": "stream_end"})
-        await websocket.receive()  # it would wait for the next request
+        await websocket.receive()  # wait for the close frame
 
-    async with run_websocket_server(answer, web.post("/generate", generated)) as (url, _):
+    async with run_websocket_server(respond, web.post("/generate", generate)) as (url, _):
         variables = {"UPSTREAM": url, "SOCKET": url.replace("http", "ws")}
         async with run_bridge(file, variables) as bridge:
             assert (await bridge.request(HELLO)).completion().choice.text == "whole"

@@ -1,9 +1,9 @@
-"""Requests of a route as they leave the bridge: compiled, filled, signed and sent, to real sockets.
+"""Upstream requests of a route: compiled, rendered, signed and sent over sockets.
 
-async with sender(ROUTES, {"UPSTREAM": server.url}) as sending:
-    answer = await sending.ask()              status and body, as the upstream gave them
-    signed = await sending.sign()             the request that would have gone out
-    sending.clock.now += 60                   the clock that does not jump goes on; `time` is that of day
+async with run_sender(ROUTES, {"UPSTREAM": server.url}) as sending:
+    response = await sending.send()           status and body of the upstream response
+    signed = await sending.sign()             the signed request, unsent
+    sending.clock.now += 60                   the monotonic clock; `time` is the wall clock
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 __all__ = ["NOW", "Clock", "SignedSender", "bearer_token", "run_sender", "token_response", "token_server"]
 
 NOW = 1_763_600_000.75
-"""The time of day here, in seconds since 1970: Thu, 20 Nov 2025 00:53:20 GMT, and a bit."""
+"""The wall clock at the start: Thu, 20 Nov 2025 00:53:20 GMT and 0.75 s, in seconds since 1970."""
 
-_PATIENCE = 30.0  # seconds, far more than any test needs
+_TIMEOUT = 30.0  # seconds
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that only a test advances."""
 
     def __init__(self, now: float) -> None:
         self.now = now
@@ -45,14 +45,14 @@ class Clock:
 
 
 class Response(NamedTuple):
-    """An upstream's answer."""
+    """An upstream response."""
 
     status: int
     body: bytes
 
 
 class SignedSender:
-    """The sending half of a bridge with one route."""
+    """The upstream side of a bridge with one route."""
 
     def __init__(self, route: Route) -> None:
         self.route = route
@@ -63,7 +63,7 @@ class SignedSender:
         self.upstream._credentials = self.credentials
 
     def request(self, body: bytes | None = b'{"a":1}', **document: Any) -> UpstreamRequest:
-        """The route's request, before it is signed."""
+        """Return the request of the route, unsigned."""
         outgoing = (
             self.route.request.non_streaming
             if self.route.response.non_streaming
@@ -71,35 +71,35 @@ class SignedSender:
         )
         return make_request(outgoing, Scope({"model": "m", **document}), body, {"Accept": "*/*"})
 
-    async def sign(self, **how: Any) -> UpstreamRequest:
-        """It as it would be sent."""
-        request = self.request(**how)
+    async def sign(self, **options: Any) -> UpstreamRequest:
+        """Return the signed request."""
+        request = self.request(**options)
         return await self.credentials.sign(request, request.urls[0])
 
-    async def send(self, **how: Any) -> Response:
-        """Send it."""
-        status, _, body = await self.upstream.fetch(self.request(**how), self.route.transport, 2**20)
+    async def send(self, **options: Any) -> Response:
+        """Sign and send the request, and return the response."""
+        status, _, body = await self.upstream.fetch(self.request(**options), self.route.transport, 2**20)
         return Response(status, body)
 
 
 @asynccontextmanager
 async def run_sender(text: str, variables: Mapping[str, str] | None = None) -> AsyncIterator[SignedSender]:
-    """The first route of a file."""
+    """Yield a sender for the first route of a file."""
     sending = SignedSender(load_table(text, variables or {}).routes[0])
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             yield sending
     finally:
         await sending.upstream.close()
 
 
 def token_response(text: str, **members: Any) -> bytes:
-    """A token server's answer (RFC 6749, section 5.1)."""
+    """Return the response of a token server (RFC 6749, section 5.1)."""
     return http_response({"access_token": text, "token_type": "Bearer", "expires_in": 3600, **members})
 
 
 def token_server(**members: Any) -> Any:
-    """The behaviour of a token server: t1, t2, … over all its connections."""
+    """Return a handler that responds with the tokens t1, t2, … over all connections."""
     count = iter(range(1, 1000))
 
     async def behave(peer: Connection) -> None:
@@ -110,5 +110,5 @@ def token_server(**members: Any) -> Any:
 
 
 def bearer_token(request: UpstreamRequest) -> str:
-    """The token in a signed request."""
+    """Return the bearer token of a signed request."""
     return request.headers["Authorization"].removeprefix("Bearer ")

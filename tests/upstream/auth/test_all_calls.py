@@ -1,4 +1,4 @@
-"""Made credentials in the bridge bridge: on every call of a route, and in nothing that people see."""
+"""Computed credentials: sent with every call of a route, and never shown."""
 
 from __future__ import annotations
 
@@ -31,59 +31,59 @@ routes:
 
 
 async def test_every_call_of_a_route_is_signed() -> None:
-    said = responder(http_response({"id": "s1", "text": "hello"}))
-    async with run_upstream(token_server()) as there, run_upstream(said) as server:
+    respond = responder(http_response({"id": "s1", "text": "hello"}))
+    async with run_upstream(token_server()) as tokens, run_upstream(respond) as server:
         async with run_bridge(
-            ROUTES, {"TOKENS": there.url, "UPSTREAM": server.url, "SECRET": "s3cret"}
+            ROUTES, {"TOKENS": tokens.url, "UPSTREAM": server.url, "SECRET": "s3cret"}
         ) as bridge:
             assert (await bridge.request(HELLO)).completion().choice.text == "hello"
-        await server.wait_until(lambda one: len(one.requests) == 3)
+        await server.wait_until(lambda state: len(state.requests) == 3)
     assert [request.path for request in server.requests] == ["/open", "/ask", "/close"]
     assert {request.headers["authorization"] for request in server.requests} == {"Bearer t1"}
-    assert len(there.requests) == 1
+    assert len(tokens.requests) == 1
 
 
-async def test_a_token_that_cannot_be_had_is_an_error_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_failed_token_request_is_an_upstream_error(capfd: pytest.CaptureFixture[str]) -> None:
     refusal = http_response({"error": "invalid_client", "error_description": "s3cret is wrong"}, 401)
     async with (
-        run_upstream(responder(refusal)) as there,
+        run_upstream(responder(refusal)) as tokens,
         run_upstream(responder(http_response({}))) as server,
     ):
-        variables = {"TOKENS": there.url, "UPSTREAM": server.url, "SECRET": "s3cret"}
+        variables = {"TOKENS": tokens.url, "UPSTREAM": server.url, "SECRET": "s3cret"}
         async with run_bridge(ROUTES, variables) as bridge:
-            answer = await bridge.request(HELLO)
+            response = await bridge.request(HELLO)
             await bridge.wait_for_count(1, "bridge_upstream_errors_total", kind="token", route="m")
-            seen = (await bridge.get_admin("/metrics")).body
-    where = there.url.removeprefix("http://")
-    error = answer.error()
-    assert (answer.status, error["code"]) == (502, "upstream_token")
-    assert error["message"] == f"{where} refused a token: invalid_client: *** is wrong"
-    assert (len(there.requests), server.requests) == (1, [])  # another replica would need the same token
-    assert b"s3cret" not in seen
+            metrics = (await bridge.get_admin("/metrics")).body
+    address = tokens.url.removeprefix("http://")
+    error = response.error()
+    assert (response.status, error["code"]) == (502, "upstream_token")
+    assert error["message"] == f"{address} refused a token: invalid_client: *** is wrong"
+    assert (len(tokens.requests), server.requests) == (1, [])  # another replica requires the same token
+    assert b"s3cret" not in metrics
     assert "s3cret" not in "".join(capfd.readouterr())
 
 
-def explained(tmp_path: Path, auth: str) -> str:
+def explain(tmp_path: Path, auth: str) -> str:
     file = tmp_path / "routes.yaml"
     file.write_text(f"routes: [{{models: m, upstream: 'http://127.0.0.1:9/x', auth: {auth}}}]")
     command = [sys.executable, "bridge.py", "explain", str(file), "--model", "m"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "s3cret" not in done.stdout
-    return done.stdout
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "s3cret" not in process.stdout
+    return process.stdout
 
 
-def test_explain_shows_where_a_credential_will_be(tmp_path: Path) -> None:
+def test_explain_shows_the_place_of_a_computed_credential(tmp_path: Path) -> None:
     oauth2 = "token_url: 'http://127.0.0.1:9/t', client_id: me, client_secret: s3cret"
-    assert "Authorization: Bearer ***  (made when it is sent)" in explained(
+    assert "Authorization: Bearer ***  (made when it is sent)" in explain(
         tmp_path, f"{{oauth2: {{{oauth2}}}}}"
     )
-    assert "?access_token=***" in explained(tmp_path, f"{{oauth2: {{{oauth2}, query: access_token}}}}")
-    assert "Authorization: ***" in explained(tmp_path, "{jwt: {key: s3cret, prefix: ''}}")
+    assert "?access_token=***" in explain(tmp_path, f"{{oauth2: {{{oauth2}, query: access_token}}}}")
+    assert "Authorization: ***" in explain(tmp_path, "{jwt: {key: s3cret, prefix: ''}}")
     signed = (
         "hmac: {secret: s3cret, text: x, headers: {X-Mac: '{{ signature }}'}, query: {s: '{{ signature }}'}}"
     )
-    assert "?s=***" in explained(tmp_path, f"{{{signed}}}")
-    assert "X-Mac: ***" in explained(tmp_path, f"{{{signed}}}")
+    assert "?s=***" in explain(tmp_path, f"{{{signed}}}")
+    assert "X-Mac: ***" in explain(tmp_path, f"{{{signed}}}")
     aws = "aws: {service: bedrock, region: eu-west-1, access_key: AKID, secret_key: s3cret}"
-    assert "Authorization: AWS4-HMAC-SHA256 ***" in explained(tmp_path, f"{{{aws}}}")
+    assert "Authorization: AWS4-HMAC-SHA256 ***" in explain(tmp_path, f"{{{aws}}}")

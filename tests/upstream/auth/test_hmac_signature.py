@@ -1,4 +1,4 @@
-"""Signed requests, against the same hash written out here."""
+"""HMAC signatures of requests, compared with a hash that is computed here."""
 
 from __future__ import annotations
 
@@ -45,18 +45,21 @@ WEBSOCKET = """
 """
 
 
-@pytest.mark.parametrize("answers", ["", WEBSOCKET], ids=["http", "websocket"])
-async def test_sparks_way(answers: str) -> None:
-    text = SPARK.replace("method: GET", "method: POST") + answers if answers else SPARK
+@pytest.mark.parametrize("stream_rule", ["", WEBSOCKET], ids=["http", "websocket"])
+async def test_spark_is_signed_in_the_query(stream_rule: str) -> None:
+    text = SPARK.replace("method: GET", "method: POST") + stream_rule if stream_rule else SPARK
     async with run_upstream(responder(http_response({}, 403))) as server:
-        url = server.url.replace("http", "ws") if answers else server.url
+        url = server.url.replace("http", "ws") if stream_rule else server.url
         async with run_sender(text, {"UPSTREAM": url, "KEY": "the-key", "SECRET": "the-secret"}) as sending:
             with suppress(UpstreamError):
                 await sending.send()
     [request] = server.requests
     assert request.method == "GET"
-    where, query = urlsplit(request.path), dict(parse_qsl(urlsplit(request.path).query, strict_parsing=True))
-    assert where.path == "/v3.5/chat"
+    url_parts, query = (
+        urlsplit(request.path),
+        dict(parse_qsl(urlsplit(request.path).query, strict_parsing=True)),
+    )
+    assert url_parts.path == "/v3.5/chat"
     assert query.keys() == {"authorization", "date", "host"}
     assert query["host"] == request.headers["host"]
     assert query["date"] == DATE
@@ -87,7 +90,7 @@ def route(**options: Any) -> str:
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
 @pytest.mark.parametrize("encoding", ["hex", "base64"])
 @pytest.mark.parametrize("body", [b'{"a": "\xc3\xbc"}', b"\xff\xfe not text\n", b"", None, b"x" * 2**21])
-async def test_a_signature_of_the_body(algorithm: str, encoding: str, body: bytes | None) -> None:
+async def test_the_body_is_signed(algorithm: str, encoding: str, body: bytes | None) -> None:
     options = {"algorithm": algorithm, "encoding": encoding, "headers": {"x-signature": "v1={{ signature }}"}}
     async with (
         run_upstream(responder(http_response({}))) as server,
@@ -96,12 +99,12 @@ async def test_a_signature_of_the_body(algorithm: str, encoding: str, body: byte
         await sending.send(body=body)
     [request] = server.requests
     digest = hmac.new(b"the-secret", str(int(NOW)).encode() + request.data, algorithm).digest()
-    told = digest.hex() if encoding == "hex" else b64encode(digest).decode()
+    expected = digest.hex() if encoding == "hex" else b64encode(digest).decode()
     assert request.data == (body or b"")
-    assert request.headers["x-signature"] == f"v1={told}"  # and the route's own is gone
+    assert request.headers["x-signature"] == f"v1={expected}"  # the header of the route is replaced
 
 
-async def test_what_can_be_signed_is_what_is_sent() -> None:
+async def test_signed_parts_are_those_that_are_sent() -> None:
     options = {
         "text": "{{ method }}|{{ host }}|{{ path }}|{{ query }}|{{ date }}|{{ now }}|{{ key }}",
         "key": "k&1",
@@ -118,6 +121,6 @@ async def test_what_can_be_signed_is_what_is_sent() -> None:
     assert (path, query.partition("&")[0]) == ("/a%20b/q%3A1%2F2", "x=%2F")
     text = f"POST|models.example|{path}|x=%2F|{DATE}|{int(NOW)}|k&1"
     assert request.headers["host"] == "models.example"
-    told = b64encode(hmac.new(b"the-secret", text.encode(), hashlib.sha256).digest()).decode()
-    assert request.headers["x-mac"] == told
-    assert parse_qsl(query) == [("x", "/"), ("k", "k&1"), ("s", told)]
+    expected = b64encode(hmac.new(b"the-secret", text.encode(), hashlib.sha256).digest()).decode()
+    assert request.headers["x-mac"] == expected
+    assert parse_qsl(query) == [("x", "/"), ("k", "k&1"), ("s", expected)]

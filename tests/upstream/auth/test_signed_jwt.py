@@ -1,4 +1,4 @@
-"""Tokens that are signed here, taken apart by RFC 7515's own steps."""
+"""Signed JSON Web Tokens, decoded by the steps of RFC 7515."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def plain(options: str = "x-none: 1") -> str:
 
 
 def decoded(part: str) -> bytes:
-    """RFC 7515, appendix C: base64url without its padding."""
+    """Return decoded base64url without padding (RFC 7515, appendix C)."""
     assert "=" not in part
     return urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
-def taken_apart(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
-    """Header, claims, what is signed, and the signature."""
+def parse_token(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
+    """Return header, claims, signed text and signature."""
     head, claims, signature = token.split(".")
     signed = f"{head}.{claims}".encode()
     return json.loads(decoded(head)), json.loads(decoded(claims)), signed, decoded(signature)
@@ -66,9 +66,9 @@ async def signed(text: str, key: str) -> UpstreamRequest:
         return await sending.sign()
 
 
-async def test_zhipus_token() -> None:
+async def test_a_token_for_zhipu_has_its_claims() -> None:
     request = await signed(ZHIPU, "the-id.the-secret")
-    head, claims, text, signature = taken_apart(request.headers["Authorization"])
+    head, claims, text, signature = parse_token(request.headers["Authorization"])
     assert head == {"alg": "HS256", "sign_type": "SIGN", "typ": "JWT"}
     seconds = int(NOW)
     assert claims == {
@@ -79,33 +79,33 @@ async def test_zhipus_token() -> None:
 
 
 @pytest.mark.parametrize("size", [256, 384, 512])
-async def test_a_plain_token(size: int) -> None:
+async def test_a_token_is_signed_by_hmac(size: int) -> None:
     options = f"algorithm: HS{size}, expires: 10m, header: X-Token, prefix: 'JWT '"
     request = await signed(plain(options), "short")
     assert "Authorization" not in request.headers
     kind, _, token = request.headers["X-Token"].partition(" ")
-    head, claims, text, signature = taken_apart(token)
+    head, claims, text, signature = parse_token(token)
     assert kind == "JWT"
     assert head == {"alg": f"HS{size}", "typ": "JWT"}
     assert claims == {"iat": int(NOW), "exp": int(NOW) + 600}
     assert signature == hmac.digest(b"short", text, f"sha{size}")
 
 
-async def test_claims_of_any_shape_and_times_left_out() -> None:
+async def test_claims_may_have_any_shape_and_omit_times() -> None:
     options = (
         "claims: {iat: null, iss: me, aud: [a, b], deep: {k: $.key, no: $.key.no}, nbf: $.now, no: $.key.no}"
     )
-    _, claims, _, _ = taken_apart(bearer_token(await signed(plain(options), "a-key")))
+    _, claims, _, _ = parse_token(bearer_token(await signed(plain(options), "a-key")))
     assert claims == {
         "exp": int(NOW) + 300, "iss": "me", "aud": ["a", "b"], "deep": {"k": "a-key"}, "nbf": int(NOW),
     }  # fmt: skip
 
 
-async def test_a_token_is_used_for_half_of_its_life() -> None:
+async def test_a_token_is_reused_for_half_of_its_lifetime() -> None:
     async with run_sender(plain("expires: 10m"), {"KEY": "k"}) as sending:
         first = bearer_token(await sending.sign())
         sending.clock.now += 299
-        sending.time.now += 86400  # set right meanwhile
+        sending.time.now += 86400  # a change of the wall clock has no effect
         assert bearer_token(await sending.sign()) == first
         sending.clock.now += 1
         assert bearer_token(await sending.sign()) != first
@@ -123,21 +123,21 @@ RSA = rsa.generate_private_key(65537, 2048)
 EC = ec.generate_private_key(ec.SECP256R1())
 
 
-async def test_rs256() -> None:
-    head, _, text, signature = taken_apart(bearer_token(await signed(plain("algorithm: RS256"), pem(RSA))))
+async def test_a_token_is_signed_by_rs256() -> None:
+    head, _, text, signature = parse_token(bearer_token(await signed(plain("algorithm: RS256"), pem(RSA))))
     assert head["alg"] == "RS256"
     RSA.public_key().verify(signature, text, padding.PKCS1v15(), hashes.SHA256())
 
 
-async def test_es256() -> None:
-    head, _, text, signature = taken_apart(bearer_token(await signed(plain("algorithm: ES256"), pem(EC))))
+async def test_a_token_is_signed_by_es256() -> None:
+    head, _, text, signature = parse_token(bearer_token(await signed(plain("algorithm: ES256"), pem(EC))))
     assert (head["alg"], len(signature)) == ("ES256", 64)
-    # RFC 7518, section 3.4: both numbers one behind the other.
+    # RFC 7518, section 3.4: the concatenation of both numbers.
     r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
     EC.public_key().verify(encode_dss_signature(r, s), text, ec.ECDSA(hashes.SHA256()))
 
 
-async def test_a_token_to_exchange_for_one() -> None:
+async def test_a_signed_assertion_is_exchanged_for_a_token() -> None:
     google = """
     routes:
       - models: m
@@ -152,14 +152,14 @@ async def test_a_token_to_exchange_for_one() -> None:
               expires: 1h
     """
     async with (
-        run_upstream(token_server()) as there,
-        run_sender(google, {"TOKENS": there.url, "KEY": pem(RSA)}) as sending,
+        run_upstream(token_server()) as tokens,
+        run_sender(google, {"TOKENS": tokens.url, "KEY": pem(RSA)}) as sending,
     ):
         assert bearer_token(await sending.sign()) == "t1"
-    form = parse_qs(there.requests[0].data.decode(), strict_parsing=True)
+    form = parse_qs(tokens.requests[0].data.decode(), strict_parsing=True)
     assert form.keys() == {"grant_type", "assertion"}
     assert form["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]  # RFC 7523, section 2.1
-    _, claims, text, signature = taken_apart(form["assertion"][0])
+    _, claims, text, signature = parse_token(form["assertion"][0])
     RSA.public_key().verify(signature, text, padding.PKCS1v15(), hashes.SHA256())
     assert claims == {
         "iss": "me@project", "scope": "cloud", "aud": "https://oauth2.googleapis.com/token",
@@ -192,22 +192,24 @@ def public(key: rsa.RSAPrivateKey) -> str:
         ("headers: {kid: \"{{ 'x'.encode(key) }}\"}", "a-key-of-text", "LookupError: unknown encoding: ***"),
     ],
 )
-def test_a_bad_key_is_a_problem_of_the_file(options: str, key: str, message: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+def test_an_invalid_key_is_a_problem_of_the_file(options: str, key: str, message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
         load_table(plain(options), {"KEY": key})
-    assert message in str(caught.value)
-    wanted = ("a private", "a secret", "a template", "templates")
-    assert any(f"expected {what}" in str(caught.value) for what in wanted)
-    assert key not in str(caught.value)
+    assert message in str(raised.value)
+    expectations = ("a private", "a secret", "a template", "templates")
+    assert any(f"expected {expectation}" in str(raised.value) for expectation in expectations)
+    assert key not in str(raised.value)
 
 
-def test_without_cryptography_the_file_says_what_to_install() -> None:
+def test_without_cryptography_the_problem_names_the_package() -> None:
     code = (
         "import sys; sys.modules['cryptography'] = None\n"
         "from tests.raw_client import load_table\n"
         f"load_table({plain('algorithm: RS256')!r}, {{'KEY': 'k'}})"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert "ConfigError" in done.stderr
-    assert "RS256 needs the package cryptography" in done.stderr
-    assert "pip install cryptography" in done.stderr
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "ConfigError" in process.stderr
+    assert "RS256 needs the package cryptography" in process.stderr
+    assert "pip install cryptography" in process.stderr
