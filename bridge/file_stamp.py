@@ -1,4 +1,4 @@
-"""What changes when a file does."""
+"""File stamps, by which a changed file is noticed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 __all__ = ["FileStamp", "file_stamp"]
 
-FileStamp = tuple[float, int]
+FileStamp = tuple[int, int]  # modification time in nanoseconds, size in bytes
 
 
 def file_stamp(name: str) -> FileStamp:
-    """What changes when a file does. A file that is gone for a moment, as editors do, has not changed."""
+    """Return the stamp of a file; zeros if the file is missing, as it is while some editors write it."""
     try:
-        found = Path(name).stat()
+        stat = Path(name).stat()
     except OSError:
-        return (0.0, 0)
-    return (found.st_mtime_ns, found.st_size)
+        return (0, 0)
+    return (stat.st_mtime_ns, stat.st_size)

@@ -1,4 +1,4 @@
-"""Reads a file of routes and what it may reach: the environment, files beside it, shipped presets."""
+"""Loading of a routes file with its environment: variables, files beside the file, shipped presets."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["load_routes", "read_presets"]
 
 
-def load_routes(name: str, extra: Mapping[str, str] | None = None) -> RouteTable:
-    """The table of a file; `extra` adds to the environment. Raises ConfigError with every problem in it."""
+def load_routes(name: str, variables: Mapping[str, str] | None = None) -> RouteTable:
+    """Return the table of a file; `variables` are added to the process's environment variables.
+
+    Raises ConfigError with every problem of the file.
+    """
     path = Path(name)
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -31,31 +34,30 @@ def load_routes(name: str, extra: Mapping[str, str] | None = None) -> RouteTable
     except UnicodeDecodeError as error:
         raise ConfigError([_unreadable(name, f"not UTF-8: byte {error.start + 1}")]) from None
     environment = LoadEnvironment(
-        variables={**os.environ, **(extra or {})},
+        variables={**os.environ, **(variables or {})},
         read_file=partial(_read_relative, path.parent),
         presets=read_presets(),
-        locate=lambda named: str((path.parent / named).absolute()),
+        locate=lambda file: str((path.parent / file).absolute()),
     )
     return load(text, name, environment)
 
 
 def _read_relative(folder: Path, name: str) -> str:
-    """A file that is named in another one: relative to that."""
     return (folder / name).read_text(encoding="utf-8")
 
 
 @cache
 def read_presets() -> Mapping[str, str]:
-    """The shipped presets: the text of each by its name, in the order of names."""
+    """Return the texts of the shipped presets by name, in the order of names."""
     return _Presets(Path(__file__).parent / "presets")
 
 
 class _Presets(Mapping[str, str]):
-    """Read when asked for: few files name one, and all of them would be opened at every start."""
+    """The presets of a folder. Each is read when it is used: few files name a preset."""
 
     def __init__(self, folder: Path) -> None:
-        found = {path.stem: path for path in folder.glob("*.yaml")}
-        self._paths = {name: found[name] for name in sorted(found)}
+        paths = {path.stem: path for path in folder.glob("*.yaml")}
+        self._paths = {name: paths[name] for name in sorted(paths)}
 
     def __getitem__(self, name: str) -> str:
         return self._paths[name].read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bridge import __version__
 from bridge.core.errors import ConfigError
+from bridge.core.strings import count_of
 from bridge.openai.endpoints import ENDPOINTS
 
 if TYPE_CHECKING:
@@ -19,47 +20,48 @@ __all__ = ["main"]
 _NAME = "format-bridge"
 
 _ABOUT = """\
-An OpenAI front before any model server, by rules in YAML.
+A translating reverse proxy: OpenAI's API before any model server, by rules in YAML.
 
-  format-bridge serve routes.yaml     answer OpenAI's clients by the routes of a file
-  format-bridge serve --demo          the same, with small model servers to try it on
-  format-bridge check routes.yaml     every fault of the file at once, then its samples
+  format-bridge serve routes.yaml     serve OpenAI's API by the routes of a file
+  format-bridge serve --demo          serve, with small model servers to try the bridge on
+  format-bridge check routes.yaml     report every problem of a file at once, then run its samples
   format-bridge explain routes.yaml --model llama request.json
-                                      the request that would go upstream, and what comes of an answer
-  format-bridge presets [NAME]        the shipped routes for known servers, or one of them
+                                      show the request that would be sent upstream
+  format-bridge presets [NAME]        list the shipped routes for known servers, or print one
 """
 
 _SETTINGS = """\
-Flags win over the variables BRIDGE_LISTEN, BRIDGE_ADMIN and BRIDGE_WORKERS, these over `server` in the
-file. SIGTERM ends it once the answers in flight are over, SIGHUP reads the file again at once.
+Flags have precedence over the variables BRIDGE_LISTEN, BRIDGE_ADMIN and BRIDGE_WORKERS, which have
+precedence over `server` in the file. SIGTERM stops the bridge after the responses in progress, SIGHUP
+reloads the file.
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command. 0: all is well, 1: the file or an address is not, 2: a wrong call."""
-    called = _parse(arguments)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command, and return its exit code: 1 for an invalid file or setting. Misuse exits with 2."""
+    arguments = _parse(argv)
     try:
-        return _run(called)
+        return _run(arguments)
     except ConfigError as error:
         print(error)
-        count = len(error.problems)
-        print(f"{called.file}: {count} {'problem' if count == 1 else 'problems'}", file=sys.stderr)
+        print(f"{arguments.file}: {count_of(len(error.problems), 'problem')}", file=sys.stderr)
         return 1
     except (OSError, ValueError) as error:
         print(f"{_NAME}: {error}", file=sys.stderr)
         return 1
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse a call: argparse does not find the last argument of `explain FILE --model M BODY` itself."""
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the parsed arguments, including the BODY of `explain FILE --model M BODY`."""
     parser = _parser()
-    called, rest = parser.parse_known_args(arguments)
-    late = len(rest) == 1 and (rest[0] == "-" or not rest[0].startswith("-"))
-    if late and getattr(called, "request", "") is None:
-        called.request = rest[0]
+    arguments, rest = parser.parse_known_args(argv)
+    # argparse does not accept a positional argument after an option if it is not the first one.
+    is_body = len(rest) == 1 and (rest[0] == "-" or not rest[0].startswith("-"))
+    if is_body and getattr(arguments, "request", "") is None:
+        arguments.request = rest[0]
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    return called
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,48 +70,59 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"{_NAME} {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-
     command = commands.add_parser(
-        "serve", help="answer clients", epilog=_SETTINGS, formatter_class=argparse.RawDescriptionHelpFormatter
+        "serve",
+        help="serve OpenAI's API",
+        epilog=_SETTINGS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("file", nargs="?", help="the file of routes (default: routes.yaml)")
-    command.add_argument("--listen", metavar="HOST:PORT", help="the OpenAI front; port 0 takes a free one")
-    command.add_argument("--admin", metavar="HOST:PORT|off", help="/metrics, /healthz and /readyz")
-    command.add_argument("--demo", action="store_true", help="run the embedded model servers too")
-    command.add_argument("--workers", type=_positive, metavar="N", help="processes that share the front")
+    _add_serve_arguments(command)
 
-    command = commands.add_parser("check", help="find every fault of a file, and run its samples")
-    command.add_argument("file", help="the file of routes")
+    command = commands.add_parser("check", help="report every problem of a file, and run its samples")
+    command.add_argument("file", help="the routes file")
 
-    command = commands.add_parser("explain", help="show what a request becomes, and what its answer")
-    command.add_argument("file", help="the file of routes")
-    command.add_argument("request", nargs="?", help="a client's body in a file, - for standard input")
-    command.add_argument("--model", required=True, help="the model that the client asks for")
-    command.add_argument("--endpoint", choices=list(ENDPOINTS), default="chat", help="what the client calls")
-    command.add_argument("--receives", metavar="FILE", help="what the server answers, a file")
+    command = commands.add_parser("explain", help="show what a request and its response become")
+    _add_explain_arguments(command)
 
     command = commands.add_parser("routes", help="list the routes of a file")
-    command.add_argument("file", help="the file of routes")
+    command.add_argument("file", help="the routes file")
 
     command = commands.add_parser("presets", help="list the shipped routes for known servers, or print one")
     command.add_argument("name", nargs="?", help="the preset to print")
-    command.add_argument("--markdown", action="store_true", help="list them as a table in Markdown")
+    command.add_argument("--markdown", action="store_true", help="print the list as a table in Markdown")
 
-    command = commands.add_parser("schema", help="print the JSON Schema of such files, for editors")
-
-    command = commands.add_parser("reference", help="print every key of such files, in Markdown")
+    commands.add_parser("schema", help="print the JSON Schema of routes files, for editors")
+    commands.add_parser("reference", help="print the reference of routes files, in Markdown")
     return parser
+
+
+def _add_serve_arguments(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("file", nargs="?", help="the routes file (default: routes.yaml)")
+    add("--listen", metavar="HOST:PORT", help="the address of OpenAI's API; port 0: any free port")
+    add("--admin", metavar="HOST:PORT|off", help="the address of /metrics, /healthz and /readyz")
+    add("--demo", action="store_true", help="start small model servers to try the bridge on")
+    add("--workers", type=_positive, metavar="N", help="processes that share the address")
+
+
+def _add_explain_arguments(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("file", help="the routes file")
+    add("request", nargs="?", help="a file with the client's body; - for standard input")
+    add("--model", required=True, help="the model that the client requests")
+    add("--endpoint", choices=list(ENDPOINTS), default="chat", help="the endpoint that the client calls")
+    add("--receives", metavar="FILE", help="a file with the upstream's response")
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"`{text}` is no whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"`{text}` is not a whole number of at least 1")
     return int(text)
 
 
-def _run(called: argparse.Namespace) -> int:
-    # Each command is imported here only: it starts without what the others need.
-    match called.command:
+def _run(arguments: argparse.Namespace) -> int:
+    # Each command is imported only here, so that it starts without the modules of the others.
+    match arguments.command:
         case "serve":
             run = _serve
         case "check":
@@ -124,16 +137,16 @@ def _run(called: argparse.Namespace) -> int:
             from bridge.cli.reference import print_schema as run
         case _:
             from bridge.cli.reference import print_reference as run
-    return run(called)
+    return run(arguments)
 
 
-def _serve(called: argparse.Namespace) -> int:
-    gc.disable()  # until all is loaded: nearly all of that stays, and looking through it takes 30 ms
+def _serve(arguments: argparse.Namespace) -> int:
+    gc.disable()  # until all is loaded: nearly all of these objects stay, and collections would take 30 ms
     try:
-        # Imported here for the sake of the others, and since the library that keeps metrics decides at its
-        # import whether they are those of one process or of several.
+        # Imported late also because prometheus_client decides at its import whether metrics are those of
+        # one process or of several.
         from bridge.cli.serve import serve
 
-        return serve(called)
+        return serve(arguments)
     finally:
         gc.enable()

@@ -1,9 +1,10 @@
-"""`format-bridge check`: every fault of a file at once, then its samples, streams also cut at every byte."""
+"""`format-bridge check`: every problem of a file, then its samples, with streams also cut at every byte."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.cli.json_diff import differences
 from bridge.cli.merge_chunks import merge_chunks
 from bridge.config.problems import Problem
 from bridge.core import json
@@ -20,91 +21,91 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+    from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.route import Route
     from bridge.routes.spec import SampleSpec
 
 __all__ = ["check", "check_sample"]
 
 
-def check(called: argparse.Namespace) -> int:
-    """Print what is wrong, or one line of counts. Raises ConfigError."""
-    table = load_routes(called.file)
+def check(arguments: argparse.Namespace) -> int:
+    """Print one line of counts, and return the exit code. Raises ConfigError with every problem."""
+    table = load_routes(arguments.file)
     samples = [(route, node, sample) for route in table.routes for node, sample in route.samples]
     problems = [
-        Problem(node.find((member,)).location, node.find((member,)).path, route.mask(message))
+        Problem(node.find((key,)).location, node.find((key,)).path, route.mask(message))
         for route, node, sample in samples
-        for member, message in check_sample(route, sample)
+        for key, message in check_sample(route, sample)
     ]
     if problems:
         raise ConfigError(problems)
     print(
-        f"{called.file}: {count_of(len(table.routes), 'route')}, {count_of(len(table.models), 'model')}, "
+        f"{arguments.file}: {count_of(len(table.routes), 'route')}, {count_of(len(table.models), 'model')}, "
         f"{count_of(len(samples), 'sample')}: all good"
     )
     return 0
 
 
 def check_sample(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str]]:
-    """What does not hold of a sample: the member that says so, and how."""
+    """Yield the keys of a sample that do not hold, each with a message."""
     try:
         exchange = _exchange(route, sample)
         yield from _check_request(exchange, sample)
         if sample.receives is not ABSENT:
-            yield from _check_answer(route, sample)
+            yield from _check_response(route, sample)
     except BridgeError as error:
         if not isinstance(sample.answers, dict):
-            yield "request", f"it is refused with {error.status}: {error.message}"
+            yield "request", f"the request is refused with {error.status}: {error.message}"
             return
-        yield from (("answers", fault) for fault in differences(sample.answers, error.envelope))
+        yield from (("answers", difference) for difference in differences(sample.answers, error.envelope))
 
 
 def _check_request(exchange: Exchange, sample: SampleSpec) -> Iterator[tuple[str, str]]:
-    call = exchange.calls[0]
-    fill_placeholders(call)
-    route = exchange.route
-    # The request that asks for the answer: where it is only polled, the call that began it.
-    request = (
-        call.request()
-        if route.callouts.sends_request
-        else call.builder.build_callout(route.callouts.calls[0])
-    )
+    request = _first_request(exchange)
     if sample.sends is not ABSENT:
         sent = json.loads(request.body) if request.body else None
-        for fault in differences(sample.sends, sent, exact=True):
-            yield "sends", fault
+        for difference in differences(sample.sends, sent, exact=True):
+            yield "sends", difference
     if sample.url is not None and sample.url != request.urls[0]:
-        yield "url", f"the request goes to {request.urls[0]}"
-    carried = {name.lower(): value for name, value in request.headers.items()}
+        yield "url", f"the request is sent to {request.urls[0]}"
+    headers = {name.lower(): value for name, value in request.headers.items()}
     for name, value in (sample.headers or {}).items():
-        if carried.get(name.lower()) != value:
-            yield "headers", f"{name} is {carried.get(name.lower(), 'not sent')}, expected {value}"
+        if headers.get(name.lower()) != value:
+            yield "headers", f"{name} is {headers.get(name.lower(), 'not sent')}, expected {value}"
 
 
-def _check_answer(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str]]:
+def _first_request(exchange: Exchange) -> UpstreamRequest:
+    """Return the request for the response; if the response is only polled, that of the job."""
+    call, callouts = exchange.calls[0], exchange.route.callouts
+    fill_placeholders(call)
+    return call.request() if callouts.sends_request else call.builder.build_callout(callouts.calls[0])
+
+
+def _check_response(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str]]:
     data = encode_sample(_exchange(route, sample), sample.receives)
-    whole, answer = _answer(route, sample, [data])
-    failed = isinstance(answer, dict) and answer.get("error")
-    if failed and not (isinstance(sample.answers, dict) and "error" in sample.answers):
-        member = "receives" if sample.answers is ABSENT else "answers"
-        yield member, f"the answer is an error: {failed['message']}"
+    outcome, response = _respond(route, sample, [data])
+    error = response.get("error") if isinstance(response, dict) else None
+    if error and not (isinstance(sample.answers, dict) and "error" in sample.answers):
+        key = "receives" if sample.answers is ABSENT else "answers"
+        yield key, f"the response is an error: {error['message']}"
         return
     if sample.answers is not ABSENT:
-        wanted = sample.answers
-        if not isinstance(wanted, dict):
-            wanted = ENDPOINTS[sample.endpoint].expand_sample(wanted)
-        for fault in differences(wanted, answer):
-            yield "answers", fault
+        expected = sample.answers
+        if not isinstance(expected, dict):
+            expected = ENDPOINTS[sample.endpoint].expand_sample(expected)
+        for difference in differences(expected, response):
+            yield "answers", difference
     for cut in range(1, len(data)):
-        if _answer(route, sample, [data[:cut], data[cut:]])[0] != whole:
-            yield "receives", f"the answer is another when the bytes are cut behind byte {cut}"
+        if _respond(route, sample, [data[:cut], data[cut:]])[0] != outcome:
+            yield "receives", f"the response differs if the bytes are cut after byte {cut}"
             return
 
 
-def _answer(route: Route, sample: SampleSpec, pieces: list[bytes]) -> tuple[object, Any]:
-    """What the client gets: the bytes and error to compare, and the answer they make."""
+def _respond(route: Route, sample: SampleSpec, parts: list[bytes]) -> tuple[object, Any]:
+    """Return the client's bytes and error, to be compared, and the client's response as JSON."""
     exchange = _exchange(route, sample)
     headers = {name.lower(): value for name, value in (sample.response_headers or {}).items()}
-    out = simulate(exchange, pieces, status=sample.status, headers=headers)
+    out = simulate(exchange, parts, status=sample.status, headers=headers)
     error = exchange.error
     if error is not None and not exchange.started:
         return (out, error.envelope), error.envelope
@@ -116,27 +117,3 @@ def _exchange(route: Route, sample: SampleSpec) -> Exchange:
     return Exchange(
         RequestContext(route, ENDPOINTS[sample.endpoint], body, json.dumps(body), id="sample", now=0.0)
     )
-
-
-def differences(wanted: Any, found: Any, at: str = "$", *, exact: bool = False) -> Iterator[str]:
-    """Where two JSON values differ. Members that are not wanted may be there, unless `exact`."""
-    match wanted, found:
-        case dict(), dict():
-            for name in wanted:
-                if name not in found:
-                    yield f"{at}.{name} is missing"
-                else:
-                    yield from differences(wanted[name], found[name], f"{at}.{name}", exact=exact)
-            if exact:
-                yield from (f"{at}.{name} is there too" for name in found if name not in wanted)
-        case list(), list() if len(wanted) == len(found):
-            for number, (one, other) in enumerate(zip(wanted, found, strict=True)):
-                yield from differences(one, other, f"{at}[{number}]", exact=exact)
-        case _:
-            if isinstance(wanted, bool) is not isinstance(found, bool) or wanted != found:
-                yield f"{at} is {_shown(found)}, expected {_shown(wanted)}"
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value).decode()
-    return text if len(text) <= 200 else text[:199] + "…"

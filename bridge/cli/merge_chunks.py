@@ -1,4 +1,4 @@
-"""A stream of chunks as the completion it amounts to: what a client makes of it."""
+"""The merge of a stream's chunks into one completion, as a client does it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ["merge_chunks"]
 
 
 def merge_chunks(data: bytes) -> dict[str, Any]:
-    """Fold the events of a stream; an error event stands as `error` beside what came before it."""
-    answer: dict[str, Any] = {}
+    """Return the completion of a stream; the content of an error event is its member `error`."""
+    completion: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     for event in data.split(b"\n\n"):
         payload = event.removeprefix(b"data: ")
@@ -21,17 +21,18 @@ def merge_chunks(data: bytes) -> dict[str, Any]:
         chunk = json.loads(payload)
         for choice in chunk.pop("choices", []):
             _add(choices.setdefault(choice["index"], {"index": choice["index"]}), choice)
-        answer |= {name: value for name, value in chunk.items() if value is not None}
-    return answer | {"choices": [_folded(choices[index]) for index in sorted(choices)]}
+        completion |= {name: value for name, value in chunk.items() if value is not None}
+    return completion | {"choices": [_finished(choices[index]) for index in sorted(choices)]}
 
 
-def _add(folded: dict[str, Any], choice: dict[str, Any]) -> None:
+def _add(merged: dict[str, Any], choice: dict[str, Any]) -> None:
+    """Add the choice of a chunk to the choice of the completion."""
     if "text" in choice:
-        folded["text"] = folded.get("text", "") + choice["text"]
+        merged["text"] = merged.get("text", "") + choice["text"]
     for name, value in choice.get("delta", {}).items():
-        message = folded.setdefault("message", {})
+        message = merged.setdefault("message", {})
         if name == "tool_calls":
-            calls = folded.setdefault("calls", {})
+            calls = merged.setdefault("calls", {})
             for call in value:
                 fold_tool_call(calls, call)
         elif isinstance(value, str) and isinstance(message.get(name), str) and name != "role":
@@ -39,10 +40,11 @@ def _add(folded: dict[str, Any], choice: dict[str, Any]) -> None:
         else:
             message[name] = value
     if choice.get("finish_reason"):
-        folded["finish_reason"] = choice["finish_reason"]
+        merged["finish_reason"] = choice["finish_reason"]
 
 
-def _folded(choice: dict[str, Any]) -> dict[str, Any]:
+def _finished(choice: dict[str, Any]) -> dict[str, Any]:
+    """Return a choice with its tool calls as a list."""
     calls = choice.pop("calls", None)
     if calls:
         choice["message"]["tool_calls"] = [calls[index] for index in sorted(calls)]

@@ -1,6 +1,6 @@
-"""`format-bridge presets`: the shelf of shipped routes, one line each or one of them whole.
+"""`format-bridge presets`: the list of shipped routes, or the text of one.
 
-A preset tells of itself in the comment at its head, whose first line is the sentence for lists:
+The first line of a preset's comment is its description in the list:
 
     # Ollama's own chat endpoint, /api/chat.   ─▶   ollama   Ollama's own chat endpoint, /api/chat
 """
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 __all__ = ["markdown", "print_presets", "summaries"]
 
 
-def print_presets(called: argparse.Namespace) -> int:
-    """Print the list, or the preset that was asked for. Raises ValueError where there is none."""
-    if called.name is not None:
-        print(_find(called.name), end="")
-    elif called.markdown:
+def print_presets(arguments: argparse.Namespace) -> int:
+    """Print the list or one preset, and return the exit code. Raises ValueError for an unknown preset."""
+    if arguments.name is not None:
+        print(_text(arguments.name), end="")
+    elif arguments.markdown:
         print(markdown(), end="")
     else:
-        told = summaries()
-        width = max(map(len, told))
-        print("\n".join(f"{name:{width}}  {summary}" for name, summary in told.items()))
+        listed = summaries()
+        width = max(map(len, listed))
+        print("\n".join(f"{name:{width}}  {summary}" for name, summary in listed.items()))
     return 0
 
 
 def summaries() -> dict[str, str]:
-    """What each preset is, in a sentence without its full stop."""
+    """Return the descriptions of the presets by name, without a full stop."""
     return {
         name: text.partition("\n")[0].removeprefix("#").strip().removesuffix(".")
         for name, text in read_presets().items()
@@ -40,18 +40,18 @@ def summaries() -> dict[str, str]:
 
 
 def markdown() -> str:
-    """The table of presets for a page at the root of the project."""
+    """Return the table of presets in README.md."""
     rows = [
         f"| [`{name}`](bridge/presets/{name}.yaml) | {summary} |" for name, summary in summaries().items()
     ]
     return "\n".join(["| preset | what it is for |", "| --- | --- |", *rows, ""])
 
 
-def _find(name: str) -> str:
+def _text(name: str) -> str:
     presets = read_presets()
     text = presets.get(name)
     if text is None:
-        near = closest_match(name, presets)
-        hint = f"did you mean `{near}`?" if near else "`format-bridge presets` lists them"
-        raise ValueError(f"there is no preset `{name}`; {hint}")
+        match = closest_match(name, presets)
+        hint = f"did you mean `{match}`?" if match else "`format-bridge presets` lists the presets"
+        raise ValueError(f"unknown preset `{name}`; {hint}")
     return text

@@ -28,20 +28,20 @@ JSON Schema, for editors that complete YAML.
 """
 
 
-def print_reference(called: argparse.Namespace) -> int:
-    """Print the page."""
+def print_reference(arguments: argparse.Namespace) -> int:
+    """Print the reference page, and return the exit code."""
     print(reference(), end="")
     return 0
 
 
-def print_schema(called: argparse.Namespace) -> int:
-    """Print the JSON Schema."""
+def print_schema(arguments: argparse.Namespace) -> int:
+    """Print the JSON Schema, and return the exit code."""
     print(json.pretty({"$schema": "https://json-schema.org/draft/2020-12/schema", **FILE.schema()}))
     return 0
 
 
 def reference() -> str:
-    """The page, in Markdown."""
+    """Return the reference page in Markdown."""
     sections = [_section(title, record) for title, record in _records("", FILE, set())]
     return "\n".join([_HEAD, *sections])
 

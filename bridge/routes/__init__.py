@@ -1,1 +1,1 @@
-"""Routes: what the file says (spec), made into functions (compiler), found by model (table)."""
+"""Routes: the declared keys of a file (spec), their compilation (compile), the results (rules), the table."""

@@ -1,4 +1,4 @@
-"""The table of routes: a file's text to routes, and a model's name to its route."""
+"""The route table: from the text of a file to its routes, and from a model's name to its route."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from bridge.config.interpolation import interpolate
-from bridge.config.merge import deep_merge
 from bridge.config.problems import Problems
-from bridge.config.records import Record
 from bridge.config.secrets import secret_texts
 from bridge.config.value_types import INVALID
-from bridge.config.yaml_tree import Node, parse
+from bridge.config.yaml_tree import parse
 from bridge.core.errors import ConfigError, RequestError
+from bridge.routes.compile.presets import apply_preset
 from bridge.routes.compile.route import compile_route
 from bridge.routes.spec import ABSENT, FILE, ROUTE
-from bridge.routes.spec.auth import AuthSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bridge.config.yaml_tree import Node
     from bridge.openai.endpoint_spec import EndpointSpec
     from bridge.routes.compile.environment import LoadEnvironment
     from bridge.routes.rules.route import Route
@@ -29,14 +28,21 @@ if TYPE_CHECKING:
 
 __all__ = ["RouteTable", "load"]
 
+_MAX_CACHED = 1000  # pairs of model and endpoint; clients may request any number of models that match a glob
+
 
 class RouteTable:
-    """The routes of a file, in its order.
+    """The routes of a file, in the file's order."""
 
-    `bearers` are the headers that let clients in. No route takes a body of more than `largest_body` bytes.
-    """
-
-    __slots__ = ("_cache", "_exact", "_globs", "authorizations", "max_body", "routes", "server")
+    __slots__ = (
+        "_cache",  # routes and their names, by model and endpoint
+        "_exact",  # routes by the exact names of their models
+        "_globs",
+        "authorizations",  # the Authorization headers that clients may send; empty: no key is required
+        "max_body",  # bytes of the largest request body that any route accepts
+        "routes",
+        "server",
+    )
 
     def __init__(self, routes: tuple[Route, ...], server: ServerSpec) -> None:
         self.routes = routes
@@ -55,21 +61,22 @@ class RouteTable:
 
     @property
     def models(self) -> list[str]:
-        """The models that can be named, each once, in the file's order; globs cannot."""
+        """Return the exact model names, each once, in the file's order."""
         return list(self._exact)
 
     def serves(self, model: str) -> bool:
-        """Whether some route answers for the model."""
+        """Return whether a route serves a model at any endpoint."""
         return bool(self._candidates(model))
 
     def find(self, model: str, endpoint: EndpointSpec) -> tuple[Route, str]:
-        """The route for a model, and the name or glob by which it was found.
+        """Return the route for a model, and the name or glob that matched.
 
-        Exact names win over globs, then the file's order. Raises RequestError (404) where there is none.
+        Exact names have precedence over globs; then the file's order decides. Raises RequestError (404) if no
+        route matches.
         """
-        found = self._cache.get((model, endpoint.name))
-        if found is not None:
-            return found
+        cached = self._cache.get((model, endpoint.name))
+        if cached is not None:
+            return cached
         candidates = self._candidates(model)
         for route, name in candidates:
             if endpoint.name in route.serves:
@@ -77,22 +84,17 @@ class RouteTable:
                     self._cache.clear()
                 self._cache[model, endpoint.name] = route, name
                 return route, name
-        if candidates:
-            raise RequestError(
-                404,
-                f"the model `{model}` does not serve {endpoint.path}",
-                param="model",
-                code="model_not_found",
-            )
-        raise RequestError(404, f"the model `{model}` does not exist", param="model", code="model_not_found")
+        problem = f"does not serve {endpoint.path}" if candidates else "does not exist"
+        raise RequestError(404, f"the model `{model}` {problem}", param="model", code="model_not_found")
 
     def _candidates(self, model: str) -> list[tuple[Route, str]]:
+        """Return the routes whose models contain or match a name, in order of precedence."""
         exact = [(route, model) for route in self._exact.get(model, ())]
         return exact + [(route, glob) for pattern, glob, route in self._globs if pattern.match(model)]
 
 
 def load(text: str, name: str, environment: LoadEnvironment) -> RouteTable:
-    """Read a file of routes. Raises ConfigError with every problem in it."""
+    """Return the table of a routes file. Raises ConfigError with every problem of the file."""
     problems = Problems()
     tree = parse(text, name, problems)
     if tree is None:
@@ -100,47 +102,46 @@ def load(text: str, name: str, environment: LoadEnvironment) -> RouteTable:
     interpolate(tree, environment.variables, environment.read_file, problems)
     file = FILE.check(tree, problems)
     problems.mask(tuple(secret_texts(tree)), 0)
-    if file is INVALID:
-        _check_routes(_listed(tree), environment, problems)
-        raise ConfigError(problems.sorted())
-    routes = _check_routes(file.routes, environment, problems)
+    # Routes are checked even if the rest of the file is invalid, to report every problem at once.
+    nodes = _route_nodes(tree) if file is INVALID else file.routes
+    routes = _check_routes(nodes, environment, problems)
     if problems:
         raise ConfigError(problems.sorted())
     return RouteTable(tuple(route for route in routes if route), file.server)
 
 
-def _listed(tree: Node) -> list[Node]:
-    """The routes of a file that is wrong elsewhere: their problems are told too."""
-    listed = tree.find(("routes",)).value
-    return [node for node in listed if isinstance(node.value, dict)] if isinstance(listed, list) else []
+def _route_nodes(tree: Node) -> list[Node]:
+    """Return the nodes of the routes in an invalid file."""
+    nodes = tree.find(("routes",)).value
+    return [node for node in nodes if isinstance(node.value, dict)] if isinstance(nodes, list) else []
 
 
 def _check_routes(
-    listed: Sequence[Node], environment: LoadEnvironment, problems: Problems
+    nodes: Sequence[Node], environment: LoadEnvironment, problems: Problems
 ) -> list[Route | None]:
     routes: list[Route | None] = []
-    seen: set[str] = set()
-    for below in listed:
-        node = _apply_preset(below, environment, problems)
+    names: set[str] = set()
+    for own in nodes:
+        node = apply_preset(own, environment, problems)
         route = _check_route(node, environment, problems)
-        if route is not None and route.name in seen:
-            at = node.find(("name",))
-            problems.add(
-                at.location, at.path, f"there are two routes named `{route.name}`", expected="a unique `name`"
-            )
-        seen.add(route.name if route else "")
+        if route is not None:
+            if route.name in names:
+                at = node.find(("name",))
+                message = f"duplicate route name `{route.name}`"
+                problems.add(at.location, at.path, message, expected="a unique `name`")
+            names.add(route.name)
         routes.append(route)
     return routes
 
 
 def _check_route(node: Node, environment: LoadEnvironment, problems: Problems) -> Route | None:
-    """Return the route of a node; None if problems were added, with no secret in their messages."""
+    """Return the route of a node; None if problems were added. Their messages contain no secret."""
     before = len(problems)
     spec = ROUTE.check(node, problems)
     if spec is INVALID:
-        # A member that is missing may only have been misspelled, so nothing missing is reported here.
+        # A member that seems to be missing may be misspelled: only the misspelling is reported.
         problems.suppress(node.location)
-        # The valid members are compiled all the same, to report every fault of the file at once.
+        # The valid members are compiled as well, to report every problem at once.
         spec, valid = _valid_subset(node)
         compile_route(spec, valid, environment, problems)
         route = None
@@ -152,64 +153,12 @@ def _check_route(node: Node, environment: LoadEnvironment, problems: Problems) -
 
 
 def _valid_subset(node: Node) -> tuple[RouteSpec, Node]:
-    """Return the spec of a route's valid members alone, and their node."""
+    """Return the spec of a route's valid members, and their node."""
     spec, valid = ROUTE.read_valid(node, models=("any",))
     if "stream" in node.value and "stream" not in valid.value:
-        spec = replace(spec, response=ABSENT)  # `response: false` is a fault only without a stream
+        spec = replace(spec, response=ABSENT)  # `response: false` is a problem only without a stream
     return spec, valid
-
-
-def _apply_preset(node: Node, environment: LoadEnvironment, problems: Problems) -> Node:
-    named = node.value.get("preset") if isinstance(node.value, dict) else None
-    if named is None or not isinstance(named.value, str):
-        return node
-    text = environment.presets.get(named.value)
-    if text is None:
-        problems.add(
-            named.location,
-            named.path,
-            f"there is no preset `{named.value}`",
-            known=environment.presets or ["none is shipped"],
-            word=named.value,
-        )
-        return node
-    base = parse(text, f"preset {named.value}", problems)
-    if base is None:
-        return node
-    # Its examples are of the preset as it stands: what a route changes in it need not agree with them.
-    base.value.pop("samples", None)
-    _check_preset_auth(base, node, named, problems)
-    interpolate(base, environment.variables, environment.read_file, problems)
-    return deep_merge(ROUTE.canonical(base), ROUTE.canonical(node))
-
-
-def _check_preset_auth(base: Node, node: Node, named: Node, problems: Problems) -> None:
-    """A preset may say how the key is shown, never the key: the route adds it, or has a way of its own."""
-    way, own = base.value.get("auth"), node.value.get("auth")
-    if way is None:
-        return
-    added = own.value.keys() if own is not None and isinstance(own.value, dict) else None
-    if added == way.value.keys() or (added == {"value"} and way.value.keys() <= {"header", "query"}):
-        return
-    del base.value["auth"]
-    if own is None:
-        problems.add(
-            named.location,
-            named.path,
-            f"the server of `{named.value}` wants a key",
-            expected=f"the key, such as auth: {_example(next(iter(way.value)))}",
-        )
-
-
-_MAX_CACHED = 1000  # models that are remembered; globs know no end of them
 
 
 def _is_glob(model: str) -> bool:
     return any(character in model for character in "*?[")
-
-
-def _example(kind: str) -> str:
-    """Return an example of what a route adds to a preset's `auth` of a kind."""
-    option = Record(AuthSpec).options.get(kind)
-    example = option.example if option else ""
-    return f"{{{kind}: {example}}}" if example else '{value: "${KEY}"}'

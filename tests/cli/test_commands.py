@@ -132,9 +132,9 @@ def test_routes_lists_the_routes(run: Run) -> None:
     result = run("routes", "routes.yaml")
     assert (result.code, result.errors) == (0, "")
     head, own, second = result.out.splitlines()
-    assert head.split() == ["NAME", "MODELS", "UPSTREAM", "SERVES", "ANSWERS"]
-    for line, words in ((own, ("own", "m, glob-*", "chat, completions", "whole and streamed")),
-                        (second, ("two", "other", "http://127.0.0.1:2", "whole"))):  # fmt: skip
+    assert head.split() == ["NAME", "MODELS", "UPSTREAM", "SERVES", "RESPONSES"]
+    for line, words in ((own, ("own", "m, glob-*", "chat, completions", "non-streaming, streaming")),
+                        (second, ("two", "other", "http://127.0.0.1:2", "non-streaming"))):  # fmt: skip
         assert all(word in line for word in words), line
 
 

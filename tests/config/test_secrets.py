@@ -124,3 +124,10 @@ def test_no_message_contains_a_secret(member: str) -> None:
 
 def test_short_texts_and_parts_of_longer_secrets_are_masked_rightly() -> None:
     assert mask("abc abcd abcdef", ["abc", "abcd", "abcdef"]) == "abc *** ***"
+
+
+@pytest.mark.parametrize("text", ["key=p%2Fw%20%22d", "key=p%2Fw+%22d", '{"key":"p/w \\"d"}', 'Basic p/w "d'])
+def test_a_secret_is_masked_in_every_encoding(text: str) -> None:
+    masked = mask(text, ['p/w "d'])
+    assert "***" in masked
+    assert "w" not in masked

@@ -92,8 +92,8 @@ def test_the_example_in_the_head_is_valid(name: str) -> None:
 @pytest.mark.parametrize(
     ("route", "message"),
     [
-        ("preset: azure-openai", "1:19: routes[0].preset: the server of `azure-openai` wants a key"),
-        ("preset: olama", "1:19: routes[0].preset: there is no preset `olama`"),
+        ("preset: azure-openai", "1:19: routes[0].preset: the preset `azure-openai` requires a key"),
+        ("preset: olama", "1:19: routes[0].preset: unknown preset `olama`"),
         ("preset: zhipu-v3, auth: {value: k}", "1:35: routes[0].auth: not a valid way to authenticate"),
         ("preset: zhipu-v3, auth: {jwt: {}}", "1:41: routes[0].auth.jwt: `key` is missing"),
         ("preset: null", "1:19: routes[0].preset: nothing is not allowed here"),
@@ -144,9 +144,9 @@ def test_the_command_prints_a_preset(run: Run) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("olama", "there is no preset `olama`; did you mean `ollama`?"),
-        ("kserve_v1", "there is no preset `kserve_v1`; did you mean `kserve-v1`?"),
-        ("x", "there is no preset `x`; `format-bridge presets` lists them"),
+        ("olama", "unknown preset `olama`; did you mean `ollama`?"),
+        ("kserve_v1", "unknown preset `kserve_v1`; did you mean `kserve-v1`?"),
+        ("x", "unknown preset `x`; `format-bridge presets` lists the presets"),
     ],
 )
 def test_the_command_suggests_the_closest_name(name: str, message: str, run: Run) -> None:

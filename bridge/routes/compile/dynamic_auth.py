@@ -8,7 +8,7 @@ from __future__ import annotations
 from base64 import b64encode
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote_plus
 
 from bridge.config.secrets import secret_texts
 from bridge.core.errors import BridgeError
@@ -155,7 +155,7 @@ class OAuth2Compiler(AuthCompiler):
             prefix="" if spec.header else "Bearer ",
             query=spec.query,
             transport=transport,
-            secrets=tuple({pair} | _encodings(secret_texts(self._node))),
+            secrets=(pair, *secret_texts(self._node)),
         )
 
     def _check(self, spec: OAuth2Spec) -> None:
@@ -240,11 +240,6 @@ def _form(spec: OAuth2Spec) -> Mapping[str, str]:
         **{name: value for name, value in optional.items() if value},
         **(spec.params or {}),
     }
-
-
-def _encodings(secrets: Iterable[str]) -> set[str]:
-    """Return secrets as a server may repeat them: as written, or as a form encodes them."""
-    return {form for secret in secrets for form in (secret, quote(secret, safe=""), quote_plus(secret))}
 
 
 DYNAMIC: Final[dict[str, type[AuthCompiler]]] = {

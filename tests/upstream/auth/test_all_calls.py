@@ -75,7 +75,7 @@ def explain(tmp_path: Path, auth: str) -> str:
 
 def test_explain_shows_the_place_of_a_computed_credential(tmp_path: Path) -> None:
     oauth2 = "token_url: 'http://127.0.0.1:9/t', client_id: me, client_secret: s3cret"
-    assert "Authorization: Bearer ***  (made when it is sent)" in explain(
+    assert "Authorization: Bearer ***  (made when the request is sent)" in explain(
         tmp_path, f"{{oauth2: {{{oauth2}}}}}"
     )
     assert "?access_token=***" in explain(tmp_path, f"{{oauth2: {{{oauth2}, query: access_token}}}}")
