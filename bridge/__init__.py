@@ -20,12 +20,12 @@
     presets/        routes for known servers, in YAML
     demo/           model servers for the first run
 
-At load, the loader compiles the routes file to a table of routes. A request takes this way:
+At load, the loader compiles the routes file to a table of routes. A request takes this path:
 
 1. `server` parses and checks the request and finds its route.
 2. `exchange` decides how many upstream calls the request takes, and builds their requests.
 3. `proxy` sends the requests through `upstream`, callouts first, with retries and replicas.
-4. `upstream` hands each piece of the response to `exchange`, within the event loop's own callback.
+4. `upstream` feeds each network read to `proxy`, and `proxy` to `exchange`, in one event loop callback.
 5. `exchange` cuts the bytes into frames, reads the frames into deltas, and encodes the deltas.
 6. `server` writes the encoded bytes to the client. `telemetry` records the request.
 
