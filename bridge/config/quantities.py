@@ -21,7 +21,7 @@ class Quantity(ValueType):
     """A number with a unit."""
 
     units: tuple[tuple[str, float], ...]  # names and factors; the unit of factor 1 is that of the value
-    whole: bool  # the value is an integer
+    integral: bool  # the value is an integer
     expected: str = "an amount"
 
     def accepts(self, node: Node) -> bool:
@@ -40,7 +40,7 @@ class Quantity(ValueType):
         amount = float(match[1]) * factor
         if amount == math.inf:
             return None
-        return int(amount) if self.whole else amount
+        return int(amount) if self.integral else amount
 
     def schema(self) -> dict[str, Any]:
         names = "|".join(name for name, _ in self.units if name)
@@ -49,7 +49,7 @@ class Quantity(ValueType):
 
 DURATION = Quantity(
     (("", 1), ("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600)),
-    whole=False,
+    integral=False,
     expected="a duration, such as 5s, 500ms or 2m",
 )
 SIZE = Quantity(
@@ -57,6 +57,6 @@ SIZE = Quantity(
         ("", 1), ("B", 1), ("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30),
         ("kB", 1e3), ("KB", 1e3), ("MB", 1e6), ("GB", 1e9),
     ),
-    whole=True,
+    integral=True,
     expected="a size, such as 65536 or 32MiB",
 )  # fmt: skip

@@ -139,7 +139,7 @@ class Keyword(ValueType):
 
     def read(self, node: Node, problems: Problems) -> Any:
         if not isinstance(node.value, Interpolated):
-            node.secret = False  # a word of the language, or meant as one
+            node.secret = False  # one of the words, or a misspelling of one
         if node.value in self.words:
             return str(node.value)
         message = f"`{node.value}` is not allowed here"

@@ -2,6 +2,6 @@
 
     text or data of the file ─▶ compile_… ─▶ a function of a Scope
 
-Everything is decided when the file is loaded. Compilers do not raise: they add each fault of an expression to
-a `RuleErrors`, with the steps to it.
+Everything is decided when the file is loaded. Compilers do not raise: they add each error of an expression to
+a `RuleErrors`, with the keys and indexes that lead to the error.
 """

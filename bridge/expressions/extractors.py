@@ -43,7 +43,7 @@ class Extractor(NamedTuple):
         return self.sources + self.condition_paths
 
     @property
-    def whole(self) -> bool:
+    def reads_document(self) -> bool:
         """Return whether the document itself may be the value, so that the document need not be JSON."""
         return any(path.steps == () and not path.on_item for path in self.sources)
 
@@ -151,7 +151,7 @@ def _source(options: dict[Any, Any], errors: RuleErrors) -> Extractor:
 
 
 def _check_single(source: str, options: dict[Any, Any], errors: RuleErrors) -> None:
-    """Add a fault for every source beside the first."""
+    """Add an error for every source besides the first."""
     for other in SOURCES:
         if other != source and other in options:
             errors.below(other).add_key(

@@ -25,7 +25,7 @@ _MATCH_SEVERAL = {"Descendants", "Filter", "Slice", "Union", "Where", "WhereNot"
 _LEAD_DOWN = {
     "Child", "Descendants", "Expression", "Fields", "Filter", "Index", "Root", "Slice", "This", "Wildcard",
 }  # fmt: skip
-# jsonpath-ng wraps only some faults of a path in JSONPathError; it was observed to raise the others too.
+# jsonpath-ng wraps only some errors of a path in JSONPathError; it was observed to raise the others too.
 _PARSE_ERRORS = (
     JSONPathError, DefintionInvalid, ValueError, TypeError, AttributeError, LookupError, OverflowError,
     RecursionError, re.error,
@@ -35,7 +35,7 @@ _PARSE_ERRORS = (
 def compile_extended(path: str, text: str) -> tuple[Callable[[Any], Any], bool, bool]:
     """Return a getter, whether it returns a list of matches, and whether it reads below its first step only.
 
-    `text` is the path as written in the file. Raises ValueError with the fault of the path.
+    `text` is the path as written in the file. Raises ValueError if it is invalid.
     """
     tree = _parse_extended(path, text)
     many = any(_matches_several(node) for node in _nodes(tree))

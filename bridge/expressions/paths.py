@@ -66,7 +66,7 @@ def is_path(value: Any) -> bool:
 
 
 def compile_path(text: str) -> Path:
-    """Compile a path. Raises ValueError with the fault of the path."""
+    """Compile a path. Raises ValueError if the path is invalid."""
     if isinstance(text, Interpolated):
         raise ValueError("${…} cannot be part of a path")
     text = text.rstrip()

@@ -42,18 +42,18 @@ class Scope:
 
 
 class RuleError(NamedTuple):
-    """One fault of a rule."""
+    """One error of a rule."""
 
-    steps: tuple[str | int, ...]  # keys and indexes from the top of the rule to the fault
+    steps: tuple[str | int, ...]  # keys and indexes from the top of the rule to the error
     message: str
     expected: str = ""
     known: tuple[str, ...] = ()  # the words that are allowed
     word: str = ""  # the word that was written
-    of_key: bool = False  # the fault is the key's, not its value's
+    of_key: bool = False  # the error is in the key, not in its value
 
 
 class RuleErrors:
-    """The faults of one rule, collected while it is compiled."""
+    """The errors of one rule, collected while the rule is compiled."""
 
     __slots__ = ("_steps", "found")
 
@@ -66,15 +66,15 @@ class RuleErrors:
         return RuleErrors(self.found, (*self._steps, step))
 
     def add(self, message: str, *, expected: str = "", known: Iterable[str] = (), word: str = "") -> None:
-        """Add a fault of the current value."""
+        """Add an error of the current value."""
         self.found.append(RuleError(self._steps, message, expected, tuple(known), word))
 
     def add_key(self, message: str, *, expected: str = "", known: Iterable[str] = (), word: str = "") -> None:
-        """Add a fault of the current value's key."""
+        """Add an error of the current value's key."""
         self.found.append(RuleError(self._steps, message, expected, tuple(known), word, of_key=True))
 
     def check_keys(self, keys: Iterable[Any], known: Iterable[str]) -> None:
-        """Add a fault for every unknown key of the current mapping."""
+        """Add an error for every unknown key of the current mapping."""
         known = tuple(known)
         for key in keys:
             if key not in known:

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from bridge.config.value_types import ValueType
 
 
-def _checked(shape: ValueType, text: str) -> Any:
+def _checked(value_type: ValueType, text: str) -> Any:
     problems = Problems()
-    value = shape.check(tree(text), problems)
+    value = value_type.check(tree(text), problems)
     assert (value is INVALID) is bool(problems)
     return value
 
 
 @pytest.mark.parametrize(
-    ("shape", "text", "value"),
+    ("value_type", "text", "value"),
     [
         (DURATION, "500ms", 0.5), (DURATION, "5s", 5), (DURATION, "2m", 120), (DURATION, "1h", 3600),
         (DURATION, "30", 30), (DURATION, "0.5", 0.5), (DURATION, "1.5s", 1.5), (DURATION, "'30'", 30),
@@ -61,8 +61,8 @@ def _checked(shape: ValueType, text: str) -> Any:
         (MapOf(TEXT), "{a: 1}", INVALID), (MapOf(TEXT), "[a]", INVALID),
     ],
 )  # fmt: skip
-def test_a_value_is_converted_or_reported(shape: ValueType, text: str, value: Any) -> None:
-    assert _checked(shape, text) == value
+def test_a_value_is_converted_or_reported(value_type: ValueType, text: str, value: Any) -> None:
+    assert _checked(value_type, text) == value
 
 
 @pytest.mark.parametrize(

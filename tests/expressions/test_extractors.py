@@ -149,9 +149,9 @@ def test_an_extractor_lists_the_paths_that_it_reads() -> None:
     assert [path.text for path in compiled.sources] == ["$.a", "$.b[0]", "$item.c"]
     assert [path.text for path in compiled.paths] == ["$.a", "$.b[0]", "$item.c", "$.d"]
     assert str(compiled) == "$.a or $.b[0] or $item.c"
-    assert not compiled.whole
-    assert compile_slot(read("[$.a, $]"), RuleErrors()).whole
-    assert not compile_slot("$item", RuleErrors()).whole
+    assert not compiled.reads_document
+    assert compile_slot(read("[$.a, $]"), RuleErrors()).reads_document
+    assert not compile_slot("$item", RuleErrors()).reads_document
 
 
 EXTRACTORS = st.recursive(

@@ -1,6 +1,6 @@
 """Compilation of credentials that the bridge makes. To add a kind, write a compiler and a row of `DYNAMIC`.
 
-A key and the templates of a key are tried here, so that their faults are problems of the file.
+Keys and templates over keys are tried here, so that an invalid key is a problem of the file.
 """
 
 from __future__ import annotations

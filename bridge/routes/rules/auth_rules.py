@@ -3,8 +3,8 @@
     OAuth2    a token that a token server issues       JWT    a token that the bridge signs
     HMAC      a keyed hash of each request             AWS    AWS Signature Version 4 of each request
 
-Rules have no state. Signers keep tokens by the identity of the rule, so that a reloaded file leaves no token
-behind. Rules have no `repr`, since all of them contain secrets.
+Rules have no state. Signers keep tokens by the identity of the rule, so that tokens disappear with the rule
+when the file is reloaded. Rules have no `repr`, since all of them contain secrets.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     EditedBody       the client's body after edits:  keep, drop ─▶ rename ─▶ message_keys, roles ─▶ fields
     TemplateBody     a template over the request document
 
-Each rule knows which of the client's parameters it sends, so that the others can be reported as dropped.
+Each rule determines which of the client's parameters are sent, so that the others are reported as dropped.
 """
 
 from __future__ import annotations

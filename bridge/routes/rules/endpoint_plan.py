@@ -32,7 +32,7 @@ class RequiredMembers(NamedTuple):
     names: frozenset[str]  # contains "None" if a rule may read every member
     prompt: bool  # the prompt has to be rendered
     text: bool  # messages have to be reduced to text
-    turns: bool  # turns have to be told apart from system messages
+    turns: bool  # turns have to be separated from system messages
     system_alone: bool  # of the text, only that of system messages is read
 
     @classmethod
@@ -62,7 +62,7 @@ class EndpointPlan:
         "fast_rule",  # the rule of the fast path for completions; None: there is no fast path
         "has_callouts",
         "is_text_body",  # a non-streaming response body is itself the text, so that it need not be JSON
-        "may_cut",  # the bridge may have to cut at stop strings that the upstream does not know
+        "may_cut",  # the bridge may have to cut at stop strings that the request does not contain
         "multiple_choices",  # one call gives as many choices as the client requests
         "passthrough",  # upstream responses are OpenAI's own, and of the kind that the client requests
         "reads",  # members of the request document that the request and callouts read
@@ -126,7 +126,7 @@ class EndpointPlan:
         """Decide how the upstream response is read, and whether on a fast path."""
         rule = self.route.response.non_streaming
         text = rule.text if rule is not None and self.endpoint.streams else None
-        self.is_text_body = text is not None and text.extractor.whole
+        self.is_text_body = text is not None and text.extractor.reads_document
         self.multiple_choices = self._has_multiple_choices()
         self.passthrough = self._is_passthrough()
         self.fast_rule = self._fast_rule()

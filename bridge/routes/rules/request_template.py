@@ -39,7 +39,7 @@ class UpstreamRequest:
 
 @dataclass(frozen=True)
 class RequestTemplate:
-    """How a request is made: templates over the request document."""
+    """A request, as templates over the request document."""
 
     method: str
     urls: tuple[ValueTemplate, ...]  # the URL at each replica

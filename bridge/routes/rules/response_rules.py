@@ -162,7 +162,7 @@ class ResponseSlots:
 
 @dataclass(frozen=True, slots=True)
 class StreamRule:
-    """How a stream is read."""
+    """The reading of a stream."""
 
     slots: ResponseSlots
     framing: Framing = SSE

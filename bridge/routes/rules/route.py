@@ -1,9 +1,9 @@
 """A compiled route: everything that a request needs of it, decided when the file is loaded.
 
-    Route ─┬─ request    how the upstream request is built
-           ├─ response   how the upstream response is read
-           ├─ callouts   the calls before, during and after the upstream response
-           └─ limits, transport, emulate, samples: settings of the file, used as they are
+    Route ─┬─ request    the building of upstream requests
+           ├─ response   the reading of upstream responses
+           ├─ callouts   the calls besides the one for the response
+           └─ limits, transport, emulate, samples: settings of the file, used as declared
 
 `Route.plans` holds one `EndpointPlan` for each endpoint, with and without streaming.
 """
@@ -39,7 +39,7 @@ __all__ = ["CalloutRules", "RequestRules", "ResponseRules", "Route", "header_saf
 
 @dataclass(frozen=True)
 class RequestRules:
-    """How a route builds upstream requests."""
+    """The rules by which a route builds upstream requests."""
 
     model: ValueTemplate | None  # the model name sent upstream; None: the client's
     prompt: Prompt
@@ -52,7 +52,7 @@ class RequestRules:
 
 @dataclass(frozen=True)
 class ResponseRules:
-    """How a route reads upstream responses."""
+    """The rules by which a route reads upstream responses."""
 
     non_streaming: ResponseSlots | None  # None: the upstream only streams
     streaming: StreamRule | None  # None: the upstream cannot stream

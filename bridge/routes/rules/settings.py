@@ -69,7 +69,7 @@ class TLSSpec:
 
 @record
 class RetrySpec:
-    """When a failed request is sent again."""
+    """The retries of a failed request."""
 
     attempts: int = option(
         Integer(0, 10), "how many times a request is sent again", default=2, aliases=["retries"]
@@ -86,7 +86,7 @@ class RetrySpec:
 
 @record
 class TransportSpec:
-    """How an upstream is reached."""
+    """The transport to an upstream."""
 
     url: str | None = option(URL, "the URL, used exactly as written; a template", default=None)
     method: str | None = option(METHOD, "the HTTP method; if absent: POST", default=None)

@@ -147,7 +147,7 @@ class AWSSpec:
 
 @record
 class AuthSpec:
-    """How the bridge authenticates to the upstream."""
+    """The authentication of the bridge to the upstream."""
 
     bearer: str | None = option(TEXT, "the key in `Authorization: Bearer …`", default=None)
     header: str | None = public(TEXT, "the name of a header that carries `value`", default=None)

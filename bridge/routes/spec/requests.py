@@ -18,7 +18,7 @@ HEADERS = MapOf(TEMPLATE)
 
 @record
 class RequestSpec:
-    """How the upstream's body is built: edits of the client's body, or a body of its own."""
+    """The building of the upstream's body: edits of the client's body, or a body of its own."""
 
     keep: tuple[str, ...] | None = option(
         ListOf(TEXT), "only these members of the client's body are sent", default=None

@@ -82,7 +82,7 @@ class ResponseSpec(SlotsSpec):
 
 @record
 class StreamSpec(SlotsSpec):
-    """How a stream is requested, cut into frames and read."""
+    """The request, framing and reading of a stream."""
 
     framing: str = option(Keyword(FRAMINGS), "how the bytes are cut into frames", default="sse")
     inner: str = option(
