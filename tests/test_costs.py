@@ -18,7 +18,7 @@ from bridge.exchange.request_context import RequestContext
 from bridge.openai.endpoints import CHAT
 from bridge.openai.request_validation import parse_request
 from bridge.telemetry.metrics import Metrics
-from bridge.telemetry.request_log import RequestLog
+from bridge.telemetry.request_log import RequestRecord
 from tests.exchange.single_exchange import ID, NOW, new_exchange, request, table
 from tests.raw_client import HELLO, run_bridge
 from tests.raw_upstream import Connection, chunk, http_response, responder, run_upstream
@@ -131,24 +131,17 @@ async def test_a_whole_answer_through_all_floors() -> None:
                 await client.send(HELLO)
                 assert (await client.response()).status == 200
             found.append(count.instructions)
-        # Some of them count what is told of several together, which has a bound of its own.
         assert 1000 < min(found) < 3300
 
 
-async def test_what_is_told_of_an_answer() -> None:
+def test_the_record_of_a_request() -> None:
     metrics = Metrics()
-    accounts = RequestLog(metrics)
-    series = metrics.series("route", CHAT, "m")
-
-    def told() -> int:
-        for number in range(20):
-            accounts.start(series, f"id{number}").finish(None, 200)
+    for _ in range(3):
         with counted() as count:
-            accounts.flush()
-        return count.instructions // 20
-
-    told()
-    assert 30 < told() < 160
+            record = RequestRecord(metrics, "route", CHAT, "m", "id")
+            record.finish(None, 200)
+            record.release()
+    assert 100 < count.instructions < 400
 
 
 def spoken(text: str) -> bytes:

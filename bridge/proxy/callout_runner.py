@@ -150,7 +150,7 @@ class CalloutRunner:
         try:
             response = await self._dispatcher.fetch(call, send)
         except UpstreamError as error:
-            self._metrics.failed(route.name, error.kind)
+            self._metrics.upstream_failed(route.name, error.kind)
             log("callout failed", logging.WARNING, route=route.name, error=error.message)
         else:
             if response.status >= 300:

@@ -69,7 +69,7 @@ class Dispatcher:
             except UpstreamError as error:
                 if attempt == retries or error.kind not in (retry.on if retry else _NEXT_REPLICA_ON):
                     raise
-                self._metrics.failed(route.name, error.kind)
+                self._metrics.upstream_failed(route.name, error.kind)
             if retry is not None:
                 await asyncio.sleep(retry.backoff * 2**attempt)
         raise AssertionError("the last attempt returns or raises")

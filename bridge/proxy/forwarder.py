@@ -22,14 +22,13 @@ from bridge.proxy.outcomes import fail, finish, shut_down
 from bridge.proxy.response_pipe import ResponsePipe
 from bridge.routes.rules.route import header_safe
 from bridge.sessions.pool import SessionPool
-from bridge.telemetry.request_log import RequestLog
+from bridge.telemetry.request_log import RequestRecord
 
 if TYPE_CHECKING:
     from bridge.exchange.commands import FetchedResponse
     from bridge.exchange.request_context import RequestContext
     from bridge.routes.rules.route import Route
     from bridge.telemetry.metrics import Metrics
-    from bridge.telemetry.request_log import RequestRecord
     from bridge.upstream.client import UpstreamClient
     from bridge.upstream.response import UpstreamResponse
 
@@ -47,7 +46,6 @@ class Forwarder:
 
     def __init__(self, upstream: UpstreamClient, metrics: Metrics) -> None:
         self._metrics = metrics
-        self.accounts = RequestLog(metrics)
         self._limiters: dict[str, ConcurrencyLimiter] = {}  # by the name of the route
         self._dispatcher = Dispatcher(upstream, metrics)
         self._sessions = SessionPool(upstream, metrics)
@@ -58,8 +56,7 @@ class Forwarder:
     async def forward(self, context: RequestContext, response: R) -> R:
         """Answer one request on its route."""
         route = context.route
-        series = self._metrics.series(route.name, context.endpoint, context.model)
-        record = self.accounts.start(series, response.id)
+        record = RequestRecord(self._metrics, route.name, context.endpoint, context.model, response.id)
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
@@ -86,10 +83,9 @@ class Forwarder:
             task.cancel()
 
     async def close(self) -> None:
-        """Wait for the callouts that are still due, close the stored sessions, write the last log lines."""
+        """Wait for the callouts that are still due, and close the stored sessions."""
         await self._callouts.close()
         await self._sessions.close()
-        self.accounts.flush()
 
     def _limiter(self, route: Route) -> AbstractAsyncContextManager[None]:
         if not route.limits.concurrency:

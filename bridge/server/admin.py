@@ -15,18 +15,16 @@ if TYPE_CHECKING:
 
     from bridge.server.api import ServerState
     from bridge.telemetry.metrics import Metrics
-    from bridge.telemetry.request_log import RequestLog
 
 __all__ = ["admin_app"]
 
 _EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"  # the content type of Prometheus' text format
 
 
-def admin_app(state: ServerState, request_log: RequestLog, metrics: Metrics) -> web.Application:
+def admin_app(state: ServerState, metrics: Metrics) -> web.Application:
     """Return the application of the admin port."""
 
     async def exposition(_: web.Request) -> web.Response:
-        request_log.flush()
         return web.Response(body=await metrics.exposition(), headers={hdrs.CONTENT_TYPE: _EXPOSITION})
 
     async def healthy(_: web.Request) -> web.Response:

@@ -91,7 +91,7 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
         stack.push_async_callback(upstream.close)
         stack.push_async_callback(forwarder.close)
         if settings.admin is not None:
-            app = admin_app(state, forwarder.accounts, metrics)
+            app = admin_app(state, metrics)
             runner = web.AppRunner(app, access_log=None, logger=SILENT_LOGGER, shutdown_timeout=_DRAIN_GRACE)
             await _listen(stack, runner, settings.admin)
         server = HTTPServer(handler.answer)
@@ -102,7 +102,6 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
             yield reloader.requested
         finally:
             state.draining = True
-            forwarder.accounts.flush()  # the lines of earlier requests precede the next one
             log("draining", seconds=drain)
             asyncio.get_running_loop().call_later(drain, forwarder.abort_all)
 

@@ -130,7 +130,7 @@ class SessionPool:
             log("session not closed", 30, route=route.name, error=f"no answer in {_PATIENCE:g} s")
         except BridgeError as error:
             if isinstance(error, UpstreamError):
-                self._metrics.failed(route.name, error.kind)
+                self._metrics.upstream_failed(route.name, error.kind)
             log("session not closed", 30, route=route.name, error=error.message)
 
     def _store_unavailable(self, route: Route, error: StoreUnavailable) -> None:

@@ -1,4 +1,4 @@
-"""One line per request: JSON, or words for a terminal. No content and no secret is ever in it."""
+"""The log: one line for each event, as JSON, or as words on a terminal. It holds no content and no secret."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 from bridge.core import json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-__all__ = ["configure", "log", "log_all"]
+__all__ = ["configure", "log", "log_members"]
 
 _logger = logging.getLogger("bridge")
 
 
 def configure(stream: TextIO = sys.stderr) -> None:
-    """Send the lines to a stream, as suits it."""
+    """Write the log to a stream, in the form that suits the stream."""
     handler = _ConsoleHandler(stream) if stream.isatty() else _JSONHandler(stream)
     _logger.handlers[:] = [handler]
     _logger.setLevel(logging.INFO)
@@ -28,70 +28,72 @@ def configure(stream: TextIO = sys.stderr) -> None:
 
 def log(event: str, level: int = logging.INFO, /, **members: Any) -> None:
     """Write one line. Members that are None are left out."""
-    if not _logger.isEnabledFor(level):
-        return
     if None in members.values():
         members = {name: value for name, value in members.items() if value is not None}
-    _write(event, level, [(time.time(), members)])
+    log_members(event, members, level)
 
 
-def log_all(event: str, lines: list[tuple[float, dict[str, Any]]]) -> None:
-    """Write the lines of what happened several times: when, in seconds of Unix time, and its members."""
-    if lines and _logger.isEnabledFor(logging.INFO):
-        _write(event, logging.INFO, lines)
-
-
-def _write(event: str, level: int, lines: list[tuple[float, dict[str, Any]]]) -> None:
+def log_members(event: str, members: Mapping[str, Any], level: int = logging.INFO) -> None:
+    """Write one line."""
+    if not _logger.isEnabledFor(level):
+        return
     match _logger.handlers:
         case [_JSONHandler() as handler]:
-            handler.say(event, level, lines)
-        case _:  # whoever embeds the bridge sees to its lines
-            for at, members in lines:
-                extra = {"members": members}
-                record = _logger.makeRecord(_logger.name, level, "", 0, event, (), None, extra=extra)
-                record.created = at
-                _logger.handle(record)
+            handler.write(event, level, time.time(), members)
+        case _:  # the handlers of an application that embeds the bridge
+            _logger.log(level, event, extra={"members": members})
 
 
 class _JSONHandler(logging.StreamHandler[TextIO]):
-    """Writes lines of JSON: ours without a record of who called, which costs more than the line."""
+    """A handler that writes lines of JSON.
 
-    _second = -1
-    _shown = ""
+    The bridge's own lines are written without a LogRecord, which would cost more than the line.
+    """
 
-    def say(self, event: str, level: int, lines: Iterable[tuple[float, Mapping[str, Any]]]) -> None:
-        """What happened, and when, in seconds of Unix time."""
-        word = logging.getLevelName(level).lower()
-        out = [
-            json.dumps({"time": self._time(at), "level": word, "event": event, **members})
-            for at, members in lines
-        ]
-        with suppress(OSError, ValueError):  # nobody reads it any more
-            self.stream.write((b"\n".join(out) + b"\n").decode())
+    _second = -1  # seconds of Unix time that `_time_text` belongs to
+    _time_text = ""
+
+    def write(self, event: str, level: int, at: float, members: Mapping[str, Any]) -> None:
+        """Write one line. `at`: seconds of Unix time."""
+        head = {"time": self._format_time(at), "level": _LEVELS.get(level, "info"), "event": event}
+        line = json.dumps({**head, **members}) + b"\n"
+        with suppress(OSError, ValueError):  # the reader of the stream has closed it
+            self.stream.write(line.decode())
             self.stream.flush()
 
-    def _time(self, at: float) -> str:
-        """The seconds are those of the line before, as a rule."""
+    def _format_time(self, at: float) -> str:
         second = int(at)
         if second != self._second:
-            self._second, self._shown = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(second))
-        return f"{self._shown}.{int((at - second) * 1000):03d}"
+            self._second = second
+            self._time_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(second))
+        return f"{self._time_text}.{int((at - second) * 1000):03d}"
 
     def emit(self, record: logging.LogRecord) -> None:
         members = _members(record)
         if record.exc_info:
             members = {**members, "exception": logging.Formatter().formatException(record.exc_info)}
-        self.say(record.getMessage(), record.levelno, [(record.created, members)])
+        self.write(record.getMessage(), record.levelno, record.created, members)
 
 
 class _ConsoleHandler(logging.StreamHandler[TextIO]):
-    """Writes lines of words."""
+    """A handler that writes lines of words."""
 
     def format(self, record: logging.LogRecord) -> str:
-        shown = logging.Formatter()
-        words = " ".join(f"{name}={value}" for name, value in _members(record).items())
-        line = f"{shown.formatTime(record, '%H:%M:%S')} {record.getMessage()} {words}"
-        return line + ("\n" + shown.formatException(record.exc_info) if record.exc_info else "")
+        formatter = logging.Formatter()
+        words = " ".join(f"{name}={_printable(str(value))}" for name, value in _members(record).items())
+        line = f"{formatter.formatTime(record, '%H:%M:%S')} {record.getMessage()} {words}"
+        return line + ("\n" + formatter.formatException(record.exc_info) if record.exc_info else "")
+
+
+def _printable(text: str) -> str:
+    """Return a text without control characters: a client's path must not write to the terminal."""
+    return text if text.isprintable() else ascii(text)
+
+
+_LEVELS = {
+    logging.INFO: "info", logging.WARNING: "warning", logging.ERROR: "error", logging.CRITICAL: "critical",
+    logging.DEBUG: "debug",
+}  # fmt: skip
 
 
 def _members(record: logging.LogRecord) -> Mapping[str, Any]:

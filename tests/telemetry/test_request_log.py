@@ -1,102 +1,115 @@
-"""What is told of requests: all of it, once, a few together, and at once to whoever asks."""
+"""The record of a request: metrics and a log line, at once and only once."""
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bridge.core.deltas import Usage
+from bridge.core.errors import RequestError, UpstreamError, UpstreamFailure
 from bridge.openai.endpoints import CHAT
 from bridge.telemetry.logging import configure
 from bridge.telemetry.metrics import Metrics
-from bridge.telemetry.request_log import RequestLog
-from tests.raw_client import wait_until
+from bridge.telemetry.request_log import RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TOGETHER = 16
 
-
-class Telling:
-    """Accounts with metrics and a log of their own."""
+class Telemetry:
+    """Metrics and a log of their own."""
 
     def __init__(self) -> None:
         self.stream = io.StringIO()
         configure(self.stream)
         self.metrics = Metrics()
-        self.accounts = RequestLog(self.metrics)
-        self.series = self.metrics.series("route", CHAT, "m")
 
     @property
-    def lines(self) -> list[str]:
-        """The requests that the log tells of."""
-        return [json.loads(line)["id"] for line in self.stream.getvalue().splitlines()]
+    def lines(self) -> list[dict[str, Any]]:
+        """The lines of the log."""
+        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
 
-    def enter(self, *names: str) -> None:
-        """Requests that are over."""
-        for name in names:
-            account = self.accounts.start(self.series, name)
-            account.finish(None, 200)
-            account.finished_at = 0.5
-            account.release()
+    def record(self, id_: str = "an-id") -> RequestRecord:
+        """Return the record of a request that begins."""
+        return RequestRecord(self.metrics, "route", CHAT, "m", id_)
 
-    async def counts(self, text: str) -> bool:
-        """Whether the metrics say this."""
+    async def shows(self, text: str) -> bool:
+        """Return whether /metrics contains a text."""
         return text in (await self.metrics.exposition()).decode()
 
 
 @pytest.fixture
-def logger() -> Iterator[None]:
-    """The logger as it was, afterwards."""
+def telemetry() -> Iterator[Telemetry]:
     logger = logging.getLogger("bridge")
     before = logger.handlers[:], logger.level, logger.propagate
-    yield
+    yield Telemetry()
     logger.handlers[:], logger.propagate = before[0], before[2]
     logger.setLevel(before[1])
 
 
-pytestmark = pytest.mark.usefixtures("logger")
+async def test_a_request_is_in_progress_until_released(telemetry: Telemetry) -> None:
+    record = telemetry.record()
+    assert await telemetry.shows('bridge_requests_in_progress{route="route"} 1.0')
+    assert telemetry.lines == []
+    record.finish(None, 200)
+    assert await telemetry.shows('bridge_requests_in_progress{route="route"} 1.0')
+    record.release()
+    assert await telemetry.shows('bridge_requests_in_progress{route="route"} 0.0')
 
 
-async def test_it_is_told_a_moment_later_by_itself() -> None:
-    telling = Telling()
-    account = telling.accounts.start(telling.series, "going on")
-    telling.enter("one", "two")
-    assert telling.lines == []
-
-    async def told() -> bool:
-        return telling.lines == ["one", "two"]
-
-    await wait_until(told)
-    assert await telling.counts('bridge_requests_in_progress{route="route"} 1.0')
-    account.release()
-
-    async def none_left() -> bool:
-        return await telling.counts('bridge_requests_in_progress{route="route"} 0.0')
-
-    await wait_until(none_left)
+async def test_a_response_is_recorded_at_once(telemetry: Telemetry) -> None:
+    telemetry.record("first").finish(None, 200)
+    assert [line["id"] for line in telemetry.lines] == ["first"]
+    assert await telemetry.shows('bridge_requests_total{code="200",endpoint="chat",route="route"} 1.0')
+    telemetry.record("second").finish(RequestError(400, "no", code="a_code"), 400)
+    line = telemetry.lines[1]
+    assert line.items() >= {"id": "second", "status": 400, "error": "400", "code": "a_code"}.items()
+    assert await telemetry.shows('error_type="400"')
 
 
-async def test_many_are_told_when_they_are_there() -> None:
-    telling = Telling()
-    telling.enter(*map(str, range(TOGETHER - 1)))
-    await asyncio.sleep(0)
-    assert telling.lines == []
-    telling.enter("last", "late")
-    await asyncio.sleep(0)
-    assert telling.lines == [*map(str, range(TOGETHER - 1)), "last", "late"]
+async def test_only_the_first_end_of_a_request_counts(telemetry: Telemetry) -> None:
+    record = telemetry.record()
+    record.finish(UpstreamError(UpstreamFailure.TIMEOUT, "slow", status=504), 504)
+    record.finish(None, 200)
+    record.client_disconnected()
+    (line,) = telemetry.lines
+    assert line.items() >= {"status": 504, "error": "timeout"}.items()
+    assert await telemetry.shows('bridge_upstream_errors_total{kind="timeout",route="route"} 1.0')
+    assert not await telemetry.shows("bridge_client_disconnects_total{")
 
 
-async def test_whoever_asks_is_told_all_once() -> None:
-    telling = Telling()
-    telling.enter("one", "two")
-    telling.accounts.flush()
-    telling.accounts.flush()
-    assert telling.lines == ["one", "two"]
-    assert await telling.counts('bridge_requests_total{code="200",endpoint="chat",route="route"} 2.0')
-    assert json.loads(telling.stream.getvalue().splitlines()[0])["time"].endswith(":00.500")
+class StreamedExchange:
+    """The parts of an exchange that a record reads."""
+
+    is_stream = True
+    dropped = ("temperature", "x_secret")
+
+    def __init__(self, usage: Usage) -> None:
+        self.usage = usage
+
+
+async def test_a_stream_is_recorded_with_its_tokens(telemetry: Telemetry) -> None:
+    record = telemetry.record()
+    record.exchange = StreamedExchange(Usage(7, 5))  # type: ignore[assignment]
+    record.first_byte_sent()
+    record.finish(None, 200)
+    (line,) = telemetry.lines
+    assert line.items() >= {"stream": True, "prompt_tokens": 7, "completion_tokens": 5, "dropped": 2}.items()
+    assert line["first_ms"] <= line["ms"]
+    assert await telemetry.shows('bridge_dropped_parameters_total{parameter="other",route="route"} 1.0')
+
+
+async def test_a_count_that_no_float_holds_is_recorded(telemetry: Telemetry) -> None:
+    """The counts are an upstream's: they must not cost the log line."""
+    for usage in (Usage(10**400, 10**400), Usage(1, 10**400, estimated=True)):
+        record = telemetry.record()
+        record.exchange = StreamedExchange(usage)  # type: ignore[assignment]
+        record.first_byte_sent()
+        record.finish(None, 200)
+        record.release()
+    assert [line["completion_tokens"] for line in telemetry.lines] == [10**400] * 2
+    assert await telemetry.shows('bridge_requests_total{code="200",endpoint="chat",route="route"} 2.0')
