@@ -28,7 +28,7 @@ from bridge.server.response import DateHeader, Response
 from bridge.telemetry.logging import log
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from bridge.openai.endpoint_spec import EndpointSpec
     from bridge.routes.table import RouteTable
@@ -70,9 +70,9 @@ class OpenAIHandler:
     async def answer(self, request: Request) -> Response:
         """Answer one request. Raise ConnectionError if the connection cannot be used any longer."""
         id_ = self._request_ids()
-        response = Response(
-            request, _request_id(request, id_), self._allowed_origin(request), self._date_header
-        )
+        cors = self._state.table.server.cors
+        allowed_origin = _allowed_origin(request, cors) if cors else None
+        response = Response(request, _request_id(request, id_), allowed_origin, self._date_header)
         endpoint: EndpointSpec | None = None
         try:
             if request.error is not None:
@@ -140,14 +140,6 @@ class OpenAIHandler:
             missing = "You didn't provide an API key: Authorization: Bearer KEY"
             raise RequestError(401, wrong if key else missing, code="invalid_api_key")
 
-    def _allowed_origin(self, request: Request) -> str | None:
-        """Return the origin of the page that sends the request, if its pages may read responses."""
-        allowed = self._state.table.server.cors
-        if not allowed:
-            return None
-        origin = request.headers.get(hdrs.ORIGIN)
-        return origin if origin in allowed or "*" in allowed else None
-
     def _answer_models(self, request: Request, response: Response) -> Response:
         """Answer a request for a path that is not an endpoint: the list of models, or one of them."""
         table, path = self._state.table, _api_path(request)
@@ -165,6 +157,12 @@ class OpenAIHandler:
 
     def _model(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._state.created, "owned_by": "bridge"}
+
+
+def _allowed_origin(request: Request, allowed: Sequence[str]) -> str | None:
+    """Return the origin of the page that sends the request, if its pages may read responses."""
+    origin = request.headers.get(hdrs.ORIGIN)
+    return origin if origin in allowed or "*" in allowed else None
 
 
 def _api_path(request: Request) -> str:

@@ -191,9 +191,8 @@ class HTTPProtocol(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self._force_close:
             return
-        parser = self._parser
-        parser.feed(data)
-        if parser.head_begun and self._head_timer is None:
+        self._parser.feed(data)
+        if self._parser.head_size and self._head_timer is None:
             self._head_timer = self._loop.call_later(_HEAD_TIMEOUT, self._head_timed_out)
 
     # Calls of the parser.
@@ -212,7 +211,8 @@ class HTTPProtocol(web.RequestHandler):
         self._append(Request(_NO_MESSAGE, EMPTY_PAYLOAD, self, error))
 
     def _append(self, request: Request) -> None:
-        self._stop_head_timer()
+        if self._head_timer is not None:
+            self._stop_head_timer()
         self._requests.append(request)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -221,7 +221,7 @@ class HTTPProtocol(web.RequestHandler):
 
     def _head_timed_out(self) -> None:
         self._head_timer = None
-        if self._parser.head_begun:
+        if self._parser.head_size:
             message = f"the head of the request is incomplete after {_HEAD_TIMEOUT:g} s"
             self._parser.reject(RequestError(408, message, code="request_timeout"))
         else:

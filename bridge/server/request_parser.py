@@ -35,6 +35,7 @@ _CHUNKED = -1  # instead of the number of bytes that a body still lacks
 class RequestParser:
     """The parser of one connection, whose methods accept the requests.
 
+    head_size: bytes of a head that is not complete; 0 between requests and within a body.
     invalid: whether bytes arrived that are not HTTP. The bytes after them are ignored.
     """
 
@@ -43,12 +44,12 @@ class RequestParser:
         "_body",  # the body of the last request
         "_connection",
         "_fed",  # bytes of a chunked body that have arrived, sizes and extensions included
-        "_head_size",  # bytes of an unfinished head
         "_left",  # bytes of the body that have not arrived, or _CHUNKED
         "_loop",
         "_parser",
         "_tail",  # up to 3 bytes at the end of an unfinished head or chunked body
         "_unparsed",  # bytes that wait while reading is paused
+        "head_size",
         "invalid",
     )
 
@@ -59,7 +60,7 @@ class RequestParser:
         self._at_boundary = True
         self.invalid = False
         self._body: StreamReader = EMPTY_PAYLOAD
-        self._left = self._fed = self._head_size = 0
+        self._left = self._fed = self.head_size = 0
         self._tail = self._unparsed = b""
 
     def _make_parser(self) -> HttpRequestParser:
@@ -71,11 +72,6 @@ class RequestParser:
             max_field_size=_MAX_LINE_SIZE,
             auto_decompress=False,
         )
-
-    @property
-    def head_begun(self) -> bool:
-        """Return whether a head has begun that is not complete."""
-        return self._head_size > 0
 
     def pause_reading(self) -> None:
         """Stop parsing: the body that is being parsed is full."""
@@ -106,7 +102,7 @@ class RequestParser:
             end = self._part_end(data, start)
             self._parse(data[start:end])
             start = end
-        incomplete = self._left or self._head_size or not self._body.is_eof()
+        incomplete = self._left or self.head_size or not self._body.is_eof()
         self._at_boundary = not (incomplete or self._unparsed or self.invalid)
 
     def _parse_request(self, data: bytes) -> bool:
@@ -160,8 +156,8 @@ class RequestParser:
             self._head_continued(part)
 
     def _head_received(self, message: RawRequestMessage, body: StreamReader, size: int) -> None:
-        size += self._head_size
-        self._fed = self._head_size = 0
+        size += self.head_size
+        self._fed = self.head_size = 0
         self._tail = b""
         if size > _MAX_HEAD_SIZE:
             self.reject(invalid_http(f"the head is over {_MAX_HEAD_SIZE} bytes"))
@@ -172,11 +168,11 @@ class RequestParser:
         self._connection.request_received(message, body)
 
     def _head_continued(self, part: bytes) -> None:
-        if not self._head_size and not part.strip(b"\r\n"):
+        if not self.head_size and not part.strip(b"\r\n"):
             return  # some clients send a line break after a body
         self._tail = (self._tail + part)[-3:]
-        self._head_size += len(part)
-        if self._head_size > _MAX_HEAD_SIZE:
+        self.head_size += len(part)
+        if self.head_size > _MAX_HEAD_SIZE:
             self.reject(invalid_http(f"the head is over {_MAX_HEAD_SIZE} bytes"))
 
     def _chunks_received(self, part: bytes) -> None:
