@@ -40,6 +40,21 @@ response: $.data[0].output[0]
 stream: {text: $.text, framing: sse}
 error: {when: {$.message: {not: ok}}, message: $.message}
 """
+OPENAI_ANSWER = {
+    "id": "c",
+    "object": "chat.completion",
+    "created": 5,
+    "model": "m",
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "Deep teal. " * 20, "refusal": None},
+            "logprobs": None,
+            "finish_reason": "stop",
+        }
+    ],
+    "usage": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12},
+}
 ANSWER = {"data": [{"prompt": "hi", "output": ["Deep teal. " * 20]}], "message": "ok"}
 
 
@@ -90,6 +105,17 @@ def test_a_whole_answer() -> None:
         with counted() as count:
             completed(data, answer)
     assert 500 < count.instructions < 1500
+
+
+def test_the_response_of_an_openai_completion() -> None:
+    sent = json.dumps(OPENAI_ANSWER).encode()
+    for _ in range(3):
+        exchange = new_exchange("name: openai")
+        (call,) = exchange.calls
+        with counted() as count:
+            exchange.start(call, 200, {})
+            assert exchange.feed(call, sent) + exchange.close(call) == sent
+    assert 300 < count.instructions < 1020
 
 
 def costs(frames: list[bytes]) -> list[int]:

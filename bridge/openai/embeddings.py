@@ -19,7 +19,7 @@ from bridge.core import json
 from bridge.core.errors import RequestError, UpstreamError, UpstreamFailure
 from bridge.openai.encoders import usage_object
 from bridge.openai.endpoint_spec import BodySchema, EndpointSpec, MemberCheck
-from bridge.openai.normalize import keep_items, omit, with_members, with_upstream_identity
+from bridge.openai.normalize import keep_items, omit, upstream_identity, with_members
 from bridge.openai.request_validation import COMMON_MEMBERS, are_prompts, missing_member, no_stream
 from bridge.openai.token_estimate import input_tokens
 
@@ -97,7 +97,7 @@ def normalize_embeddings(
     members: JSONObject = {
         "object": "list",
         "data": keep_items(data, sent),
-        "model": with_upstream_identity(info, body).model,
+        "model": upstream_identity(info, body).model,
     }
     if usage is None:
         return with_members(omit(body, "error", "usage"), members)

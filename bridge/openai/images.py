@@ -15,7 +15,7 @@ from bridge.core import json
 from bridge.core.deltas import Image
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.openai.endpoint_spec import BodySchema, EndpointSpec, MemberCheck
-from bridge.openai.normalize import dicts_in, keep_items, omit, with_members, with_upstream_identity
+from bridge.openai.normalize import dicts_in, keep_items, omit, upstream_identity, with_members
 from bridge.openai.request_validation import COMMON_MEMBERS, STRING, missing_member, no_stream
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def normalize_images(
         for item, image in zip(items, images, strict=True)
     ]
     members: JSONObject = {
-        "created": with_upstream_identity(info, body).created,
+        "created": upstream_identity(info, body).created,
         "data": keep_items(data, body.get("data")),
     }
     if usage is not None and not isinstance(body.get("usage"), dict):

@@ -6,18 +6,20 @@ out by identity whether the upstream's own bytes can be forwarded.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from operator import is_
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core import json
 from bridge.core.deltas import MISSING, as_finish_reason
 from bridge.openai.encoders import text_finish_reason
-from bridge.openai.response_encoder import ResponseInfo
 
 if TYPE_CHECKING:
     from bridge.core.deltas import Usage
     from bridge.core.json import JSONObject
+    from bridge.openai.response_encoder import ResponseInfo
 
 __all__ = [
+    "Identity",
     "choice_text",
     "coerce_text_fields",
     "dicts_in",
@@ -25,18 +27,30 @@ __all__ = [
     "normalize_finish_reason",
     "normalize_usage",
     "omit",
+    "upstream_identity",
     "with_members",
-    "with_upstream_identity",
 ]
 
 _TEXTS = ("content", "reasoning_content", "reasoning")
-_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+_TEXT_TYPES = frozenset({str, type(None)})
+_NOT_IN_COUNTS = frozenset({float, dict})
 _SCALARS = (str, int, bool, type(None))
 _MAX_TIMESTAMP = 2**53  # seconds of Unix time: every JSON parser reads smaller integers exactly
 
 
+class Identity(NamedTuple):
+    """The members by which clients identify a response."""
+
+    id: str
+    created: int  # Unix time in seconds
+    model: str
+
+
 def with_members(body: JSONObject, members: JSONObject) -> JSONObject:
     """Return the object with these members: the same object if it has them already."""
+    # Values that a normalizer did not change are the body's own objects, which C compares in a few steps.
+    if members.keys() <= body.keys() and all(map(is_, map(body.__getitem__, members), members.values())):
+        return body
     for name, value in members.items():
         old = body.get(name, MISSING)
         # Equality does not suffice: 1 == 1.0 == True, and lists and objects may hold such numbers.
@@ -54,21 +68,17 @@ def omit(body: JSONObject, *names: str) -> JSONObject:
 
 def keep_items(items: list[Any], old: Any) -> Any:
     """Return the list `old` if it holds the same objects as `items`, else `items`."""
-    if type(old) is list and len(items) == len(old) and all(map(_is, items, old)):
+    if type(old) is list and len(items) == len(old) and all(map(is_, items, old)):
         return old
     return items
 
 
-def with_upstream_identity(info: ResponseInfo, body: JSONObject) -> ResponseInfo:
-    """Return the info with the id, time and model of the upstream, if they are valid."""
-    return ResponseInfo(
-        info.endpoint,
+def upstream_identity(info: ResponseInfo, body: JSONObject) -> Identity:
+    """Return the id, time and model of the upstream, those of the info in place of invalid values."""
+    return Identity(
         _text(body.get("id")) or info.id,
         _timestamp(body.get("created")) or info.created,
         _text(body.get("model")) or info.model,
-        info.role,
-        info.include_usage,
-        info.request_body,
     )
 
 
@@ -82,7 +92,11 @@ def normalize_finish_reason(value: Any, *, legacy: bool = False) -> str | None:
 
 def normalize_usage(sent: Any, usage: Usage) -> JSONObject:
     """Return the upstream's usage object with the counts that were read from it, all counts as integers."""
-    counts = {name: getattr(usage, name) for name in _COUNTS}
+    counts: JSONObject = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
     if usage.estimated:
         counts["estimated"] = True
     return with_members(_integers(sent), counts) if isinstance(sent, dict) else counts
@@ -100,6 +114,8 @@ def choice_text(choice: JSONObject) -> str | None:
 
 def coerce_text_fields(message: JSONObject) -> JSONObject:
     """Return a delta or message whose text members are strings or null."""
+    if _TEXT_TYPES.issuperset(map(type, map(message.get, _TEXTS))):
+        return message
     for name in _TEXTS:
         if not isinstance(message.get(name), str | None):
             message = {**message, name: _as_text(message[name])}
@@ -108,7 +124,7 @@ def coerce_text_fields(message: JSONObject) -> JSONObject:
 
 def dicts_in(value: Any) -> list[JSONObject]:
     """Return the objects of a list, or the one object that was sent in place of a list."""
-    return list(json.objects(value if isinstance(value, list) else [value]))
+    return [item for item in (value if type(value) is list else [value]) if type(item) is dict]
 
 
 def _as_text(value: Any) -> str:
@@ -121,21 +137,18 @@ def _as_text(value: Any) -> str:
 
 def _integers(value: Any) -> Any:
     """Return a usage object without integers that were sent as floats, as 26.0."""
-    if isinstance(value, dict):
+    if type(value) is dict:
+        if _NOT_IN_COUNTS.isdisjoint(map(type, value.values())):
+            return value
         return with_members(value, {name: _integers(count) for name, count in value.items()})
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, str):
+    if type(value) is str:
         return value if value.isascii() else value.encode(errors="replace").decode()
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+    return str(value) if type(value) is int else ""
 
 
 def _timestamp(value: Any) -> int:
-    valid = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _MAX_TIMESTAMP
-    return int(value) if valid else 0
-
-
-def _is(item: Any, old: Any) -> bool:
-    return item is old
+    return int(value) if type(value) in (int, float) and 0 < value < _MAX_TIMESTAMP else 0

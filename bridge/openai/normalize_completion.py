@@ -13,8 +13,8 @@ from bridge.openai.normalize import (
     normalize_finish_reason,
     normalize_usage,
     omit,
+    upstream_identity,
     with_members,
-    with_upstream_identity,
 )
 from bridge.openai.tool_calls import normalize_tool_call
 
@@ -33,12 +33,13 @@ def normalize_completion(body: JSONObject, info: ResponseInfo, usage: Usage | No
 
     `info` fills in what the body lacks. `usage` holds the token counts that were read from the body.
     """
-    info = with_upstream_identity(info, body)
+    identity = upstream_identity(info, body)
+    if body.get("object") != info.endpoint.object:
+        body = {**body, "object": info.endpoint.object}
     members: JSONObject = {
-        "id": info.id,
-        "object": info.endpoint.object,
-        "created": info.created,
-        "model": info.model,
+        "id": identity.id,
+        "created": identity.created,
+        "model": identity.model,
         "choices": _choices(body["choices"], info),
     }
     if usage is None:
@@ -71,15 +72,16 @@ def _choice(number: int, choice: JSONObject, info: ResponseInfo) -> JSONObject:
 
 def _message(choice: JSONObject) -> JSONObject:
     message = choice.get("message")
-    if not isinstance(message, dict):
+    if type(message) is not dict:
         return {"role": "assistant", "content": choice_text(choice) or "", "refusal": None}
-    if "content" not in message:
-        message = {**message, "content": None}
-    message = coerce_text_fields(with_members(message, {"role": "assistant"}))
+    if message.get("role") != "assistant":
+        message = {**message, "role": "assistant"}
+    message = coerce_text_fields(message)
     if message.get("tool_calls") is not None:
         sent = message["tool_calls"]
         calls = [normalize_tool_call(number, call) for number, call in enumerate(dicts_in(sent))]
         message = with_members(message, {"tool_calls": keep_items(calls, sent)})
-    if message["content"] is None and not any(message.get(name) for name in _CONTENT_ALTERNATIVES):
-        message = {**message, "content": ""}
+    if message.get("content") is None:
+        is_empty = not any(message.get(name) for name in _CONTENT_ALTERNATIVES)
+        message = with_members(message, {"content": "" if is_empty else None})
     return message

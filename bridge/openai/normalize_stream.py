@@ -9,6 +9,7 @@ choices. Vendors' members, tool calls and log probabilities are kept.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.messages import choice_index
@@ -19,8 +20,8 @@ from bridge.openai.normalize import (
     keep_items,
     normalize_finish_reason,
     omit,
+    upstream_identity,
     with_members,
-    with_upstream_identity,
 )
 from bridge.openai.tool_calls import ToolCallAssembler
 
@@ -70,7 +71,7 @@ class ChunkNormalizer:
             return None
         if not self._has_identity:
             self._has_identity = True
-            self._info = with_upstream_identity(self._info, chunk)
+            self._info = replace(self._info, **upstream_identity(self._info, chunk)._asdict())
         # Requested counts are sent once, at the end, since a client may add up all counts.
         usage = chunk.get("usage")
         early = usage is not None and (self._info.include_usage or type(usage) is not dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -114,6 +115,36 @@ async def test_requests_are_counted() -> None:
     for sample in samples:
         if sample.name.startswith("gen_ai_"):
             assert set(sample.labels) >= GEN_AI
+
+
+async def test_an_enormous_token_count_does_not_break_the_metrics() -> None:
+    usage = b'{"prompt_tokens": %s, "completion_tokens": "%s", "total_tokens": 1e300}' % (
+        b"9" * 400,
+        b"8" * 400,
+    )
+    whole = json.dumps(completion("hello")).encode().removesuffix(b"}") + b', "usage": %s}' % usage
+    chunk = b'data: {"choices": [], "usage": %s}\n\n' % usage
+
+    async def behave(peer: Connection) -> None:
+        while (request := await peer.request()) is not None:
+            if is_stream(request):
+                await peer.send(stream_response(frame("hello"), chunk, DONE))
+            else:
+                await peer.send(http_response(whole))
+
+    async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+        for stream in (False, True):
+            response = await bridge.request(
+                chat_body("a", stream=stream, stream_options={"include_usage": True})
+            )
+            assert response.status == 200
+            assert b"9" * 17 not in response.body, "counts for clients are bounded too"
+        await bridge.wait_for_count(0, "bridge_requests_in_progress")
+        samples = await bridge.samples()
+    assert sum_samples(samples, "bridge_requests_total", code="200") == 2
+    for kind in ("input", "output"):
+        tokens = sum_samples(samples, "gen_ai_client_token_usage_sum", gen_ai_token_type=kind)
+        assert tokens == 2 * 2**53
 
 
 async def test_label_values_never_come_from_clients() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import MISSING
-from bridge.exchange.decode.usage_counts import UsageCounts
+from bridge.exchange.decode.usage_counts import UsageCounts, openai_usage
 from bridge.exchange.decode.values import as_identifier
 from bridge.expressions.scope import Scope
 from bridge.openai.encoders import completion, completion_choice
@@ -112,10 +112,12 @@ class PassthroughFastPath(CompletionFastPath):
     def _encode(self, data: bytes, doc: Any, info: ResponseInfo) -> bytes | None:
         if type(doc) is not dict or not doc.get("choices"):
             return None
-        scope = Scope(doc, headers=self._headers)
-        if self._plan.route.response.errors.match(scope) is not None:
+        errors = self._plan.route.response.errors
+        if errors.rules and errors.match(Scope(doc, headers=self._headers)) is not None:
             return None
-        self._read_usage(scope)
+        self.usage = openai_usage(doc)
+        if self.usage is None:
+            self._read_usage(Scope(doc, headers=self._headers))
         return data if normalize_completion(doc, info, self.usage) is doc else None
 
 
