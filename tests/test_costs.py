@@ -104,7 +104,7 @@ def test_a_whole_answer() -> None:
     for _ in range(3):  # newer Pythons begin to count in code that was run so before
         with counted() as count:
             completed(data, answer)
-    assert 500 < count.instructions < 1500
+    assert 500 < count.instructions < 1800
 
 
 def test_the_response_of_an_openai_completion() -> None:
@@ -157,7 +157,7 @@ async def test_a_whole_answer_through_all_floors() -> None:
                 await client.send(HELLO)
                 assert (await client.response()).status == 200
             found.append(count.instructions)
-        assert 1000 < min(found) < 3300
+        assert 1000 < min(found) < 3700
 
 
 def test_the_record_of_a_request() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.errors import RequestError
 from bridge.exchange.request_document import prompt_to_messages
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bridge.core.json import JSONObject
     from bridge.routes.rules.endpoint_plan import EndpointPlan
 
-__all__ = ["CallPart", "chat_part", "image_part", "input_batches", "prompt_parts"]
+__all__ = ["CallPart", "CallParts", "chat_part", "image_part", "input_batches", "prompt_parts"]
 
 # The members of the request document that hold all inputs; None: a template may read every member.
 _INPUTS: frozenset[str | None] = frozenset({"input", "inputs", "raw", None})
@@ -29,27 +29,43 @@ class CallPart(NamedTuple):
     inputs: int = 1  # results that the call is to bring, for each of its `n`
 
 
-def chat_part(plan: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
-    """Yield a chat, which is never split."""
-    yield CallPart(body, body["messages"])
+class CallParts(NamedTuple):
+    """The parts of a request, each made when it is used."""
+
+    number: int  # of parts
+    parts: Iterator[CallPart]
 
 
-def prompt_parts(plan: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
-    """Yield each legacy prompt as a chat; all of them as they are for an OpenAI-compatible upstream."""
+def chat_part(plan: EndpointPlan, body: JSONObject) -> CallParts:
+    """Return a chat, which is never split."""
+    return CallParts(1, iter([CallPart(body, body["messages"])]))
+
+
+def prompt_parts(plan: EndpointPlan, body: JSONObject) -> CallParts:
+    """Return each legacy prompt as a chat; all of them as they are for an OpenAI-compatible upstream.
+
+    Raises RequestError if a chat is made of tokens.
+    """
     prompt = body["prompt"]
     if plan.route.is_passthrough:
         text = prompt if isinstance(prompt, str) else None
-        yield CallPart(body, prompt_to_messages(text or ""), text)
-        return
-    for text in prompt if isinstance(prompt, list) else [prompt]:
-        if not isinstance(text, str):
-            raise _no_tokens("prompt")
-        rest = {name: value for name, value in body.items() if name != "prompt"}
-        yield CallPart({**rest, "messages": prompt_to_messages(text)}, prompt_to_messages(text), text)
+        return CallParts(1, iter([CallPart(body, prompt_to_messages(text or ""), text)]))
+    texts = prompt if isinstance(prompt, list) else [prompt]
+    if not isinstance(texts[0], str):  # a list contains either texts or tokens
+        raise _no_tokens("prompt")
+    rest = {name: value for name, value in body.items() if name != "prompt"}
+    return CallParts(len(texts), (_prompt_part(rest, text) for text in texts))
 
 
-def input_batches(plan: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
-    """Yield the inputs to embed, in batches of the size that the upstream accepts."""
+def _prompt_part(rest: JSONObject, text: str) -> CallPart:
+    return CallPart({**rest, "messages": prompt_to_messages(text)}, prompt_to_messages(text), text)
+
+
+def input_batches(plan: EndpointPlan, body: JSONObject) -> CallParts:
+    """Return the inputs to embed, in batches of the size that the upstream accepts.
+
+    Raises RequestError if a text is required and an input is tokens.
+    """
     value, rule = body["input"], plan.body_rule
     inputs = [value] if isinstance(value, str) or isinstance(value[0], int) else value
     if isinstance(rule, TemplateBody) and not all(isinstance(text, str) for text in inputs):
@@ -59,17 +75,22 @@ def input_batches(plan: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
     size = plan.route.emulate.batch or len(inputs)
     if isinstance(rule, TemplateBody) and not _INPUTS & rule.reads:
         size = 1  # the template only reads the one text
-    for start in range(0, len(inputs), size):
-        batch = inputs[start : start + size]
-        sent = batch[0] if size == 1 else value if len(batch) == len(inputs) else batch
-        text = batch[0] if len(batch) == 1 and isinstance(batch[0], str) else None
-        messages = [] if text is None else prompt_to_messages(text)
-        yield CallPart({**body, "input": sent}, messages, text, len(batch))
+    if size >= len(inputs):
+        return CallParts(1, iter([_input_part(body, inputs, inputs[0] if size == 1 else value)]))
+    batches = (inputs[start : start + size] for start in range(0, len(inputs), size))
+    parts = (_input_part(body, batch, batch[0] if size == 1 else batch) for batch in batches)
+    return CallParts(-(-len(inputs) // size), parts)
 
 
-def image_part(plan: EndpointPlan, body: JSONObject) -> Iterator[CallPart]:
-    """Yield the prompt of an image, which is never split."""
-    yield CallPart(body, prompt_to_messages(body["prompt"]), body["prompt"])
+def _input_part(body: JSONObject, batch: list[Any], sent: Any) -> CallPart:
+    text = batch[0] if len(batch) == 1 and isinstance(batch[0], str) else None
+    messages = [] if text is None else prompt_to_messages(text)
+    return CallPart({**body, "input": sent}, messages, text, len(batch))
+
+
+def image_part(plan: EndpointPlan, body: JSONObject) -> CallParts:
+    """Return the prompt of an image, which is never split."""
+    return CallParts(1, iter([CallPart(body, prompt_to_messages(body["prompt"]), body["prompt"])]))
 
 
 def _no_tokens(name: str) -> RequestError:

@@ -15,10 +15,10 @@ from bridge.exchange.decode.response_reader import ResponseReader
 from bridge.exchange.decode.stream_passthrough import ChunkPassthrough
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from bridge.core.json import JSONObject
-    from bridge.exchange.call_parts import CallPart
+    from bridge.exchange.call_parts import CallParts
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.openai.response_encoder import ResponseInfo
     from bridge.routes.rules.endpoint_plan import EndpointPlan
@@ -31,7 +31,7 @@ EndpointPassthrough = CompletionPassthrough | EmbeddingsPassthrough | ImagesPass
 class ExchangeParts(NamedTuple):
     """The parts of an exchange that depend on the endpoint."""
 
-    split: Callable[[EndpointPlan, JSONObject], Iterator[CallPart]]
+    split: Callable[[EndpointPlan, JSONObject], CallParts]
     reader: type[ResponseReader | EmbeddingsReader | ImagesReader]  # of non-streaming responses
     passthrough: type[EndpointPassthrough]  # of non-streaming responses in OpenAI's own shape
 

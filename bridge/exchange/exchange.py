@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 
 from bridge.core.deltas import add_usages
 from bridge.core.errors import UpstreamError, UpstreamFailure
-from bridge.exchange.callouts import Callouts
 from bridge.exchange.decode.completion_fast_path import CompletionFastPath, PassthroughFastPath
 from bridge.exchange.decode.completion_passthrough import PassthroughEncoder
 from bridge.exchange.decode.stream_passthrough import ChunkPassthrough, PassthroughStreamEncoder
 from bridge.exchange.endpoints import EndpointPassthrough
+from bridge.exchange.request_limits import check_list_lengths
 from bridge.exchange.split_calls import split_calls, unsupported_parameters
-from bridge.exchange.upstream_call import UpstreamCall
+from bridge.exchange.upstream_calls import UpstreamCalls
 from bridge.openai.response_encoder import ResponseInfo
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bridge.core.errors import BridgeError
     from bridge.core.json import JSONObject
     from bridge.exchange.request_context import RequestContext
+    from bridge.exchange.upstream_call import UpstreamCall
     from bridge.openai.response_encoder import ResponseEncoder
 
 __all__ = ["Exchange"]
@@ -58,9 +59,10 @@ class Exchange:
 
     def __init__(self, context: RequestContext) -> None:
         route, endpoint, body = context.route, context.endpoint, context.body
+        check_list_lengths(route.limits, body)
         plan = route.plans[endpoint.name, body.get("stream") is True]
         self.dropped = unsupported_parameters(plan, body)
-        self.calls = tuple([UpstreamCall(builder) for builder in split_calls(plan, context)])
+        self.calls = UpstreamCalls(split_calls(plan, context))
         self.route = route
         self.endpoint = endpoint
         self.is_stream = plan.client_streams
@@ -76,9 +78,6 @@ class Exchange:
             include_usage="stream_options" in body and _includes_usage(body),
             request_body=body,
         )
-        if plan.has_callouts:
-            for call in self.calls:
-                call.callouts = Callouts(call)
         if len(self.calls) == 1:  # the responses of several calls are combined delta by delta
             self._choose_path(self.calls[0])
 
@@ -105,7 +104,7 @@ class Exchange:
             return self._fast_path.usage
         if len(self.calls) == 1:
             return self.calls[0].decoder.reader.usage
-        counts = [usage for call in self.calls if (usage := call.decoder.reader.usage) is not None]
+        counts = [usage for call in self.calls.made if (usage := call.decoder.reader.usage) is not None]
         return add_usages(counts) if counts else None
 
     def start(self, call: UpstreamCall, status: int, headers: Mapping[str, str]) -> None:
@@ -185,6 +184,8 @@ class Exchange:
         if not decoder.finished:
             return out
         call.done = True
+        if len(self.calls) > 1 and call.callouts is None:
+            call.builder.release()
         if decoder.error is not None:
             self.error = decoder.error
             return out + (encoder.fail(self.error) if encoder.started else b"")

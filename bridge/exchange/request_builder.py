@@ -53,8 +53,6 @@ class RequestBuilder:
         data: bytes | None,
         *,
         choices: int,
-        first_index: int,
-        number: int,
     ) -> None:
         self.plan = plan
         self.context = context
@@ -63,8 +61,7 @@ class RequestBuilder:
         self.body = part.body
         self.text = part.text
         self.choices = choices
-        self.first_index = first_index
-        self.number = number
+        self.first_index = self.number = 0
         self._make_document()
 
     @property
@@ -92,6 +89,11 @@ class RequestBuilder:
             self.body = {**self.body, "messages": self._messages}
         self._data = None
         self._make_document()
+
+    def release(self) -> None:
+        """Free the body and the document, which a call that is over does not need."""
+        self.body = self.document = dict[str, Any]()
+        self._messages, self._data = [], None
 
     def build(self) -> UpstreamRequest:
         """Return the request whose response is the client's. Raises RequestError."""

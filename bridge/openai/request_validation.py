@@ -38,6 +38,10 @@ def parse_request(endpoint: EndpointSpec, data: bytes, *, max_values: int | None
     if max_values is not None:
         check_values(data, max_values)
     body = _parse(data)
+    if len(body) > _MAX_MEMBERS:
+        raise RequestError(
+            400, f"the body has {len(body)} members: expected up to {_MAX_MEMBERS}", code="too_many_members"
+        )
     schema = endpoint.body
     if "model" not in body:
         if schema.default_model is None:
@@ -147,6 +151,7 @@ def _kind(value: Any) -> str:
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_DEPTH = 100  # levels; JSON writers give up between 250 and 1000
+_MAX_MEMBERS = 10_000  # they are copied for each upstream call
 _MAX_MODEL_NAME = 256  # characters; names are kept in caches and written into every chunk
 
 _INTEGER = MemberCheck("an integer", (int,))
@@ -161,7 +166,9 @@ COMMON_MEMBERS: dict[str, MemberCheck] = {
     "stream": MemberCheck("a boolean", (bool,)),
     "stream_options": _OBJECT,
     "n": MemberCheck(
-        "an integer of at least 1", (), lambda value: type(value) is int and 1 <= value <= MAX_CHOICES
+        f"an integer from 1 to {MAX_CHOICES}",
+        (),
+        lambda value: type(value) is int and 1 <= value <= MAX_CHOICES,
     ),
     "stop": MemberCheck("a string or an array of strings", (str,), _are_strings),
     "max_tokens": _INTEGER,

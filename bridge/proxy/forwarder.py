@@ -97,11 +97,11 @@ class Forwarder:
 
     async def _run_calls(self, exchange: Exchange, response: ResponseWriter, record: RequestRecord) -> None:
         """Run the upstream calls of an exchange. The first call that fails ends the others."""
-        pipes = [ResponsePipe(exchange, call, response, record) for call in exchange.calls]
-        if len(pipes) == 1:
-            await self._run_call(pipes[0])
+        calls = exchange.calls
+        if len(calls) == 1:
+            await self._run_call(ResponsePipe(exchange, calls[0], response, record))
             return
-        queue = iter(pipes)
+        queue = (ResponsePipe(exchange, call, response, record) for call in calls)
 
         async def run_from_queue() -> None:
             for pipe in queue:
@@ -109,7 +109,7 @@ class Forwarder:
                 if exchange.error is not None:
                     return
 
-        tasks = [asyncio.ensure_future(run_from_queue()) for _ in pipes[:_MAX_PARALLEL_CALLS]]
+        tasks = [asyncio.ensure_future(run_from_queue()) for _ in range(min(len(calls), _MAX_PARALLEL_CALLS))]
         try:
             pending: set[asyncio.Future[None]] = set(tasks)
             while pending and exchange.error is None:

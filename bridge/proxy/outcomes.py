@@ -41,8 +41,10 @@ def fail(error: BaseException, response: R, record: RequestRecord) -> R:
     """
     match error:
         case BridgeError():
-            record.finish(error, error.status)
-            return response.set_error(error)
+            exchange = record.exchange
+            data = exchange.abort(error) if exchange is not None and response.started else b""
+            record.finish(error, response.status or error.status)
+            return response.write_eof(data) if response.started else response.set_error(error)
         case asyncio.CancelledError() | ConnectionResetError():
             record.client_disconnected()
             raise error

@@ -40,6 +40,7 @@ class RouteTable:
         "_globs",
         "authorizations",  # the Authorization headers that clients may send; empty: no key is required
         "max_body",  # bytes of the largest request body that any route accepts
+        "max_values",  # JSON values of the largest request body that any route accepts
         "routes",
         "server",
     )
@@ -52,6 +53,7 @@ class RouteTable:
         self._cache: dict[tuple[str, str], tuple[Route, str]] = {}
         self.authorizations = tuple(b"Bearer " + key.encode() for key in server.keys)
         self.max_body = max(route.limits.body for route in routes)
+        self.max_values = max(route.limits.values for route in routes)
         for route in routes:
             for model in route.models:
                 if _is_glob(model):

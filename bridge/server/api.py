@@ -19,7 +19,7 @@ from bridge.core import json
 from bridge.core.errors import BridgeError, RequestError
 from bridge.exchange.request_context import RequestContext
 from bridge.openai.endpoints import ENDPOINTS
-from bridge.openai.request_validation import parse_request
+from bridge.openai.request_validation import check_values, parse_request
 from bridge.proxy.forwarder import Forwarder
 from bridge.proxy.outcomes import log_internal_error
 from bridge.server.request_body import check_content_encoding, read_body, too_large
@@ -113,10 +113,12 @@ class OpenAIHandler:
         table = self._state.table
         if len(data) > table.max_body:
             raise too_large(table.max_body)
-        body = parse_request(endpoint, data)
+        body = parse_request(endpoint, data, max_values=table.max_values)
         route, model = table.find(body["model"], endpoint)
         if len(data) > route.limits.body:
             raise too_large(route.limits.body)
+        if route.limits.values < table.max_values:
+            check_values(data, route.limits.values)
         session = route.callouts.session
         headers = request.headers
         context = RequestContext(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from tests.raw_client import HELLO, run_bridge
-from tests.raw_upstream import Connection, http_response, run_upstream
-from tests.upstream.formats import completion
+from tests.raw_upstream import Connection, chunk, http_response, run_upstream
+from tests.upstream.formats import completion, stream_head
 
 MAX_CONCURRENT = 8  # documented in docs/language.md
 ROUTES = """
@@ -92,3 +92,32 @@ async def test_estimates_and_upstream_counts_are_separate_metrics() -> None:
             assert await bridge.count("bridge_estimated_tokens_total", **labels) == estimate
             assert await bridge.count("gen_ai_client_token_usage_sum", **labels) == expected
             assert await bridge.count("gen_ai_client_token_usage_count", **labels) == 1
+
+
+async def test_a_prompt_that_is_rejected_late_ends_a_stream_with_an_error() -> None:
+    """Calls are made while others run, so a template may reject a prompt after the stream has begun."""
+    template = "{% if messages[0].content == 'bad' %}{{ raise_exception('no') }}{% endif %}x"
+    routes = f"""
+routes:
+  - models: m
+    serves: completions
+    upstream: "${{UPSTREAM}}"
+    prompt: {{template: "{template}"}}
+    request: {{body: {{p: $.prompt, q: "{template}"}}}}
+    response: $.t
+    stream: {{text: $.t}}
+"""
+    head = stream_head()
+    text = chunk(b'data: {"t":"hi"}\n\n') + chunk(b"")
+
+    async def respond(peer: Connection) -> None:
+        while await peer.request():
+            await peer.send(head + text)
+
+    body = {"model": "m", "prompt": ["good"] * 20 + ["bad"], "stream": True}
+    async with run_upstream(respond) as server, run_bridge(routes, {"UPSTREAM": server.url}) as bridge:
+        response = await bridge.request(body, path="/v1/completions")
+        assert response.status == 200
+        last = [event for event in response.body.split(b"\n\n") if event][-1]
+        assert b'"error"' in last
+        assert b'"no"' in last

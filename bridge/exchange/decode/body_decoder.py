@@ -58,7 +58,9 @@ class BodyDecoder:
 
     def close(self) -> Iterator[list[Delta]]:
         """Yield the deltas of the body."""
-        yield self.decode(b"".join(self._parts))
+        body = b"".join(self._parts)
+        self._parts.clear()  # a decoder is kept until all calls of its exchange are over
+        yield self.decode(body)
 
     def decode(self, body: bytes) -> list[Delta]:
         """Return the deltas of a whole body. Raises UpstreamError."""

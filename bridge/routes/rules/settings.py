@@ -107,11 +107,31 @@ class LimitsSpec:
 
     body: int = option(SIZE, "a client's request body; beyond the limit: 413", default=32 * 2**20)
     frame: int = option(SIZE, "one frame of a stream; beyond the limit: 502", default=8 * 2**20)
-    answer: int = option(SIZE, "one upstream response; beyond the limit: 502", default=256 * 2**20)
+    answer: int = option(SIZE, "one upstream response; beyond the limit: 502", default=64 * 2**20)
     concurrency: int = option(Integer(0), "requests of the route in progress at once; 0: no limit", default=0)
     queue: int = option(
         Integer(0), "requests that may wait for `concurrency`; the next request gets a 429", default=100
     )
+    calls: int = option(
+        Integer(1), "upstream calls of one request: prompts times `n`; beyond the limit: 400", default=128
+    )
+    inputs: int = option(
+        Integer(1), "inputs of one request for embeddings; beyond the limit: 400", default=2048
+    )
+    messages: int = option(Integer(1), "messages of one request; beyond the limit: 400", default=10_000)
+    tools: int = option(Integer(1), "tools of one request; beyond the limit: 400", default=1024)
+    stops: int = option(Integer(1), "stop strings of one request; beyond the limit: 400", default=64)
+    values: int = option(
+        Integer(1),
+        "JSON values of a client's body, and four times as many of an upstream response; commas and "
+        "opening brackets are counted",
+        default=1_000_000,
+    )
+
+    @property
+    def response_values(self) -> int:
+        """Return the limit of JSON values in an upstream response."""
+        return 4 * self.values
 
 
 @record

@@ -1,0 +1,47 @@
+"""Limits of a request's lists, checked before anything is built for the request.
+
+Without limits, 500 bytes would request thousands of upstream calls (`prompts × n`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge.core.errors import RequestError
+
+if TYPE_CHECKING:
+    from bridge.core.json import JSONObject
+    from bridge.routes.rules.settings import LimitsSpec
+
+__all__ = ["check_call_count", "check_list_lengths"]
+
+# The key of `limits` by the member of a body.
+_KEYS = {"messages": "messages", "tools": "tools", "functions": "tools", "stop": "stops", "input": "inputs"}
+
+
+def check_list_lengths(limits: LimitsSpec, body: JSONObject) -> None:
+    """Raise RequestError (400) if a list of the body is longer than its limit."""
+    for name in _KEYS.keys() & body.keys():
+        value = body[name]
+        limit = getattr(limits, _KEYS[name])
+        # The tokens of one text are one input.
+        if type(value) is list and len(value) > limit and not (name == "input" and type(value[0]) is int):
+            raise RequestError(
+                400,
+                f"`{name}` has {len(value)} items: expected up to {limit} (limits.{_KEYS[name]})",
+                param=name,
+                code="array_above_max_length",
+            )
+
+
+def check_call_count(limits: LimitsSpec, parts: int, calls: int, input_member: str) -> None:
+    """Raise RequestError (400) if a request of `parts` prompts takes too many calls, `calls` for each."""
+    count = parts * calls
+    if count > limits.calls:
+        raise RequestError(
+            400,
+            f"the request takes {count} calls to this model's server: expected up to {limits.calls}, "
+            "which is the number of prompts × `n` (limits.calls)",
+            param="n" if calls > parts else input_member,
+            code="too_many_calls",
+        )
