@@ -23,3 +23,4 @@ class RequestContext(NamedTuple):
     model: str = ""  # the label of metrics: an entry of the route's `models`, possibly a pattern
     authorization: str | None = None  # the client's Authorization header, where the route passes it on
     conversation: str | None = None  # the client's name for the conversation, where the route reads a header
+    tenant: str | None = None  # the digest of the key that the bridge accepted; None: it requires no key

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 import time
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs
@@ -80,7 +81,7 @@ class OpenAIHandler:
             endpoint = _BY_TARGET.get(request.target) or _BY_PATH.get(_api_path(request))
             if request.method == hdrs.METH_OPTIONS and response.allowed_origin:
                 return response.set_preflight()
-            self._check_key(request)
+            tenant = self._check_key(request)
             if endpoint is None:
                 return self._answer_models(request, response)
             _check_method(request, hdrs.METH_POST)
@@ -89,7 +90,7 @@ class OpenAIHandler:
             body = request.buffered_body()  # most bodies arrive with the head
             if body is None:
                 body = await read_body(request, self._state.table.max_body)
-            return await self._forward(request, endpoint, body, response, id_)
+            return await self._forward(request, endpoint, body, response, id_, tenant)
         except BridgeError as error:
             return self._reject(request, endpoint, response, error)
         except ConnectionError:
@@ -107,7 +108,13 @@ class OpenAIHandler:
         return response.set_error(error)
 
     def _forward(
-        self, request: Request, endpoint: EndpointSpec, data: bytes, response: Response, id_: str
+        self,
+        request: Request,
+        endpoint: EndpointSpec,
+        data: bytes,
+        response: Response,
+        id_: str,
+        tenant: str | None,
     ) -> Coroutine[Any, Any, Response]:
         """Forward a request to the route of its model."""
         table = self._state.table
@@ -125,22 +132,25 @@ class OpenAIHandler:
             route, endpoint, body, data, id=id_, now=time.time(), model=model,
             authorization=headers.get(hdrs.AUTHORIZATION) if route.request.forwards_client_key else None,
             conversation=headers.get(session.header) if session and session.header else None,
+            tenant=tenant,
         )  # fmt: skip
         return self.forwarder.forward(context, response)
 
-    def _check_key(self, request: Request) -> None:
+    def _check_key(self, request: Request) -> str | None:
+        """Return the digest of the accepted key; None without keys. Raise RequestError (401)."""
         bearers = self._state.table.authorizations
         if not bearers:
-            return
+            return None
         authorization = request.headers.get(hdrs.AUTHORIZATION, "").encode("utf-8", "surrogateescape")
-        if _matches_any_key(authorization, bearers):
-            return
-        scheme, _, key = authorization.partition(b" ")
-        key = key.strip()
-        if scheme.lower() != b"bearer" or not _matches_any_key(b"Bearer " + key, bearers):
-            wrong = "Incorrect API key provided"
-            missing = "You didn't provide an API key: Authorization: Bearer KEY"
-            raise RequestError(401, wrong if key else missing, code="invalid_api_key")
+        if not _matches_any_key(authorization, bearers):
+            scheme, _, key = authorization.partition(b" ")
+            key = key.strip()
+            authorization = b"Bearer " + key
+            if scheme.lower() != b"bearer" or not _matches_any_key(authorization, bearers):
+                wrong = "Incorrect API key provided"
+                missing = "You didn't provide an API key: Authorization: Bearer KEY"
+                raise RequestError(401, wrong if key else missing, code="invalid_api_key")
+        return sha256(authorization).hexdigest()
 
     def _answer_models(self, request: Request, response: Response) -> Response:
         """Answer a request for a path that is not an endpoint: the list of models, or one of them."""
