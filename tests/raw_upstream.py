@@ -35,6 +35,8 @@ __all__ = [
     "run_upstream",
 ]
 
+_WAIT_TIMEOUT = 15.0  # seconds
+
 
 @dataclass(frozen=True)
 class Request:
@@ -63,9 +65,13 @@ class UpstreamServer:
 
     async def wait_until(self, condition: Callable[[UpstreamServer], bool]) -> None:
         """Wait until a condition of this server is true."""
-        while not condition(self):
-            self.changed.clear()
-            await self.changed.wait()
+        try:
+            async with asyncio.timeout(_WAIT_TIMEOUT):
+                while not condition(self):
+                    self.changed.clear()
+                    await self.changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"a condition is still false after {_WAIT_TIMEOUT} s: {self}") from None
 
 
 class Connection:

@@ -20,8 +20,9 @@ from bridge.openai.request_validation import parse_request
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.request_log import RequestRecord
 from tests.exchange.single_exchange import ID, NOW, new_exchange, request, table
-from tests.raw_client import HELLO, run_bridge
+from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, chunk, http_response, responder, run_upstream
+from tests.running_bridge import run_bridge
 from tests.upstream.formats import DONE, event, stream_head
 
 if TYPE_CHECKING:

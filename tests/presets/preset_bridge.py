@@ -21,11 +21,9 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from bridge.loader import read_presets
-from bridge.routes.compile.environment import LoadEnvironment
-from bridge.routes.table import RouteTable, load
-from bridge.server.app import ServerSettings, bind, run_server, socket_url
 from tests.case_files import CASES, Success, read_case
 from tests.raw_upstream import Request, chunk, head, run_upstream
+from tests.running_bridge import load_table, serve_table
 from tests.upstream.raw_websocket import (
     CONTINUATION,
     PING,
@@ -39,10 +37,11 @@ from tests.upstream.raw_websocket import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from bridge.routes.table import RouteTable
     from tests.case_files import Call, Case
     from tests.raw_upstream import Connection
 
-__all__ = ["PresetBridge", "key_of", "load_with_presets", "run_front", "run_preset_bridge"]
+__all__ = ["PresetBridge", "key_of", "load_with_presets", "run_preset_bridge"]
 
 _MAX_PIECE = 24  # bytes
 _PING_PROBABILITY = 0.3  # for each message
@@ -71,22 +70,14 @@ async def run_preset_bridge() -> AsyncIterator[PresetBridge]:
     requests: list[Request] = []
     errors: list[str] = []
     play = partial(_play, requests, errors, Counter())
-    async with run_upstream(play) as server, run_front(_table(server.url)) as url:
-        yield PresetBridge(url, requests)
+    async with run_upstream(play) as server, serve_table(_table(server.url), limit=None) as bridge:
+        yield PresetBridge(bridge.url, requests)
     assert not errors, errors
-
-
-@asynccontextmanager
-async def run_front(table: RouteTable) -> AsyncIterator[str]:
-    """Serve a table in this process, as `format-bridge serve` does; give the URL of its front."""
-    front = bind("127.0.0.1:0")
-    async with run_server(ServerSettings("", table, front, None, {}, watch=False)):
-        yield socket_url(front)
 
 
 def load_with_presets(text: str) -> RouteTable:
     """Return the table of a file, with the shipped presets and without environment and files."""
-    return load(text, "routes.yaml", LoadEnvironment({}, _no_file, read_presets()))
+    return load_table(text, {}, read_presets())
 
 
 def key_of(preset: str) -> str:
@@ -188,7 +179,3 @@ def _pieces(data: bytes, random: Random) -> Iterator[bytes]:
 
 def _prefix(case: Case) -> str:
     return f"{case.case}/{case.name}"
-
-
-def _no_file(name: str) -> str:
-    raise FileNotFoundError(name)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from openai import AsyncOpenAI
 
 from tests.case_files import read_case
-from tests.presets.preset_bridge import load_with_presets, run_front
+from tests.presets.preset_bridge import load_with_presets
 from tests.raw_upstream import http_response, run_upstream
+from tests.running_bridge import serve_table
 
 if TYPE_CHECKING:
     from tests.raw_upstream import Connection
@@ -48,8 +49,8 @@ async def test_an_abandoned_prediction_of_replicate_is_canceled() -> None:
     async with (
         asyncio.timeout(30),
         run_upstream(behave) as server,
-        run_front(load_with_presets(REPLICATE % server.url)) as url,
-        AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+        serve_table(load_with_presets(REPLICATE % server.url)) as bridge,
+        AsyncOpenAI(base_url=f"{bridge.url}/v1", api_key="none", max_retries=0) as client,
     ):
         async with await client.chat.completions.create(
             model="meta/llama", messages=HI, stream=True
@@ -79,8 +80,8 @@ async def test_a_conversation_of_dify_is_continued() -> None:
     async with (
         asyncio.timeout(30),
         run_upstream(behave) as server,
-        run_front(load_with_presets(DIFY % server.url)) as url,
-        AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+        serve_table(load_with_presets(DIFY % server.url)) as bridge,
+        AsyncOpenAI(base_url=f"{bridge.url}/v1", api_key="none", max_retries=0) as client,
     ):
         messages = [{"role": "system", "content": "Be brief."}, *HI]
         for text in ("And red?", "And blue?"):

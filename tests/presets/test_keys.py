@@ -14,8 +14,9 @@ import jwt
 from openai import AsyncOpenAI
 
 from tests.case_files import read_case
-from tests.presets.preset_bridge import load_with_presets, run_front
+from tests.presets.preset_bridge import load_with_presets
 from tests.raw_upstream import Request, http_response, run_upstream
+from tests.running_bridge import serve_table
 from tests.upstream.raw_websocket import handshake_response, read_frame, websocket_frame
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ async def preset_client(
             f"{{preset: {preset}, models: '*', upstream: '{base}', auth: {auth.replace('%s', server.url)}}}"
         )
         async with (
-            run_front(load_with_presets(f"routes: [{route}]")) as url,
-            AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=30) as client,
+            serve_table(load_with_presets(f"routes: [{route}]")) as bridge,
+            AsyncOpenAI(base_url=f"{bridge.url}/v1", api_key="none", max_retries=0, timeout=30) as client,
         ):
             yield client, server.requests

@@ -11,8 +11,9 @@ from openai import AsyncOpenAI, OpenAI
 
 from bridge.demo import LLMAPI, serving
 from tests.clients.replay_server import in_background
-from tests.presets.preset_bridge import load_with_presets, run_front
+from tests.presets.preset_bridge import load_with_presets
 from tests.raw_upstream import http_response, run_upstream
+from tests.running_bridge import serve_table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -38,9 +39,9 @@ def client(server: LLMAPI) -> Iterator[OpenAI]:
     async def llmapi_bridge() -> AsyncIterator[str]:
         async with (
             serving(server.application()) as url,
-            run_front(load_with_presets(ROUTE.replace("{url}", url))) as front,
+            serve_table(load_with_presets(ROUTE.replace("{url}", url)), limit=None) as bridge,
         ):
-            yield front
+            yield bridge.url
 
     with (
         in_background(llmapi_bridge()) as url,
@@ -122,8 +123,8 @@ async def test_error_codes_are_mapped_to_statuses(code: int, status: int, *, str
 
     async with run_upstream(behave) as server:
         async with (
-            run_front(load_with_presets(ROUTE.replace("{url}", server.url))) as url,
-            AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=30) as client,
+            serve_table(load_with_presets(ROUTE.replace("{url}", server.url))) as bridge,
+            AsyncOpenAI(base_url=f"{bridge.url}/v1", api_key="none", max_retries=0, timeout=30) as client,
         ):
             with pytest.raises(openai.APIStatusError) as raised:
                 await client.chat.completions.create(model="mock", messages=messages("hi"), stream=stream)

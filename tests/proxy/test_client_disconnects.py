@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from tests.raw_client import HELLO, run_bridge
+from tests.raw_client import HELLO
 from tests.raw_upstream import (
     Connection,
     Handler,
@@ -17,6 +17,7 @@ from tests.raw_upstream import (
     responder,
     run_upstream,
 )
+from tests.running_bridge import run_bridge
 from tests.upstream.formats import (
     DONE,
     ROUTES,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.raw_client import HELLO, run_bridge
+from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, chunk, http_response, run_upstream
+from tests.running_bridge import run_bridge
 from tests.upstream.formats import completion, stream_head
 
 MAX_CONCURRENT = 8  # documented in docs/language.md

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.raw_client import RunningBridge, wait_until
+from tests.running_bridge import RunningBridge, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.raw_client import CHAT, HELLO, Client, RunningBridge, run_bridge
+from tests.raw_client import CHAT, HELLO, Client
 from tests.raw_upstream import Connection, UpstreamServer, http_response, responder, run_upstream
+from tests.running_bridge import RunningBridge, run_bridge
 from tests.server.raw_requests import BODY, ROUTES, chunked, raw_request
 from tests.upstream.formats import completion
 

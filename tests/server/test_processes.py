@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.raw_client import HELLO, Response, sum_samples, wait_until
+from tests.raw_client import HELLO, Response
 from tests.raw_upstream import Connection, chunk, http_response, responder, run_upstream
+from tests.running_bridge import sum_samples, wait_until
 from tests.server.processes import CHECKOUT, call, served
 from tests.upstream.formats import DONE, completion, frame, stream_head
 

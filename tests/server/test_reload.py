@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.file_stamp import file_stamp
-from tests.raw_client import HELLO, RunningBridge, run_bridge, wait_until
+from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, http_response, responder, run_upstream
+from tests.running_bridge import RunningBridge, run_bridge, wait_until
 from tests.server.processes import served
 from tests.upstream.formats import completion
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.raw_client import CHAT, HELLO, RunningBridge, run_bridge
+from tests.raw_client import CHAT, HELLO
 from tests.raw_upstream import UpstreamServer, http_response, responder, run_upstream
+from tests.running_bridge import RunningBridge, run_bridge
 from tests.upstream.formats import completion
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.demo import serving
-from tests.raw_client import run_bridge, wait_until
+from tests.running_bridge import run_bridge, wait_until
 from tests.sessions.job_server import ANSWER, ROUTE, JobServer
 
 if TYPE_CHECKING:

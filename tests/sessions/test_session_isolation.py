@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.demo import serving
-from tests.raw_client import run_bridge
+from tests.running_bridge import run_bridge
 from tests.sessions.session_server import ANSWER, ROUTE, Counting
 
 TURN = [{"role": "user", "content": "one"}]

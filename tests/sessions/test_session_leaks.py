@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.demo import serving
-from tests.raw_client import HELLO, run_bridge, wait_until
+from tests.raw_client import HELLO
+from tests.running_bridge import run_bridge, wait_until
 from tests.sessions.session_server import ANSWER, ROUTE, Counting
 
 if TYPE_CHECKING:
-    from tests.raw_client import Response, RunningBridge
+    from tests.raw_client import Response
+    from tests.running_bridge import RunningBridge
     from tests.sessions.conftest import RedisServer
 
 BEHAVIOURS = [

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bridge.demo import serving
 from tests.clients.bridge_process import Bridge, running
 from tests.clients.replay_server import in_background
-from tests.raw_client import sum_samples
+from tests.running_bridge import sum_samples
 from tests.sessions.session_server import ANSWER, ROUTE, Counting
 
 if TYPE_CHECKING:

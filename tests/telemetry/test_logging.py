@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.telemetry.logging import configure, log
-from tests.raw_client import run_bridge
 from tests.raw_upstream import Connection, http_response, run_upstream
+from tests.running_bridge import run_bridge
 from tests.upstream.formats import DONE, completion, event, frame, is_stream, stream_response
 
 if TYPE_CHECKING:

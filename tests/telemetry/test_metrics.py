@@ -8,8 +8,9 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.raw_client import HELLO, run_bridge, sum_samples, wait_until
+from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, http_response, responder, run_upstream
+from tests.running_bridge import run_bridge, sum_samples, wait_until
 from tests.upstream.formats import DONE, completion, event, frame, is_stream, stream_response
 
 ROUTES = """

@@ -1,14 +1,11 @@
-"""Certificates of servers and clients, and a bridge with a routes file next to its certificates.
+"""Certificates of servers and clients.
 
-write_certificate(folder, "client")                        client.pem, client.key: self-signed
-async with run_bridge_from_file(folder, ROUTES, {…}):     a bridge with a routes file in that folder
+write_certificate(folder, "client")      client.pem, client.key: self-signed
 """
 
 from __future__ import annotations
 
-import asyncio
 import ssl
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -18,20 +15,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bridge.loader import load_routes
-from bridge.server.app import ServerSettings, bind, run_server
-from tests.raw_client import RunningBridge
 from tests.raw_upstream import Connection, Handler, http_response
 from tests.upstream.formats import completion
 from tests.upstream.raw_websocket import close_frame, text_message, websocket_responder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-__all__ = ["SECURE_SCHEMES", "run_bridge_from_file", "server_context", "write_certificate"]
-
-_TIMEOUT = 30.0  # seconds, far more than any test needs
+__all__ = ["SECURE_SCHEMES", "server_context", "write_certificate"]
 
 
 async def _once(peer: Connection) -> None:
@@ -78,19 +69,3 @@ def server_context(folder: Path, name: str, *, mutual: bool = False) -> ssl.SSLC
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(folder / f"{name}.pem")
     return context
-
-
-@asynccontextmanager
-async def run_bridge_from_file(
-    folder: Path, text: str, variables: Mapping[str, str]
-) -> AsyncIterator[RunningBridge]:
-    """Run a bridge with a routes file of this text."""
-    file = folder / "routes.yaml"
-    file.write_text(text)
-    front, admin = bind("127.0.0.1:0"), bind("127.0.0.1:0")
-    ports = front.getsockname(), admin.getsockname()
-    settings = ServerSettings(
-        str(file), load_routes(str(file), variables), front, admin, variables, watch=False
-    )
-    async with asyncio.timeout(_TIMEOUT), run_server(settings) as reload:
-        yield RunningBridge(*ports, reload)

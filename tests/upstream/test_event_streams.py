@@ -8,8 +8,9 @@ from base64 import b64encode
 import pytest
 
 from tests.framing.event_stream_encoder import bedrock_event, event_stream_message, raw_message
-from tests.raw_client import HELLO, run_bridge
+from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, chunk, head, run_upstream
+from tests.running_bridge import run_bridge
 
 ROUTES = """
 x-common: &common

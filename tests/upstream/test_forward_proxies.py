@@ -15,7 +15,8 @@ import pytest
 
 from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, Handler, chunk, http_response, responder, run_upstream
-from tests.upstream.certificates import run_bridge_from_file, server_context, write_certificate
+from tests.running_bridge import run_bridge_from_file
+from tests.upstream.certificates import server_context, write_certificate
 from tests.upstream.daemons import forward_proxy, nginx, unused_port
 from tests.upstream.formats import (
     DONE,

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.raw_client import HELLO, run_bridge
+from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, Handler, head, http_response, responder, run_upstream
-from tests.upstream.certificates import run_bridge_from_file
+from tests.running_bridge import run_bridge, run_bridge_from_file
 from tests.upstream.daemons import nginx, secured
 from tests.upstream.formats import DONE, completion, frame, is_stream, stream_response
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from tests.raw_client import RunningBridge
     from tests.raw_upstream import Request
+    from tests.running_bridge import RunningBridge
 
     Ending = Callable[[Connection], Awaitable[Request | None]]
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, http_response, responder, run_upstream
-from tests.upstream.certificates import run_bridge_from_file, server_context, write_certificate
+from tests.running_bridge import run_bridge_from_file
+from tests.upstream.certificates import server_context, write_certificate
 from tests.upstream.daemons import TLS_VERSIONS, nginx, secured
 from tests.upstream.formats import DONE, LockstepStream, completion, frame, is_stream, stream_response
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, Handler, chunk, head, http_response, run_upstream
-from tests.upstream.certificates import run_bridge_from_file, server_context, write_certificate
+from tests.running_bridge import run_bridge_from_file
+from tests.upstream.certificates import server_context, write_certificate
 from tests.upstream.daemons import secured
 from tests.upstream.formats import completion, frame, stream_head
 

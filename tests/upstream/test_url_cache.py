@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from bridge.upstream import connection_pool as connections
-from tests.raw_client import HELLO, run_bridge, wait_until
+from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, chunk, run_upstream
+from tests.running_bridge import run_bridge, wait_until
 from tests.upstream.formats import DONE, frame, stream_head
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from bridge.exchange.request_context import RequestContext
 from bridge.loader import load_routes
 from bridge.openai.endpoints import CHAT
 from bridge.upstream.client import UpstreamClient
-from tests.raw_client import HELLO, run_bridge
+from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, Handler, head, http_response, responder, run_upstream
+from tests.running_bridge import run_bridge
 from tests.upstream.formats import Variant
 from tests.upstream.raw_websocket import (
     WEBSOCKET_ROUTES,

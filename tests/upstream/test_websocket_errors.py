@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.raw_client import run_bridge
 from tests.raw_upstream import Connection, Handler, head, http_response, responder, run_upstream
+from tests.running_bridge import run_bridge
 from tests.upstream.formats import Variant
 from tests.upstream.raw_websocket import (
     BINARY,

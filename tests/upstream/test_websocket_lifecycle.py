@@ -13,8 +13,9 @@ from bridge.exchange.request_context import RequestContext
 from bridge.framing.length_delimited import encode_message
 from bridge.openai.endpoints import CHAT
 from bridge.upstream.client import UpstreamClient
-from tests.raw_client import HELLO, Response, load_table, run_bridge
+from tests.raw_client import HELLO, Response
 from tests.raw_upstream import Connection, run_upstream
+from tests.running_bridge import load_table, run_bridge
 from tests.upstream.formats import Variant
 from tests.upstream.raw_websocket import (
     CLOSE,

@@ -6,8 +6,8 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from tests.raw_client import Response, run_bridge
 from tests.raw_upstream import Connection, run_upstream
+from tests.running_bridge import run_bridge
 from tests.upstream.formats import Variant
 from tests.upstream.raw_websocket import (
     WEBSOCKET_ROUTES,
@@ -19,6 +19,8 @@ from tests.upstream.raw_websocket import (
 
 if TYPE_CHECKING:
     from aiohttp import web
+
+    from tests.raw_client import Response
 
 PATIENT = WEBSOCKET_ROUTES.replace("first_byte: 300ms, idle: 300ms", "first_byte: 1h, idle: 1h")
 

@@ -10,8 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from aiohttp import web
 
-from tests.raw_client import HELLO, run_bridge
+from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, run_upstream
+from tests.running_bridge import run_bridge
 from tests.upstream.formats import Variant
 from tests.upstream.raw_websocket import (
     WEBSOCKET_ROUTES,

@@ -16,8 +16,8 @@ from bridge.expressions.scope import Scope
 from bridge.routes.rules.request_template import make_request
 from bridge.upstream.auth import RequestAuthenticator
 from bridge.upstream.client import UpstreamClient
-from tests.raw_client import load_table
 from tests.raw_upstream import http_response
+from tests.running_bridge import load_table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

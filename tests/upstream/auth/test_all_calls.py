@@ -7,8 +7,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.clients.bridge_process import ROOT
-from tests.raw_client import HELLO, run_bridge
+from tests.raw_client import HELLO
 from tests.raw_upstream import http_response, responder, run_upstream
+from tests.running_bridge import run_bridge
 from tests.upstream.auth.signed_requests import token_server
 
 if TYPE_CHECKING:

@@ -247,7 +247,7 @@ def test_without_botocore_the_problem_names_the_package() -> None:
     code = (
         "import sys, importlib.util as u; find = u.find_spec\n"
         "u.find_spec = lambda name, *more: None if name == 'botocore' else find(name, *more)\n"
-        "from tests.raw_client import load_table\n"
+        "from tests.running_bridge import load_table\n"
         f"try: load_table({route(9)!r}, {{}})\n"
         "except Exception as error: print(type(error).__name__, error, file=sys.stderr)"
     )

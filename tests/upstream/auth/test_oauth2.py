@@ -14,8 +14,8 @@ import pytest
 
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.routes.rules.auth_rules import OAuth2
-from tests.raw_client import load_table
 from tests.raw_upstream import Connection, head, http_response, responder, run_upstream
+from tests.running_bridge import load_table
 from tests.upstream.auth.signed_requests import bearer_token, run_sender, token_response, token_server
 
 if TYPE_CHECKING:

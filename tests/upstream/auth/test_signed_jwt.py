@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from bridge.core.errors import ConfigError
 from tests.clients.bridge_process import ROOT
-from tests.raw_client import load_table
 from tests.raw_upstream import run_upstream
+from tests.running_bridge import load_table
 from tests.upstream.auth.signed_requests import NOW, bearer_token, run_sender, token_server
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def test_an_invalid_key_is_a_problem_of_the_file(options: str, key: str, message
 def test_without_cryptography_the_problem_names_the_package() -> None:
     code = (
         "import sys; sys.modules['cryptography'] = None\n"
-        "from tests.raw_client import load_table\n"
+        "from tests.running_bridge import load_table\n"
         f"load_table({plain('algorithm: RS256')!r}, {{'KEY': 'k'}})"
     )
     process = subprocess.run(
