@@ -1,18 +1,15 @@
-"""`format-bridge serve`: settings from flags, variables and the file; sockets; one process or several."""
+"""`format-bridge serve`: settings from flags, variables and the file; one process, or several workers."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import os
-import signal
-import sys
 import tempfile
-import time
-import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from bridge.cli.workers import Workers
 from bridge.file_stamp import file_stamp
 from bridge.loader import load_routes
 from bridge.telemetry.logging import configure
@@ -29,21 +26,40 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
-_GC_THRESHOLD = 10_000  # objects made since the last look; requests leave hardly any that needs one
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_GC_THRESHOLD = 10_000  # new objects before a collection; requests leave hardly any garbage in cycles
 _SHIPPED = Path(__file__).parent.parent / "demo" / "routes.yaml"
 
 
-def serve(called: argparse.Namespace) -> int:
-    """Bind, then serve in this process or in workers. Raises ConfigError, OSError, ValueError."""
-    called.file = _file(called.file, demo=called.demo)
-    seen, table = _load(called.file)
-    workers = called.workers or _workers(os.environ.get("BRIDGE_WORKERS", "")) or table.server.workers
+class _Sockets(NamedTuple):
+    """The listening sockets."""
+
+    front: socket.socket
+    admin: socket.socket | None
+
+
+class _Loaded(NamedTuple):
+    """A table, and the stamp of its file from before the table was read: a later change is noticed."""
+
+    stamp: FileStamp
+    table: RouteTable
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Serve in this process or in workers. Raise ConfigError, OSError or ValueError."""
+    file = _file(arguments.file, demo=arguments.demo)
+    arguments.file = file  # for error messages
+    loaded = _load(file)
+    server = loaded.table.server
+    workers = arguments.workers or _workers(os.environ.get("BRIDGE_WORKERS", "")) or server.workers
     if workers == 1:
-        return _run_single(called, table, seen)
+        sockets = _bind(arguments, server)
+        _run(_serve(file, sockets, loaded, lambda: _announce(sockets), demo=arguments.demo))
+        return 0
     with tempfile.TemporaryDirectory(prefix="bridge-metrics-") as folder:
+        # prometheus_client reads the variable when it is imported, which `_bind` does.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        return _run_workers(called, table.server, workers)
+        _run_workers(file, _bind(arguments, server), workers, demo=arguments.demo)
+    return 0
 
 
 def _workers(text: str) -> int | None:
@@ -55,135 +71,76 @@ def _workers(text: str) -> int | None:
 
 
 def _file(named: str | None, *, demo: bool) -> str:
-    """The file to serve; the shipped one where there is none and a demo is wanted."""
+    """Return the file to serve: with `demo`, the shipped one if no other is named or present."""
     if named is None and demo and not Path("routes.yaml").exists() and _SHIPPED.exists():
         return str(_SHIPPED)
     return named or "routes.yaml"
 
 
-def _bind(called: argparse.Namespace, server: ServerSpec) -> tuple[socket.socket, socket.socket | None]:
-    with without_default_ca():  # aiohttp comes with it
+def _load(file: str) -> _Loaded:
+    return _Loaded(file_stamp(file), load_routes(file))
+
+
+def _bind(arguments: argparse.Namespace, server: ServerSpec) -> _Sockets:
+    with without_default_ca():  # importing aiohttp would read the system's certificates
         from bridge.server.app import bind
 
-    front = bind(called.listen or os.environ.get("BRIDGE_LISTEN") or server.listen)
-    admin = called.admin or os.environ.get("BRIDGE_ADMIN") or server.admin
-    return front, None if admin == "off" else bind(admin)
+    front = bind(arguments.listen or os.environ.get("BRIDGE_LISTEN") or server.listen)
+    admin = arguments.admin or os.environ.get("BRIDGE_ADMIN") or server.admin
+    return _Sockets(front, None if admin == "off" else bind(admin))
 
 
-def _load(file: str) -> tuple[FileStamp, RouteTable]:
-    """The table, and the stamp of the file from before: what changes meanwhile is seen."""
-    return file_stamp(file), load_routes(file)
+def _announce(sockets: _Sockets) -> None:
+    from bridge.server.app import socket_url
+
+    print(f"front listening on {socket_url(sockets.front)}", flush=True)
+    if sockets.admin is not None:
+        print(f"admin listening on {socket_url(sockets.admin)}", flush=True)
 
 
-def _run_single(called: argparse.Namespace, table: RouteTable, seen: FileStamp) -> int:
-    front, admin = _bind(called, table.server)
-    _run(_work(called, front, admin, lambda: _announce(front, admin), (seen, table)))
-    return 0
+def _run_workers(file: str, sockets: _Sockets, count: int, *, demo: bool) -> None:
+    def run(number: int) -> None:
+        own = sockets if number == 0 else sockets._replace(admin=None)  # one worker serves the admin port
+        # The worker reads the file again: a worker that replaces another may start after a change.
+        _run(_serve(file, own, None, lambda: None, demo=demo))
+
+    workers = Workers([listening for listening in sockets if listening is not None], run)
+    workers.start(count)
+    _announce(sockets)
+    workers.wait()
 
 
-def _run_workers(called: argparse.Namespace, server: ServerSpec, workers: int) -> int:
-    """Workers that share the sockets. One that dies is replaced; the signals go to all."""
-    from prometheus_client.multiprocess import mark_process_dead
-
-    front, admin = _bind(called, server)
-    ending = False
-
-    def pass_on(number: int, frame: object) -> None:
-        nonlocal ending
-        if number != signal.SIGHUP:
-            ending = True
-            close()  # or new connections would wait here for workers that take none
-        for worker in running:
-            os.kill(worker, number)
-
-    def close() -> None:
-        for listening in (front, admin):
-            if listening is not None:
-                listening.close()
-
-    running: dict[int, int] = {}
-    for number in range(workers):
-        running[_fork(called, front, admin if number == 0 else None)] = number
-    for name in _SIGNALS:
-        signal.signal(name, pass_on)
-    _announce(front, admin)
-    while running:
-        worker, status = os.wait()
-        number = running.pop(worker, 0)
-        mark_process_dead(worker)  # type: ignore[no-untyped-call]
-        if not ending:
-            print(
-                f"format-bridge: restarting worker {number}: it ended with status {status}", file=sys.stderr
-            )
-            time.sleep(1)  # a worker that cannot start must not be restarted without a pause
-        # A signal between the check and the entry in `running` would miss the new worker.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        if not ending:
-            running[_fork(called, front, admin if number == 0 else None)] = number
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    return 0
-
-
-def _fork(called: argparse.Namespace, front: socket.socket, admin: socket.socket | None) -> int:
-    child = os.fork()
-    if child:
-        return child
-    # Before it serves, a worker ignores a reload and ends on other signals. Inherited handlers would not.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    try:
-        _run(_work(called, front, admin, lambda: None))
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
-
-
-async def _work(
-    called: argparse.Namespace,
-    front: socket.socket,
-    admin: socket.socket | None,
-    announce: Callable[[], None],
-    loaded: tuple[FileStamp, RouteTable] | None = None,
+async def _serve(
+    file: str, sockets: _Sockets, loaded: _Loaded | None, announce: Callable[[], None], *, demo: bool
 ) -> None:
-    """Serve what is loaded, or the file as it is now: a worker may take over after it has changed."""
+    """Serve a loaded table, or the table of the file as it is now."""
     from bridge.server.app import ServerSettings, serve
 
     configure()
-    if not called.demo:
-        seen, table = loaded or _load(called.file)
+    if not demo:
+        stamp, table = loaded or _load(file)
         _tune_gc()
-        await serve(ServerSettings(called.file, table, front, admin, {}, seen=seen), announce)
+        await serve(ServerSettings(file, table, *sockets, {}, seen=stamp), announce)
         return
     from bridge.demo import running
 
     async with running() as variables:
-        table = load_routes(called.file, variables)
+        table = load_routes(file, variables)
         _tune_gc()
-        await serve(ServerSettings(called.file, table, front, admin, variables), announce)
-
-
-def _announce(front: socket.socket, admin: socket.socket | None) -> None:
-    from bridge.server.app import socket_url
-
-    print(f"front listening on {socket_url(front)}", flush=True)
-    if admin is not None:
-        print(f"admin listening on {socket_url(admin)}", flush=True)
+        await serve(ServerSettings(file, table, *sockets, variables), announce)
 
 
 def _tune_gc() -> None:
-    """What is loaded by now stays: looking for garbage in it is in vain, even once (20 ms for 1 MB)."""
+    """Exclude what is loaded from collections: they would search all of it in vain (20 ms for 1 MB)."""
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD, 20, 50)
     gc.enable()
 
 
-def _run(work: Coroutine[None, None, None]) -> None:
+def _run(coroutine: Coroutine[None, None, None]) -> None:
     try:
         import uvloop
     except ImportError:
-        asyncio.run(work)
+        asyncio.run(coroutine)
     else:
-        uvloop.run(work)
+        uvloop.run(coroutine)

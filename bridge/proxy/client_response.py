@@ -1,4 +1,4 @@
-"""The client's response, as far as the proxy needs to know it: `server` implements it."""
+"""The response to a client, as far as the proxy needs it. `bridge.server.response` implements it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ __all__ = ["ResponseWriter"]
 
 
 class ResponseWriter(Protocol):
-    """One response: a body at once, or a stream. Methods raise ConnectionResetError when the client has left.
-
-    `id` is the request id. `status` is 0 until the response has one.
-    """
+    """One response: a body at once, or a stream. Writing raises ConnectionResetError after a disconnect."""
 
     @property
     def id(self) -> str:
@@ -22,20 +19,20 @@ class ResponseWriter(Protocol):
 
     @property
     def status(self) -> int:
-        """The HTTP status."""
+        """The HTTP status; 0 until the response has one."""
 
     @property
     def started(self) -> bool:
-        """Whether some of a stream was sent."""
+        """Whether the head of a stream has been written."""
 
     def add_header(self, name: str, value: str) -> None:
-        """Add a header."""
+        """Add a header. Raise ValueError for a value that would begin another header."""
 
     def set_body(self, status: int, body: bytes, content_type: str = ...) -> Self:
-        """Set the body."""
+        """Set the status and the body."""
 
     def set_error(self, error: BridgeError) -> Self:
-        """Set the error envelope of an error as the body."""
+        """Set the status, the headers and the body of an error."""
 
     def write(self, data: bytes, content_type: str) -> bool:
         """Write a piece of a stream. Return whether the client accepts more at once."""
@@ -44,4 +41,4 @@ class ResponseWriter(Protocol):
         """Wait until the client accepts more."""
 
     def write_eof(self, data: bytes = b"") -> Self:
-        """Write the end of a stream, with its last piece."""
+        """Write the end of a stream, with its last piece. Further calls have no effect."""

@@ -1,0 +1,82 @@
+"""Worker processes that share the listening sockets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+__all__ = ["Workers"]
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_RESTART_DELAY = 1.0  # seconds; a worker that cannot start must not be restarted without a pause
+
+
+class Workers:
+    """The workers of one parent process: each that ends is replaced, and signals are passed on to all.
+
+    `run` serves in the worker of a number, and returns when the worker is to end.
+    """
+
+    def __init__(self, sockets: Sequence[socket.socket], run: Callable[[int], None]) -> None:
+        self._sockets = sockets
+        self._run = run
+        self._numbers: dict[int, int] = {}  # of the running workers, by process id
+        self._stopping = False
+
+    def start(self, count: int) -> None:
+        """Start the workers."""
+        for number in range(count):
+            self._fork(number)
+        for signal_number in _SIGNALS:
+            signal.signal(signal_number, self._pass_on)
+
+    def wait(self) -> None:
+        """Replace workers that end, until a signal ends all of them."""
+        from prometheus_client.multiprocess import mark_process_dead
+
+        while self._numbers:
+            process, status = os.wait()
+            number = self._numbers.pop(process, 0)
+            mark_process_dead(process)  # type: ignore[no-untyped-call]
+            if not self._stopping:
+                text = f"format-bridge: restarting worker {number}: it ended with status {status}"
+                print(text, file=sys.stderr)
+                time.sleep(_RESTART_DELAY)
+            # A signal between the check and the entry in `_numbers` would miss the new worker.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            if not self._stopping:
+                self._fork(number)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+    def _pass_on(self, signal_number: int, _: object) -> None:
+        if signal_number != signal.SIGHUP:
+            self._stopping = True
+            for listening in self._sockets:
+                listening.close()  # new connections would wait here for workers that accept none
+        for process in self._numbers:
+            os.kill(process, signal_number)
+
+    def _fork(self, number: int) -> None:
+        process = os.fork()
+        if process:
+            self._numbers[process] = number
+            return
+        # Before it serves, a worker ignores a reload and ends on other signals. Inherited handlers would not.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signal_number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        try:
+            self._run(number)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
