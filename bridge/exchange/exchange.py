@@ -78,8 +78,8 @@ class Exchange:
             include_usage="stream_options" in body and _includes_usage(body),
             request_body=body,
         )
-        if len(self.calls) == 1:  # the responses of several calls are combined delta by delta
-            self._choose_path(self.calls[0])
+        if self._open_calls == 1:  # the responses of several calls are combined delta by delta
+            self._choose_path(self.calls.made[0])
 
     def _choose_path(self, call: UpstreamCall) -> None:
         """Choose how the response of the only call becomes the client's."""

@@ -43,11 +43,12 @@ class SSEFramer:
         if b"\r" in data or self._after_cr:
             data = self._normalize_line_ends(data)
         # Join only where an event may end, so that an event of many lines is not copied for each line.
-        ends = b"\n\n" in data or (data.startswith(b"\n") and self._buffer.endswith(b"\n"))
-        if not ends or self._bare:
-            self._buffer.append(data)
+        buffer = self._buffer
+        may_end = b"\n\n" in data or (data.startswith(b"\n") and buffer.endswith(b"\n"))
+        if not may_end or self._bare:
+            buffer.append(data)
             return
-        *blocks, rest = self._buffer.take(data).split(b"\n\n")
+        *blocks, rest = (buffer.take(data) if buffer.size else data).split(b"\n\n")
         for block in blocks:
             # Most events are one line of data, which needs no parser.
             if block.startswith(b"data: ") and b"\n" not in block and len(block) <= self._limit:
@@ -55,7 +56,7 @@ class SSEFramer:
             else:
                 yield from self._event(block)
         if rest:
-            self._buffer.append(rest)
+            buffer.append(rest)
 
     def close(self) -> Iterator[Frame]:
         yield from self._event(self._buffer.take().removesuffix(b"\n"))

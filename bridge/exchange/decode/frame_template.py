@@ -34,10 +34,9 @@ class FrameTemplate:
         "_attempts",  # frames that may still become the template: no limit would cost each frame of a
         #               stream whose frames differ in more than their text
         "_before",  # bytes of the frame before the text's literal; None before the first attempt
-        "_end",
         "_fields",  # SSE fields of the frame
         "_path",  # of the text in the document
-        "_start",
+        "_text",  # the place of the text's literal in the bytes of a frame
     )
 
     def __init__(self, path: Path) -> None:
@@ -45,7 +44,7 @@ class FrameTemplate:
         self._attempts = _MAX_ATTEMPTS
         self._before: bytes | None = None
         self._after = b""
-        self._start = self._end = 0
+        self._text = slice(0)
         self._fields = NO_FIELDS
 
     @property
@@ -71,8 +70,8 @@ class FrameTemplate:
         except ValueError:  # the literal crosses the borders of strings, as `":"` does in {"t":":"}
             return
         if probed == _PROBE:
-            self._before, self._start = before, len(before)
-            self._after, self._end = after, -len(after)
+            self._before, self._after = before, after
+            self._text = slice(len(before), -len(after) or None)
             self._fields = frame.fields
 
     def match(self, frame: Frame) -> str | None:
@@ -84,7 +83,7 @@ class FrameTemplate:
         if not (data.startswith(before) and data.endswith(self._after)):
             return None
         try:
-            text = loads_strictly(data[self._start : self._end])
+            text = loads_strictly(data[self._text])
         except ValueError:  # not one JSON value, or one that only a lenient parser reads
             return None
         # An empty text does not match: beside an `error` member an empty text is not output.

@@ -29,10 +29,9 @@ class ResponseDecoder:
 
     __slots__ = (
         "_body",  # decodes the body
-        "_limit",  # bytes of the body that are decoded
+        "_bytes_left",  # of the body that are decoded
         "_options",
         "_plan",
-        "_size",  # bytes of the body so far
         "_succeeded",  # the status is 2xx
         "error",  # the failure of the response
         "finished",  # nothing more need be read from the upstream
@@ -43,8 +42,7 @@ class ResponseDecoder:
         self._plan = plan
         self._options = options
         self._body: BodyDecoder | StreamDecoder = BodyDecoder(plan, reader, 0, {})  # until `start`
-        self._limit = plan.route.limits.answer
-        self._size = 0
+        self._bytes_left = plan.route.limits.answer
         self._succeeded = True
         self.started = False
         self.finished = False
@@ -66,7 +64,7 @@ class ResponseDecoder:
         plan, reader, rule = self._plan, self._body.reader, self._plan.stream_rule
         self._succeeded = 200 <= status < 300
         if not self._succeeded:
-            self._limit = MAX_ERROR_BODY
+            self._bytes_left = MAX_ERROR_BODY
         if self._succeeded and rule is not None:
             self._body = StreamDecoder(plan, rule, self._options, reader, headers)
         else:
@@ -76,16 +74,10 @@ class ResponseDecoder:
         """Return the deltas of a part of the body."""
         if self.finished:
             return []
-        size, limit = self._size + len(data), self._limit
-        if size > limit:
-            # The part within the limit counts, so that the output does not depend on how bytes were cut.
-            data = data[: max(limit - self._size, 0)]
-        self._size = size
-        deltas = self._collect(self._body.feed(data))
-        if size > limit and self._succeeded and not self.finished:
-            message = f"the upstream's response is over {limit} bytes (limits.answer)"
-            self._fail(UpstreamError(UpstreamFailure.LIMIT, message))
-        return deltas
+        self._bytes_left -= len(data)
+        if self._bytes_left < 0:
+            return self._feed_end(data)
+        return self._collect(self._body.feed(data))
 
     def close(self) -> list[Delta]:
         """Return the deltas that the end of the body completes."""
@@ -99,6 +91,18 @@ class ResponseDecoder:
         """Set the failure of a connection that ended before the body."""
         if not self.finished:
             self._fail(error)
+
+    def _feed_end(self, data: bytes) -> list[Delta]:
+        """Return the deltas of the data up to the limit, where a successful response fails."""
+        # The part within the limit counts, so that the output does not depend on how bytes were cut.
+        deltas = self._collect(self._body.feed(data[: self._bytes_left]))
+        self._bytes_left = 0
+        if self._succeeded and not self.finished:
+            message = (
+                f"the upstream's response is over {self._plan.route.limits.answer} bytes (limits.answer)"
+            )
+            self._fail(UpstreamError(UpstreamFailure.LIMIT, message))
+        return deltas
 
     def _fail(self, error: UpstreamError) -> None:
         self.error = error

@@ -61,9 +61,11 @@ class ChunkPassthrough(ResponseReader):
         """Return the event of a chunk whose only output is this text; None if the chunk has to be read."""
         if self._held or self._unsettled is not None or 0 in self.normalizer.finished:
             return None
+        if type(data) is not bytes or b"\n" in data:
+            return None  # an event cannot carry these bytes
         if self._estimator is not None:
             super().read_text(text, data)
-        return [_event({}, data)]
+        return [b"data: " + data + b"\n\n"]
 
     def read(self, scope: Scope, data: bytes | str | None = None) -> list[Any]:
         """Return the events that can be sent with one chunk."""
