@@ -8,7 +8,10 @@ A mark holds for everything below the key, unless a declaration there has a mark
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import unquote
 
 from bridge.core.strings import Interpolated
 
@@ -17,9 +20,11 @@ if TYPE_CHECKING:
 
     from bridge.config.yaml_tree import Node
 
-__all__ = ["EXTERNAL", "Secrecy", "secret_texts"]
+__all__ = ["EXTERNAL", "Secrecy", "basic_pair", "secret_texts"]
 
 EXTERNAL: Final = "external"
+_USER_INFO = re.compile(r"://(?P<user>[^\s/?#@:]*):(?P<password>[^\s/?#]*)@")
+
 Secrecy = bool | Literal["external"]
 
 
@@ -32,7 +37,21 @@ def secret_texts(tree: Node) -> Iterator[str]:
         values = [value for value in text.values if value] if isinstance(text, Interpolated) else []
         if node.secret is True:
             yield from (str(text), *values)
-        elif "://" in text:  # the address in a URL is not secret, its query may be
+        elif "://" in text:  # the address in a URL is not secret, its password is, and its query may be
             yield from (value for value in values if value in text.partition("?")[2])
+            yield from _passwords(text)
         elif node.secret:
             yield from values
+
+
+def _passwords(url: str) -> Iterator[str]:
+    """Yield the password of a URL as written and as sent, and the pair for `Authorization: Basic`."""
+    if (match := _USER_INFO.search(url)) is not None and match["password"]:
+        yield match["password"]
+        yield unquote(match["password"])
+        yield basic_pair(unquote(match["user"]), unquote(match["password"]))
+
+
+def basic_pair(user: str, password: str) -> str:
+    """Return a name and a password as `Authorization: Basic` carries both."""
+    return b64encode(f"{user}:{password}".encode("utf-8", "surrogateescape")).decode()

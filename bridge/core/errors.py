@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["BridgeError", "ConfigError", "RequestError", "UpstreamError", "UpstreamFailure"]
 
@@ -60,6 +60,14 @@ class BridgeError(Exception):
         self.code = code
         self.retry_after = retry_after  # seconds, or an HTTP date
         self.headers: dict[str, str] = {}  # further headers of the response
+
+    def mask(self, mask: Callable[[str], str]) -> None:
+        """Replace every text of the error by what `mask` returns for the text."""
+        self.message = mask(self.message)
+        self.type = mask(self.type)
+        self.param, self.code, self.retry_after = (
+            None if text is None else mask(text) for text in (self.param, self.code, self.retry_after)
+        )
 
     @property
     def envelope(self) -> dict[str, dict[str, str | None]]:

@@ -144,7 +144,7 @@ class Exchange:
 
     def abort(self, error: BridgeError) -> bytes:
         """End the exchange with an error of the bridge. Return the end of a response that has started."""
-        self.error = error
+        self._fail(error)
         return self._encoder.fail(error) if self._encoder is not None and self._encoder.started else b""
 
     def finished(self, call: UpstreamCall) -> bool:
@@ -163,13 +163,18 @@ class Exchange:
         try:
             return self._write(call, deltas)
         except UpstreamError as error:  # the responses of several calls cannot be combined
-            self.error = error
+            self._fail(error)
             return b""
         except (RecursionError, ValueError):  # JSON that can be parsed may be nested too deeply to be written
             self.error = UpstreamError(
                 UpstreamFailure.MALFORMED, "the upstream sent JSON that is nested too deeply"
             )
             return self._encoder.fail(self.error) if self._encoder and self.started else b""
+
+    def _fail(self, error: BridgeError) -> None:
+        """Set the failure of the exchange, without the secrets that an upstream may have repeated."""
+        error.mask(self.route.mask)
+        self.error = error
 
     def _write(self, call: UpstreamCall, deltas: list[Delta]) -> bytes:
         decoder = call.decoder
@@ -187,8 +192,8 @@ class Exchange:
         if len(self.calls) > 1 and call.callouts is None:
             call.builder.release()
         if decoder.error is not None:
-            self.error = decoder.error
-            return out + (encoder.fail(self.error) if encoder.started else b"")
+            self._fail(decoder.error)
+            return out + (encoder.fail(decoder.error) if encoder.started else b"")
         self._open_calls -= 1
         if self._open_calls == 0:
             out += encoder.close(self.usage, self._choice_count)

@@ -143,7 +143,7 @@ class CalloutRunner:
                     case ReleaseSession(key, session):
                         await self._sessions.release(route, key, session)
         except BridgeError as error:
-            log("callout not sent", logging.WARNING, route=route.name, error=error.message)
+            log("callout not sent", logging.WARNING, route=route.name, error=route.mask(error.message))
 
     async def _send_after(self, call: UpstreamCall, send: SendRequest) -> None:
         route = call.builder.route
@@ -151,7 +151,7 @@ class CalloutRunner:
             response = await self._dispatcher.fetch(call, send)
         except UpstreamError as error:
             self._metrics.upstream_failed(route.name, error.kind)
-            log("callout failed", logging.WARNING, route=route.name, error=error.message)
+            log("callout failed", logging.WARNING, route=route.name, error=route.mask(error.message))
         else:
             if response.status >= 300:
                 log("callout rejected", logging.WARNING, route=route.name, status=response.status)

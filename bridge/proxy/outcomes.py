@@ -42,7 +42,7 @@ def fail(error: BaseException, response: R, record: RequestRecord) -> R:
     match error:
         case BridgeError():
             exchange = record.exchange
-            data = exchange.abort(error) if exchange is not None and response.started else b""
+            data = exchange.abort(error) if exchange is not None else b""
             record.finish(error, response.status or error.status)
             return response.write_eof(data) if response.started else response.set_error(error)
         case asyncio.CancelledError() | ConnectionResetError():

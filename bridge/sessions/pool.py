@@ -131,7 +131,7 @@ class SessionPool:
         except BridgeError as error:
             if isinstance(error, UpstreamError):
                 self._metrics.upstream_failed(route.name, error.kind)
-            log("session not closed", 30, route=route.name, error=error.message)
+            log("session not closed", 30, route=route.name, error=route.mask(error.message))
 
     def _store_unavailable(self, route: Route, error: StoreUnavailable) -> None:
         self._metrics.store_failed(route.name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import pytest
 
 from bridge.config.container_types import MapOf
@@ -56,7 +58,7 @@ def test_a_new_way_to_authenticate_cannot_forget_its_secrets() -> None:
         ("{bearer: key-1}", {"key-1"}),
         ("{header: x-key, value: key-1}", {"key-1"}),
         ("{query: key, value: key-1}", {"key-1"}),
-        ("{basic: {user: somebody, password: key-1}}", {"key-1"}),
+        ("{basic: {user: somebody, password: key-1}}", {"key-1", b64encode(b"somebody:key-1").decode()}),
         ("{jwt: {key: id.key-1, algorithm: HS256, claims: {iss: us}}}", {"id.key-1"}),
         ("{hmac: {key: key-1, secret: key-2, text: '{{ date }}', query: {s: '{{ signature }}'}}}",
          {"key-1", "key-2"}),

@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from typing import TYPE_CHECKING
 
+from bridge.config.secrets import basic_pair
 from bridge.expressions.templates import ValueTemplate
 from bridge.routes.compile.dynamic_auth import DYNAMIC
 
@@ -45,8 +45,8 @@ def compile_static_auth(
     if auth.bearer is not None:
         return {"Authorization": _constant(f"Bearer {auth.bearer}")}, {}
     if auth.basic is not None:
-        pair = f"{auth.basic.user}:{auth.basic.password}".encode()
-        return {"Authorization": _constant(f"Basic {b64encode(pair).decode()}")}, {}
+        pair = basic_pair(auth.basic.user, auth.basic.password)
+        return {"Authorization": _constant(f"Basic {pair}")}, {}
     if auth.value is None:
         return {}, {}
     key = _constant(str(auth.value))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from base64 import b64encode
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote_plus
+from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 from bridge.config.secrets import secret_texts
 from bridge.core.errors import BridgeError
@@ -19,7 +19,7 @@ from bridge.routes.rules.auth_rules import AWS, CLAIM_VARIABLES, HMAC, JWT, SIGN
 from bridge.routes.rules.settings import TimeoutsSpec, TransportSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from bridge.config.problems import Problems
     from bridge.config.yaml_tree import Node
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["DYNAMIC", "AuthCompiler"]
 
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"  # RFC 7523, section 2.1
+
+_MIN_KEY = 8  # characters of a query's value that may be a key, not a version or a flag
 
 _KEY_FORMATS = {  # by the first letters of the algorithm
     "HS": "a secret",
@@ -155,7 +157,7 @@ class OAuth2Compiler(AuthCompiler):
             prefix="" if spec.header else "Bearer ",
             query=spec.query,
             transport=transport,
-            secrets=(pair, *secret_texts(self._node)),
+            secrets=(pair, *secret_texts(self._node), *_query_texts(url)),
         )
 
     def _check(self, spec: OAuth2Spec) -> None:
@@ -227,6 +229,13 @@ class AWSCompiler(AuthCompiler):
 def _basic_pair(client_id: str, secret: str) -> str:
     """Return credentials for Authorization: Basic, form-encoded first (RFC 6749, section 2.3.1)."""
     return b64encode(f"{quote_plus(client_id)}:{quote_plus(secret)}".encode()).decode()
+
+
+def _query_texts(url: str) -> Iterator[str]:
+    """Yield the query of a URL, and the values in the query that are long enough for a key."""
+    query = urlsplit(url).query
+    yield query
+    yield from (value for _, value in parse_qsl(query) if len(value) >= _MIN_KEY)
 
 
 def _form(spec: OAuth2Spec) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.config.merge import deep_merge
 from bridge.config.records import Record
-from bridge.config.secrets import secret_texts
+from bridge.config.secrets import basic_pair, secret_texts
 from bridge.config.value_types import INVALID
 from bridge.core import json
 from bridge.framing import FRAMINGS, MESSAGE_FRAMINGS
@@ -23,6 +23,7 @@ from bridge.routes.rules.request_template import RequestTemplate
 from bridge.routes.rules.response_rules import missing_outputs
 from bridge.routes.rules.route import CalloutRules, RequestRules, ResponseRules, Route
 from bridge.routes.rules.settings import TransportSpec
+from bridge.routes.spec.auth import AuthSpec
 from bridge.routes.spec.requests import RequestSpec
 from bridge.routes.spec.responses import StreamSpec
 from bridge.tool_formats import TOOL_FORMATS
@@ -74,8 +75,15 @@ class RouteCompiler:
             limits=spec.limits,
             transport=self._located_transport(),
             samples=spec.samples,
-            secrets=tuple(secret_texts(self._node)),
+            secrets=self._secrets(),
         )
+
+    def _secrets(self) -> tuple[str, ...]:
+        """Return the secret texts of the route, in every form in which a request carries them."""
+        auth = self._spec.auth
+        basic = auth.basic if isinstance(auth, AuthSpec) else None
+        pair = [basic_pair(basic.user, basic.password)] if basic else []
+        return (*secret_texts(self._node), *pair)
 
     def _response(self) -> ResponseRules:
         """Return how responses are read."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["ErrorMapper"]
 
 _FORWARDED_STATUSES = {400, 404, 408, 409, 413, 422, 429}
+# They concern the bridge's own key, unless the client's key was sent. Servers repeat a part of the key in
+# their messages, and no client can do anything about the key.
+_AUTH_STATUSES = {401, 403}
 _MAX_RETRY_AFTER = 1e9  # seconds; anything longer is not a meaningful delay
 
 
@@ -45,12 +48,15 @@ class ErrorMapper(NamedTuple):
         if rule is None:
             applicable = (each for each in self.rules if each.when is None or each.when.holds(scope))
             rule = next(applicable, _NO_RULE)
+        declared = _declared_status(rule, scope)
         details = parse_error_body(scope.doc, text, status)
-        mapped = convert(rule.status.read(scope), "int") if rule.status else MISSING
+        message = _word(rule.message, scope) or details.message
+        if status in _AUTH_STATUSES and declared is None and not self.client_key:
+            message = f"the upstream refused the bridge's credentials ({status})"
         return UpstreamError(
             UpstreamFailure.REFUSED,
-            _word(rule.message, scope) or details.message,
-            status=mapped if isinstance(mapped, int) and 400 <= mapped <= 599 else self._status(status),
+            message,
+            status=declared or self._status(status),
             type=_word(rule.type, scope) or details.type,
             param=details.param,
             code=_word(rule.code, scope) or details.code,
@@ -61,8 +67,13 @@ class ErrorMapper(NamedTuple):
         """Return the client's status for an upstream status."""
         if status in _FORWARDED_STATUSES or 500 <= status <= 599:
             return status
-        # 401 and 403 concern the bridge's own key, unless the client's key was sent.
-        return status if status in (401, 403) and self.client_key else 502
+        return status if status in _AUTH_STATUSES and self.client_key else 502
+
+
+def _declared_status(rule: ErrorRule, scope: Scope) -> int | None:
+    """Return the client's status that a rule finds; None if the rule finds no status of an error."""
+    found: Any = convert(rule.status.read(scope), "int") if rule.status else MISSING
+    return found if isinstance(found, int) and 400 <= found <= 599 else None
 
 
 def _word(slot: Extractor | None, scope: Scope) -> str | None:
