@@ -12,13 +12,17 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
-    import pytest
+    from aiohttp import web
+    from pytest_aiohttp import AiohttpServer
+
+    ServeApp = Callable[[web.Application], Awaitable[str]]
 
 # Neither the time nor the size of an example says anything about the bridge on a loaded machine.
 _COMMON = settings(
@@ -37,3 +41,15 @@ def pytest_asyncio_loop_factories(
     if getattr(item.module, "ON_BOTH_LOOPS", False):
         loops["uvloop"] = uvloop.new_event_loop
     return loops
+
+
+@pytest.fixture
+def serve_app(aiohttp_server: AiohttpServer) -> ServeApp:
+    """Return a function that serves an application until the end of the test, and returns its URL."""
+
+    async def serve(app: web.Application) -> str:
+        # Handlers that still wait at the end of a test are cancelled immediately.
+        server = await aiohttp_server(app, shutdown_timeout=0.1)
+        return str(server.make_url("")).removesuffix("/")
+
+    return serve

@@ -17,7 +17,7 @@ from bridge.cli.reference import reference
 from bridge.loader import read_presets
 from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import load
-from tests.clients.bridge_process import ROOT, running
+from tests.bridge_process import ROOT, running
 from tests.test_imports import ALLOWED
 
 if TYPE_CHECKING:

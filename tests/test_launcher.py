@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge import __version__
-from tests.clients.bridge_process import ROOT
+from tests.bridge_process import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

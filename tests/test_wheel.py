@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.loader import read_presets
-from tests.clients.bridge_process import ROOT
+from tests.bridge_process import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge import __version__
+from tests.bridge_process import call
 from tests.cli.command import KEY, ROUTES, Run, run
-from tests.server.processes import call
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the servers answer, by model: the same for every client."""
+"""Expected texts by model, for every client."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ __all__ = ["ECHO", "IMAGE", "RECORDED_STREAMED", "RECORDED_WHOLE", "ROUTES", "ST
 
 ECHO: Final = "As a mock AI Assitant, I can only echo your last message:"
 
-# What the sessions' server says of services that are not here, as it was recorded.
+# Recorded responses of llmapi-server for services that are not available to the tests.
 VECTOR: Final = [0.002306425478309393, -0.009327292442321777, -0.0028842221945524216]
 IMAGE: Final = (
     "https://oaidalleapiprodscus.blob.core.windows.net/private/img-abc.png?st=2023&se=2023&sig=xx%3D"
 )
 
-# The shipped routes, asked "hi".
+# The responses of the shipped routes to "hi".
 ROUTES: Final = {
     "chatglm2-6b": "autodev",
     "llama-2-13b": "litellm",
@@ -41,10 +41,10 @@ WHOLE: Final = {
 }
 STREAMED: Final = {
     **WHOLE,
-    "gpt-1337-turbo-pro-max": f"{ECHO}hi ",  # the article's server puts a space behind each word
+    "gpt-1337-turbo-pro-max": f"{ECHO}hi ",  # the mock server appends a space to each word
 }
 
-# The records, whatever they are asked.
+# The recorded responses, which are independent of the request.
 RECORDED_STREAMED: Final = {
     "autodev_chatglm_stream": "[chatglm2-6b_streaming] 1 turns; you said: What did I just say?",
     "autodev_chatglm_1msg": "[chatglm2-6b_streaming] 0 turns; you said: hi",

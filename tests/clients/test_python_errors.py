@@ -1,4 +1,4 @@
-"""Each class of the official Python client's errors, with a message that a person can read."""
+"""Error classes of the official Python client: status, code and message of each error."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.clients.bridge_process import running
-from tests.clients.replay_server import events, whole
+from tests.bridge_process import running
+from tests.clients.recorded_upstream import stream_pieces
+from tests.raw_upstream import http_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,15 +18,15 @@ if TYPE_CHECKING:
 
     from openai.types.chat import ChatCompletionMessageParam
 
-    from tests.clients.bridge_process import Bridge
-    from tests.clients.replay_server import Upstream
+    from tests.bridge_process import BridgeProcess
+    from tests.clients.recorded_upstream import RecordedUpstream
 
 HI: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hi"}]
 CHUNK = {"choices": [{"index": 0, "delta": {"content": "Deep"}}]}
 
 
 @pytest.fixture(scope="module")
-def client(recorded: Bridge) -> Iterator[OpenAI]:
+def client(recorded: BridgeProcess) -> Iterator[OpenAI]:
     with OpenAI(base_url=f"{recorded.url}/v1", api_key="none", max_retries=0) as client:
         yield client
 
@@ -46,10 +47,12 @@ def client(recorded: Bridge) -> Iterator[OpenAI]:
         ({"messages": HI, "model": ""}, "model", "invalid_value"),
     ],
 )
-def test_a_request_that_is_wrong(client: OpenAI, parameters: dict[str, Any], param: str, code: str) -> None:
-    with pytest.raises(openai.BadRequestError) as caught:
+def test_an_invalid_parameter_is_a_bad_request(
+    client: OpenAI, parameters: dict[str, Any], param: str, code: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as raised:
         client.chat.completions.create(**{"model": "0/tds_nonstream", **parameters})
-    error = caught.value
+    error = raised.value
     assert (error.status_code, error.param, error.code) == (400, param, code)
     assert error.type == "invalid_request_error"
     assert f"`{param}`" in error.message
@@ -67,57 +70,57 @@ def test_a_request_that_is_wrong(client: OpenAI, parameters: dict[str, Any], par
         (b'{"model": "0/tds_nonstream"}', "missing_required_parameter"),
     ],
 )
-def test_a_body_that_is_wrong(recorded: Bridge, body: bytes, code: str) -> None:
-    answer = recorded.send("POST", "/v1/chat/completions", body)
-    assert (answer.status, answer.error["code"]) == (400, code)
-    assert answer.error["message"]
-    assert answer.headers["x-request-id"]
+def test_an_invalid_body_is_a_bad_request(recorded: BridgeProcess, body: bytes, code: str) -> None:
+    response = recorded.send("POST", "/v1/chat/completions", body)
+    assert (response.status, response.error()["code"]) == (400, code)
+    assert response.error()["message"]
+    assert response.headers["x-request-id"]
 
 
-def test_a_compressed_body_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_compressed_body_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "routes.yaml"
     file.write_text("routes: [{models: m, upstream: http://127.0.0.1:9}]")
     with running(file) as bridge:
-        answer = bridge.send("POST", "/v1/chat/completions", b"{}", **{"Content-Encoding": "gzip"})
-        assert (answer.status, answer.error["code"]) == (415, "unsupported_encoding")
+        response = bridge.send("POST", "/v1/chat/completions", b"{}", **{"Content-Encoding": "gzip"})
+        assert (response.status, response.error()["code"]) == (415, "unsupported_encoding")
 
 
-def test_a_picture_for_a_server_that_takes_text(client: OpenAI) -> None:
+def test_an_image_for_an_upstream_of_text_is_a_bad_request(client: OpenAI) -> None:
     url = "data:image/png;base64,AA=="
-    with pytest.raises(openai.BadRequestError) as caught:
+    with pytest.raises(openai.BadRequestError) as raised:
         client.chat.completions.create(
             model="0/llmapi_ask_ok",
             messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}],
         )
-    assert (caught.value.param, caught.value.code) == ("messages[0].content", "unsupported_content")
+    assert (raised.value.param, raised.value.code) == ("messages[0].content", "unsupported_content")
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/completions", "/v1/models", "/v1/models/m"])
-def test_a_key_is_wanted(locked: Bridge, path: str) -> None:
-    answer = locked.send("POST", path, b"{}")
-    assert (answer.status, answer.error["code"]) == (401, "invalid_api_key")
-    assert answer.headers["www-authenticate"] == "Bearer"
+def test_a_missing_key_is_refused(locked: BridgeProcess, path: str) -> None:
+    response = locked.send("POST", path, b"{}")
+    assert (response.status, response.error()["code"]) == (401, "invalid_api_key")
+    assert response.headers["www-authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("key", ["wrong", "sk-righ", "sk-right2", "sk-right,other"])
-def test_a_wrong_key(locked: Bridge, key: str) -> None:
+def test_a_wrong_key_is_an_authentication_error(locked: BridgeProcess, key: str) -> None:
     with OpenAI(base_url=locked.url, api_key=key, max_retries=0) as client:
-        with pytest.raises(openai.AuthenticationError) as caught:
+        with pytest.raises(openai.AuthenticationError) as raised:
             client.chat.completions.create(model="m", messages=HI)
-        assert (caught.value.code, caught.value.type) == ("invalid_api_key", "invalid_request_error")
+        assert (raised.value.code, raised.value.type) == ("invalid_api_key", "invalid_request_error")
         with pytest.raises(openai.AuthenticationError):
             client.models.list()
 
 
 @pytest.mark.parametrize("key", ["sk-right", "other"])
-def test_a_right_key(locked: Bridge, upstream: Upstream, key: str) -> None:
+def test_a_valid_key_is_accepted(locked: BridgeProcess, upstream: RecordedUpstream, key: str) -> None:
     with OpenAI(base_url=locked.url, api_key=key, max_retries=0) as client:
         assert client.chat.completions.create(model="m", messages=HI).choices[0].message.content
         assert [model.id for model in client.models.list()] == ["m"]
-    assert "authorization" not in upstream.latest("/0/tds_nonstream").headers
+    assert "authorization" not in upstream.latest_request("/0/tds_nonstream").headers
 
 
-def test_an_unknown_model(client: OpenAI) -> None:
+def test_an_unknown_model_is_not_found(client: OpenAI) -> None:
     calls: list[Callable[[], object]] = [
         lambda: client.chat.completions.create(model="gone", messages=HI),
         lambda: client.chat.completions.create(model="gone", messages=HI, stream=True),
@@ -125,27 +128,27 @@ def test_an_unknown_model(client: OpenAI) -> None:
         lambda: client.models.retrieve("gone"),
     ]
     for call in calls:
-        with pytest.raises(openai.NotFoundError) as caught:
+        with pytest.raises(openai.NotFoundError) as raised:
             call()
-        assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
-        assert "`gone`" in caught.value.message
+        assert (raised.value.code, raised.value.param) == ("model_not_found", "model")
+        assert "`gone`" in raised.value.message
 
 
-def test_a_model_of_another_endpoint(demo: Bridge) -> None:
+def test_a_model_of_another_endpoint_is_not_found(demo: BridgeProcess) -> None:
     with (
         OpenAI(base_url=demo.url, api_key="none", max_retries=0) as client,
-        pytest.raises(openai.NotFoundError) as caught,
+        pytest.raises(openai.NotFoundError) as raised,
     ):
         client.completions.create(model="gpt-1337-turbo-pro-max", prompt="hi")
-    assert caught.value.param == "model"
-    assert "`gpt-1337-turbo-pro-max` does not serve completions" in caught.value.message
+    assert raised.value.param == "model"
+    assert "`gpt-1337-turbo-pro-max` does not serve completions" in raised.value.message
 
 
-def test_an_unknown_path(client: OpenAI) -> None:
+def test_an_unknown_path_is_not_found(client: OpenAI) -> None:
     for path in ("/nothing", "/chat", "/chat/completions/1", "/v1/chat/completions"):
-        with pytest.raises(openai.NotFoundError) as caught:
+        with pytest.raises(openai.NotFoundError) as raised:
             client.post(path, cast_to=object, body={})
-        assert caught.value.code == "unknown_url"
+        assert raised.value.code == "unknown_url"
 
 
 @pytest.mark.parametrize(
@@ -157,11 +160,11 @@ def test_an_unknown_path(client: OpenAI) -> None:
         ("DELETE", "/models/m", "GET, HEAD"),
     ],
 )
-def test_another_method(recorded: Bridge, method: str, path: str, allowed: str) -> None:
-    answer = recorded.send(method, path)
-    assert (answer.status, answer.headers["allow"]) == (405, allowed)
-    assert answer.error["code"] == "method_not_allowed"
-    assert path in answer.error["message"]
+def test_another_method_is_not_allowed(recorded: BridgeProcess, method: str, path: str, allowed: str) -> None:
+    response = recorded.send(method, path)
+    assert (response.status, response.headers["allow"]) == (405, allowed)
+    assert response.error()["code"] == "method_not_allowed"
+    assert path in response.error()["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -175,20 +178,22 @@ def test_another_method(recorded: Bridge, method: str, path: str, allowed: str) 
         ("tds_content_parts", "body.messages.0.content: Input should be a valid string"),
     ],
 )
-def test_a_request_that_the_server_refuses(client: OpenAI, name: str, message: str, *, stream: bool) -> None:
-    with pytest.raises(openai.UnprocessableEntityError) as caught:
+def test_a_refusal_of_the_upstream_is_an_unprocessable_entity(
+    client: OpenAI, name: str, message: str, *, stream: bool
+) -> None:
+    with pytest.raises(openai.UnprocessableEntityError) as raised:
         client.chat.completions.create(model=f"0/{name}", messages=HI, stream=stream)
-    assert message in caught.value.message
-    assert caught.value.type == "invalid_request_error"
+    assert message in raised.value.message
+    assert raised.value.type == "invalid_request_error"
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_too_many_requests(client: OpenAI, upstream: Upstream, *, stream: bool) -> None:
-    said = {"error": {"message": "Rate limit reached", "type": "requests", "code": "rate_limit_exceeded"}}
-    upstream.answer("/made/limited", whole(429, said, retry_after="17"))
-    with pytest.raises(openai.RateLimitError) as caught:
+def test_429_is_a_rate_limit_error(client: OpenAI, upstream: RecordedUpstream, *, stream: bool) -> None:
+    sent = {"error": {"message": "Rate limit reached", "type": "requests", "code": "rate_limit_exceeded"}}
+    upstream.set_response("/made/limited", http_response(sent, 429, retry_after="17"))
+    with pytest.raises(openai.RateLimitError) as raised:
         client.chat.completions.create(model="made/limited", messages=HI, stream=stream)
-    error = caught.value
+    error = raised.value
     assert error.response.headers["retry-after"] == "17"
     assert (error.type, error.code) == ("requests", "rate_limit_exceeded")
     assert "Rate limit reached" in error.message
@@ -203,23 +208,31 @@ def test_too_many_requests(client: OpenAI, upstream: Upstream, *, stream: bool) 
         ("0/llmapi_b_fail_ask", 504, "Reply timeout"),
     ],
 )
-def test_a_server_that_fails(client: OpenAI, model: str, status: int, message: str, *, stream: bool) -> None:
-    with pytest.raises(openai.InternalServerError) as caught:
+def test_a_failure_of_the_upstream_is_an_internal_server_error(
+    client: OpenAI, model: str, status: int, message: str, *, stream: bool
+) -> None:
+    with pytest.raises(openai.InternalServerError) as raised:
         client.chat.completions.create(model=model, messages=HI, stream=stream)
-    assert caught.value.status_code == status
-    assert message in caught.value.message
-    assert caught.value.type == "server_error"
+    assert raised.value.status_code == status
+    assert message in raised.value.message
+    assert raised.value.type == "server_error"
 
 
-@pytest.mark.parametrize(("given", "status"), [(418, 502), (302, 502), (403, 502), (503, 503), (529, 529)])
-def test_the_status_of_a_failure(recorded: Bridge, upstream: Upstream, given: int, status: int) -> None:
-    upstream.answer("/made/failing", whole(given, {"msg": "no more"}, location="/made/usage"))
-    answer = recorded.ask("made/failing")
-    assert (answer.status, answer.error["message"]) == (status, "no more")
+@pytest.mark.parametrize(
+    ("upstream_status", "status"), [(418, 502), (302, 502), (403, 502), (503, 503), (529, 529)]
+)
+def test_an_error_status_is_kept_or_becomes_502(
+    recorded: BridgeProcess, upstream: RecordedUpstream, upstream_status: int, status: int
+) -> None:
+    upstream.set_response(
+        "/made/failing", http_response({"msg": "no more"}, upstream_status, location="/made/usage")
+    )
+    response = recorded.ask("made/failing")
+    assert (response.status, response.error()["message"]) == (status, "no more")
 
 
-@pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n"])
-def test_no_failure_tells_the_key_of_the_server(upstream: Upstream, tmp_path: Path, said: bytes) -> None:
+@pytest.mark.parametrize("sent", [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n"])
+def test_no_error_contains_the_upstream_key(upstream: RecordedUpstream, tmp_path: Path, sent: bytes) -> None:
     file = tmp_path / "routes.yaml"
     file.write_text(
         """
@@ -229,11 +242,11 @@ def test_no_failure_tells_the_key_of_the_server(upstream: Upstream, tmp_path: Pa
             auth: {query: key, value: "${KEY}"}
         """
     )
-    upstream.answer("/made/no-http?key=sk-secret", said)
+    upstream.set_response("/made/no-http?key=sk-secret", sent)
     with running(file, variables={"UPSTREAM": upstream.url, "KEY": "sk-secret"}) as bridge:
-        answer = bridge.ask("m")
-    assert (answer.status, answer.error["code"]) == (502, "upstream_garbled")
-    assert b"sk-secret" not in answer.body
+        response = bridge.ask("m")
+    assert (response.status, response.error()["code"]) == (502, "upstream_garbled")
+    assert b"sk-secret" not in response.body
 
 
 @pytest.mark.parametrize(
@@ -243,41 +256,45 @@ def test_no_failure_tells_the_key_of_the_server(upstream: Upstream, tmp_path: Pa
         ({"error": "out of memory"}, "upstream_refused"),
     ],
 )
-async def test_an_error_in_the_midst_of_a_stream(
-    recorded: Bridge, upstream: Upstream, piece: dict[str, Any], code: str
+async def test_an_error_within_a_stream_is_an_api_error(
+    recorded: BridgeProcess, upstream: RecordedUpstream, piece: dict[str, Any], code: str
 ) -> None:
-    upstream.answer("/made/midway-error", *events(CHUNK, piece, CHUNK, "[DONE]"))
-    error = await broken(recorded, "made/midway-error")
+    upstream.set_response("/made/midway-error", *stream_pieces(CHUNK, piece, CHUNK, "[DONE]"))
+    error = await stream_error(recorded, "made/midway-error")
     assert (error.message, error.type, error.code) == ("out of memory", "server_error", code)
 
 
 @pytest.mark.parametrize("complete", [False, True])
-async def test_a_stream_that_is_cut(recorded: Bridge, upstream: Upstream, *, complete: bool) -> None:
-    upstream.answer("/made/midway-cut", *events(CHUNK, CHUNK, complete=complete))
-    error = await broken(recorded, "made/midway-cut", text="DeepDeep")
+async def test_a_truncated_stream_is_an_api_error(
+    recorded: BridgeProcess, upstream: RecordedUpstream, *, complete: bool
+) -> None:
+    upstream.set_response("/made/midway-cut", *stream_pieces(CHUNK, CHUNK, complete=complete))
+    error = await stream_error(recorded, "made/midway-cut", text="DeepDeep")
     assert (error.type, error.code) == ("server_error", "upstream_disconnect")
     assert error.message
 
 
-async def broken(recorded: Bridge, model: str, text: str = "Deep") -> openai.APIError:
-    """The error that ends a stream, the same for every way to read it; what came before is given first."""
-    said: list[str] = []
+async def stream_error(recorded: BridgeProcess, model: str, text: str = "Deep") -> openai.APIError:
+    """Return the error that ends a stream, the same for every class that reads streams, after the text."""
+    sent: list[str] = []
     with OpenAI(base_url=recorded.url, api_key="none", max_retries=0) as client:
         stream = client.chat.completions.create(model=model, messages=HI, stream=True)
         with pytest.raises(openai.APIError) as raw:
-            said.extend(chunk.choices[0].delta.content or "" for chunk in stream)
+            sent.extend(chunk.choices[0].delta.content or "" for chunk in stream)
         with (
             client.chat.completions.stream(model=model, messages=HI) as helper,
-            pytest.raises(openai.APIError) as helped,
+            pytest.raises(openai.APIError) as from_helper,
         ):
             helper.get_final_completion()
     async with (
         AsyncOpenAI(base_url=recorded.url, api_key="none", max_retries=0) as asynchronous,
-        asynchronous.chat.completions.stream(model=model, messages=HI) as another,
+        asynchronous.chat.completions.stream(model=model, messages=HI) as async_helper,
     ):
         with pytest.raises(openai.APIError) as last:
-            await another.get_final_completion()
-    assert "".join(said) == text
-    assert [type(caught.value) for caught in (raw, helped, last)] == [openai.APIError] * 3  # its HTTP was 200
-    assert raw.value.body == helped.value.body == last.value.body
+            await async_helper.get_final_completion()
+    assert "".join(sent) == text
+    assert [type(raised.value) for raised in (raw, from_helper, last)] == [
+        openai.APIError
+    ] * 3  # the HTTP status is 200
+    assert raw.value.body == from_helper.value.body == last.value.body
     return raw.value

@@ -1,8 +1,9 @@
-"""The official Python client before recorded servers, sent whole and in pieces of a few bytes."""
+"""The official Python client with recorded upstream responses, sent in pieces of several sizes."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import openai
@@ -10,7 +11,8 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from tests.clients.expected import RECORDED_STREAMED, RECORDED_WHOLE
-from tests.clients.replay_server import events, whole
+from tests.clients.recorded_upstream import stream_pieces
+from tests.raw_upstream import http_response
 from tests.recordings import read_request
 
 if TYPE_CHECKING:
@@ -18,26 +20,26 @@ if TYPE_CHECKING:
 
     from openai.types.chat import ChatCompletionMessageParam
 
-    from tests.clients.bridge_process import Bridge
-    from tests.clients.replay_server import Upstream
+    from tests.bridge_process import BridgeProcess
+    from tests.clients.recorded_upstream import RecordedUpstream
 
 HI: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hi"}]
 PIECES = [0, 1, 7, 256]
 
 
 @pytest.fixture(scope="module")
-def client(recorded: Bridge) -> Iterator[OpenAI]:
+def client(recorded: BridgeProcess) -> Iterator[OpenAI]:
     with OpenAI(base_url=f"{recorded.url}/v1", api_key="none", max_retries=0) as client:
         yield client
 
 
-def asynchronous(recorded: Bridge) -> AsyncOpenAI:
+def asynchronous(recorded: BridgeProcess) -> AsyncOpenAI:
     return AsyncOpenAI(base_url=recorded.url, api_key="none", max_retries=0)
 
 
 @pytest.mark.parametrize("size", PIECES)
 @pytest.mark.parametrize("name", RECORDED_WHOLE)
-def test_whole(client: OpenAI, name: str, size: int) -> None:
+def test_recorded_completions(client: OpenAI, name: str, size: int) -> None:
     completion = client.chat.completions.create(model=f"{size}/{name}", messages=HI)
     (choice,) = completion.choices
     assert (choice.message.role, choice.message.content) == ("assistant", RECORDED_WHOLE[name])
@@ -47,7 +49,7 @@ def test_whole(client: OpenAI, name: str, size: int) -> None:
 
 @pytest.mark.parametrize("size", PIECES)
 @pytest.mark.parametrize("name", RECORDED_STREAMED)
-def test_streamed(client: OpenAI, name: str, size: int) -> None:
+def test_recorded_streams(client: OpenAI, name: str, size: int) -> None:
     with client.chat.completions.create(model=f"{size}/{name}", messages=HI, stream=True) as stream:
         chunks = list(stream)
     choices = [choice for chunk in chunks for choice in chunk.choices]
@@ -60,7 +62,9 @@ def test_streamed(client: OpenAI, name: str, size: int) -> None:
 
 @pytest.mark.parametrize("size", PIECES)
 @pytest.mark.parametrize("name", RECORDED_STREAMED)
-async def test_the_stream_helper(recorded: Bridge, name: str, size: int) -> None:
+async def test_recorded_streams_read_by_the_stream_class(
+    recorded: BridgeProcess, name: str, size: int
+) -> None:
     async with (
         asynchronous(recorded) as client,
         client.chat.completions.stream(model=f"{size}/{name}", messages=HI) as stream,
@@ -71,7 +75,9 @@ async def test_the_stream_helper(recorded: Bridge, name: str, size: int) -> None
     assert choice.finish_reason == "stop"
 
 
-def test_the_server_gets_what_its_own_client_sends(client: OpenAI, upstream: Upstream) -> None:
+def test_the_upstream_request_equals_that_of_the_upstreams_own_client(
+    client: OpenAI, upstream: RecordedUpstream
+) -> None:
     messages: list[ChatCompletionMessageParam] = [
         {"role": "user", "content": "I'm Nihillum."},
         {"role": "assistant", "content": "OK"},
@@ -79,40 +85,46 @@ def test_the_server_gets_what_its_own_client_sends(client: OpenAI, upstream: Ups
     ]
     with client.chat.completions.stream(model="0/autodev_chatglm_stream", messages=messages) as stream:
         stream.until_done()
-    asked = upstream.latest("/0/autodev_chatglm_stream")
+    request = upstream.latest_request("/0/autodev_chatglm_stream")
     _, _, headers, body = read_request("autodev_chatglm_stream")
-    own = {name: value for name, value in asked.doc.items() if name not in ("model", "stream")}
-    assert own == asked._replace(body=body).doc
-    assert asked.method == "POST"
-    assert asked.headers["accept"] == headers["accept"]
-    assert asked.headers["content-type"] == headers["content-type"]
-    assert "authorization" not in asked.headers  # the client's key is none of the server's business
+    own = {name: value for name, value in request.body.items() if name not in ("model", "stream")}
+    assert own == json.loads(body)
+    assert request.method == "POST"
+    assert request.headers["accept"] == headers["accept"]
+    assert request.headers["content-type"] == headers["content-type"]
+    assert "authorization" not in request.headers  # the client's key is not sent upstream
 
 
-def test_a_session_around_the_answer(client: OpenAI, upstream: Upstream) -> None:
+def test_a_session_is_opened_and_closed_around_the_request(
+    client: OpenAI, upstream: RecordedUpstream
+) -> None:
     client.chat.completions.create(model="0/llmapi_ask_ok", messages=HI)
-    assert upstream.latest("/0/llmapi_start_ok").doc == {"bot_type": "mock"}
-    assert upstream.latest("/0/llmapi_ask_ok").doc == {"session": "3ada2906", "content": "hi", "timeout": 60}
-    assert upstream.latest("/0/llmapi_end_ok").doc == {"session": "3ada2906"}
+    assert upstream.latest_request("/0/llmapi_start_ok").body == {"bot_type": "mock"}
+    assert upstream.latest_request("/0/llmapi_ask_ok").body == {
+        "session": "3ada2906",
+        "content": "hi",
+        "timeout": 60,
+    }
+    assert upstream.latest_request("/0/llmapi_end_ok").body == {"session": "3ada2906"}
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_answer_that_is_cut_before_its_first_word_is_an_error(client: OpenAI, *, stream: bool) -> None:
-    with pytest.raises(openai.InternalServerError) as caught:
+def test_a_response_truncated_before_its_text_is_an_error(client: OpenAI, *, stream: bool) -> None:
+    with pytest.raises(openai.InternalServerError) as raised:
         client.chat.completions.create(model="0/autodev_proxy_empty", messages=HI, stream=stream)
-    assert (caught.value.status_code, caught.value.code) == (502, "upstream_disconnect")
-    assert "closed the connection before its answer was complete" in caught.value.message
+    assert (raised.value.status_code, raised.value.code) == (502, "upstream_disconnect")
+    assert "closed the connection before its answer was complete" in raised.value.message
 
 
-def test_usage_of_a_server_that_speaks_openai(client: OpenAI, upstream: Upstream) -> None:
-    named = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-    upstream.answer(
+def test_usage_of_an_openai_upstream(client: OpenAI, upstream: RecordedUpstream) -> None:
+    chunk_head = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    upstream.set_response(
         "/made/usage",
-        *events(
-            {**named, "choices": [{"index": 0, "delta": {"role": "assistant", "content": "Deep"}}]},
-            {**named, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        *stream_pieces(
+            {**chunk_head, "choices": [{"index": 0, "delta": {"role": "assistant", "content": "Deep"}}]},
+            {**chunk_head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
             {
-                **named,
+                **chunk_head,
                 "choices": [],
                 "usage": {"prompt_tokens": 21, "completion_tokens": 5, "total_tokens": 26},
             },
@@ -120,22 +132,22 @@ def test_usage_of_a_server_that_speaks_openai(client: OpenAI, upstream: Upstream
         ),
     )
     assert counts(client, "made/usage") == (21, 5, 26)
-    assert upstream.latest("/made/usage").doc["stream_options"] == {"include_usage": True}
+    assert upstream.latest_request("/made/usage").body["stream_options"] == {"include_usage": True}
 
 
-def test_usage_of_another_server(client: OpenAI, upstream: Upstream) -> None:
-    upstream.answer(
-        "/counted/a", *events({"said": "De"}, {"said": "ep", "tokens": {"in": 21, "out": 5}}, "[DONE]")
+def test_usage_of_another_upstream(client: OpenAI, upstream: RecordedUpstream) -> None:
+    upstream.set_response(
+        "/counted/a", *stream_pieces({"said": "De"}, {"said": "ep", "tokens": {"in": 21, "out": 5}}, "[DONE]")
     )
     assert counts(client, "counted/a") == (21, 5, 26)
-    upstream.answer("/counted/b", whole(200, {"said": "Deep", "tokens": {"in": 3, "out": 4}}))
+    upstream.set_response("/counted/b", http_response({"said": "Deep", "tokens": {"in": 3, "out": 4}}))
     usage = client.chat.completions.create(model="counted/b", messages=HI).usage
     assert usage is not None
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (3, 4, 7)
 
 
 def counts(client: OpenAI, model: str) -> tuple[int, int, int]:
-    """The token counts of a stream: in one chunk, the last, without choices; none where nobody asked."""
+    """Return the usage of a stream, after asserting that only the last chunk, without choices, has usage."""
     with client.chat.completions.create(
         model=model, messages=HI, stream=True, stream_options={"include_usage": True}
     ) as stream:
@@ -146,48 +158,50 @@ def counts(client: OpenAI, model: str) -> tuple[int, int, int]:
     return last.usage.prompt_tokens, last.usage.completion_tokens, last.usage.total_tokens
 
 
-async def test_a_client_that_stops_reading_is_heard_upstream(recorded: Bridge, upstream: Upstream) -> None:
-    upstream.answer("/made/stays", *events(_said("one"), complete=False), stays=True)
+async def test_a_closed_stream_reaches_the_upstream(
+    recorded: BridgeProcess, upstream: RecordedUpstream
+) -> None:
+    upstream.set_response("/made/stays", *stream_pieces(_chunk("one"), complete=False), waits=True)
     async with asynchronous(recorded) as client:
         stream = await client.chat.completions.create(model="made/stays", messages=HI, stream=True)
         async for chunk in stream:
             assert chunk.choices[0].delta.role == "assistant"
             break
         await stream.response.aclose()
-    await asyncio.to_thread(upstream.left, "/made/stays")
+    await asyncio.to_thread(upstream.wait_for_disconnect, "/made/stays")
 
 
-async def test_a_client_whose_task_is_cancelled_is_heard_upstream(
-    recorded: Bridge, upstream: Upstream
+async def test_a_cancelled_task_reaches_the_upstream(
+    recorded: BridgeProcess, upstream: RecordedUpstream
 ) -> None:
-    upstream.answer("/made/midway", *events(_said("one"), complete=False), stays=True)
-    begun = asyncio.Event()
+    upstream.set_response("/made/midway", *stream_pieces(_chunk("one"), complete=False), waits=True)
+    started = asyncio.Event()
 
-    async def listen() -> None:
+    async def read_stream() -> None:
         async with (
             asynchronous(recorded) as client,
             client.chat.completions.stream(model="made/midway", messages=HI) as stream,
         ):
             async for _ in stream:
-                begun.set()
+                started.set()
 
-    task = asyncio.create_task(listen())
-    await begun.wait()
+    task = asyncio.create_task(read_stream())
+    await started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.to_thread(upstream.left, "/made/midway")
+    await asyncio.to_thread(upstream.wait_for_disconnect, "/made/midway")
 
 
-async def test_a_client_that_leaves_before_the_first_byte_is_heard_upstream(
-    recorded: Bridge, upstream: Upstream
+async def test_a_client_timeout_reaches_the_upstream(
+    recorded: BridgeProcess, upstream: RecordedUpstream
 ) -> None:
-    upstream.answer("/made/silent", stays=True)
+    upstream.set_response("/made/silent", waits=True)
     async with asynchronous(recorded) as client:
         with pytest.raises(openai.APITimeoutError):
             await client.chat.completions.create(model="made/silent", messages=HI, timeout=0.5)
-    await asyncio.to_thread(upstream.left, "/made/silent")
+    await asyncio.to_thread(upstream.wait_for_disconnect, "/made/silent")
 
 
-def _said(text: str) -> dict[str, object]:
+def _chunk(text: str) -> dict[str, object]:
     return {"choices": [{"index": 0, "delta": {"role": "assistant", "content": text}}]}

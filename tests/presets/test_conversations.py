@@ -13,6 +13,7 @@ import openai
 import pytest
 from openai import OpenAI
 
+from tests.background_loop import in_background
 from tests.case_files import (
     EMBEDDING_NAMES,
     NAMES,
@@ -23,7 +24,6 @@ from tests.case_files import (
     Success,
     read_case,
 )
-from tests.clients.replay_server import in_background
 from tests.presets.preset_bridge import PresetBridge, run_preset_bridge
 
 if TYPE_CHECKING:

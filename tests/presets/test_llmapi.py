@@ -10,7 +10,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from bridge.demo import LLMAPI, serving
-from tests.clients.replay_server import in_background
+from tests.background_loop import in_background
 from tests.presets.preset_bridge import load_with_presets
 from tests.raw_upstream import http_response, run_upstream
 from tests.running_bridge import serve_table

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.bridge_process import ROOT, call, run_process
 from tests.raw_client import HELLO, Response
 from tests.raw_upstream import Connection, chunk, http_response, responder, run_upstream
 from tests.running_bridge import sum_samples, wait_until
-from tests.server.processes import CHECKOUT, call, served
 from tests.upstream.formats import DONE, completion, frame, stream_head
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def routes(url: str, server: str = "") -> str:
 async def test_addresses_are_announced_and_sigterm_ends_the_process(tmp_path: Path) -> None:
     async with (
         run_upstream(responder(GOOD)) as server,
-        served(tmp_path, routes(server.url), *FREE) as bridge,
+        run_process(tmp_path, routes(server.url), *FREE) as bridge,
     ):
         front, admin = bridge.announced
         assert front == f"front listening on http://127.0.0.1:{bridge.front[1]}"
@@ -42,15 +42,15 @@ async def test_addresses_are_announced_and_sigterm_ends_the_process(tmp_path: Pa
         assert (await bridge.get_admin("/readyz")).status == 200
         assert await bridge.end() == 0
         assert await bridge.refuses()
-        lines = [json.loads(line) for line in (await bridge.log()).splitlines()]
+        lines = [json.loads(line) for line in (bridge.log()).splitlines()]
         assert [line["event"] for line in lines] == ["request", "draining"]
         assert lines[0]["id"] == "an-id"
 
 
 async def test_sigint_ends_the_process(tmp_path: Path) -> None:
-    async with served(tmp_path, routes("http://127.0.0.1:1"), *FREE) as bridge:
+    async with run_process(tmp_path, routes("http://127.0.0.1:1"), *FREE) as bridge:
         assert await bridge.end(signal.SIGINT) == 0
-        assert "Traceback" not in await bridge.log()
+        assert "Traceback" not in bridge.log()
 
 
 async def test_flags_override_variables_and_variables_the_file(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ async def test_flags_override_variables_and_variables_the_file(tmp_path: Path) -
         (flags[2:], {"BRIDGE_LISTEN": "127.0.0.4:0"}, ("127.0.0.4", "127.0.0.7")),
         (flags, variables, ("127.0.0.6", "127.0.0.7")),
     ):
-        async with served(tmp_path, text, *arguments, environment=environment) as bridge:
+        async with run_process(tmp_path, text, *arguments, environment=environment) as bridge:
             assert (bridge.front[0], bridge.admin[0]) == hosts
             assert (await bridge.get_admin("/healthz")).status == 200
 
@@ -71,13 +71,13 @@ async def test_the_front_may_listen_on_ipv6(tmp_path: Path) -> None:
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
     arguments = ("--listen", "[::1]:0", "--admin", "off")
-    async with served(tmp_path, routes("http://127.0.0.1:1"), *arguments) as bridge:
+    async with run_process(tmp_path, routes("http://127.0.0.1:1"), *arguments) as bridge:
         assert bridge.announced[0].startswith("front listening on http://[::1]:")
 
 
 async def test_the_admin_port_may_be_off(tmp_path: Path) -> None:
     arguments = ("--listen", "127.0.0.1:0", "--admin", "off")
-    async with served(tmp_path, routes("http://127.0.0.1:1"), *arguments) as bridge:
+    async with run_process(tmp_path, routes("http://127.0.0.1:1"), *arguments) as bridge:
         assert (await bridge.request(method="GET", path="/v1/models")).status == 200
         bridge.process.terminate()
         assert bridge.process.stdout is not None
@@ -96,7 +96,7 @@ async def test_sigterm_drains_open_streams(workers: str, tmp_path: Path) -> None
     release = asyncio.Event()
     async with (
         run_upstream(lambda peer: stream_until(peer, release)) as server,
-        served(tmp_path, routes(server.url), *FREE, "--workers", workers) as bridge,
+        run_process(tmp_path, routes(server.url), *FREE, "--workers", workers) as bridge,
         bridge.connect() as idle,
         bridge.connect() as client,
     ):
@@ -128,7 +128,7 @@ async def test_sigterm_drains_open_streams(workers: str, tmp_path: Path) -> None
 async def test_connections_are_refused_while_draining(workers: str, tmp_path: Path) -> None:
     async with (
         run_upstream(lambda peer: stream_until(peer, asyncio.Event())) as server,
-        served(tmp_path, routes(server.url, "drain: 2s"), *FREE, "--workers", workers) as bridge,
+        run_process(tmp_path, routes(server.url, "drain: 2s"), *FREE, "--workers", workers) as bridge,
         bridge.connect() as client,
     ):
         await client.send({**HELLO, "stream": True})
@@ -146,7 +146,7 @@ async def test_connections_are_refused_while_draining(workers: str, tmp_path: Pa
 async def test_requests_that_outlast_the_drain_end_with_an_error(tmp_path: Path, *, stream: bool) -> None:
     async with run_upstream(lambda peer: stream_until(peer, asyncio.Event())) as server:
         text = routes(server.url, "drain: 300ms")
-        async with served(tmp_path, text, *FREE) as bridge, bridge.connect() as client:
+        async with run_process(tmp_path, text, *FREE) as bridge, bridge.connect() as client:
             await client.send({**HELLO, "stream": stream})
             await server.wait_until(lambda server: len(server.requests) == 1)
             if stream:
@@ -166,7 +166,7 @@ async def test_requests_that_outlast_the_drain_end_with_an_error(tmp_path: Path,
 
 
 async def test_repeated_signals_end_the_process_cleanly(tmp_path: Path) -> None:
-    async with served(tmp_path, routes("http://127.0.0.1:1"), *FREE) as bridge:
+    async with run_process(tmp_path, routes("http://127.0.0.1:1"), *FREE) as bridge:
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
             if bridge.process.returncode is None:
                 bridge.process.send_signal(number)
@@ -197,7 +197,7 @@ async def test_zero_workers_are_an_invalid_setting(workers: str, tmp_path: Path)
 
 
 async def test_the_demo_serves_every_model_from_a_checkout(tmp_path: Path) -> None:
-    async with served(CHECKOUT, None, "routes.yaml", "--demo", *FREE) as bridge:
+    async with run_process(ROOT, None, "routes.yaml", "--demo", *FREE) as bridge:
         models = (await bridge.request(method="GET", path="/v1/models")).json["data"]
         assert models
         for model in models:
@@ -212,7 +212,7 @@ async def test_the_demo_serves_every_model_from_a_checkout(tmp_path: Path) -> No
 async def test_workers_share_the_front(tmp_path: Path) -> None:
     async with (
         run_upstream(responder(GOOD)) as server,
-        served(tmp_path, routes(server.url), *FREE, "--workers", "2") as bridge,
+        run_process(tmp_path, routes(server.url), *FREE, "--workers", "2") as bridge,
     ):
         assert (await bridge.request(HELLO)).status == 200
         workers = bridge.workers
@@ -230,13 +230,13 @@ async def test_workers_share_the_front(tmp_path: Path) -> None:
         for worker in workers:
             with pytest.raises(ProcessLookupError):
                 os.kill(worker, 0)
-        assert "Traceback" not in await bridge.log()
+        assert "Traceback" not in bridge.log()
 
 
 async def test_metrics_wait_for_a_worker_that_creates_its_file(tmp_path: Path) -> None:
     """The Prometheus client creates an empty file and extends the file later; between both, reading fails."""
     environment = {"TMPDIR": str(tmp_path)}
-    async with served(
+    async with run_process(
         tmp_path, routes("http://127.0.0.1:1"), *FREE, "--workers", "2", environment=environment
     ) as bridge:
         file = next(tmp_path.glob("bridge-metrics-*")) / "counter_1.db"  # noqa: ASYNC240 - a local folder
@@ -252,7 +252,7 @@ async def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     release = asyncio.Event()
     async with (
         run_upstream(lambda peer: stream_until(peer, release)) as server,
-        served(tmp_path, routes(server.url), *FREE, "--workers", "2") as bridge,
+        run_process(tmp_path, routes(server.url), *FREE, "--workers", "2") as bridge,
         bridge.connect() as client,
     ):
         await client.send({**HELLO, "stream": True})
@@ -273,11 +273,11 @@ async def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
 
         await wait_until(idle)
         assert await bridge.end() == 0
-        assert "restarting worker" in await bridge.log()
+        assert "restarting worker" in bridge.log()
 
 
 async def test_a_signal_during_the_replacement_of_a_worker_ends_the_process(tmp_path: Path) -> None:
-    async with served(tmp_path, routes("http://127.0.0.1:1"), *FREE, "--workers", "2") as bridge:
+    async with run_process(tmp_path, routes("http://127.0.0.1:1"), *FREE, "--workers", "2") as bridge:
         before = set(bridge.workers)
         os.kill(min(before), signal.SIGKILL)
 

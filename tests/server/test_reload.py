@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.file_stamp import file_stamp
+from tests.bridge_process import run_process
 from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, http_response, responder, run_upstream
 from tests.running_bridge import RunningBridge, run_bridge, wait_until
-from tests.server.processes import served
 from tests.upstream.formats import completion
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ async def test_sighup_reloads_every_worker(workers: str, tmp_path: Path) -> None
     """A response shows the table of one worker, so several consecutive responses are compared."""
     flags = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", workers)
     old = "routes: [{models: m, upstream: http://127.0.0.1:1}]"
-    async with served(tmp_path, old, *flags) as bridge:
+    async with run_process(tmp_path, old, *flags) as bridge:
         await bridge.ready()
         (tmp_path / "routes.yaml").write_text(old.replace("m,", "[m, n],"))
         bridge.process.send_signal(signal.SIGHUP)

@@ -42,14 +42,15 @@ _STEPS: dict[str, list[Any]] = {
 
 
 class JobServer:
-    """A server of jobs. `elsewhere`: the base of the URLs in responses, by default the server itself."""
+    """The jobs of an upstream. `elsewhere` is the base of the URLs in responses, by default the server."""
 
-    def __init__(self, elsewhere: str | None = None) -> None:
+    def __init__(self) -> None:
+        self.url = ""
         self.jobs: list[list[Any]] = []
         self.polled: list[int] = []
         self.cancelled: list[int] = []
         self.authorizations: list[str | None] = []
-        self._elsewhere = elsewhere
+        self.elsewhere: str | None = None
 
     def application(self) -> web.Application:
         """Return the web application."""
@@ -80,7 +81,7 @@ class JobServer:
         self.authorizations.append(request.headers.get("Authorization"))
         states = self.jobs[job]
         state = states.pop(0) if len(states) > 1 else states[0]
-        url = f"{self._elsewhere or f'http://{request.host}'}/jobs/{job}"
+        url = f"{self.elsewhere or f'http://{request.host}'}/jobs/{job}"
         body: dict[str, Any] = {"urls": {"get": url, "cancel": f"{url}/cancel"}, "output": None}
         match state:
             case int():

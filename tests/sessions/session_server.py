@@ -1,25 +1,21 @@
-"""A model server of sessions that counts: how many were opened, are open, and were asked twice at once.
+"""An upstream with sessions, which counts opened and closed sessions and notes violations.
 
     POST /open   {how}                  ─▶  {session}
     POST /say    {session, how, said}   ─▶  {text}, or its words as they come
-    POST /close  {session}              /hang takes the same and never answers
+    POST /close  {session}              /hang accepts the same body and never responds
 
-`how` says what goes wrong. Whatever a bridge must never do is noted in `wrong`.
+`how` selects a behaviour. The paths are called by the routes of `ROUTE`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from threading import Condition
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["ANSWER", "ROUTE", "Counting"]
+__all__ = ["ANSWER", "ROUTE", "SessionServer"]
 
 ANSWER = "All is well."
 ROUTE = """
@@ -39,70 +35,64 @@ ROUTE = """
     stream: {framing: ndjson, text: $.text}
     error: {when: {$.code: {above: 0}}, message: $.why}
 """
-_PATIENCE = 20.0  # seconds
 
 
-class Counting:
-    """Sessions of one server. Tests may read it from another thread than the one it serves in."""
+class SessionServer:
+    """The sessions of an upstream. Tests may read the attributes from another thread."""
 
     def __init__(self) -> None:
+        self.url = ""
         self.opened = 0
         self.open: set[str] = set()
         self.closed: Counter[str] = Counter()
-        self.said: list[tuple[str, list[str]]] = []  # in which session, and what was sent
-        self.wrong: list[str] = []
+        self.turns: list[tuple[str, list[str]]] = []  # the session and the messages of each request
+        self.violations: list[str] = []
         self.hung = 0
-        self.gate: asyncio.Barrier | None = None
-        self.go = asyncio.Event()
-        self.asked = asyncio.Event()
+        self.barrier: asyncio.Barrier | None = None
+        self.release = asyncio.Event()
+        self.arrived = asyncio.Event()
         self._busy: set[str] = set()
-        self._changed = Condition()
 
     def application(self) -> web.Application:
-        """What serves."""
+        """Return the web application."""
         app = web.Application()
         for name, handle in self._handlers():
             app.router.add_post(f"/{name}", handle)
         return app
 
     def _handlers(self) -> list[tuple[str, Any]]:
-        return [("open", self._open), ("say", self._say), ("close", self._close), ("hang", self._hang)]
-
-    def until(self, holds: Callable[[], bool]) -> bool:
-        """Wait for something to hold, from another thread."""
-        with self._changed:
-            return self._changed.wait_for(holds, _PATIENCE)
+        return [("open", self._open), ("say", self._chat), ("close", self._close), ("hang", self._hang)]
 
     async def _open(self, request: web.Request) -> web.Response:
-        how = (await request.json()).get("how")
-        if how == "full":
+        behaviour = (await request.json()).get("how")
+        if behaviour == "full":
             return web.json_response({"code": 9, "why": "no room"})
         self.opened += 1
         session = f"s{self.opened}"
         self.open.add(session)
-        if how == "opens slowly":
-            self.asked.set()
-            # What is begun goes on when nobody waits for it: servers seldom notice.
-            await asyncio.shield(asyncio.ensure_future(self.go.wait()))
+        if behaviour == "opens slowly":
+            self.arrived.set()
+            # Most servers do not notice a disconnect, so the handler continues.
+            await asyncio.shield(asyncio.ensure_future(self.release.wait()))
         return web.json_response({"session": session})
 
-    async def _say(self, request: web.Request) -> web.StreamResponse:
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         session = body.get("session")
         if session not in self.open:
-            self.wrong.append(f"{session} is not open")
+            self.violations.append(f"{session} is not open")
         if session in self._busy:
-            self.wrong.append(f"{session} was asked twice at once")
+            self.violations.append(f"{session} has two concurrent requests")
         self._busy.add(session)
-        self.said.append((session, body["said"]))
+        self.turns.append((session, body["said"]))
         try:
-            if self.gate is not None:
-                await self.gate.wait()
-            return await self._answer(request, body)
+            if self.barrier is not None:
+                await self.barrier.wait()
+            return await self._respond(request, body)
         finally:
             self._busy.discard(session)
 
-    async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    async def _respond(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         match body.get("how"):
             case "fails":
                 return web.json_response({"code": 7, "why": "no memory"}, status=500)
@@ -110,15 +100,15 @@ class Counting:
                 return web.json_response({"code": 7, "why": "no memory"})
             case "says nothing":
                 return web.json_response({})
-            case "breaks" | "stalls" | "never ends" as how:
+            case "breaks" | "stalls" | "never ends" as behaviour:
                 response = web.StreamResponse()
                 await response.prepare(request)
                 await response.write(b'{"text": "All ')
-                if how == "breaks":
+                if behaviour == "breaks":
                     assert request.transport is not None
                     request.transport.abort()
                     return response
-                self.asked.set()
+                self.arrived.set()
                 await asyncio.Event().wait()
         if not body["stream"]:
             return web.json_response({"text": ANSWER})
@@ -130,12 +120,10 @@ class Counting:
 
     async def _close(self, request: web.Request) -> web.Response:
         session = (await request.json())["session"]
-        with self._changed:
-            if session not in self.open:
-                self.wrong.append(f"{session} was closed and is not open")
-            self.open.discard(session)
-            self.closed[session] += 1
-            self._changed.notify_all()
+        if session not in self.open:
+            self.violations.append(f"{session} was closed and is not open")
+        self.open.discard(session)
+        self.closed[session] += 1
         return web.json_response({})
 
     async def _hang(self, request: web.Request) -> web.Response:

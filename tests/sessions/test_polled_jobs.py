@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.demo import serving
 from tests.running_bridge import run_bridge, wait_until
 from tests.sessions.job_server import ANSWER, ROUTE, JobServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.conftest import ServeApp
+
 FILE = "server: {drain: 50ms}\nroutes:" + ROUTE
 streaming_and_not = pytest.mark.parametrize("stream", [False, True])
+
+
+@pytest.fixture
+async def server(serve_app: ServeApp) -> JobServer:
+    server = JobServer()
+    server.url = await serve_app(server.application())
+    return server
 
 
 def chat(behaviour: str, *, stream: bool = False, **more: Any) -> dict[str, Any]:
@@ -33,9 +41,8 @@ async def wait_for(condition: Callable[[], bool]) -> None:
 
 @streaming_and_not
 @pytest.mark.parametrize("behaviour", ["succeeds", "succeeds at once", "is busy"])
-async def test_a_successful_job_is_a_response(behaviour: str, *, stream: bool) -> None:
-    server = JobServer()
-    async with serving(server.application()) as url, run_bridge(FILE, {"SERVER": url}) as bridge:
+async def test_a_successful_job_is_a_response(server: JobServer, behaviour: str, *, stream: bool) -> None:
+    async with run_bridge(FILE, {"SERVER": server.url}) as bridge:
         response = await bridge.request(chat(behaviour, stream=stream))
         choice = response.stream().choice if stream else response.completion().choice
         assert choice.text == ANSWER
@@ -57,10 +64,9 @@ async def test_a_successful_job_is_a_response(behaviour: str, *, stream: bool) -
     ],
 )
 async def test_a_failed_job_is_an_error(
-    behaviour: str, status: int, message: str, cancelled: int, *, stream: bool
+    server: JobServer, behaviour: str, status: int, message: str, cancelled: int, *, stream: bool
 ) -> None:
-    server = JobServer()
-    async with serving(server.application()) as url, run_bridge(FILE, {"SERVER": url}) as bridge:
+    async with run_bridge(FILE, {"SERVER": server.url}) as bridge:
         response = await bridge.request(chat(behaviour, stream=stream))
         if response.status == 200:  # the stream had started
             assert (stream, behaviour) == (True, "fails")
@@ -76,12 +82,12 @@ async def test_a_failed_job_is_an_error(
 
 @streaming_and_not
 @pytest.mark.parametrize("behaviour", ["never begins", "never ends"])
-async def test_an_unfinished_job_times_out_and_is_cancelled(behaviour: str, *, stream: bool) -> None:
-    server = JobServer()
+async def test_an_unfinished_job_times_out_and_is_cancelled(
+    server: JobServer, behaviour: str, *, stream: bool
+) -> None:
     variables = {"TIMEOUT": "100ms"}
     async with (
-        serving(server.application()) as url,
-        run_bridge(FILE, {"SERVER": url, **variables}) as bridge,
+        run_bridge(FILE, {"SERVER": server.url, **variables}) as bridge,
     ):
         response = await bridge.request(chat(behaviour, stream=stream))
         if stream and behaviour == "never ends":
@@ -98,9 +104,8 @@ async def test_an_unfinished_job_times_out_and_is_cancelled(behaviour: str, *, s
 
 
 @streaming_and_not
-async def test_a_job_is_cancelled_after_a_disconnect(*, stream: bool) -> None:
-    server = JobServer()
-    async with serving(server.application()) as url, run_bridge(FILE, {"SERVER": url}) as bridge:
+async def test_a_job_is_cancelled_after_a_disconnect(server: JobServer, *, stream: bool) -> None:
+    async with run_bridge(FILE, {"SERVER": server.url}) as bridge:
         async with bridge.connect() as client:
             await client.send(chat("never ends", stream=stream))
             await wait_for(lambda: len(server.polled) > 3)
@@ -113,40 +118,37 @@ async def test_a_job_is_cancelled_after_a_disconnect(*, stream: bool) -> None:
     assert set(server.authorizations) == {"Bearer a-key"}
 
 
-async def test_a_job_is_cancelled_at_a_stop_string() -> None:
-    server = JobServer()
-    async with serving(server.application()) as url, run_bridge(FILE, {"SERVER": url}) as bridge:
+async def test_a_job_is_cancelled_at_a_stop_string(server: JobServer) -> None:
+    async with run_bridge(FILE, {"SERVER": server.url}) as bridge:
         response = await bridge.request(chat("never ends", stream=True, stop=["l "]))
         assert response.stream().choice.text == "Al"
         await wait_for(lambda: server.cancelled == [0])
 
 
-async def test_shutdown_cancels_running_jobs() -> None:
-    server = JobServer()
-    async with serving(server.application()) as url:
-        async with run_bridge(FILE, {"SERVER": url}) as bridge:
-            clients = [
-                asyncio.ensure_future(bridge.request(chat("never ends", stream=bool(n % 2))))
-                for n in range(10)
-            ]
-            await wait_for(lambda: len(set(server.polled)) == 10)
-        responses = await asyncio.gather(*clients)
+async def test_shutdown_cancels_running_jobs(server: JobServer) -> None:
+    async with run_bridge(FILE, {"SERVER": server.url}) as bridge:
+        clients = [
+            asyncio.ensure_future(bridge.request(chat("never ends", stream=bool(n % 2)))) for n in range(10)
+        ]
+        await wait_for(lambda: len(set(server.polled)) == 10)
+    responses = await asyncio.gather(*clients)
     assert sorted(server.cancelled) == list(range(10))
     assert [response.status for response in responses] == [503, 200] * 5
     assert all(response.stream().error is not None for response in responses[1::2])
 
 
-async def test_a_job_on_another_host_is_requested_without_the_key() -> None:
+async def test_a_job_on_another_host_is_requested_without_the_key(
+    server: JobServer, serve_app: ServeApp
+) -> None:
     other = JobServer()
-    async with serving(other.application()) as elsewhere:
-        server = JobServer(elsewhere)
-        async with serving(server.application()) as url, run_bridge(FILE, {"SERVER": url}) as bridge:
-            response = await bridge.request(chat("succeeds"))
-            assert response.completion().choice.text == ANSWER
-            async with bridge.connect() as client:
-                await client.send(chat("never begins"))
-                await wait_for(lambda: len(server.jobs) == 2)
-            await wait_for(lambda: other.cancelled == [1])
+    server.elsewhere = await serve_app(other.application())
+    async with run_bridge(FILE, {"SERVER": server.url}) as bridge:
+        response = await bridge.request(chat("succeeds"))
+        assert response.completion().choice.text == ANSWER
+        async with bridge.connect() as client:
+            await client.send(chat("never begins"))
+            await wait_for(lambda: len(server.jobs) == 2)
+        await wait_for(lambda: other.cancelled == [1])
     assert server.authorizations == ["Bearer a-key"] * 2
     assert server.polled == []
     assert len(other.polled) >= 6

@@ -10,8 +10,9 @@ import pytest
 from openai import BadRequestError, OpenAI, pydantic_function_tool
 from pydantic import BaseModel
 
-from tests.clients.bridge_process import running
-from tests.clients.replay_server import Upstream, in_background
+from tests.background_loop import in_background
+from tests.bridge_process import running
+from tests.clients.recorded_upstream import RecordedUpstream, run_recorded_upstream
 from tests.tool_formats.sample_responses import SERVERS, ModelCall
 
 if TYPE_CHECKING:
@@ -41,13 +42,13 @@ HI = [{"role": "user", "content": "What is it like?"}]
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Upstream]:
-    with in_background(Upstream().serving()) as upstream:
+def server() -> Iterator[RecordedUpstream]:
+    with in_background(run_recorded_upstream()) as upstream:
         yield upstream
 
 
 @pytest.fixture(scope="module")
-def client(server: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAI]:
+def client(server: RecordedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAI]:
     """Yield a client of a bridge with a route for each format."""
     text = "routes:\n" + "".join(
         f'  - models: {name}\n    upstream: "${{UPSTREAM}}/{name}"\n' + indent(dedent(sample.rules), "    ")
@@ -67,16 +68,16 @@ def _head(more: str) -> bytes:
 
 
 def call_tools(
-    server: Upstream, client: OpenAI, name: str, text: str, *, stream: bool
+    server: RecordedUpstream, client: OpenAI, name: str, text: str, *, stream: bool
 ) -> ChatCompletionMessage:
     """Return the message of a completion, parsed by the client."""
     arguments: dict[str, Any] = {"model": name, "messages": HI, "tools": TOOLS}
     if not stream:
         body = SERVERS[name].whole(text, CALLS)
-        server.answer(f"/{name}", _head(f"content-length: {len(body)}"), body)
+        server.set_response(f"/{name}", _head(f"content-length: {len(body)}"), body)
         return client.chat.completions.parse(**arguments).choices[0].message
     frames = SERVERS[name].streamed(text, CALLS, lambda arguments: [arguments[:7], arguments[7:]])
-    server.answer(f"/{name}", _head("connection: close"), *frames)
+    server.set_response(f"/{name}", _head("connection: close"), *frames)
     with client.chat.completions.stream(**arguments) as helper:
         done = [event for event in helper if event.type == "tool_calls.function.arguments.done"]
         message = helper.get_final_completion().choices[0].message
@@ -99,7 +100,7 @@ def _comparable(message: ChatCompletionMessage) -> dict[str, Any]:
 @pytest.mark.parametrize("text", ["", "Let me see."])
 @pytest.mark.parametrize("name", SERVERS)
 def test_streaming_and_non_streaming_messages_are_equal(
-    server: Upstream, client: OpenAI, name: str, text: str
+    server: RecordedUpstream, client: OpenAI, name: str, text: str
 ) -> None:
     non_streaming = call_tools(server, client, name, text, stream=False)
     streaming = call_tools(server, client, name, text, stream=True)
@@ -179,18 +180,18 @@ SECOND = {
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_tool_results_are_sent_in_the_next_turn(server: Upstream, client: OpenAI, name: str) -> None:
+def test_tool_results_are_sent_in_the_next_turn(server: RecordedUpstream, client: OpenAI, name: str) -> None:
     message = call_tools(server, client, name, "", stream=True)
     calls = message.tool_calls or []
     results = dict(zip((call.id for call in calls), ("noon", '{"sky":"blue"}', "rain"), strict=True))
     body = SERVERS[name].whole("Fine.", [])
-    server.answer(f"/{name}", _head(f"content-length: {len(body)}"), body)
+    server.set_response(f"/{name}", _head(f"content-length: {len(body)}"), body)
     # Tools that run in parallel finish in another order than the calls.
     members = [{"role": "tool", "tool_call_id": known, "content": text} for known, text in results.items()]
     talk: list[Any] = [*HI, message, *reversed(members)]
     completion = client.chat.completions.create(model=name, messages=talk, tools=TOOLS)
     assert completion.choices[0].message.content == "Fine."
-    sent = server.latest(f"/{name}").doc
+    sent = server.latest_request(f"/{name}").body
     messages = sent["contents" if name == "gemini" else "messages"]
     if name != "cohere":
         assert messages == SECOND[name]
@@ -201,9 +202,9 @@ def test_tool_results_are_sent_in_the_next_turn(server: Upstream, client: OpenAI
     ]  # fmt: skip
 
 
-def test_tools_are_sent_to_gemini_in_its_schema(server: Upstream, client: OpenAI) -> None:
+def test_tools_are_sent_to_gemini_in_its_schema(server: RecordedUpstream, client: OpenAI) -> None:
     call_tools(server, client, "gemini", "", stream=False)
-    [tools] = server.latest("/gemini").doc["tools"]
+    [tools] = server.latest_request("/gemini").body["tools"]
     weather, now = tools["functionDeclarations"]
     assert now == {"name": "Now", "description": "Current time."}
     days = weather["parameters"]["properties"]["days"]

@@ -20,9 +20,9 @@ from bridge.exchange.request_context import RequestContext
 from bridge.loader import load_routes
 from bridge.openai.endpoints import CHAT
 from bridge.upstream.client import UpstreamClient
+from tests.bridge_process import ROOT, run_process
 from tests.raw_client import HELLO
 from tests.raw_upstream import Handler, run_upstream
-from tests.server.processes import CHECKOUT, served
 from tests.upstream.certificates import SECURE_SCHEMES
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ async def test_a_process_trusts_the_authorities_of_the_system(
         url = server.url.replace("http:", f"{scheme}:")
         routes = f"routes: [{{models: m, upstream: {{url: '{url}'}}, {rule}}}]"
         arguments = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
-        async with served(tmp_path, routes, *arguments, environment=environment) as bridge:
+        async with run_process(tmp_path, routes, *arguments, environment=environment) as bridge:
             response = await bridge.request(HELLO)
             if trusted:
                 assert response.completion().choice.text == "hello"
@@ -137,9 +137,7 @@ assert ssl.create_default_context().cert_store_stats()["x509"] == 1
 def test_system_certificates_are_not_read_at_import() -> None:
     environment = {**os.environ, "SSL_CERT_FILE": str(FILES / "server.pem")}
     command = [sys.executable, "-c", ALL_CONTEXTS]
-    process = subprocess.run(
-        command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=True
-    )
+    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     contexts, certificates = map(int, process.stdout.split())
     assert contexts, "aiohttp creates no contexts any more: without_default_ca is unnecessary"
     assert certificates == 0

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tests.clients.bridge_process import ROOT
+from tests.bridge_process import ROOT
 from tests.raw_client import HELLO
 from tests.raw_upstream import http_response, responder, run_upstream
 from tests.running_bridge import run_bridge

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.routes.rules.auth_rules import AWS
-from tests.clients.bridge_process import ROOT
+from tests.bridge_process import ROOT
 from tests.raw_upstream import http_response, responder, run_upstream
 from tests.upstream.auth.signed_requests import run_sender
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from bridge.core.errors import ConfigError
-from tests.clients.bridge_process import ROOT
+from tests.bridge_process import ROOT
 from tests.raw_upstream import run_upstream
 from tests.running_bridge import load_table
 from tests.upstream.auth.signed_requests import NOW, bearer_token, run_sender, token_server
