@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.core import json
-from bridge.openai.encoders import fold_tool_call
+from bridge.openai.folded_tool_calls import FoldedToolCalls
 
 __all__ = ["merge_chunks"]
 
@@ -32,9 +32,9 @@ def _add(merged: dict[str, Any], choice: dict[str, Any]) -> None:
     for name, value in choice.get("delta", {}).items():
         message = merged.setdefault("message", {})
         if name == "tool_calls":
-            calls = merged.setdefault("calls", {})
+            calls = merged.setdefault("calls", FoldedToolCalls())
             for call in value:
-                fold_tool_call(calls, call)
+                calls.add(call)
         elif isinstance(value, str) and isinstance(message.get(name), str) and name != "role":
             message[name] += value
         else:
@@ -47,5 +47,5 @@ def _finished(choice: dict[str, Any]) -> dict[str, Any]:
     """Return a choice with its tool calls as a list."""
     calls = choice.pop("calls", None)
     if calls:
-        choice["message"]["tool_calls"] = [calls[index] for index in sorted(calls)]
+        choice["message"]["tool_calls"] = calls.complete()
     return choice

@@ -52,19 +52,19 @@ def simulate(
     sets `exchange.error`.
     """
     parts = list(parts)
-    out = b""
+    out: list[bytes] = []
     for call in exchange.calls:
         exchange.start(call, status, headers or {})
         for part in parts:
             if exchange.finished(call):
                 break
-            out += exchange.feed(call, part)
+            out.append(exchange.feed(call, part))
         if complete:
-            out += exchange.close(call)
+            out.append(exchange.close(call))
         else:
             error = UpstreamError(UpstreamFailure.DISCONNECT, "the upstream closed the connection")
-            out += exchange.connection_lost(call, error)
-    return out
+            out.append(exchange.connection_lost(call, error))
+    return b"".join(out)
 
 
 def _sample_bytes(sample: Any) -> bytes:

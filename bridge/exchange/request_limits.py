@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = ["check_call_count", "check_list_lengths"]
 
+_MAX_STOP_CHARACTERS = 32_768  # in all strings, which every choice looks for
+
 # The key of `limits` by the member of a body.
 _KEYS = {"messages": "messages", "tools": "tools", "functions": "tools", "stop": "stops", "input": "inputs"}
 
 
 def check_list_lengths(limits: LimitsSpec, body: JSONObject) -> None:
-    """Raise RequestError (400) if a list of the body is longer than its limit."""
+    """Raise RequestError (400) if a list of the body, or its stop strings in all, are over their limits."""
     for name in _KEYS.keys() & body.keys():
         value = body[name]
         limit = getattr(limits, _KEYS[name])
@@ -32,6 +34,14 @@ def check_list_lengths(limits: LimitsSpec, body: JSONObject) -> None:
                 param=name,
                 code="array_above_max_length",
             )
+    stop = body.get("stop")
+    if stop and sum(map(len, [stop] if isinstance(stop, str) else stop)) > _MAX_STOP_CHARACTERS:
+        raise RequestError(
+            400,
+            f"`stop` has more than {_MAX_STOP_CHARACTERS} characters",
+            param="stop",
+            code="string_above_max_length",
+        )
 
 
 def check_call_count(limits: LimitsSpec, parts: int, calls: int, input_member: str) -> None:

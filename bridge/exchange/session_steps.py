@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.core.deltas import MISSING
 from bridge.exchange.commands import AcquireSession, ReleaseSession, StoredSession
 from bridge.exchange.conversation_key import conversation_key, history, new_turn
-from bridge.openai.encoders import fold_tool_call
+from bridge.openai.folded_tool_calls import FoldedToolCalls
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -30,7 +30,7 @@ class SessionSteps:
         "_rule",
         "_steps",
         "_texts",  # of the first choice, for the transcript
-        "_tool_calls",  # of the first choice, by index
+        "_tool_calls",  # of the first choice
     )
 
     def __init__(self, call: UpstreamCall, rule: SessionRule, steps: CalloutSteps) -> None:
@@ -39,7 +39,7 @@ class SessionSteps:
         self._steps = steps
         self._id: Any = MISSING
         self._texts: list[str] = []
-        self._tool_calls: dict[int, dict[str, Any]] = {}
+        self._tool_calls = FoldedToolCalls()
 
     def record_output(self, deltas: Sequence[Delta]) -> None:
         """Add output of the first choice to the transcript."""
@@ -47,7 +47,7 @@ class SessionSteps:
             if delta.choice == 0:
                 self._texts.append(delta.text)
                 for tool_call in delta.tool_calls or ():
-                    fold_tool_call(self._tool_calls, tool_call)
+                    self._tool_calls.add(tool_call)
 
     def acquire(self) -> Generator[Command, Any, None]:
         """Take the conversation's session from the store, or open a session. Raises UpstreamError."""
@@ -97,7 +97,7 @@ class SessionSteps:
             message = {
                 "role": "assistant",
                 "content": "".join(self._texts),
-                "tool_calls": [self._tool_calls[index] for index in sorted(self._tool_calls)],
+                "tool_calls": self._tool_calls.complete(),
             }
             return conversation_key(self._key_scope, [*builder.messages, message])
         context = builder.context

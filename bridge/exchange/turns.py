@@ -38,21 +38,24 @@ def is_system(message: JSONObject) -> bool:
 
 def _pairs(turns: Messages) -> list[list[str]]:
     """Return turns as pairs of user and assistant, each side's consecutive messages joined."""
-    pairs: list[list[str]] = []
+    pairs: list[tuple[list[str], list[str]]] = []  # texts of both sides, joined once
     is_answered = True
     for turn in turns:
         text = _text(turn)
         if turn["role"] == "assistant":
             if not pairs:
-                pairs.append(["", ""])
-            pairs[-1][1] = f"{pairs[-1][1]}\n\n{text}" if pairs[-1][1] else text
+                pairs.append(([""], []))
+            answers = pairs[-1][1]
+            if answers == [""]:
+                answers.clear()
+            answers.append(text)
             is_answered = True
         elif is_answered:
-            pairs.append([text, ""])
+            pairs.append(([text], []))
             is_answered = False
         else:
-            pairs[-1][0] += f"\n\n{text}"
-    return pairs
+            pairs[-1][0].append(text)
+    return [["\n\n".join(texts) for texts in pair] for pair in pairs]
 
 
 def _text(message: JSONObject) -> str:

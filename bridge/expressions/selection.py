@@ -36,24 +36,32 @@ def compile_selection(
 
 def merge_consecutive(items: list[Any], key: str) -> list[Any]:
     """Merge neighbours whose member `key` is equal: texts with a blank line between, lists end to end."""
-    merged: list[Any] = []
+    runs: list[list[Any]] = []
     for item in items:
-        last = merged[-1] if merged else None
+        last = runs[-1][-1] if runs else None
         if isinstance(item, dict) and isinstance(last, dict) and item.get(key) == last.get(key):
-            merged[-1] = last | item | {"content": _joined(last.get("content"), item.get("content"))}
+            runs[-1].append(item)
         else:
-            merged.append(item)
-    return merged
+            runs.append([item])
+    return [_merge(run) if len(run) > 1 else run[0] for run in runs]
 
 
-def _joined(left: Any, right: Any) -> Any:
-    match left, right:
-        case str(), str():
-            return f"{left}\n\n{right}"
-        case list(), list():
-            return left + right
+def _merge(run: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return one object for several. Every content is copied once, however many there are."""
+    merged: dict[str, Any] = {}
+    for item in run:
+        merged |= item
+    contents = [item.get("content") for item in run]
+    first = next((content for content in contents if content is not None), None)
+    match first:
+        case str():
+            merged["content"] = "\n\n".join(content for content in contents if isinstance(content, str))
+        case list():
+            lists = (content for content in contents if isinstance(content, list))
+            merged["content"] = [part for parts in lists for part in parts]
         case _:
-            return right if left is None else left
+            merged["content"] = first
+    return merged
 
 
 def _role(item: Any) -> str | None:

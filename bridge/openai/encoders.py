@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
+from bridge.openai.folded_tool_calls import FoldedToolCalls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,7 +131,7 @@ class _Choice:
     def __init__(self) -> None:
         self.text: list[str] = []
         self.reasoning: list[str] = []
-        self.tool_calls: dict[int, JSONObject] = {}  # by index
+        self.tool_calls = FoldedToolCalls()
         self.logprobs: Any = None
         self.finish: str | None = None
 
@@ -141,7 +142,7 @@ class _Choice:
         if delta.reasoning:
             self.reasoning.append(delta.reasoning)
         for call in delta.tool_calls or ():
-            fold_tool_call(self.tool_calls, call)
+            self.tool_calls.add(call)
         if delta.logprobs is not None:
             self.logprobs = _merge_logprobs(self.logprobs, delta.logprobs)
         self.finish = delta.finish_reason or self.finish
@@ -190,7 +191,7 @@ class CompletionEncoder:
             message["reasoning_content"] = reasoning
         if choice.tool_calls:
             message["content"] = text or None
-            message["tool_calls"] = [choice.tool_calls[index] for index in sorted(choice.tool_calls)]
+            message["tool_calls"] = choice.tool_calls.complete()
             body["finish_reason"] = finish_reason(choice.finish, tools=True)
         return body
 
@@ -230,18 +231,6 @@ def text_finish_reason(value: str) -> str:
     return "stop" if value in ("tool_calls", "function_call") else value
 
 
-def fold_tool_call(calls: dict[int, JSONObject], delta: JSONObject) -> None:
-    """Add a delta to its call: append the arguments, and keep the first of every other member."""
-    call = calls.setdefault(
-        delta["index"], {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
-    )
-    function = delta.get("function") or {}
-    call["id"] = call["id"] or delta.get("id")
-    call["function"]["name"] = call["function"]["name"] or function.get("name") or ""
-    call["function"]["arguments"] += function.get("arguments") or ""
-    call |= {name: value for name, value in delta.items() if name not in ("index", *call)}
-
-
 def usage_object(usage: Usage) -> JSONObject:
     """Return token counts in OpenAI's shape."""
     body: JSONObject = {
@@ -259,12 +248,17 @@ def usage_object(usage: Usage) -> JSONObject:
 
 
 def _merge_logprobs(first: Any, second: Any) -> Any:
-    if not isinstance(first, dict) or not isinstance(second, dict):
-        return second if second is not None else first
-    return {
-        name: first[name] + value if isinstance(value, list) and isinstance(first.get(name), list) else value
-        for name, value in {**first, **second}.items()
-    }
+    """Return the log probabilities of two texts. `first` is the result of an earlier call, and is changed."""
+    if not isinstance(second, dict):
+        return second
+    if not isinstance(first, dict):
+        return {name: [*value] if isinstance(value, list) else value for name, value in second.items()}
+    for name, value in second.items():
+        if isinstance(value, list) and isinstance(first.get(name), list):
+            first[name] += value
+        else:
+            first[name] = [*value] if isinstance(value, list) else value
+    return first
 
 
 def sse_event(value: JSONObject) -> bytes:

@@ -9,6 +9,7 @@ choices. Vendors' members, tool calls and log probabilities are kept.
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChunkNormalizer"]
 
-_Choices = frozenset[int]  # indexes
+_Choices = AbstractSet[int]  # indexes
 
 
 class ChunkNormalizer:
@@ -54,9 +55,9 @@ class ChunkNormalizer:
         self.finished: set[int] = set()  # choices that have had a finish reason
         # Some upstreams send a finish reason in every chunk. So a finish beside content only counts if no
         # content follows: these choices ended beside content in the newest chunk, …
-        self.finished_with_content = _NONE
+        self.finished_with_content: _Choices = _NONE
         # … and these continue in the newest chunk after such an end.
-        self.resumed = _NONE
+        self.resumed: _Choices = _NONE
 
     def normalize(self, chunk: JSONObject) -> JSONObject | None:
         """Return a chunk with choices as clients expect it; None of a chunk to drop."""
@@ -137,10 +138,11 @@ class ChunkNormalizer:
             if not self._with_content or index not in ended:
                 return False
             self.finished.discard(index)
-            self.resumed |= {index}
+            self.resumed = _including(self.resumed, index)
         if finish is not None:
             self.finished.add(index)
-            self.finished_with_content |= {index} if self._with_content else _NONE
+            if self._with_content:
+                self.finished_with_content = _including(self.finished_with_content, index)
             # A choice that was cut short or filtered may have no text; a choice that stopped has some.
             self.has_output = self.has_output or finish != "stop"
             self.has_content = self.has_content or self.has_output
@@ -188,6 +190,14 @@ class ChunkNormalizer:
                     normalized = coerce_text_fields(delta)
         self.has_content = self.has_content or self._with_content
         return normalized
+
+
+def _including(choices: _Choices, index: int) -> _Choices:
+    """Return choices with one more, in place of a union, whose work is that of all of them."""
+    if not isinstance(choices, set):
+        return {index}
+    choices.add(index)
+    return choices
 
 
 _NONE: _Choices = frozenset()

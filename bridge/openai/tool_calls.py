@@ -27,12 +27,13 @@ __all__ = ["ToolCallAssembler", "normalize_tool_call"]
 class ToolCallAssembler:
     """The tool calls of one choice while they stream."""
 
-    __slots__ = ("_ids", "_indexes", "_pending_arguments", "_prefix")
+    __slots__ = ("_ids", "_indexes", "_indexes_by_id", "_pending_arguments", "_prefix")
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix  # of the ids of calls that arrive without an id
         self._indexes: dict[int, int] = {}  # the client's index by the upstream's
         self._ids: list[str] = []  # by the client's index
+        self._indexes_by_id: dict[str, int] = {}  # the client's index of the first call with an id
         self._pending_arguments: dict[int, str] = {}  # the default arguments of calls that have none so far
 
     def __bool__(self) -> bool:
@@ -83,8 +84,12 @@ class ToolCallAssembler:
     def _begin(self, fragment: ToolCallFragment, name: str) -> JSONObject:
         index = len(self._ids)
         # Clients find the call of a result by its id, so that calls cannot share an id.
-        call_id = fragment.id if fragment.id and fragment.id not in self._ids else f"{self._prefix}_{index}"
-        self._ids.append(call_id)
+        call_id = (
+            fragment.id
+            if fragment.id and fragment.id not in self._indexes_by_id
+            else f"{self._prefix}_{index}"
+        )
+        self._append_id(call_id)
         if fragment.at is not None:
             self._indexes[fragment.at] = index
         if not fragment.arguments:
@@ -99,7 +104,7 @@ class ToolCallAssembler:
         if index < len(self._ids):
             function = _with_arguments(omit(function, "name"))
             return with_members(omit(rest, "id", "type"), {"index": index, "function": function})
-        self._ids.append(str(call.get("id") or f"{self._prefix}_{index}"))
+        self._append_id(str(call.get("id") or f"{self._prefix}_{index}"))
         return with_members(rest, {"index": index, **_identity(call, self._ids[index], function)})
 
     def _index(self, call: JSONObject, name: Any) -> int:
@@ -111,9 +116,13 @@ class ToolCallAssembler:
                 # Gemini has sent all calls under one index.
                 self._indexes[upstream_index] = len(self._ids)
             return self._indexes[upstream_index]
-        if call_id and str(call_id) in self._ids:
-            return self._ids.index(str(call_id))
+        if call_id and (known := self._indexes_by_id.get(str(call_id))) is not None:
+            return known
         return len(self._ids) if call_id or name else max(len(self._ids) - 1, 0)
+
+    def _append_id(self, call_id: str) -> None:
+        self._indexes_by_id.setdefault(call_id, len(self._ids))
+        self._ids.append(call_id)
 
 
 def normalize_tool_call(number: int, call: JSONObject) -> JSONObject:

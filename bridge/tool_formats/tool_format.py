@@ -45,11 +45,13 @@ class ToolFormat(NamedTuple):
 
 
 def merge_same_role(messages: Iterable[JSONObject], content: str) -> list[JSONObject]:
-    """Merge neighbors of the same role: join the lists under `content`."""
+    """Merge neighbors of the same role: join the lists under `content`, which are changed."""
     merged: list[JSONObject] = []
     for message in messages:
         if merged and merged[-1]["role"] == message["role"]:
-            merged[-1] = {**message, content: merged[-1][content] + message[content]}
+            joined = merged[-1][content]
+            joined += message[content]  # in place: a new list for each message would be work with the square
+            merged[-1] = {**message, content: joined}
         else:
             merged.append(message)
     return merged

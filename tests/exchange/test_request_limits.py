@@ -86,6 +86,12 @@ def test_a_route_sets_its_own_limits(key: str, body: dict[str, Any], endpoint: s
     assert "up to 2 " in rejected(f"{rules}\nlimits: {{{key}: 2}}", body, endpoint).message.replace(",", " ")
 
 
+def test_stop_strings_have_up_to_32768_characters_in_all() -> None:
+    new_exchange(PLAIN, request(stop=["x" * 16_384] * 2))
+    for stop in (["x" * 16_384] * 2 + ["y"], "x" * 32_769):
+        assert rejected(PLAIN, request(stop=stop)).param == "stop"
+
+
 def test_prompts_of_an_openai_upstream_are_one_call() -> None:
     assert len(new_exchange("serves: [completions]", prompts(500, n=128), endpoint="completions").calls) == 1
 

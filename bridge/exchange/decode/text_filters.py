@@ -8,6 +8,7 @@ it.
 
 from __future__ import annotations
 
+from array import array
 from typing import Protocol
 
 __all__ = [
@@ -94,26 +95,30 @@ class PromptStripper:
     """Removes the prompt that the upstream repeats before its output."""
 
     __slots__ = (
-        "_held",
+        "_matched",  # characters of the prompt that have arrived
         "_prompt",  # empty once the beginning of the text has been compared
     )
 
     def __init__(self, prompt: str) -> None:
         self._prompt = prompt
-        self._held = ""
+        self._matched = 0
 
     def feed(self, text: str) -> str:
         if not self._prompt:
             return text
-        self._held += text
-        if len(self._held) < len(self._prompt) and self._prompt.startswith(self._held):
+        prompt, matched = self._prompt, self._matched
+        rest = len(prompt) - matched
+        if not prompt.startswith(text[:rest], matched):
+            self._prompt = ""
+            return prompt[:matched] + text
+        if len(text) < rest:
+            self._matched += len(text)
             return ""
-        text, self._held = self._held.removeprefix(self._prompt), ""
         self._prompt = ""
-        return text
+        return text[rest:]
 
     def close(self) -> str:
-        text, self._held = self._held, ""
+        text, self._prompt = self._prompt[: self._matched], ""
         return text
 
 
@@ -121,19 +126,25 @@ class WhitespaceTrimmer:
     """Removes white space at both ends of the text."""
 
     __slots__ = (
-        "_held",  # white space that may be the end of the text
+        "_held",  # white space that may be the end of the text, in the parts in which it arrived
         "_started",  # other characters than white space were returned
     )
 
     def __init__(self) -> None:
         self._started = False
-        self._held = ""
+        self._held: list[str] = []
 
     def feed(self, text: str) -> str:
-        text = self._held + text if self._started else text.lstrip()
+        if not self._started:
+            text = text.lstrip()
         kept = text.rstrip()
-        self._held = text[len(kept) :]
-        self._started = self._started or bool(kept)
+        if kept:
+            self._started = True
+            kept = "".join([*self._held, kept])
+            self._held.clear()
+            text = text[len(text.rstrip()) :]
+        if text:
+            self._held.append(text)
         return kept
 
     def close(self) -> str:
@@ -145,42 +156,78 @@ class StopSequenceCutter:
 
     __slots__ = (
         "_held",  # the end of the text if a stop string may begin there
-        "_longest",  # characters of the longest stop string
-        "_strings",
+        "_prefixes",
         "hit",  # a stop string has arrived
     )
 
     def __init__(self, strings: tuple[str, ...]) -> None:
-        self._strings = strings
-        self._longest = max(map(len, strings))
+        self._prefixes = [_PrefixMatcher(string) for string in strings]
         self._held = ""
         self.hit = False
 
     def feed(self, text: str) -> str:
         if self.hit:
             return ""
-        text = self._held + text
+        known = len(self._held)
+        full = self._held + text
         # The string that is complete first ends the text, so that the cut does not depend on the parts.
-        ends = [(at + len(string), at) for string in self._strings if (at := text.find(string)) >= 0]
+        ends = [
+            (at + len(prefix.string), at)
+            for prefix in self._prefixes
+            if (at := full.find(prefix.string, max(known - len(prefix.string) + 1, 0))) >= 0
+        ]
         if ends:
             self.hit = True
             self._held = ""
-            return text[: min(ends)[1]]
-        kept = len(text) - self._possible_start(text)
-        self._held = text[kept:]
-        return text[:kept]
+            return full[: min(ends)[1]]
+        for prefix in self._prefixes:
+            prefix.feed(text)
+        kept = len(full) - max(prefix.length for prefix in self._prefixes)
+        self._held = full[kept:]
+        return full[:kept]
 
     def close(self) -> str:
         text, self._held = self._held, ""
         return text
 
-    def _possible_start(self, text: str) -> int:
-        """Return how many characters at the end of a text may be the beginning of a stop string."""
-        for length in range(min(self._longest - 1, len(text)), 0, -1):
-            end = text[-length:]
-            if any(string.startswith(end) for string in self._strings):
-                return length
-        return 0
+
+class _PrefixMatcher:
+    """The longest end of a text that is the beginning of a string (Knuth, Morris and Pratt).
+
+    Every character of the text is looked up once, however much of the string the text repeats.
+    """
+
+    __slots__ = (
+        "_shorter",  # by length of a matched beginning, less one: the next shorter one that matches too
+        "length",  # characters of the string that the text ends with
+        "string",
+    )
+
+    def __init__(self, string: str) -> None:
+        self.string = string
+        self.length = 0
+        self._shorter = array("I", [0])  # each choice has one: an array is a tenth of a list
+        length = 0
+        for character in string[1:]:
+            length = self._extended(length, character)
+            self._shorter.append(length)
+
+    def feed(self, text: str) -> None:
+        """Take a part of the text, which does not complete the string."""
+        if len(text) >= len(self.string):  # only the end of the text matters
+            text, self.length = text[len(text) - len(self.string) + 1 :], 0
+        length = self.length
+        if not length and self.string[0] not in text:
+            return
+        for character in text:
+            length = self._extended(length, character)
+        self.length = length
+
+    def _extended(self, length: int, character: str) -> int:
+        """Return the matched length after one more character."""
+        while length and self.string[length] != character:
+            length = self._shorter[length - 1]
+        return length + 1 if self.string[length] == character else 0
 
 
 def _is_utf8(text: str) -> bool:
