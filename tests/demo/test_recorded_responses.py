@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from bridge.core.json import loads
-from bridge.demo import LLMAPI, AutoDev, OpenAIMock, serving
+from bridge.demo import LLMAPI, AutoDev, OpenAIMock
 from tests.demo.replay import assert_matches_recording, replay
 from tests.recordings import NAMES
+
+if TYPE_CHECKING:
+    from tests.conftest import ServeApp
 
 AUTODEV = [f"autodev_chatglm_{name}" for name in ("1msg", "empty", "stream", "wrong_key")]
 WITH_PING = "autodev_chatglm_ping"
@@ -47,31 +52,31 @@ NOT_SERVED = {
 
 
 @pytest.mark.parametrize("name", AUTODEV)
-async def test_autodev_responds_as_recorded(name: str) -> None:
-    async with serving(AutoDev(pause=0).application()) as url:
-        assert_matches_recording(await replay(url, name), name)
+async def test_autodev_responds_as_recorded(serve_app: ServeApp, name: str) -> None:
+    url = await serve_app(AutoDev(pause=0).application())
+    assert_matches_recording(await replay(url, name), name)
 
 
-async def test_autodev_sends_comments_while_idle() -> None:
+async def test_autodev_sends_comments_while_idle(serve_app: ServeApp) -> None:
     # As recorded: the delay before each word is long enough for one comment.
-    async with serving(AutoDev(pause=0.0015, ping=0.001).application()) as url:
-        assert_matches_recording(await replay(url, WITH_PING), WITH_PING)
+    url = await serve_app(AutoDev(pause=0.0015, ping=0.001).application())
+    assert_matches_recording(await replay(url, WITH_PING), WITH_PING)
 
 
 @pytest.mark.parametrize("name", OPENAI_MOCK)
-async def test_the_openai_mock_responds_as_recorded(name: str) -> None:
-    async with serving(OpenAIMock(pause=0).application()) as url:
-        assert_matches_recording(await replay(url, name), name)
+async def test_the_openai_mock_responds_as_recorded(serve_app: ServeApp, name: str) -> None:
+    url = await serve_app(OpenAIMock(pause=0).application())
+    assert_matches_recording(await replay(url, name), name)
 
 
 @pytest.mark.parametrize("names", LLMAPI_SESSIONS.values(), ids=LLMAPI_SESSIONS)
-async def test_llmapi_responds_as_recorded(names: list[str]) -> None:
+async def test_llmapi_responds_as_recorded(serve_app: ServeApp, names: list[str]) -> None:
     session = None
-    async with serving(LLMAPI().application()) as url:
-        for name in names:
-            response = await replay(url, name, session=session)
-            assert_matches_recording(response, name)
-            session = loads(response.body).get("session", session)
+    url = await serve_app(LLMAPI().application())
+    for name in names:
+        response = await replay(url, name, session=session)
+        assert_matches_recording(response, name)
+        session = loads(response.body).get("session", session)
 
 
 def test_every_recording_is_replayed_or_excluded() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import struct
 from base64 import b64encode
-from contextlib import asynccontextmanager
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from aiohttp import web
 from tests.raw_upstream import Handler, head
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from tests.raw_upstream import Connection, Request
 
@@ -34,8 +33,8 @@ __all__ = [
     "close_frame",
     "handshake_response",
     "read_frame",
-    "run_websocket_server",
     "text_message",
+    "websocket_app",
     "websocket_frame",
     "websocket_responder",
 ]
@@ -145,13 +144,12 @@ def websocket_responder(*pieces: bytes, waits: bool = False) -> Handler:
     return behave
 
 
-@asynccontextmanager
-async def run_websocket_server(
+def websocket_app(
     respond: Callable[[web.WebSocketResponse, Any], Awaitable[None]],
     *routes: web.RouteDef,
     allowed: Callable[[web.Request], bool] = lambda request: True,
-) -> AsyncIterator[tuple[str, list[web.Request]]]:
-    """Run a websocket server of aiohttp. Yield its URL and the list of handshakes."""
+) -> tuple[web.Application, list[web.Request]]:
+    """Return an application of websockets for `serve_app`, and the list of its handshakes."""
     handshakes: list[web.Request] = []
 
     async def handle(request: web.Request) -> web.WebSocketResponse:
@@ -165,11 +163,4 @@ async def run_websocket_server(
 
     app = web.Application()
     app.add_routes([web.get("/{path:.*}", handle), *routes])
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield "http://{}:{}".format(*runner.addresses[0]), handshakes
-    finally:
-        await runner.cleanup()
+    return app, handshakes

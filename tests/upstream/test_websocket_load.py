@@ -13,13 +13,14 @@ from tests.upstream.raw_websocket import (
     WEBSOCKET_ROUTES,
     accept_handshake,
     read_frame,
-    run_websocket_server,
     text_message,
+    websocket_app,
 )
 
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from tests.conftest import ServeApp
     from tests.raw_client import Response
 
 PATIENT = WEBSOCKET_ROUTES.replace("first_byte: 300ms, idle: 300ms", "first_byte: 1h, idle: 1h")
@@ -54,7 +55,7 @@ async def test_a_client_that_does_not_read_pauses_the_upstream() -> None:
         await bridge.wait_for_count(1, "bridge_client_disconnects_total")
 
 
-async def test_a_slow_client_gets_the_complete_stream() -> None:
+async def test_a_slow_client_gets_the_complete_stream(serve_app: ServeApp) -> None:
     words = [f"{number} ".ljust(16_000, "x") for number in range(400)]
 
     async def respond(websocket: web.WebSocketResponse, request: Any) -> None:
@@ -62,7 +63,9 @@ async def test_a_slow_client_gets_the_complete_stream() -> None:
             await websocket.send_json({"text": word})
 
     file = WEBSOCKET_ROUTES.replace("answer: 256KiB", "answer: 1GiB")
-    async with run_websocket_server(respond) as (url, _), run_bridge(file, {"UPSTREAM": url}) as bridge:
+    app, _ = websocket_app(respond)
+    url = await serve_app(app)
+    async with run_bridge(file, {"UPSTREAM": url}) as bridge:
         async with bridge.connect(buffer=4096) as client:
             await client.send(Variant("open", stream=True, upstream=True).body)
             await asyncio.sleep(1)  # several times the idle timeout
@@ -70,7 +73,7 @@ async def test_a_slow_client_gets_the_complete_stream() -> None:
         assert await bridge.count("bridge_upstream_errors_total") == 0
 
 
-async def test_two_hundred_concurrent_websockets_leave_nothing_open() -> None:
+async def test_two_hundred_concurrent_websockets_leave_nothing_open(serve_app: ServeApp) -> None:
     """Some websockets succeed, some are closed by the upstream, and some clients disconnect."""
     highest, current = [0], [0]
 
@@ -102,7 +105,9 @@ async def test_two_hundred_concurrent_websockets_leave_nothing_open() -> None:
             respond: Response = await client.response()
         return respond
 
-    async with run_websocket_server(respond) as (url, seen), run_bridge(PATIENT, {"UPSTREAM": url}) as bridge:
+    app, seen = websocket_app(respond)
+    url = await serve_app(app)
+    async with run_bridge(PATIENT, {"UPSTREAM": url}) as bridge:
         responses = await asyncio.gather(*(send_request(bridge, number) for number in range(200)))
         assert len(seen) >= 134
         for number, response in enumerate(responses):

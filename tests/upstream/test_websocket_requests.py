@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -19,11 +19,14 @@ from tests.upstream.raw_websocket import (
     accept_handshake,
     close_frame,
     read_frame,
-    run_websocket_server,
     text_message,
+    websocket_app,
     websocket_frame,
     websocket_responder,
 )
+
+if TYPE_CHECKING:
+    from tests.conftest import ServeApp
 
 CREDENTIAL_ROUTES = """
 routes:
@@ -80,7 +83,7 @@ routes:
 """
 
 
-async def test_a_refused_token_is_replaced_once() -> None:
+async def test_a_refused_token_is_replaced_once(serve_app: ServeApp) -> None:
     tokens = iter(("old", "new"))
 
     async def token(request: web.Request) -> web.Response:
@@ -92,10 +95,11 @@ async def test_a_refused_token_is_replaced_once() -> None:
     def accepts(request: web.Request) -> bool:
         return request.headers["authorization"] == "Bearer new"
 
-    async with run_websocket_server(respond, web.post("/token", token), allowed=accepts) as (url, received):
-        async with run_bridge(OAUTH, {"UPSTREAM": url}) as bridge:
-            assert (await bridge.request(HELLO)).completion().choice.text == "hello"
-        assert [request.headers["authorization"] for request in received] == ["Bearer old", "Bearer new"]
+    app, received = websocket_app(respond, web.post("/token", token), allowed=accepts)
+    url = await serve_app(app)
+    async with run_bridge(OAUTH, {"UPSTREAM": url}) as bridge:
+        assert (await bridge.request(HELLO)).completion().choice.text == "hello"
+    assert [request.headers["authorization"] for request in received] == ["Bearer old", "Bearer new"]
 
 
 async def test_the_request_is_a_single_text_message() -> None:
@@ -119,14 +123,15 @@ async def test_the_request_is_a_single_text_message() -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_n_choices_are_n_websockets(*, stream: bool) -> None:
+async def test_n_choices_are_n_websockets(serve_app: ServeApp, *, stream: bool) -> None:
     async def respond(websocket: web.WebSocketResponse, request: Any) -> None:
         for word in ("hel", "lo"):
             await websocket.send_json({"text": word})
         await websocket.send_json({"end": True})
 
+    app, received = websocket_app(respond)
+    url = await serve_app(app)
     async with (
-        run_websocket_server(respond) as (url, received),
         run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": url}) as bridge,
     ):
         response = await bridge.request({**Variant("done", stream=stream, upstream=True).body, "n": 2})
@@ -154,15 +159,16 @@ async def test_a_failed_websocket_closes_the_others(*, stream: bool) -> None:
         await server.wait_until(lambda server: server.closed == 1)
 
 
-async def test_text_messages_keep_white_space() -> None:
+async def test_text_messages_keep_white_space(serve_app: ServeApp) -> None:
     words = ["hello", "\n", " ", "", "you☃", "\n\n", '{"a":1}', "[DONE"]
 
     async def respond(websocket: web.WebSocketResponse, request: Any) -> None:
         for word in words:
             await websocket.send_str(word)
 
+    app, _ = websocket_app(respond)
+    url = await serve_app(app)
     async with (
-        run_websocket_server(respond) as (url, _),
         run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": url}) as bridge,
     ):
         for stream in (False, True):
@@ -171,15 +177,16 @@ async def test_text_messages_keep_white_space() -> None:
             assert text.text == "".join(words)
 
 
-async def test_lines_may_span_messages() -> None:
+async def test_lines_may_span_messages(serve_app: ServeApp) -> None:
     pieces = [b'{"text":"hel"}\n{"te', b'xt":"lo', b' "}\n\n', '{"text":"☃"}'.encode()[:10], b'\x98\x83"}']
 
     async def respond(websocket: web.WebSocketResponse, request: Any) -> None:
         for piece in pieces:
             await websocket.send_bytes(piece)
 
+    app, _ = websocket_app(respond)
+    url = await serve_app(app)
     async with (
-        run_websocket_server(respond) as (url, _),
         run_bridge(WEBSOCKET_ROUTES, {"UPSTREAM": url}) as bridge,
     ):
         response = await bridge.request({**HELLO, "model": "lines"})
@@ -222,7 +229,9 @@ routes:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("fails", [False, True])
-async def test_a_session_is_opened_and_closed_around_a_websocket(*, fails: bool, stream: bool) -> None:
+async def test_a_session_is_opened_and_closed_around_a_websocket(
+    serve_app: ServeApp, *, fails: bool, stream: bool
+) -> None:
     received: list[tuple[str, Any]] = []
 
     async def respond_to_post(request: web.Request) -> web.Response:
@@ -236,18 +245,19 @@ async def test_a_session_is_opened_and_closed_around_a_websocket(*, fails: bool,
             await websocket.send_json({"end": True})
 
     posts = web.post("/open", respond_to_post), web.post("/close", respond_to_post)
-    async with run_websocket_server(respond, *posts) as (url, sockets):
-        variables = {"UPSTREAM": url, "SOCKET": url.replace("http", "ws")}
-        async with run_bridge(SESSION, variables) as bridge:
-            response = await bridge.request({**HELLO, "stream": stream})
-            if not fails:
-                text = response.stream().choice if stream else response.completion().choice
-                assert text.text == "hello"
-            elif stream:
-                assert response.stream().error is not None
-            else:
-                assert response.status == 502
-        assert [request.path for request in sockets] == ["/say/s1"]
+    app, sockets = websocket_app(respond, *posts)
+    url = await serve_app(app)
+    variables = {"UPSTREAM": url, "SOCKET": url.replace("http", "ws")}
+    async with run_bridge(SESSION, variables) as bridge:
+        response = await bridge.request({**HELLO, "stream": stream})
+        if not fails:
+            text = response.stream().choice if stream else response.completion().choice
+            assert text.text == "hello"
+        elif stream:
+            assert response.stream().error is not None
+        else:
+            assert response.status == 502
+    assert [request.path for request in sockets] == ["/say/s1"]
     assert received == [
         ("/open", {}),
         ("said", {"say": "hello", "session": "s1"}),
@@ -255,7 +265,7 @@ async def test_a_session_is_opened_and_closed_around_a_websocket(*, fails: bool,
     ]
 
 
-async def test_non_streaming_over_http_and_streaming_over_a_websocket() -> None:
+async def test_non_streaming_over_http_and_streaming_over_a_websocket(serve_app: ServeApp) -> None:
     """The URLs of both may differ."""
     file = """
 routes:
@@ -274,8 +284,9 @@ routes:
         await websocket.send_json({"event": "stream_end"})
         await websocket.receive()  # wait for the close frame
 
-    async with run_websocket_server(respond, web.post("/generate", generate)) as (url, _):
-        variables = {"UPSTREAM": url, "SOCKET": url.replace("http", "ws")}
-        async with run_bridge(file, variables) as bridge:
-            assert (await bridge.request(HELLO)).completion().choice.text == "whole"
-            assert (await bridge.request({**HELLO, "stream": True})).stream().choice.text == "streamed"
+    app, _ = websocket_app(respond, web.post("/generate", generate))
+    url = await serve_app(app)
+    variables = {"UPSTREAM": url, "SOCKET": url.replace("http", "ws")}
+    async with run_bridge(file, variables) as bridge:
+        assert (await bridge.request(HELLO)).completion().choice.text == "whole"
+        assert (await bridge.request({**HELLO, "stream": True})).stream().choice.text == "streamed"

@@ -25,8 +25,9 @@ from tests.raw_upstream import http_response, responder, run_upstream
 from tests.upstream.auth.signed_requests import run_sender
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from pytest_aiohttp import AiohttpRawServer
 
 
 KEYS = {"AKIDEXAMPLE": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "AKIDOTHER": "other"}
@@ -79,7 +80,7 @@ def verify_signature(method: str, target: str, headers: dict[str, str], body: by
     return access_key if valid and (region, service) == ("eu-west-1", "bedrock") else "signed otherwise"
 
 
-async def respond(request: web.Request) -> web.Response:
+async def respond(request: web.BaseRequest) -> web.Response:
     headers = {name.lower(): value for name, value in request.headers.items()}
     fields = verify_signature(request.method, request.raw_path, headers, await request.content.read())
     seen = {"by": fields, "path": request.raw_path, "token": headers.get("x-amz-security-token")}
@@ -87,14 +88,11 @@ async def respond(request: web.Request) -> web.Response:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[int]:
-    """Yield the port of a server that responds with the access key of each request."""
-    runner = web.ServerRunner(web.Server(respond))  # type: ignore[arg-type]
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    yield runner.addresses[0][1]
-    await runner.cleanup()
+async def server(aiohttp_raw_server: AiohttpRawServer) -> int:
+    """Return the port of a server that responds with the access key of each request."""
+    server = await aiohttp_raw_server(respond)
+    assert server.port is not None
+    return server.port
 
 
 def route(port: int, path: str = "/model/{{ model }}/converse", host: str = "127.0.0.1", **more: Any) -> str:
