@@ -50,6 +50,12 @@ def build_callout(
         raise UpstreamError(
             UpstreamFailure.MALFORMED, f"`{callout.name}.url` found {value} in a response: expected a URL"
         )
+    if not template.origins.allow(url):
+        raise UpstreamError(
+            UpstreamFailure.MALFORMED,
+            f"`{callout.name}.url` found a URL of {origin(url)} in a response: expected an origin of the "
+            "route, or one of `upstream.url_origins`",
+        )
     headers = client_credentials if template.may_send_credentials(url) else {}
     return make_request(template, scope, data, headers, url=url)
 

@@ -225,11 +225,11 @@ def test_opening_a_session_is_not_cancelled() -> None:
 
 
 NAMED = """
-    upstream: https://server/v1/jobs
+    upstream: {{url: https://server/v1/jobs, url_origins: [http://results, "https://[::1]:8443/"]}}
     {auth}
     headers: {{X-Team: a}}
     calls: {{create: {{url: https://server/v1/make, body: {{}}, values: {{job: $.url}}}}}}
-    poll: {{url: "{{{{ job }}}}", until: {{$.done: true}}}}
+    poll: {{url: "{{{{ job }}}}", until: {{$.done: true}}, headers: {{X-Poll: b}}}}
     response: $.text
 """
 AUTHS = [
@@ -247,7 +247,9 @@ def poll_with_url(auth: str, url: str) -> tuple[str, bool]:
     assert isinstance(made, SendRequest)
     assert isinstance(poll, SendRequest)
     assert _has_credential(made)
-    assert poll.request.headers["X-Team"] == "a"
+    assert made.request.headers["X-Team"] == "a"
+    assert poll.request.headers["X-Poll"] == "b"
+    assert ("X-Team" in poll.request.headers) is _has_credential(poll)
     return poll.request.urls[0], _has_credential(poll)
 
 
@@ -263,21 +265,72 @@ def _has_credential(step: SendRequest) -> bool:
         ("https://server/any?a=b", True),
         ("https://server:443/any?a=b", True),
         ("https://SERVER/any?a=b", True),
-        ("http://server/any?a=b", False),
-        ("https://server:8443/any?a=b", False),
-        ("https://server.evil/any?a=b", False),
-        ("https://evil/server?a=b", False),
-        ("https://server@evil/any?a=b", False),
-        ("https://server:443@evil/any?a=b", False),
-        ("https://evil?https://server/&a=b", False),
-        ("https://evil#@server/?a=b", False),
-        ("https://evil\\@server.evil/?a=b", False),
+        ("http://results/any?a=b", False),
+        ("http://results:80/any?a=b", False),
+        ("https://[::1]:8443/any?a=b", False),
     ],
 )
-def test_credentials_are_sent_to_the_routes_own_upstream_alone(auth: str, url: str, *, own: bool) -> None:
+def test_a_url_of_a_response_gets_credentials_and_headers_at_the_routes_own_origin_alone(
+    auth: str, url: str, *, own: bool
+) -> None:
     poll_url, has_credential = poll_with_url(auth, url)
     assert poll_url.startswith(url)
     assert has_credential is own
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://server/any?a=b",
+        "https://server:8443/any?a=b",
+        "https://results/",
+        "http://results:81/",
+        "https://server.evil/any?a=b",
+        "https://evil/server?a=b",
+        "https://server@evil/any?a=b",
+        "https://server:443@evil/any?a=b",
+        "https://evil?https://server/&a=b",
+        "https://evil#@server/?a=b",
+        "https://evil\\@server.evil/?a=b",
+        "http://127.0.0.1:9/latest/meta-data",
+        "http://[::ffff:127.0.0.1]:9/",
+        "http://169.254.169.254/latest/meta-data",
+        "http://2130706433/",
+    ],
+)
+@pytest.mark.parametrize("key", ["poll", "cancel"])
+def test_no_request_is_sent_to_another_origin_that_a_response_names(key: str, url: str) -> None:
+    rules = NAMED.format(auth="auth: {bearer: k}")
+    if key == "cancel":
+        rules = rules.replace('"{{ job }}"', "https://server/polled") + '    cancel: {url: "{{ job }}"}\n'
+    [call] = new_exchange(rules).calls
+    if key == "poll":
+        with pytest.raises(UpstreamError, match=r"poll.url` found a URL of .*upstream.url_origins"):
+            commands_before(call, fetched({"url": url}))
+        return
+    commands_before(call, fetched({"url": url}))
+    assert commands_after(call) == []
+
+
+def test_the_origins_of_urls_in_the_file_are_the_routes_own() -> None:
+    rules = """
+        upstream: https://server/v1
+        headers: {X-Team: a}
+        calls: {create: {url: https://jobs:8443/make, body: {}, values: {job: $.url}}}
+        poll: {url: "{{ job }}", until: {$.done: true}}
+        response: $.text
+    """
+    [call] = new_exchange(rules).calls
+    *_, poll = commands_before(call, fetched({"url": "https://jobs:8443/1"}))
+    assert poll.request.headers["X-Team"] == "a"
+
+
+@pytest.mark.parametrize(
+    "value", ["server", "ftp://server", "http://server/path", "http://u@server", "http://"]
+)
+def test_an_origin_is_a_scheme_a_host_and_a_port(value: str) -> None:
+    with pytest.raises(ConfigError, match="expected an origin, such as http://127"):
+        table(f"upstream: {{url: http://server, url_origins: ['{value}']}}\nresponse: $.a")
 
 
 @given(st.text(max_size=30), st.sampled_from(["", "http://", "http://evil:", "http://[", "http://evil/"]))

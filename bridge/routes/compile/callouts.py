@@ -13,9 +13,10 @@ from bridge.expressions.scope import RuleErrors
 from bridge.expressions.templates import ValueTemplate, compile_text
 from bridge.routes.compile.requests import compile_url, compile_urls
 from bridge.routes.rules.body_rules import TemplateBody
-from bridge.routes.rules.request_template import Callout, RequestTemplate, SessionRule
+from bridge.routes.rules.request_template import Callout, RequestTemplate, ResponseOrigins, SessionRule
 from bridge.routes.rules.settings import ABSENT
 from bridge.routes.spec.callouts import FoundByHeaderSpec, PollSpec
+from bridge.routes.spec.responses import StreamSpec
 from bridge.routes.spec.value_types import add_problems
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class CalloutCompiler:
                 credential_headers=own.credential_headers,
                 credential_query=own.credential_query,
                 auth=own.auth,
-                origins=frozenset(origin(base) for base, _ in self._bases) if from_response else None,
+                origins=self._origins(spec) if from_response else None,
             ),
             when=spec.when,
             url=url,
@@ -168,6 +169,22 @@ class CalloutCompiler:
             until=polled.until,
             interval=polled.every,
             timeout=polled.timeout,
+        )
+
+    def _origins(self, spec: CallSpec) -> ResponseOrigins:
+        """Return where a URL out of a response may lead: to a server of the file, or to a named origin."""
+        route = self._spec
+        session, stream = route.session, route.stream
+        opened = (session.open, session.close) if session else ()
+        callouts = (*opened, *(route.calls or {}).values(), route.poll, route.cancel)
+        urls = [base for base, _ in self._bases] + [each.url for each in callouts if each and each.url]
+        if isinstance(stream, StreamSpec) and stream.url:
+            urls.append(stream.url)
+        named = route.upstream.url_origins if route.upstream else ()
+        return ResponseOrigins(
+            own=frozenset(text for url in urls if (text := origin(url)) is not None),
+            others=frozenset(text for url in named if (text := origin(url)) is not None),
+            headers=spec.headers or {},
         )
 
     def _urls(self, spec: CallSpec, at: Node) -> tuple[Extractor | None, tuple[ValueTemplate, ...], bool]:

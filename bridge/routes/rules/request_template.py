@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bridge.routes.rules.auth_rules import DynamicAuth
     from bridge.routes.rules.body_rules import BodyRule
 
-__all__ = ["Callout", "RequestTemplate", "SessionRule", "UpstreamRequest", "make_request"]
+__all__ = ["Callout", "RequestTemplate", "ResponseOrigins", "SessionRule", "UpstreamRequest", "make_request"]
 
 
 @dataclass(slots=True)
@@ -37,6 +37,20 @@ class UpstreamRequest:
     websocket_limit: int | None = None  # for a websocket, whose first message is the body: bytes of a message
 
 
+@dataclass(frozen=True, slots=True)
+class ResponseOrigins:
+    """The origins to which a URL out of a response may lead."""
+
+    own: frozenset[str]  # origins of the file's own URLs, which get credentials and headers of the route
+    others: frozenset[str]  # `upstream.url_origins`, which get the headers of the callout only
+    headers: Mapping[str, ValueTemplate]  # of the callout
+
+    def allow(self, url: str) -> bool:
+        """Return whether a request may be sent to a URL."""
+        place = origin(url)
+        return place in self.own or place in self.others
+
+
 @dataclass(frozen=True)
 class RequestTemplate:
     """A request, as templates over the request document."""
@@ -49,7 +63,7 @@ class RequestTemplate:
     credential_headers: Mapping[str, ValueTemplate] = field(default_factory=dict)
     credential_query: Mapping[str, ValueTemplate] = field(default_factory=dict)
     auth: DynamicAuth | None = None
-    origins: frozenset[str | None] | None = None  # of the upstream, if a response names the URL; else None
+    origins: ResponseOrigins | None = None  # None: the file contains the URL, no response names the URL
     websocket_limit: int | None = None  # see `UpstreamRequest`
 
     @cached_property
@@ -67,7 +81,7 @@ class RequestTemplate:
 
     def may_send_credentials(self, url: str) -> bool:
         """Return whether credentials may be sent to a URL: the file's, or one with the upstream's origin."""
-        return self.origins is None or origin(url) in self.origins - {None}
+        return self.origins is None or origin(url) in self.origins.own
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +137,8 @@ def make_request(
     credential_headers = template.credential_headers.items() if with_credentials else ()
     credential_query = template.credential_query.items() if with_credentials else ()
     names = {name.lower(): name for name in sent}
-    for name, value in (*credential_headers, *template.headers.items()):
+    headers_of = template if with_credentials or template.origins is None else template.origins
+    for name, value in (*credential_headers, *headers_of.headers.items()):
         sent.pop(names.get(name.lower(), name), None)
         names[name.lower()] = name
         sent[name] = _header_value(name, str(value(scope)))

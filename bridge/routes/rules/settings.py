@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.config.container_types import ListOf, MapOf
+from bridge.config.container_types import ListOf, MapOf, OneOrMany
 from bridge.config.quantities import DURATION, SIZE
 from bridge.config.records import Record, option, record
 from bridge.config.secrets import EXTERNAL
@@ -24,6 +24,10 @@ __all__ = [
 ABSENT = "absent"
 
 METHOD = Keyword(("GET", "POST", "PUT", "PATCH", "DELETE"))
+ORIGIN = Text(
+    "an origin, such as http://127.0.0.1:8000",
+    pattern=r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]{}]+)(:\d{1,5})?/?",
+)
 URL = Text("a URL, such as http://127.0.0.1:8000/api/chat")
 PROXY = Text("the URL of an HTTP proxy")
 
@@ -98,6 +102,11 @@ class TransportSpec:
     )
     replicas: tuple[str, ...] = option(
         ListOf(URL, min_items=1), "further URLs of the same upstream; requests go to all in turn", default=()
+    )
+    url_origins: tuple[str, ...] = option(
+        OneOrMany(ORIGIN),
+        "further origins that a URL out of a response may lead to; if absent: those of the route's own URLs",
+        default=(),
     )
 
 
