@@ -43,7 +43,7 @@ def load_routes(name: str, variables: Mapping[str, str] | None = None) -> RouteT
 
 
 def _read_relative(folder: Path, name: str) -> str:
-    return (folder / name).read_text(encoding="utf-8")
+    return (folder / name).read_text(encoding="utf-8-sig")
 
 
 @cache

@@ -21,6 +21,7 @@ __all__ = ["interpolate"]
 
 _REFERENCE = re.compile(r"\$(?P<escaped>\$)?\{(?P<inside>[^{}]*)\}")
 _FORMS = "${NAME}, ${NAME:-default} or ${file:PATH}"
+_BOM = "\ufeff"
 _VARIABLE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL)
 
 
@@ -39,6 +40,11 @@ def interpolate(
             node.value = Interpolated(["", ""], [node.value[1:]])
         elif "${" in node.value:
             node.value = interpolation.of(node)
+
+
+def _without_line_end(text: str) -> str:
+    """Return a value without the BOM and the end of the line that the tool that wrote the value added."""
+    return text.removeprefix(_BOM).removesuffix("\n").removesuffix("\r")
 
 
 class _Interpolation:
@@ -79,7 +85,7 @@ class _Interpolation:
             self._problem(node, f"`${{{inside}}}` is not a valid reference", _FORMS)
             return ""
         name, default = match["name"], match["default"]
-        value = self._variables.get(name, "")
+        value = _without_line_end(self._variables.get(name, ""))
         if default is not None:
             return value or default
         if name not in self._variables:
@@ -92,7 +98,7 @@ class _Interpolation:
 
     def _file(self, name: str, node: Node) -> str:
         try:
-            return self._read_file(name).rstrip("\r\n")
+            return self._read_file(name).removeprefix(_BOM).rstrip("\r\n")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             self._problem(node, f"cannot read {name}: {reason}")

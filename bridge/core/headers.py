@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-__all__ = ["Headers", "header_bytes", "lower_names"]
+__all__ = ["Headers", "can_be_sent", "header_bytes", "lower_names"]
+
+
+def can_be_sent(value: str) -> bool:
+    """Return whether a text can be the value of a header."""
+    # A line break would begin another header; half a surrogate pair cannot be encoded.
+    return not any(character in "\r\n\0" or "\ud800" <= character <= "\udfff" for character in value)
 
 
 def lower_names(named: dict[bytes, bytes]) -> dict[bytes, bytes]:

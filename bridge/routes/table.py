@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["RouteTable", "load"]
 
 _MAX_CACHED = 1000  # pairs of model and endpoint; clients may request any number of models that match a glob
+_MAX_CACHED_NAME = 256  # characters of a model name
 
 
 class RouteTable:
@@ -84,7 +85,8 @@ class RouteTable:
             if endpoint.name in route.serves:
                 if len(self._cache) >= _MAX_CACHED:
                     self._cache.clear()
-                self._cache[model, endpoint.name] = route, name
+                if len(model) <= _MAX_CACHED_NAME:
+                    self._cache[model, endpoint.name] = route, name
                 return route, name
         problem = f"does not serve {endpoint.path}" if candidates else "does not exist"
         raise RequestError(404, f"the model `{model}` {problem}", param="model", code="model_not_found")

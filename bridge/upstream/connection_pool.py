@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["ConnectionPool"]
 
 _MAX_TARGETS = 1000  # known at most; more are URLs that requests fill in, and are looked at anew
+_MAX_CACHED_URL = 2048  # characters; a client's text may be a part of a longer URL
 _MAX_CACHED_HEADS = 16  # kept of each: those of routes whose headers do not differ from request to request
 _KEEPALIVE_EXPIRY = 15.0  # seconds that a connection is kept: many servers close theirs after 20 or more
 _SWEEP = 5.0  # seconds between two looks for those that have idled too long
@@ -210,7 +211,9 @@ class ConnectionPool:
             origin = self._origins[key] = _Origin(
                 self._connect_request(URL(url[:at], encoded=True), transport)
             )
-        place = self._places[url, id(transport)] = _RequestTarget(url, at, origin, transport)
+        place = _RequestTarget(url, at, origin, transport)
+        if len(url) <= _MAX_CACHED_URL:
+            self._places[url, id(transport)] = place
         return place
 
     def _connect_request(self, url: URL, transport: TransportSpec) -> ClientRequest:

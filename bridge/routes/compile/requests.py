@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from bridge.routes.spec.requests import RequestSpec
 
 __all__ = ["compile_body", "compile_tls", "compile_url", "compile_urls"]
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f]")  # `urlsplit` skips line breaks and tabs
 
 _EDITS = ("keep", "drop", "rename", "message_keys", "roles", "fields")
 
@@ -115,7 +118,7 @@ def _check_url(url: str, node: Node, problems: Problems, schemes: tuple[str, ...
     """Add a problem unless a URL has one of the schemes, and a host unless the host is a template."""
     try:
         parts = urlsplit(url)
-        valid = parts.scheme in schemes and bool(parts.netloc)
+        valid = parts.scheme in schemes and bool(parts.netloc) and not _UNSAFE.search(url)
     except ValueError:
         valid = False
     if valid or (is_template(url) and url.startswith(tuple(f"{scheme}://" for scheme in schemes))):

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bridge.core.errors import RequestError
+from bridge.core.headers import can_be_sent
 from bridge.core.urls import append_query, encode_query, origin
 
 if TYPE_CHECKING:
@@ -156,7 +157,6 @@ def make_request(
 
 
 def _header_value(name: str, value: str) -> str:
-    # A line break would begin another header; half a surrogate pair cannot be encoded.
-    if any(character in "\r\n\0" or "\ud800" <= character <= "\udfff" for character in value):
+    if not can_be_sent(value):
         raise RequestError(400, f"a value cannot be part of the header {name}", code="invalid_value")
     return value

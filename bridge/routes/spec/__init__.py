@@ -18,9 +18,9 @@ from bridge.prompts import PROMPTS
 from bridge.routes.rules.settings import ABSENT, URL, EmulateSpec, LimitsSpec, SampleSpec, TransportSpec
 from bridge.routes.spec.auth import AuthSpec
 from bridge.routes.spec.callouts import CallSpec, PollSpec, SessionSpec, ValuesSpec
-from bridge.routes.spec.requests import HEADERS, PromptSpec, RequestSpec
+from bridge.routes.spec.requests import PromptSpec, RequestSpec
 from bridge.routes.spec.responses import RESPONSE, STREAM, ErrorSpec
-from bridge.routes.spec.value_types import TEMPLATE, Constant
+from bridge.routes.spec.value_types import HEADERS, QUERY, TEMPLATE, Constant
 from bridge.tool_formats import TOOL_FORMATS
 
 if TYPE_CHECKING:
@@ -59,9 +59,7 @@ class RouteSpec:
     headers: dict[str, Any] = option(
         HEADERS, "headers to send", default=None, aliases=["customHeaders"], secret=EXTERNAL
     )
-    query: dict[str, Any] = option(
-        HEADERS, "query parameters to add to the URL", default=None, secret=EXTERNAL
-    )
+    query: dict[str, Any] = option(QUERY, "query parameters to add to the URL", default=None, secret=EXTERNAL)
     auth: Any = option(
         AnyOf(Keyword(("client",)), Record(AuthSpec)),
         "how the bridge authenticates to the upstream; `client` forwards the client's Authorization header",

@@ -15,11 +15,11 @@ from bridge.config.secrets import EXTERNAL
 from bridge.config.value_types import TEXT, Keyword, Text, ValueType
 from bridge.core.jwt import ALGORITHMS
 from bridge.routes.rules.settings import PROXY, URL, TLSSpec
-from bridge.routes.spec.value_types import BODY, TEMPLATE
+from bridge.routes.spec.value_types import BODY, HEADER_NAME, HEADER_TEXT, HEADERS, QUERY, TEMPLATE
 
 __all__ = ["AWSSpec", "AssertionSpec", "AuthSpec", "BasicSpec", "HMACSpec", "JWTSpec", "OAuth2Spec"]
 
-_OPTIONAL_TEXT = Text("a string, which may be empty", pattern="(?s).*")
+_PREFIX = Text("a string on one line, which may be empty", pattern=r"[^\r\n\0\ud800-\udfff]*")
 
 
 def public(value_type: ValueType, doc: str, **settings: Any) -> Any:
@@ -65,8 +65,8 @@ class AssertionSpec:
 class JWTSpec(AssertionSpec):
     """A token that the bridge signs, and the header that carries the token."""
 
-    header: str = public(TEXT, "the upstream header that carries the token", default="Authorization")
-    prefix: str = public(_OPTIONAL_TEXT, "the text before the token in that header", default="Bearer ")
+    header: str = public(HEADER_NAME, "the upstream header that carries the token", default="Authorization")
+    prefix: str = public(_PREFIX, "the text before the token in that header", default="Bearer ")
 
 
 @record
@@ -98,7 +98,7 @@ class OAuth2Spec:
         default=None,
     )
     header: str | None = public(
-        TEXT,
+        HEADER_NAME,
         "the upstream header that carries the token alone; if absent: Authorization: Bearer …",
         default=None,
     )
@@ -119,14 +119,14 @@ class HMACSpec:
         TEMPLATE,
         "the signed text, of `method`, `host`, `path`, `query`, `date`, `now`, `body` and `key`",
     )
-    key: str | None = option(TEXT, "the public name of the key, for the templates", default=None)
+    key: str | None = option(HEADER_TEXT, "the public name of the key, for the templates", default=None)
     algorithm: str = public(Keyword(("sha256", "sha1", "sha512")), "the hash algorithm", default="sha256")
     encoding: str = public(Keyword(("base64", "hex")), "the encoding of the signature", default="base64")
     headers: dict[str, Any] = public(
-        MapOf(TEMPLATE), "headers to send, of the names above and `signature`", default=None
+        HEADERS, "headers to send, of the names above and `signature`", default=None
     )
     query: dict[str, Any] = public(
-        MapOf(TEMPLATE), "query parameters to send, of the names above and `signature`", default=None
+        QUERY, "query parameters to send, of the names above and `signature`", default=None
     )
 
 
@@ -137,22 +137,22 @@ class AWSSpec:
     service: str = public(TEXT, "the signing name of the service, such as bedrock")
     region: str = public(TEXT, "the region of the service, such as us-east-1")
     access_key: str | None = option(
-        TEXT,
+        HEADER_TEXT,
         "the access key; if absent: that of the environment, of AWS's files, or of the instance's role",
         default=None,
     )
     secret_key: str | None = option(TEXT, "the secret key of the access key", default=None)
-    session_token: str | None = option(TEXT, "the session token of temporary keys", default=None)
+    session_token: str | None = option(HEADER_TEXT, "the session token of temporary keys", default=None)
 
 
 @record
 class AuthSpec:
     """The authentication of the bridge to the upstream."""
 
-    bearer: str | None = option(TEXT, "the key in `Authorization: Bearer …`", default=None)
-    header: str | None = public(TEXT, "the name of a header that carries `value`", default=None)
+    bearer: str | None = option(HEADER_TEXT, "the key in `Authorization: Bearer …`", default=None)
+    header: str | None = public(HEADER_NAME, "the name of a header that carries `value`", default=None)
     query: str | None = public(TEXT, "the name of a query parameter that carries `value`", default=None)
-    value: str | None = option(TEXT, "the key that `header` or `query` carries", default=None)
+    value: str | None = option(HEADER_TEXT, "the key that `header` or `query` carries", default=None)
     basic: BasicSpec | None = option(
         Record(BasicSpec), "the name and password in `Authorization: Basic …`", default=None
     )

@@ -10,8 +10,7 @@ from bridge.config.records import Record, option, record
 from bridge.config.secrets import EXTERNAL
 from bridge.config.value_types import TEXT, Integer, Keyword, Text
 from bridge.routes.rules.settings import ABSENT, METHOD
-from bridge.routes.spec.requests import HEADERS
-from bridge.routes.spec.value_types import BODY, CONDITION, REQUEST_CONDITION, SLOT
+from bridge.routes.spec.value_types import BODY, CONDITION, HEADERS, QUERY, REQUEST_CONDITION, SLOT
 
 __all__ = ["CallSpec", "FoundByHeaderSpec", "OpenSpec", "PollSpec", "SessionSpec", "ValuesSpec"]
 
@@ -35,7 +34,7 @@ class CallSpec:
     headers: dict[str, Any] = option(
         HEADERS, "headers, added to those of the route", default=None, secret=EXTERNAL
     )
-    query: dict[str, Any] = option(HEADERS, "query parameters", default=None, secret=EXTERNAL)
+    query: dict[str, Any] = option(QUERY, "query parameters", default=None, secret=EXTERNAL)
     body: Any = option(BODY, "the body, a template; if absent: no body", default=ABSENT)
     when: Any = option(
         REQUEST_CONDITION,

@@ -9,11 +9,9 @@ from bridge.config.records import option, record
 from bridge.config.secrets import EXTERNAL
 from bridge.config.value_types import TEXT
 from bridge.routes.rules.settings import ABSENT
-from bridge.routes.spec.value_types import BODY, TEMPLATE
+from bridge.routes.spec.value_types import BODY, HEADERS
 
-__all__ = ["HEADERS", "PromptSpec", "RequestSpec"]
-
-HEADERS = MapOf(TEMPLATE)
+__all__ = ["PromptSpec", "RequestSpec"]
 
 
 @record

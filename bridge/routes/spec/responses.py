@@ -9,12 +9,14 @@ from bridge.config.secrets import EXTERNAL
 from bridge.config.value_types import TEXT, Keyword
 from bridge.framing import FRAMINGS, INNER_FRAMINGS
 from bridge.routes.rules.settings import ABSENT, METHOD, URL
-from bridge.routes.spec.requests import HEADERS, RequestSpec
+from bridge.routes.spec.requests import RequestSpec
 from bridge.routes.spec.value_types import (
     CHOICES,
     CONDITION,
     DONE,
     FINISH,
+    HEADERS,
+    QUERY,
     SLOT,
     TEXT_SLOT,
     USAGE_PART,
@@ -93,7 +95,7 @@ class StreamSpec(SlotsSpec):
     method: str | None = option(METHOD, "the HTTP method when streaming", default=None)
     headers: dict[str, Any] = option(HEADERS, "headers added when streaming", default=None, secret=EXTERNAL)
     query: dict[str, Any] = option(
-        HEADERS, "query parameters added when streaming", default=None, secret=EXTERNAL
+        QUERY, "query parameters added when streaming", default=None, secret=EXTERNAL
     )
     request: RequestSpec | None = option(
         Record(RequestSpec), "what differs in the body when streaming", default=None

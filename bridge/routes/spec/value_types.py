@@ -5,13 +5,19 @@ The compilers of `bridge.expressions` have no locations: here their errors becom
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bridge.config.value_types import INVALID, ValueType
+from bridge.config.container_types import MapOf
+from bridge.config.value_types import INVALID, Text, ValueType
+from bridge.core.errors import BridgeError
+from bridge.core.headers import can_be_sent
+from bridge.core.strings import Interpolated
 from bridge.expressions.conditions import compile_when
 from bridge.expressions.extractors import compile_slot
-from bridge.expressions.scope import RuleErrors
+from bridge.expressions.scope import RuleErrors, Scope
 from bridge.expressions.templates import compile_body, compile_text
 from bridge.routes.rules.response_rules import (
     FinishSlot,
@@ -27,10 +33,12 @@ if TYPE_CHECKING:
 
     from bridge.config.problems import Problems
     from bridge.config.yaml_tree import Node
+    from bridge.expressions.templates import ValueTemplate
 
 __all__ = [
-    "BODY", "CHOICES", "CONDITION", "DONE", "FINISH", "REQUEST_CONDITION", "SLOT", "TEMPLATE", "TEXT_SLOT",
-    "USAGE_PART", "WORD", "CompiledValue", "Constant", "Nullable", "add_problems",
+    "BODY", "CHOICES", "CONDITION", "DONE", "FINISH", "HEADERS", "HEADER_NAME", "HEADER_TEXT", "QUERY",
+    "REQUEST_CONDITION", "SLOT", "TEMPLATE", "TEXT_SLOT", "USAGE_PART", "WORD", "CompiledValue", "Constant",
+    "HeaderMap", "Nullable", "add_problems",
 ]  # fmt: skip
 
 
@@ -72,6 +80,19 @@ class CompiledValue(ValueType):
         return dict(self._schema)
 
 
+class HeaderMap(MapOf):
+    """A mapping of the names of headers to values."""
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        for name, item in node.value.items():
+            if not re.fullmatch(_HEADER_NAME, str(name)):
+                location = item.key_location or item.location
+                problems.add(
+                    location, item.path, "not a valid name of a header", expected="a name such as X-Key"
+                )
+        return super().read(node, problems)
+
+
 class Constant(ValueType):
     """One value, such as `false`."""
 
@@ -103,12 +124,25 @@ class Nullable(ValueType):
         return {"anyOf": [self._of.schema(), {"type": "null"}]}
 
 
+def _compile_header(value: str | float, errors: RuleErrors) -> ValueTemplate:
+    """Compile the value of a header. What a client's data cannot cause is an error of the file."""
+    text = _text(value)
+    template = compile_text(text, errors)
+    sent = [*text.values] if isinstance(text, Interpolated) else []
+    with suppress(BridgeError):  # the template rejects a request without members
+        sent.append(str(template(Scope({}))))
+    if not all(map(can_be_sent, sent)):
+        errors.add("the value cannot be part of a header", expected="a value on one line")
+    return template
+
+
 def _text(value: str | float) -> str:
     if isinstance(value, str):
         return value  # not a copy, which would lose what an `Interpolated` string remembers
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+_HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # a token (RFC 9110, section 5.6.2)
 _JSON_TYPES = {str: "string", list: "array", dict: "object", int: "number", bool: "boolean"}
 _A_SLOT = "a path, such as $.answer, a list of sources, or a mapping with one source"
 
@@ -128,6 +162,14 @@ TEMPLATE = CompiledValue(
     "a string",
     (str, int, float),
     {"type": ["string", "number", "boolean"]},
+)
+HEADERS = HeaderMap(
+    CompiledValue(_compile_header, "a string", (str, int, float), {"type": ["string", "number", "boolean"]})
+)
+QUERY = MapOf(TEMPLATE)
+HEADER_NAME = Text("the name of a header", pattern=_HEADER_NAME)
+HEADER_TEXT = Text(
+    "a string on one line, since a header carries the string", pattern=r"[^\r\n\0\ud800-\udfff]+"
 )
 BODY = CompiledValue(
     compile_body, "a template of any JSON shape", (str, list, dict, int, float, bool, type(None)), {}
