@@ -102,14 +102,20 @@ def _check_response(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str
 
 
 def _respond(route: Route, sample: SampleSpec, parts: list[bytes]) -> tuple[object, Any]:
-    """Return the client's bytes and error, to be compared, and the client's response as JSON."""
+    """Return the client's bytes and error, to be compared, and the client's response as JSON.
+
+    If chunks follow the reads, the response is compared in place of the bytes.
+    """
     exchange = _exchange(route, sample)
     headers = {name.lower(): value for name, value in (sample.response_headers or {}).items()}
     out = simulate(exchange, parts, status=sample.status, headers=headers)
     error = exchange.error
     if error is not None and not exchange.started:
         return (out, error.envelope), error.envelope
-    return (out, error and error.envelope), merge_chunks(out) if exchange.is_stream else json.loads(out)
+    response = merge_chunks(out) if exchange.is_stream else json.loads(out)
+    rule = route.response.streaming
+    follows_reads = exchange.is_stream and rule is not None and rule.framing.follows_reads
+    return (response if follows_reads else out, error and error.envelope), response
 
 
 def _exchange(route: Route, sample: SampleSpec) -> Exchange:

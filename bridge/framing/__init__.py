@@ -4,7 +4,8 @@
     framer.close()     ─▶  the frames that the end of the body completes
 
 A framer keeps only the unfinished end of the data. The frames are a function of the bytes alone, never of
-the cuts. To add a framing, write a framer in a module of this folder and a row of `FRAMINGS`.
+the cuts; only those of raw text follow the reads. To add a framing, write a framer in a module of this
+folder and a row of `FRAMINGS`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ FRAMINGS: Final[Mapping[str, Framing]] = {
         Framing("nul", lambda limit: LineFramer(limit, b"\0")),
         Framing("json-array", ArrayFramer),
         Framing("json", ValueFramer),
-        Framing("text", TextFramer),
+        Framing("text", TextFramer, follows_reads=True),
         Framing("websocket", MessageFramer, has_messages=True, is_websocket=True),
         Framing("eventstream", EventStreamFramer, has_messages=True),
     )

@@ -1,34 +1,41 @@
-"""Raw text, which has no frames: each character is one.
+"""Raw text, which has no frames: each read is one, in whole characters.
 
-Frames must not depend on how the network cut the bytes, and raw text has no separators. A character is the
-only unit that is complete without the bytes that follow.
+Raw text has no separators, so that its frames follow the reads of the network. Only the text of all frames
+together is a function of the bytes. A frame for each character, which would not depend on the cuts, made a
+million chunks of a megabyte.
 """
 
 from __future__ import annotations
 
 from codecs import getincrementaldecoder
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bridge.core.frames import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["TextFramer"]
+__all__ = ["MAX_PIECE", "TextFramer"]
+
+MAX_PIECE: Final = 16_384  # characters; a chunk is encoded as a whole
 
 _Decoder = getincrementaldecoder("utf-8")
 
 
 class TextFramer:
-    """Cuts a UTF-8 text into characters. Invalid bytes become U+FFFD."""
+    """Cuts a UTF-8 text into pieces of whole characters. Invalid bytes become U+FFFD."""
 
     __slots__ = ("_decoder",)
 
     def __init__(self, limit: int) -> None:
-        self._decoder = _Decoder("replace")  # a character has up to four bytes: no limit is required
+        self._decoder = _Decoder("replace")  # pieces have a limit of their own
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        return map(Frame, self._decoder.decode(data))
+        return _pieces(self._decoder.decode(data))
 
     def close(self) -> Iterator[Frame]:
-        return map(Frame, self._decoder.decode(b"", final=True))
+        return _pieces(self._decoder.decode(b"", final=True))
+
+
+def _pieces(text: str) -> Iterator[Frame]:
+    return (Frame(text[start : start + MAX_PIECE]) for start in range(0, len(text), MAX_PIECE))

@@ -13,6 +13,7 @@ from functools import cache
 from textwrap import dedent, indent
 from typing import TYPE_CHECKING, Any
 
+from bridge.cli.merge_chunks import merge_chunks
 from bridge.core import json as bridge_json
 from bridge.exchange.dry_run import simulate
 from bridge.exchange.exchange import Exchange
@@ -35,6 +36,7 @@ __all__ = [
     "ID",
     "NOW",
     "bytewise",
+    "comparable",
     "ndjson",
     "new_exchange",
     "pieces_of",
@@ -163,6 +165,14 @@ def sse(*events: Any) -> list[bytes]:
 def ndjson(*values: Any) -> list[bytes]:
     """Return lines of newline-delimited JSON."""
     return [json.dumps(value).encode() + b"\n" for value in values]
+
+
+def comparable(exchange: Exchange, out: bytes) -> Any:
+    """Return what must not depend on the cuts: the bytes, or the merged chunks if these follow the reads."""
+    rule = exchange.route.response.streaming
+    if exchange.is_stream and out and rule is not None and rule.framing.follows_reads:
+        return merge_chunks(out)
+    return out
 
 
 def bytewise(pieces: Iterable[bytes]) -> list[bytes]:

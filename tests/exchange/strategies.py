@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.core.errors import BridgeError
 from bridge.exchange.dry_run import simulate
-from tests.exchange.single_exchange import new_exchange
+from tests.exchange.single_exchange import comparable, new_exchange
 from tests.strict_client import read_completion, read_stream
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def json_values() -> st.SearchStrategy[Any]:
 
 def checked_outcome(
     rules: str, endpoint: str, body: Body, pieces: Sequence[bytes], status: int, complete: bool = True
-) -> tuple[bytes, Any]:
+) -> tuple[Any, Any]:
     """Return output and error of a response, after asserting a valid completion or a documented error."""
     exchange = new_exchange(rules, body, endpoint=endpoint)
     out = simulate(exchange, pieces, status=status, headers={"retry-after": "3"}, complete=complete)
@@ -205,7 +205,7 @@ def checked_outcome(
             assert read_stream(out, include_usage=usage).error is None
         else:
             read_completion(out)
-        return out, None
+        return comparable(exchange, out), None
     assert isinstance(error, BridgeError)
     assert 400 <= error.status <= 599
     envelope = error.envelope["error"]
@@ -214,4 +214,4 @@ def checked_outcome(
     assert bool(out) is exchange.started
     if out:
         assert read_stream(out, include_usage=usage).error == json.loads(json.dumps(envelope))
-    return out, (error.status, envelope, error.retry_after)
+    return comparable(exchange, out), (error.status, envelope, error.retry_after)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from hypothesis import strategies as st
 
 from bridge.core.errors import UpstreamError
+from bridge.core.frames import Frame
 from bridge.framing import FRAMINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from bridge.core.frames import Frame
 
 __all__ = ["LIMIT", "Outcome", "cuts", "frames", "run_framer", "split_at", "split_evenly"]
 
@@ -28,7 +27,7 @@ class Outcome(NamedTuple):
 
 
 def run_framer(framing: str, pieces: Iterable[bytes], limit: int = LIMIT) -> Outcome:
-    """Feed a body in pieces to a framer, and return its frames."""
+    """Feed a body in pieces to a framer, and return its frames; one frame if these follow the reads."""
     framer = FRAMINGS[framing].framer(limit)
     frames: list[Frame] = []
     try:
@@ -37,6 +36,8 @@ def run_framer(framing: str, pieces: Iterable[bytes], limit: int = LIMIT) -> Out
         frames.extend(framer.close())
     except UpstreamError as error:
         return Outcome(frames, error.message, error.kind)
+    if frames and FRAMINGS[framing].follows_reads:
+        frames = [Frame("".join(str(frame.data) for frame in frames))]
     return Outcome(frames, None, None)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from bridge.exchange.dry_run import simulate
 from bridge.framing import FRAMINGS
+from bridge.framing.raw_text import MAX_PIECE
+from tests.exchange.single_exchange import new_exchange, request
 from tests.framing.splits import frames, run_framer, split_evenly
 
 
@@ -134,3 +137,23 @@ def test_a_truncated_array_is_an_error_after_its_frames(body: bytes) -> None:
 )
 def test_raw_text_is_decoded_with_replacement_characters(body: bytes, text: str) -> None:
     assert "".join(str(data) for data in _data("text", body)) == text
+
+
+def test_raw_text_that_arrives_together_is_one_frame() -> None:
+    framer = FRAMINGS["text"].framer(1000)
+    assert [frame.data for frame in framer.feed(b"word by word")] == ["word by word"]
+    assert [frame.data for frame in framer.feed("né".encode()[:2])] == ["n"]
+    assert [frame.data for frame in framer.feed("né".encode()[2:] + b"e")] == ["ée"]
+    assert [frame.data for frame in framer.close()] == []
+
+
+def test_raw_text_that_arrives_together_has_bounded_frames() -> None:
+    frames = [*FRAMINGS["text"].framer(1000).feed(b"x" * 40_000)]
+    assert [len(frame.data or "") for frame in frames] == [MAX_PIECE, MAX_PIECE, 40_000 - 2 * MAX_PIECE]
+
+
+def test_a_megabyte_of_raw_text_is_few_chunks() -> None:
+    """A chunk for each character made 219 MB of the megabyte."""
+    rules = "response: false\nstream: {framing: text, text: $}"
+    out = simulate(new_exchange(rules, request(stream=True)), [b"x" * 2**20])
+    assert len(out) < 1.1 * 2**20
