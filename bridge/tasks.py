@@ -14,11 +14,12 @@ T = TypeVar("T")
 
 
 class TaskRegistry:
-    """Running tasks. asyncio holds tasks by weak references only, so a task without an owner may vanish."""
+    """Running tasks without another owner."""
 
     __slots__ = ("_tasks",)
 
     def __init__(self) -> None:
+        # asyncio holds tasks by weak references only, so a task without an owner may vanish.
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -28,7 +29,7 @@ class TaskRegistry:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def wait(self, timeout: float) -> None:  # noqa: ASYNC109 - expiry is no error here
+    async def wait(self, timeout: float) -> None:  # noqa: ASYNC109 - expiry is not an error here
         """Wait until no task is running, tasks started meanwhile included, for up to `timeout` seconds."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout

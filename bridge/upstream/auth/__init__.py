@@ -1,10 +1,11 @@
-"""Credentials that are made: what a request is shown to the server with, just before it is sent.
+"""Computed credentials, added to a request just before the request is sent.
 
-    credentials = Credentials(fetch)
-    signed = await credentials.sign(request, url)                  the request to one URL, with its credential
-    signed = await credentials.sign(request, url, refused=signed)  again, with another one
+    authenticator = RequestAuthenticator(fetch)
+    signed = await authenticator.sign(request, url)                  the request to one URL, with a credential
+    signed = await authenticator.sign(request, url, refused=signed)  with a new credential, after a 401
 
-What is made is kept with the description it was made by, so a table that is replaced leaves nothing behind.
+Signers keep tokens and keys by weak references to the auth rule, so a reload of the file drops the tokens and
+keys of the old rules.
 """
 
 from __future__ import annotations
@@ -29,20 +30,23 @@ if TYPE_CHECKING:
 
 __all__ = ["RequestAuthenticator", "RequestSigner"]
 
-_CANCEL_TIMEOUT = 1.0  # seconds until cancelled token calls are over
+_CANCEL_TIMEOUT = 1.0  # seconds that cancelled token requests have to end
 
 
 class RequestSigner(Protocol):
-    """One kind: signs by any number of descriptions."""
+    """A signer for all auth rules of one class."""
 
     async def sign(
-        self, auth: Any, request: UpstreamRequest, refused: UpstreamRequest | None
+        self, auth: Any, request: UpstreamRequest, rejected: UpstreamRequest | None
     ) -> UpstreamRequest:
-        """The request, which has one URL, with its credential."""
+        """Return the request, which has one URL, with the credential of the rule `auth`.
+
+        `rejected` is the signed request that the upstream rejected before, if any.
+        """
 
 
 class RequestAuthenticator:
-    """Makes credentials of all kinds. `fetch` makes a small call; the clocks are seconds."""
+    """The signers of all auth rules."""
 
     def __init__(
         self,
@@ -51,23 +55,24 @@ class RequestAuthenticator:
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._tasks = TaskRegistry()
-        tools = SignerContext(fetch, self._tasks, monotonic, now)
-        self._kinds: dict[type, RequestSigner] = {of: kind(tools) for of, kind in SIGNERS.items()}
+        self._tasks = TaskRegistry()  # token requests and loads of keys
+        context = SignerContext(fetch, self._tasks, monotonic, now)
+        self._signers: dict[type, RequestSigner] = {rule: make(context) for rule, make in SIGNERS.items()}
 
     async def sign(
         self, request: UpstreamRequest, url: str, refused: UpstreamRequest | None = None
     ) -> UpstreamRequest:
-        """The request to one of its URLs, as it is sent. `refused` is what was made of it before, in vain.
+        """Return the request to `url`, one of the request's URLs, with a credential.
 
-        Raises UpstreamError where no credential can be had, BridgeError where a template of it fails.
+        `refused` is the signed request that the upstream rejected before, if any. Raises UpstreamError if no
+        credential can be obtained, BridgeError if a template of the rule fails.
         """
-        alone = replace(request, urls=(url,))
+        unsigned = replace(request, urls=(url,))
         auth = request.auth
-        return alone if auth is None else await self._kinds[type(auth)].sign(auth, alone, refused)
+        return unsigned if auth is None else await self._signers[type(auth)].sign(auth, unsigned, refused)
 
     async def close(self) -> None:
-        """Cancel the token calls that are still running."""
+        """Cancel running token requests and loads of keys."""
         self._tasks.cancel()
         await self._tasks.wait(_CANCEL_TIMEOUT)
 

@@ -1,4 +1,4 @@
-"""Requests that are signed with a keyed hash: of what, and where that stands, the file says."""
+"""Requests signed with a keyed hash. The file defines the signed text and the place of the signature."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from bridge.expressions.scope import Scope
-from bridge.upstream.auth.signing import wire_method_and_body, with_headers, with_query
+from bridge.upstream.auth.signing import sent_method_and_body, with_headers, with_query
 
 if TYPE_CHECKING:
     from bridge.routes.rules.auth_rules import HMAC
@@ -22,19 +22,19 @@ __all__ = ["HMACSigning", "host_of"]
 
 
 class HMACSigning:
-    """Signs each request by itself; nothing is kept."""
+    """The signer of HMAC rules, without state."""
 
-    def __init__(self, tools: SignerContext) -> None:
-        self._tools = tools
+    def __init__(self, context: SignerContext) -> None:
+        self._context = context
 
     async def sign(
-        self, auth: HMAC, request: UpstreamRequest, refused: UpstreamRequest | None
+        self, auth: HMAC, request: UpstreamRequest, rejected: UpstreamRequest | None
     ) -> UpstreamRequest:
-        """The request with its signature in headers and query."""
-        now = self._tools.now()
+        """Return the request with its signature in headers and query."""
+        now = self._context.now()
         url = URL(request.urls[0], encoded=True)
-        method, body = wire_method_and_body(request)
-        seen = {
+        method, body = sent_method_and_body(request)
+        variables = {
             "method": method,
             "host": host_of(request),
             "path": url.raw_path or "/",
@@ -44,17 +44,18 @@ class HMACSigning:
             "body": body.decode("utf-8", "surrogateescape"),
             "key": auth.key,
         }
-        text = str(auth.text(Scope(seen))).encode("utf-8", "surrogateescape")
+        text = str(auth.text(Scope(variables))).encode("utf-8", "surrogateescape")
         digest = hmac.digest(auth.secret.encode(), text, _HASHES[auth.algorithm])
-        scope = Scope(seen | {"signature": _ENCODINGS[auth.encoding](digest)})
-        shown = with_query(request, {name: str(make(scope)) for name, make in auth.query.items()})
-        return with_headers(shown, {name: str(make(scope)) for name, make in auth.headers.items()})
+        scope = Scope(variables | {"signature": _ENCODINGS[auth.encoding](digest)})
+        query = {name: str(render(scope)) for name, render in auth.query.items()}
+        headers = {name: str(render(scope)) for name, render in auth.headers.items()}
+        return with_headers(with_query(request, query), headers)
 
 
 def host_of(request: UpstreamRequest) -> str:
-    """The Host header that goes out: the route's own, or the URL's, without its port where that is usual."""
-    own = [value for name, value in request.headers.items() if name.lower() == "host"]
-    return own[0] if own else str(URL(request.urls[0], encoded=True).host_port_subcomponent)
+    """Return the Host header as sent: of the route, or else of the URL, without the scheme's default port."""
+    hosts = [value for name, value in request.headers.items() if name.lower() == "host"]
+    return hosts[0] if hosts else str(URL(request.urls[0], encoded=True).host_port_subcomponent)
 
 
 _HASHES = {"sha256": hashlib.sha256, "sha1": hashlib.sha1, "sha512": hashlib.sha512}

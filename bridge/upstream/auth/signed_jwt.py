@@ -1,4 +1,4 @@
-"""Tokens that are signed here, and used for half of their life."""
+"""JSON Web Tokens that the bridge signs, each used for half of its lifetime."""
 
 from __future__ import annotations
 
@@ -18,31 +18,39 @@ __all__ = ["JWTSigning", "make_token"]
 
 
 class JWTSigning:
-    """Shows tokens, each until half of its life is over: a server whose clock is ahead still takes it."""
+    """The signer of JWT rules, with one token per rule."""
 
-    def __init__(self, tools: SignerContext) -> None:
-        self._tools = tools
-        self._kept: WeakKeyDictionary[JWT, tuple[str, float]] = WeakKeyDictionary()
+    def __init__(self, context: SignerContext) -> None:
+        self._context = context
+        # Tokens, and the monotonic times in seconds at which each is replaced.
+        self._tokens: WeakKeyDictionary[JWT, tuple[str, float]] = WeakKeyDictionary()
 
     async def sign(
-        self, auth: JWT, request: UpstreamRequest, refused: UpstreamRequest | None
+        self, auth: JWT, request: UpstreamRequest, rejected: UpstreamRequest | None
     ) -> UpstreamRequest:
-        """The request with a token."""
-        token, until = self._kept.get(auth, ("", 0.0))
-        now = self._tools.monotonic()
-        if not token or now >= until:
-            token = make_token(auth, self._tools.now())
-            self._kept[auth] = token, now + auth.expires / 2
+        """Return the request with a token."""
+        token, renew_at = self._tokens.get(auth, ("", 0.0))
+        now = self._context.monotonic()
+        if not token or now >= renew_at:
+            token = make_token(auth, self._context.now())
+            # Half of the lifetime, so that an upstream whose clock is fast still accepts the token.
+            self._tokens[auth] = token, now + auth.expires / 2
         return with_headers(request, {auth.header: auth.prefix + token})
 
 
 def make_token(auth: JWT, now: float) -> str:
-    """A token of this time. `iat` and `exp` are added unless the claims name them; null leaves one out."""
+    """Return a token issued at `now`, in seconds since 1970.
+
+    The claims `iat` and `exp` are added unless the rule sets them. In the rule, `iat: null` and `exp: null`
+    omit these claims.
+    """
     issued = int(now)
     expires = issued + int(auth.expires)
     scope = Scope({"key": auth.key, "now": issued, "exp": expires})
-    headers = {name: value for name, make in auth.headers.items() if (value := make(scope)) is not MISSING}
-    claims = {name: value for name, make in auth.claims.items() if (value := make(scope)) is not MISSING}
+    headers = {
+        name: value for name, render in auth.headers.items() if (value := render(scope)) is not MISSING
+    }
+    claims = {name: value for name, render in auth.claims.items() if (value := render(scope)) is not MISSING}
     times = {"iat": issued, "exp": expires}
     return auth.signer.sign(
         headers,

@@ -1,8 +1,10 @@
-"""What every kind of credential is made with: clocks, small calls, and places in a request.
+"""Code that all signers share: clocks, token requests, and headers and query of a request.
 
-one waiter leaves ─╮
-waiter ─────────── shield ─── one task ─── the call      it goes on for the others, and for the next one
-waiter ───────────╯
+request, cancelled ─╮
+request ─────────── shield ─── one task ─── token request
+request ────────────╯
+
+All requests of a rule await one task. When a request is cancelled, the task continues for the others.
 """
 
 from __future__ import annotations
@@ -21,32 +23,33 @@ if TYPE_CHECKING:
 
     Fetch = Callable[[UpstreamRequest, TransportSpec, int], Awaitable[tuple[int, Mapping[str, str], bytes]]]
 
-__all__ = ["SignerContext", "wire_method_and_body", "with_headers", "with_query"]
+__all__ = ["SignerContext", "sent_method_and_body", "with_headers", "with_query"]
 
 
 class SignerContext(NamedTuple):
-    """`monotonic` for what runs out, since the time of day may jump; `now` is told to others."""
+    """The dependencies of a signer."""
 
-    fetch: Fetch
-    tasks: TaskRegistry
-    monotonic: Callable[[], float]
-    now: Callable[[], float]
+    fetch: Fetch  # sends a request; returns status, headers, and a body of up to the given number of bytes
+    tasks: TaskRegistry  # tasks that outlive the request that started them
+    monotonic: Callable[[], float]  # seconds, for lifetimes, since the wall clock may jump
+    now: Callable[[], float]  # seconds since 1970, for times that are sent
 
 
-def wire_method_and_body(request: UpstreamRequest) -> tuple[str, bytes]:
-    """The method and body that go out: a websocket is opened by a GET, and the body is a message on it."""
+def sent_method_and_body(request: UpstreamRequest) -> tuple[str, bytes]:
+    """Return method and body as sent over HTTP."""
+    # A WebSocket is opened by a GET without a body; the request's body is sent as a message.
     return (request.method, request.body or b"") if request.websocket_limit is None else ("GET", b"")
 
 
 def with_headers(request: UpstreamRequest, headers: Mapping[str, str]) -> UpstreamRequest:
-    """A request with these headers in place of equal ones."""
+    """Return the request with these headers, which replace headers of equal names."""
     names = {name.lower() for name in headers}
-    kept = {name: value for name, value in request.headers.items() if name.lower() not in names}
-    return replace(request, headers={**kept, **headers})
+    others = {name: value for name, value in request.headers.items() if name.lower() not in names}
+    return replace(request, headers={**others, **headers})
 
 
 def with_query(request: UpstreamRequest, pairs: Mapping[str, str]) -> UpstreamRequest:
-    """A request of one URL with these query parameters behind its own."""
+    """Return the request, which has one URL, with these query parameters after those of the URL."""
     if not pairs:
         return request
     (url,) = request.urls

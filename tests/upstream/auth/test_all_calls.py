@@ -58,7 +58,7 @@ async def test_a_failed_token_request_is_an_upstream_error(capfd: pytest.Capture
     address = tokens.url.removeprefix("http://")
     error = response.error()
     assert (response.status, error["code"]) == (502, "upstream_token")
-    assert error["message"] == f"{address} refused a token: invalid_client: *** is wrong"
+    assert error["message"] == f"{address} rejected the token request: invalid_client: *** is wrong"
     assert (len(tokens.requests), server.requests) == (1, [])  # another replica requires the same token
     assert b"s3cret" not in metrics
     assert "s3cret" not in "".join(capfd.readouterr())

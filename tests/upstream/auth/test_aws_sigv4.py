@@ -187,7 +187,7 @@ async def test_missing_keys_are_an_error(
 ) -> None:
     (tmp_path / "credentials").write_text(content)
     async with run_sender(route(server, keys={})) as sending:
-        with pytest.raises(UpstreamError, match="no AWS keys: ") as raised:
+        with pytest.raises(UpstreamError, match="AWS keys are missing: ") as raised:
             await sending.send()
     assert (raised.value.kind, raised.value.status) == (UpstreamFailure.TOKEN, 502)
 
@@ -223,9 +223,9 @@ async def test_expired_keys_are_renewed_outside_of_the_event_loop(
         environment.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", role_server.url)
         async with run_sender(route(server, keys={})) as sending:
             assert json.loads((await sending.send()).body)["by"] == "AKIDEXAMPLE"
-            signing: Any = sending.credentials._kinds[AWS]
-            [source] = signing._sources.values()
-            source.found._expiry_time = datetime.now(UTC)  # an hour later
+            signer: Any = sending.credentials._signers[AWS]
+            [source] = signer._sources.values()
+            source.credentials._expiry_time = datetime.now(UTC)  # an hour later
             # The server of the role runs on this loop, and could not respond if botocore blocked the loop.
             both = await asyncio.gather(sending.send(), sending.send())
             assert {json.loads(response.body)["by"] for response in both} == {"AKIDOTHER"}

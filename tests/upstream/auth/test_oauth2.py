@@ -185,14 +185,14 @@ REFUSALS = [
     (http_response({"message": f"{SECRET} is wrong"}, 400), "*** is wrong"),
     (http_response(f"<title>Oops</title>{SECRET}".encode(), 500, content_type="text/html"), "Oops"),
     (http_response({"access_token": "t1"}, 302, location="http://127.0.0.1:9/"), "302"),
-    (http_response(b""), "no `access_token`"),
-    (http_response(b"\xff\xfe{"), "no `access_token`"),
-    (http_response(b"[1]"), "no `access_token`"),
-    (http_response({"token": "t1"}), "no `access_token`"),
-    (token_response(""), "no `access_token`"),
-    (token_response("a\r\nX-Evil: 1"), "no `access_token`"),
-    (token_response("tö"), "no `access_token`"),
-    (http_response({"access_token": ["t1"]}), "no `access_token`"),
+    (http_response(b""), "an `access_token`"),
+    (http_response(b"\xff\xfe{"), "an `access_token`"),
+    (http_response(b"[1]"), "an `access_token`"),
+    (http_response({"token": "t1"}), "an `access_token`"),
+    (token_response(""), "an `access_token`"),
+    (token_response("a\r\nX-Evil: 1"), "an `access_token`"),
+    (token_response("tö"), "an `access_token`"),
+    (http_response({"access_token": ["t1"]}), "an `access_token`"),
     (http_response(b" " * 2**21), "bytes"),
 ]  # fmt: skip
 
@@ -229,7 +229,7 @@ async def test_an_unreachable_token_server_is_an_error() -> None:
     async with run_sender(route(), variables("http://127.0.0.1:9")) as sending:
         error = await failure(sending)
     assert error.status == 502
-    assert "no token from 127.0.0.1:9: no connection" in error.message
+    assert "token request to 127.0.0.1:9 failed: no connection" in error.message
 
 
 async def never_responds(peer: Connection) -> None:
@@ -387,11 +387,11 @@ async def test_the_token_of_a_removed_route_is_dropped() -> None:
         )
         await sending.sign()
         await sending.credentials.sign(other, "http://127.0.0.1:9/")
-        authenticator: Any = sending.credentials._kinds[OAuth2]
-        assert len(authenticator._states) == 2
+        signer: Any = sending.credentials._signers[OAuth2]
+        assert len(signer._states) == 2
         del other
         gc.collect()
-        assert len(authenticator._states) == 1
+        assert len(signer._states) == 1
 
 
 async def test_the_repr_of_a_route_contains_no_secret() -> None:
