@@ -1,10 +1,10 @@
-"""Sessions kept in a Redis, so that every bridge before it finds them.
+"""A session store in Redis, shared by every bridge that uses the same Redis.
 
     bridge:sessions:{ROUTE}:values    hash        key ─▶ value
-    bridge:sessions:{ROUTE}:ends      sorted set  key, by when it has idled too long, in Unix seconds
+    bridge:sessions:{ROUTE}:ends      sorted set  keys by the time of expiry, in Unix seconds
 
-Each word with it is one script, which nothing comes between: of many bridges one takes a value, and one
-closes it. The clock is the Redis's own, so that theirs need not agree.
+Each operation is a Lua script, which Redis runs atomically: if several bridges take the same value, only one
+bridge receives the value. The scripts read the clock of Redis, so the clocks of the bridges may differ.
 """
 
 from __future__ import annotations
@@ -24,64 +24,70 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisStore"]
 
-_PATIENCE = 1.0  # seconds for one word with the server
-_RETRY_DELAY = (
-    1.0  # seconds without another try after one that failed: no answer waits for a dead store twice
-)
-_BATCH = 100  # values that one word takes
-_DAY = 86400
+_TIMEOUT = 1.0  # seconds to connect, and for each read and write of the socket
+# Seconds without an attempt after a failure. A request acquires and releases a session; without the delay, an
+# unreachable Redis would hold up the request by both timeouts.
+_RETRY_DELAY = 1.0
+_MAX_BATCH = 100  # expired values per script run, because Redis serves no other client during a script
+_DAY = 86400  # seconds
 
 
 class RedisStore:
-    """Values in the Redis of a URL."""
+    """Values in the Redis at a URL."""
 
     def __init__(self, url: str) -> None:
         self._redis: Any = Redis.from_url(
             url,
-            protocol=2,  # every Redis speaks it
-            socket_timeout=_PATIENCE,
-            socket_connect_timeout=_PATIENCE,
-            # A word that was lost may have been heard: said twice, it would take what nobody closes.
+            protocol=2,  # RESP2, which every version of Redis supports
+            socket_timeout=_TIMEOUT,
+            socket_connect_timeout=_TIMEOUT,
+            # No retries: a script whose response was lost may have run. A successful second run would hide
+            # that the values of the first response are lost, and their sessions are never closed.
             retry=Retry(NoBackoff(), 0),
         )
-        self._scripts = {name: self._redis.register_script(_NOW + text) for name, text in _SCRIPTS.items()}
-        self._retry_after = 0.0
+        self._scripts = {  # by operation
+            name: self._redis.register_script(_PRELUDE + text) for name, text in _SCRIPTS.items()
+        }
+        self._retry_after = 0.0  # seconds of the monotonic clock
 
     async def pop(self, route: str, key: str) -> bytes | None:
-        value: bytes | None = await self._run("take", route, key)
+        value: bytes | None = await self._run("pop", route, key)
         return value
 
-    async def put(self, route: str, key: str, value: bytes, *, ttl: float, most: int) -> Sequence[bytes]:
-        # Without any bridge nobody closes them; they are forgotten in the end all the same.
-        out: list[bytes] = await self._run("put", route, key, value, ttl, most, int(ttl) + _DAY)
-        return out
+    async def put(
+        self, route: str, key: str, value: bytes, *, ttl: float, max_entries: int
+    ) -> Sequence[bytes]:
+        # If no bridge runs, no bridge removes expired values, so Redis deletes the keys a day later.
+        displaced: list[bytes] = await self._run("put", route, key, value, ttl, max_entries, int(ttl) + _DAY)
+        return displaced
 
     async def pop_expired(self, route: str) -> Sequence[bytes]:
-        out: list[bytes] = await self._run("expired", route, _BATCH)
-        return out
+        expired: list[bytes] = await self._run("pop_expired", route, _MAX_BATCH)
+        return expired
 
     async def close(self) -> Mapping[str, Sequence[bytes]]:
         await self._redis.aclose()
-        return {}  # the other bridges find them, or this one when it is back
+        return {}  # the values stay in Redis, for other bridges and for the next start of this bridge
 
-    async def _run(self, name: str, route: str, *arguments: Any) -> Any:
-        """What a script gives. Raises StoreLost."""
-        now = time.monotonic()
-        if now < self._retry_after:
-            raise StoreUnavailable("it could not be reached a moment ago")
-        names = [f"bridge:sessions:{{{route}}}:{part}" for part in ("values", "ends")]
+    async def _run(self, operation: str, route: str, *arguments: Any) -> Any:
+        """Run the script of an operation, and return the result. Raise StoreUnavailable."""
+        if time.monotonic() < self._retry_after:
+            raise StoreUnavailable(f"Redis is not retried within {_RETRY_DELAY:g} s of a failure")
+        # The braces are a hash tag: Redis Cluster puts both keys into one slot, as a script requires.
+        keys = [f"bridge:sessions:{{{route}}}:{part}" for part in ("values", "ends")]
         try:
-            return await self._scripts[name](keys=names, args=arguments)
+            return await self._scripts[operation](keys=keys, args=arguments)
         except (RedisError, OSError, TimeoutError) as error:
             self._retry_after = time.monotonic() + _RETRY_DELAY
             raise StoreUnavailable(f"{type(error).__name__}: {error}"[:200]) from error
 
 
-_NOW = """
+# The beginning of every script.
+_PRELUDE = """
 local values, ends = KEYS[1], KEYS[2]
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
-local function taken(key)
+local function remove(key)
   local value = redis.call('HGET', values, key)
   redis.call('HDEL', values, key)
   redis.call('ZREM', ends, key)
@@ -89,35 +95,35 @@ local function taken(key)
 end
 """
 _SCRIPTS = {
-    # What has idled too long is left to those who close it.
-    "take": """
-local over = redis.call('ZSCORE', ends, ARGV[1])
-if not over or tonumber(over) <= now then return false end
-return taken(ARGV[1])
+    # An expired value is left to `pop_expired`, whose caller closes the session.
+    "pop": """
+local expires_at = redis.call('ZSCORE', ends, ARGV[1])
+if not expires_at or tonumber(expires_at) <= now then return false end
+return remove(ARGV[1])
 """,
     "put": """
-local key, value, ttl, most, forgotten = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local out = {}
-local function leaves(one)
-  local found = taken(one)
-  if found then out[#out + 1] = found end
+local key, value, ttl, max_entries, keys_ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local displaced = {}
+local function displace(key)
+  local value = remove(key)
+  if value then displaced[#displaced + 1] = value end
 end
-leaves(key)
+displace(key)
 redis.call('HSET', values, key, value)
 redis.call('ZADD', ends, now + ttl, key)
-local over = redis.call('ZCARD', ends) - most
-if over > 0 then
-  for _, one in ipairs(redis.call('ZRANGE', ends, 0, over - 1)) do leaves(one) end
+local excess = redis.call('ZCARD', ends) - max_entries
+if excess > 0 then
+  for _, oldest in ipairs(redis.call('ZRANGE', ends, 0, excess - 1)) do displace(oldest) end
 end
-redis.call('EXPIRE', values, forgotten)
-redis.call('EXPIRE', ends, forgotten)
-return out
+redis.call('EXPIRE', values, keys_ttl)
+redis.call('EXPIRE', ends, keys_ttl)
+return displaced
 """,
-    "expired": """
-local out = {}
-for _, one in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, ARGV[1])) do
-  out[#out + 1] = taken(one)
+    "pop_expired": """
+local expired = {}
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, ARGV[1])) do
+  expired[#expired + 1] = remove(key)
 end
-return out
+return expired
 """,
 }

@@ -1,4 +1,4 @@
-"""What every store of kept sessions is. Values are opaque; `now` is the store's own affair."""
+"""The interface of session stores. A store treats values as opaque bytes and reads its own clock."""
 
 from __future__ import annotations
 
@@ -10,21 +10,30 @@ if TYPE_CHECKING:
 __all__ = ["SessionStore", "StoreUnavailable"]
 
 
-class StoreUnavailable(Exception):  # noqa: N818 - said of the store, not of an error
-    """The store cannot be reached."""
+class StoreUnavailable(Exception):  # noqa: N818 - the name states the condition of the store
+    """A store that cannot be reached."""
 
 
 class SessionStore(Protocol):
-    """Values by key, for each route. A value is given out once: whoever takes it has it alone."""
+    """Values by route and key. Each value is returned to one caller only, who then owns the value."""
 
     async def pop(self, route: str, key: str) -> bytes | None:
-        """The value under a key, which is gone then; None where there is none. Raises StoreLost."""
+        """Remove and return the value of a key; None if the key has no value. Raise StoreUnavailable."""
 
-    async def put(self, route: str, key: str, value: bytes, *, ttl: float, most: int) -> Sequence[bytes]:
-        """Keep a value for so many seconds; the values that had to go for it. Raises StoreLost."""
+    async def put(
+        self, route: str, key: str, value: bytes, *, ttl: float, max_entries: int
+    ) -> Sequence[bytes]:
+        """Store a value for `ttl` seconds, and return the values that the new value displaces.
+
+        Displaced are the previous value of the key, and the oldest values of the route over `max_entries`.
+        Raise StoreUnavailable.
+        """
 
     async def pop_expired(self, route: str) -> Sequence[bytes]:
-        """The values that were kept too long, which are gone then. Raises StoreLost."""
+        """Remove and return a batch of expired values of a route. Raise StoreUnavailable.
+
+        An empty batch means that no expired value remains.
+        """
 
     async def close(self) -> Mapping[str, Sequence[bytes]]:
-        """End it; the values by route that nobody can find any more."""
+        """Close the store, and return by route the values that no bridge can retrieve afterwards."""

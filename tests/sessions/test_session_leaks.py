@@ -216,7 +216,7 @@ async def test_idle_sessions_are_closed_after_their_ttl(server: SessionServer) -
 async def test_a_hanging_close_call_does_not_delay_shutdown(
     server: SessionServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.sessions.pool._PATIENCE", 0.2)
+    monkeypatch.setattr("bridge.sessions.pool._CLOSE_TIMEOUT", 0.2)
     file = KEPT.replace("path: /close", "path: /hang")
     async with run_bridge(file, {"SERVER": server.url}) as bridge:
         for number in range(3):

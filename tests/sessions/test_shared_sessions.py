@@ -105,7 +105,7 @@ def test_a_lost_store_costs_sessions_but_no_responses(
     start: Callable[..., Any], server: SessionServer, redis: RedisServer
 ) -> None:
     conversation = Conversation("one")
-    with start(1, warns=("session store lost",)) as [bridge]:
+    with start(1, warns=("session store unavailable",)) as [bridge]:
         conversation.turn(bridge)
         conversation.turn(bridge)
         assert server.turns[-1] == ("s1", conversation.new_texts)
@@ -131,7 +131,7 @@ def test_a_hanging_store_counts_as_lost(
     start: Callable[..., Any], server: SessionServer, redis: RedisServer
 ) -> None:
     conversation = Conversation("one")
-    with start(1, warns=("session store lost",)) as [bridge]:
+    with start(1, warns=("session store unavailable",)) as [bridge]:
         conversation.turn(bridge)
         redis.stop()
         conversation.turn(bridge)
