@@ -88,7 +88,8 @@ class RequestParser:
 
     def feed(self, data: bytes) -> None:
         """Parse bytes; b"" after a pause."""
-        if self._at_boundary and self._parse_request(data):
+        # A longer body could pause reading, which a second try by parts would not resume.
+        if self._at_boundary and len(data) <= 2 * _BUFFER_SIZE and self._parse_request(data):
             return
         if not data and not self._body.is_eof():
             self._parse(data)  # the bytes of the body that the parser holds
