@@ -1,13 +1,13 @@
-"""The conversations in `cases/`: how a client, the bridge and a model server speak, as files.
+"""Recorded cases in `cases/`: a request of a client, the upstream's responses, and the client's response.
 
-cases/CASE/route.yaml   one route, as a user would write it for this server: over its preset
-cases/CASE/NAME.json    what the client asks, what must reach the server, how it answers, what comes of it
-cases/CASE/NAME.bin     the body of the server's answer, byte by byte
+cases/FOLDER/route.yaml   one route, as a user writes the route for this upstream: on top of the preset
+cases/FOLDER/NAME.json    the client's request, the upstream's requests and responses, the client's response
+cases/FOLDER/NAME.bin     the body of the upstream's last response, byte by byte
 
-The members of `NAME.json` are those of `Conversation`; `answers` has those of `Success`, of `Failure` or, of
-embeddings, of `Embedded`. `calls` are what is sent and answered ahead of the last answer, in order: of a
-route that polls, the earlier answers too. The messages of a websocket stand in `NAME.bin` as the framing
-`websocket` takes them, each behind its length.
+The members of `NAME.json` are the attributes of `Case`; the members of `answers` are the attributes of
+`Success`, `Failure` or `Embeddings`. `calls` are the requests before the last request, with their responses,
+in order; for a route that polls, the polls except the last. The messages of a WebSocket are in `NAME.bin` as
+the framing `websocket` receives them, each after its length.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CASES",
-    "EMBEDDING_NAMES",
     "ID",
-    "NAMES",
     "NOW",
     "Call",
     "Case",
@@ -43,6 +41,7 @@ __all__ = [
     "ExpectedRequest",
     "Failure",
     "Success",
+    "case_names",
     "case_table",
     "read_case",
 ]  # fmt: skip
@@ -56,7 +55,14 @@ NOW = 1_763_600_000.0
 
 @dataclass(frozen=True)
 class ExpectedRequest:
-    """The request that must reach the server; of `headers` at least these, and null: not that one."""
+    """A request that the upstream must receive.
+
+    Attributes:
+        url: The URL.
+        body: The JSON body.
+        method: The method.
+        headers: Some of the headers. A header of null must be missing.
+    """
 
     url: str
     body: Any = None
@@ -66,7 +72,7 @@ class ExpectedRequest:
 
 @dataclass(frozen=True)
 class Call:
-    """A request ahead of the last one, and its answer."""
+    """A request before the last request, and its response."""
 
     sends: ExpectedRequest
     receives: Any
@@ -75,21 +81,26 @@ class Call:
 
     @property
     def data(self) -> bytes:
-        """The body of the answer."""
+        """The body of the response."""
         return json.dumps(self.receives, ensure_ascii=False).encode()
 
     @property
     def lower_headers(self) -> dict[str, str]:
-        """Its headers as the exchange wants them."""
+        """The headers of the response, keyed in lower case."""
         return {name.lower(): value for name, value in self.headers.items()}
 
 
 @dataclass(frozen=True)
 class Success:
-    """The answer of the first choice. `chunks`: the texts of a stream, without empty ones.
+    """The first choice of a completion or of a stream.
 
-    `usage` are the counts to hold, null: there are none. `tool_calls` are `{name, arguments}`, the
-    arguments as the JSON that they are.
+    Attributes:
+        text: The text.
+        finish_reason: The finish reason.
+        usage: The token counts to compare. None if the response must have none.
+        chunks: The texts of a stream's chunks, except empty texts.
+        reasoning: The reasoning text.
+        tool_calls: `{name, arguments}` of every tool call, `arguments` as a JSON object.
     """
 
     text: str
@@ -102,7 +113,7 @@ class Success:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """The vectors of an answer, in whichever format, and the counts to hold, null: there are none."""
+    """The vectors of an embeddings response, and the token counts. None if the response must have none."""
 
     vectors: list[list[float]]
     usage: dict[str, int] | None = None
@@ -110,10 +121,14 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class Failure:
-    """The error for the client: its status, some of its members, and the text that left before it.
+    """The error that the client receives.
 
-    `status` 200: it came when the answer was on its way. `says`: what the message must hold, where its
-    exact words are the bridge's own. `retry_after` in seconds.
+    Attributes:
+        status: The status. 200 if the error ends a stream.
+        error: Some of the members of the error.
+        text: The text that the client receives before the error.
+        says: A part of the message whose exact wording is the bridge's own.
+        retry_after: The `Retry-After` header, in seconds.
     """
 
     status: int
@@ -125,9 +140,22 @@ class Failure:
 
 @dataclass(frozen=True)
 class Case:
-    """One request and its answer."""
+    """A request of a client, with the upstream's and the client's response.
 
-    case: str
+    Attributes:
+        folder: The folder of the case.
+        name: The name of the files.
+        data: The body of the upstream's last response.
+        request: The client's request.
+        sends: The last request to the upstream.
+        answers: The response that the client receives.
+        endpoint: The OpenAI endpoint.
+        status: The status of the upstream's last response.
+        headers: The headers of the upstream's last response.
+        calls: The requests before the last request.
+    """
+
+    folder: str
     name: str
     data: bytes
     request: Body
@@ -140,85 +168,80 @@ class Case:
 
     @property
     def is_stream(self) -> bool:
-        """Whether the client wants a stream."""
+        """Return whether the client requests a stream."""
         return self.request.get("stream") is True
 
     @property
     def include_usage(self) -> bool:
-        """Whether it wants token counts in it."""
+        """Return whether the client requests token counts in a stream."""
         return bool(self.request.get("stream_options", {}).get("include_usage"))
 
     @property
     def lower_headers(self) -> dict[str, str]:
-        """The server's headers as the exchange wants them."""
+        """The headers of the upstream's last response, keyed in lower case."""
         return {name.lower(): value for name, value in self.headers.items()}
 
     def exchange(self) -> Exchange:
-        """A fresh exchange, as a server would begin it."""
+        """Return a new exchange of the request."""
         endpoint, data, body, route = self._parts
         return Exchange(RequestContext(route, endpoint, body, data, id=ID, now=NOW))
 
     @cached_property
     def _parts(self) -> tuple[EndpointSpec, bytes, Body, Route]:
-        """Read once: there are thousands of exchanges to begin, one for each cut."""
+        # Cached: test_cases.py begins an exchange for every cut of the body.
         endpoint = ENDPOINTS[self.endpoint]
         data = json.dumps(self.request, ensure_ascii=False).encode()
         body = parse_request(endpoint, data)
-        [route] = case_table(self.case).routes
+        [route] = case_table(self.folder).routes
         assert body["model"] in route.models
         return endpoint, data, body, route
 
 
 @cache
-def case_table(case: str) -> RouteTable:
-    """The routes of a case, over the shipped presets. They have no environment and no files."""
-    path = CASES / case / "route.yaml"
+def case_table(folder: str) -> RouteTable:
+    """Return the routes of a folder, on top of the shipped presets, without environment and files."""
+    path = CASES / folder / "route.yaml"
     return load(path.read_text(encoding="utf-8"), path.name, LoadEnvironment({}, _no_file, read_presets()))
 
 
 @cache
-def read_case(case: str, name: str) -> Case:
-    """Read one conversation. A member that is not known is a mistake of the file."""
-    path = CASES / case / f"{name}.json"
-    told = json.loads(path.read_text(encoding="utf-8"))
-    answers = told.pop("answers")
+def read_case(folder: str, name: str) -> Case:
+    """Read a case. Reject unknown members."""
+    path = CASES / folder / f"{name}.json"
+    members = json.loads(path.read_text(encoding="utf-8"))
+    answers = members.pop("answers")
     kind = Failure if "error" in answers else Embeddings if "vectors" in answers else Success
     return Case(
-        case=case,
+        folder=folder,
         name=name,
         data=path.with_suffix(".bin").read_bytes(),
-        sends=_made(ExpectedRequest, told.pop("sends"), path),
-        calls=tuple(_call(call, path) for call in told.pop("calls", [])),
-        answers=_made(kind, answers, path),
-        **_known(Case, told, path),
+        sends=_build(ExpectedRequest, members.pop("sends"), path),
+        calls=tuple(_call(call, path) for call in members.pop("calls", [])),
+        answers=_build(kind, answers, path),
+        **_checked(Case, members, path),
     )
 
 
-def _call(told: Body, path: Path) -> Call:
-    made: Call = _made(Call, {**told, "sends": _made(ExpectedRequest, told["sends"], path)}, path)
-    return made
+def case_names(*endpoints: str) -> list[tuple[str, str]]:
+    """Return folder and name of every case, or of the cases of some endpoints."""
+    names = [(path.parent.name, path.stem) for path in sorted(CASES.glob("*/*.json"))]
+    return [name for name in names if not endpoints or read_case(*name).endpoint in endpoints]
 
 
-def _made(kind: type[Any], members: Body, path: Path) -> Any:
-    return kind(**_known(kind, members, path))
+def _call(members: Body, path: Path) -> Call:
+    call: Call = _build(Call, {**members, "sends": _build(ExpectedRequest, members["sends"], path)}, path)
+    return call
 
 
-def _known(kind: type[Any], members: Body, path: Path) -> Body:
-    unknown = members.keys() - {one.name for one in fields(kind)}
+def _build(kind: type[Any], members: Body, path: Path) -> Any:
+    return kind(**_checked(kind, members, path))
+
+
+def _checked(kind: type[Any], members: Body, path: Path) -> Body:
+    unknown = members.keys() - {member.name for member in fields(kind)}
     assert not unknown, f"{path.parent.name}/{path.name}: unknown members {sorted(unknown)}"
     return members
 
 
 def _no_file(name: str) -> str:
     raise FileNotFoundError(name)
-
-
-def _named(*endpoints: str) -> list[tuple[str, str]]:
-    found = [(path.parent.name, path.stem) for path in sorted(CASES.glob("*/*.json"))]
-    return [name for name in found if read_case(*name).endpoint in endpoints]
-
-
-NAMES = _named("chat", "completions")
-"""The conversations in which something is said."""
-
-EMBEDDING_NAMES = _named("embeddings")

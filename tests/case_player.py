@@ -1,9 +1,8 @@
-"""A conversation carried out by plain calls: what the server says comes from its files.
+"""Recorded cases, played by plain calls on an exchange, without a network.
 
-    outcome = carry_out(conversation.exchange(), conversation, pieces)
+    outcome = play(case.exchange(), case, [case.data])
 
-`pieces` are the bytes of the last answer; the calls ahead of it are answered whole. Time passes only where
-the bridge waits.
+Time passes only where the bridge waits.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ __all__ = ["Outcome", "play", "sent_requests"]
 
 
 class Outcome(NamedTuple):
-    """What the client gets: the bytes, and the failure if there was one."""
+    """The bytes that the client receives, and the error."""
 
     out: bytes
     status: int
@@ -34,23 +33,23 @@ class Outcome(NamedTuple):
     retry_after: str | None
 
 
-def play(exchange: Exchange, conversation: Case, pieces: Iterable[bytes]) -> Outcome:
-    """The exchange on the recorded answers, the bytes of the last one cut into these pieces."""
-    out = b"".join(_CallPlayer(exchange, call, conversation, list(pieces)).run() for call in exchange.calls)
+def play(exchange: Exchange, case: Case, pieces: Iterable[bytes]) -> Outcome:
+    """Play a case, the body of the last response cut into pieces."""
+    out = b"".join(_CallPlayer(exchange, call, case, list(pieces)).run() for call in exchange.calls)
     error = exchange.error
     status = error.status if error is not None and not exchange.started else 200
     envelope = json.dumps(error.envelope) if error is not None else ""
     return Outcome(out, status, envelope, error.retry_after if error is not None else None)
 
 
-def sent_requests(conversation: Case) -> list[UpstreamRequest]:
-    """What reaches the server, each call of an exchange with those ahead of it and behind it."""
-    exchange, sent = conversation.exchange(), []
+def sent_requests(case: Case) -> list[UpstreamRequest]:
+    """Return the requests that the upstream receives, those of callouts before and after a call included."""
+    exchange, requests = case.exchange(), []
     for call in exchange.calls:
-        playing = _CallPlayer(exchange, call, conversation, [conversation.data])
-        playing.run()
-        sent += playing.sent
-    return sent
+        player = _CallPlayer(exchange, call, case, [case.data])
+        player.run()
+        requests += player.requests
+    return requests
 
 
 class _Response(NamedTuple):
@@ -60,66 +59,70 @@ class _Response(NamedTuple):
 
 
 class _CallPlayer:
-    """One call of an exchange; `sent` are its requests and those around it."""
+    """A call of an exchange, with the recorded responses to its callouts.
 
-    def __init__(
-        self, exchange: Exchange, call: UpstreamCall, conversation: Case, pieces: list[bytes]
-    ) -> None:
-        self.sent: list[UpstreamRequest] = []
+    Attributes:
+        requests: The requests of the call and of its callouts.
+    """
+
+    def __init__(self, exchange: Exchange, call: UpstreamCall, case: Case, pieces: list[bytes]) -> None:
+        self.requests: list[UpstreamRequest] = []
         self._exchange = exchange
-        self._leg = call
+        self._call = call
         self._now = 0.0
-        self._left: Iterator[_Response] = iter([
-            *(_Response(call.status, call.lower_headers, [call.data]) for call in conversation.calls),
-            _Response(conversation.status, conversation.lower_headers, pieces),
+        self._responses: Iterator[_Response] = iter([
+            *(_Response(recorded.status, recorded.lower_headers, [recorded.data]) for recorded in case.calls),
+            _Response(case.status, case.lower_headers, pieces),
         ])  # fmt: skip
         self._latest = _Response(0, {}, [])
         self._out = b""
 
     def run(self) -> bytes:
-        """What the client gets of it."""
-        exchange, call = self._exchange, self._leg
+        """Play the call, and return the bytes that the client receives."""
+        exchange, call = self._exchange, self._call
         try:
-            if not self._before():
-                self._ask(call.request())
+            if not self._run_callouts():
+                self._send(call.request())
                 exchange.start(call, self._latest.status, self._latest.headers)
                 self._feed()
             self._out += exchange.close(call)
         except UpstreamError as error:
             self._out += exchange.connection_lost(call, error)
         if call.callouts is not None:
-            self.sent += [step.request for step in call.callouts.after() if isinstance(step, SendRequest)]
+            self.requests += [
+                command.request for command in call.callouts.after() if isinstance(command, SendRequest)
+            ]
         return self._out
 
-    def _before(self) -> bool:
-        """Make the calls ahead; whether the client has got its answer by them."""
-        call, came = self._leg, None
+    def _run_callouts(self) -> bool:
+        """Run the callouts before the call. Return whether a callout brought the client's response."""
+        call, result = self._call, None
         if call.callouts is None:
             return False
-        steps = call.callouts.before()
+        commands = call.callouts.before()
         while True:
             try:
-                step = steps.send(came)
+                command = commands.send(result)
             except StopIteration as stop:
                 return bool(stop.value)
-            came = None
-            match step:
+            result = None
+            match command:
                 case SendRequest(request):
-                    self._ask(request)
+                    self._send(request)
                     status, headers, pieces = self._latest
-                    came = FetchedResponse(status, headers, b"".join(pieces), self._now)
+                    result = FetchedResponse(status, headers, b"".join(pieces), self._now)
                 case Sleep(seconds):
                     self._now += seconds
-                case DeliverResponse(heard):
+                case DeliverResponse(response):
                     if not call.decoder.started:
-                        self._exchange.start(call, heard.status, heard.headers)
+                        self._exchange.start(call, response.status, response.headers)
                     self._feed()
 
-    def _ask(self, request: UpstreamRequest) -> None:
-        self.sent.append(request)
-        self._latest = next(self._left, self._latest)
+    def _send(self, request: UpstreamRequest) -> None:
+        self.requests.append(request)
+        self._latest = next(self._responses, self._latest)
 
     def _feed(self) -> None:
         for piece in self._latest.pieces:
-            if not self._exchange.finished(self._leg):
-                self._out += self._exchange.feed(self._leg, piece)
+            if not self._exchange.finished(self._call):
+                self._out += self._exchange.feed(self._call, piece)

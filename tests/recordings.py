@@ -1,7 +1,7 @@
-"""The conversations in `seeds/`: bytes recorded from the servers themselves, HTTP heads and chunks included.
+"""Conversations in `seeds/`: bytes recorded from real servers, HTTP heads and chunk framing included.
 
-seeds/NAME.req   what the client sent
-seeds/NAME.resp  what the server answered, to its end
+seeds/NAME.req   the request
+seeds/NAME.resp  the response, to its end
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ NAMES = sorted(path.stem for path in SEEDS.glob("*.req"))
 
 
 class Recorded(NamedTuple):
-    """An answer. Header names are in lower case; the body is without its chunk framing.
+    """A recorded response.
 
-    `complete` is whether the body came to the end that its head promised.
+    Attributes:
+        status: The status.
+        headers: The headers, keyed in lower case.
+        body: The body, without chunk framing.
+        complete: Whether the body is as long as the head declares.
     """
 
     status: int
@@ -28,38 +32,38 @@ class Recorded(NamedTuple):
 
 
 def read_request(name: str) -> tuple[str, str, dict[str, str], bytes]:
-    """Method, path, headers (names in lower case) and body of a recorded request."""
-    first, headers, body = _parted((SEEDS / f"{name}.req").read_bytes())
+    """Return method, path, headers (keyed in lower case) and body of a recorded request."""
+    first, headers, body = _split((SEEDS / f"{name}.req").read_bytes())
     method, path, _ = first.split(" ")
     assert len(body) == int(headers["content-length"])
     return method, path, headers, body
 
 
 def read_response(name: str) -> Recorded:
-    """The recorded answer to the request of that name."""
+    """Return the recorded response to the request of this name."""
     return parse_response((SEEDS / f"{name}.resp").read_bytes())
 
 
 def parse_response(data: bytes) -> Recorded:
-    """Read a whole answer, as it came until the connection closed."""
-    first, headers, body = _parted(data)
+    """Parse the bytes of a response, received until the connection closed."""
+    first, headers, body = _split(data)
     complete = True
     if headers.get("transfer-encoding", "").lower() == "chunked":
-        body, complete = _unchunked(body)
+        body, complete = _join_chunks(body)
     elif "content-length" in headers:
         complete = len(body) == int(headers["content-length"])
     return Recorded(int(first.split(" ")[1]), headers, body, complete)
 
 
-def _parted(data: bytes) -> tuple[str, dict[str, str], bytes]:
+def _split(data: bytes) -> tuple[str, dict[str, str], bytes]:
     head, _, body = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     fields = (line.partition(":") for line in lines)
     return first, {name.lower(): value.strip() for name, _, value in fields}, body
 
 
-def _unchunked(rest: bytes) -> tuple[bytes, bool]:
-    """The body of the chunks that are there, and whether the last chunk is among them."""
+def _join_chunks(rest: bytes) -> tuple[bytes, bool]:
+    """Return the body of the chunks, and whether the last chunk is present."""
     body = b""
     while rest:
         line, _, rest = rest.partition(b"\r\n")

@@ -1,9 +1,9 @@
-r"""A strict OpenAI client: reads what the bridge sends, and asserts all that real clients rely on.
+r"""A strict OpenAI client: parses the bridge's responses, and asserts everything that real clients rely on.
 
-    read_stream(b'data: {…}\n\n … data: [DONE]\n\n')  ─▶  Streamed
-    read_completion(b'{"object": "chat.completion", …}')  ─▶  Completed
+    read_stream(b'data: {…}\n\n … data: [DONE]\n\n')  ─▶  CompletionStream
+    read_completion(b'{"object": "chat.completion", …}')  ─▶  Completion
 
-Vendor fields are let through. What is missing, twice, in the wrong place or of the wrong type is not.
+Vendor fields are accepted. Missing, duplicate, misplaced fields and fields of a wrong type are not.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ FINISH_REASONS = {"stop", "length", "tool_calls", "content_filter", "function_ca
 
 @dataclass
 class Choice:
-    """One choice. `chunks`: its text as it came, without the empty ones, such as that of the role."""
+    """A choice.
+
+    Attributes:
+        chunks: The texts of the chunks, except empty texts such as the first chunk's.
+    """
 
     role: str = ""
     chunks: list[str] = field(default_factory=list)
@@ -39,7 +43,11 @@ class Choice:
 
 @dataclass
 class CompletionStream:
-    """A stream that was read to its end: to [DONE], or to the `error` that took its place."""
+    """A complete stream, up to `[DONE]` or an error.
+
+    Attributes:
+        error: The error that ended the stream. None if the stream ended with `[DONE]`.
+    """
 
     id: str = ""
     object: str = ""
@@ -51,13 +59,13 @@ class CompletionStream:
 
     @property
     def choice(self) -> Choice:
-        """The first choice; an empty one where the stream failed before it began."""
+        """The first choice. Empty if the stream failed before the first chunk."""
         return self.choices.get(0, Choice())
 
 
 @dataclass
 class Completion:
-    """A whole answer."""
+    """A non-streaming response."""
 
     id: str
     object: str
@@ -73,24 +81,29 @@ class Completion:
 
 
 def read_stream(data: bytes, *, include_usage: bool = True) -> CompletionStream:
-    """Read a whole stream. `include_usage`: the client asked for token counts, so they may come."""
+    """Parse a complete stream.
+
+    Args:
+        data: The bytes of the stream.
+        include_usage: Whether the client requested token counts.
+    """
     *events, last = _events(data)
-    streamed = CompletionStream()
+    stream = CompletionStream()
     for event in events:
         chunk = _object(event)
-        assert "error" not in chunk, f"something follows the error {chunk}"
-        _chunk(streamed, chunk, include_usage=include_usage)
+        assert "error" not in chunk, f"a chunk after the error: {chunk}"
+        _chunk(stream, chunk, include_usage=include_usage)
     if last != "[DONE]":
-        streamed.error = _error(_object(last))
-        return streamed
-    assert streamed.choices, "a stream without any choice"
-    for number, said in streamed.choices.items():
-        assert said.finish_reason is not None, f"choice {number} has no finish"
-    return streamed
+        stream.error = _error(_object(last))
+        return stream
+    assert stream.choices, "a stream without choices"
+    for number, parsed in stream.choices.items():
+        assert parsed.finish_reason is not None, f"choice {number} has no finish_reason"
+    return stream
 
 
 def read_completion(data: bytes) -> Completion:
-    """Read a whole answer."""
+    """Parse a non-streaming response."""
     body = _object(data.decode())
     _has(body, id=str, object=str, created=int, model=str, choices=list)
     assert body["id"]
@@ -101,9 +114,9 @@ def read_completion(data: bytes) -> Completion:
     for choice in body["choices"]:
         _has(choice, index=int, finish_reason=str)
         assert choice["index"] not in choices, f"two choices {choice['index']}"
-        said = _message(choice) if body["object"] == CHAT_COMPLETION else _text(choice)
-        said.finish_reason = _finish(choice)
-        choices[choice["index"]] = said
+        parsed = _message(choice) if body["object"] == CHAT_COMPLETION else _text(choice)
+        parsed.finish_reason = _finish(choice)
+        choices[choice["index"]] = parsed
     assert sorted(choices) == list(range(len(choices))), f"indexes {sorted(choices)}"
     assert choices
     usage = _usage(body["usage"]) if "usage" in body else None
@@ -111,7 +124,7 @@ def read_completion(data: bytes) -> Completion:
 
 
 def _events(data: bytes) -> list[str]:
-    """The data of every event: one line each, and nothing else between the blank lines."""
+    """Return the data of every event. Each event must be a single line."""
     assert data.endswith(b"\n\n"), f"no blank line at the end of …{data[-80:]!r}"
     blocks = data.decode().removesuffix("\n\n").split("\n\n")
     for block in blocks:
@@ -121,67 +134,67 @@ def _events(data: bytes) -> list[str]:
     return [block.removeprefix("data: ") for block in blocks]
 
 
-def _chunk(streamed: CompletionStream, chunk: Body, *, include_usage: bool) -> None:
+def _chunk(stream: CompletionStream, chunk: Body, *, include_usage: bool) -> None:
     _has(chunk, id=str, object=str, created=int, model=str, choices=list)
-    if not streamed.id:
+    if not stream.id:
         assert chunk["id"]
         assert chunk["model"]
         assert chunk["object"] in (CHAT_CHUNK, TEXT_COMPLETION)
-        streamed.id, streamed.object = chunk["id"], chunk["object"]
-        streamed.created, streamed.model = chunk["created"], chunk["model"]
+        stream.id, stream.object = chunk["id"], chunk["object"]
+        stream.created, stream.model = chunk["created"], chunk["model"]
     for name in ("id", "object", "created", "model"):
-        assert chunk[name] == getattr(streamed, name), f"another {name} in {chunk}"
-    assert streamed.usage is None, f"something follows the usage: {chunk}"
+        assert chunk[name] == getattr(stream, name), f"another {name} in {chunk}"
+    assert stream.usage is None, f"a chunk after the usage: {chunk}"
     if not chunk["choices"]:
-        assert include_usage, f"nobody asked for {chunk}"
-        assert streamed.choices, f"usage came first: {chunk}"
-        assert all(said.finish_reason for said in streamed.choices.values()), (
-            f"usage before a finish: {chunk}"
+        assert include_usage, f"usage was not requested: {chunk}"
+        assert stream.choices, f"usage in the first chunk: {chunk}"
+        assert all(parsed.finish_reason for parsed in stream.choices.values()), (
+            f"usage before a finish_reason: {chunk}"
         )
-        streamed.usage = _usage(chunk["usage"])
+        stream.usage = _usage(chunk["usage"])
     elif include_usage:
         assert chunk.get("usage") is None, f"early usage in {chunk}"
     for choice in chunk["choices"]:
-        _choice(streamed, choice)
+        _choice(stream, choice)
 
 
-def _choice(streamed: CompletionStream, choice: Body) -> None:
+def _choice(stream: CompletionStream, choice: Body) -> None:
     _has(choice, index=int)
     assert "finish_reason" in choice, f"no finish_reason in {choice}"
-    first = choice["index"] not in streamed.choices
-    said = streamed.choices.setdefault(choice["index"], Choice())
-    assert said.finish_reason is None, f"a choice goes on behind its finish: {choice}"
-    if streamed.object == CHAT_CHUNK:
+    first = choice["index"] not in stream.choices
+    parsed = stream.choices.setdefault(choice["index"], Choice())
+    assert parsed.finish_reason is None, f"a choice after its finish_reason: {choice}"
+    if stream.object == CHAT_CHUNK:
         _has(choice, delta=dict)
-        _delta(said, choice["delta"], first=first)
+        _delta(parsed, choice["delta"], first=first)
     else:
         _has(choice, text=str)
-        said.chunks += [choice["text"]] if choice["text"] else []
+        parsed.chunks += [choice["text"]] if choice["text"] else []
     if choice["finish_reason"] is not None:
-        said.finish_reason = _finish(choice)
+        parsed.finish_reason = _finish(choice)
 
 
-def _delta(said: Choice, delta: Body, *, first: bool) -> None:
-    assert ("role" in delta) is first, f"a role belongs into the first chunk alone: {delta}"
+def _delta(parsed: Choice, delta: Body, *, first: bool) -> None:
+    assert ("role" in delta) is first, f"a role is required in the first chunk only: {delta}"
     if first:
         _has(delta, role=str)
-        said.role = delta["role"]
+        parsed.role = delta["role"]
     content, reasoning = delta.get("content"), delta.get("reasoning_content")
-    assert content is None or isinstance(content, str), f"no text: {delta}"
-    assert reasoning is None or isinstance(reasoning, str), f"no text: {delta}"
-    said.chunks += [content] if content else []
-    said.reasoning += reasoning or ""
+    assert content is None or isinstance(content, str), f"not a text: {delta}"
+    assert reasoning is None or isinstance(reasoning, str), f"not a text: {delta}"
+    parsed.chunks += [content] if content else []
+    parsed.reasoning += reasoning or ""
     for call in delta.get("tool_calls") or []:
         _has(call, index=int, function=dict)
-        fresh = call["index"] == len(said.tool_calls)
-        assert fresh or 0 <= call["index"] < len(said.tool_calls), f"an index was left out: {call}"
-        if fresh:
+        is_new = call["index"] == len(parsed.tool_calls)
+        assert is_new or 0 <= call["index"] < len(parsed.tool_calls), f"a skipped index: {call}"
+        if is_new:
             _has(call, id=str, type=str)
             _has(call["function"], name=str)
-            said.tool_calls.append({"id": call["id"], "name": call["function"]["name"], "arguments": ""})
+            parsed.tool_calls.append({"id": call["id"], "name": call["function"]["name"], "arguments": ""})
         else:
-            assert call.get("id") in (None, said.tool_calls[call["index"]]["id"]), f"another id: {call}"
-        said.tool_calls[call["index"]]["arguments"] += call["function"].get("arguments") or ""
+            assert call.get("id") in (None, parsed.tool_calls[call["index"]]["id"]), f"another id: {call}"
+        parsed.tool_calls[call["index"]]["arguments"] += call["function"].get("arguments") or ""
 
 
 def _message(choice: Body) -> Choice:
@@ -189,15 +202,15 @@ def _message(choice: Body) -> Choice:
     message = choice["message"]
     _has(message, role=str)
     assert "content" in message, f"no content in {message}"
-    said = Choice(role=message["role"], reasoning=message.get("reasoning_content") or "")
+    parsed = Choice(role=message["role"], reasoning=message.get("reasoning_content") or "")
     for call in message.get("tool_calls") or []:
         _has(call, id=str, type=str, function=dict)
         _has(call["function"], name=str, arguments=str)
-        said.tool_calls.append({"id": call["id"], **call["function"]})
+        parsed.tool_calls.append({"id": call["id"], **call["function"]})
     refused = isinstance(message.get("refusal"), str)
-    assert isinstance(message["content"], str) or said.tool_calls or refused, f"no text: {message}"
-    said.chunks += [message["content"]] if message["content"] else []
-    return said
+    assert isinstance(message["content"], str) or parsed.tool_calls or refused, f"no content: {message}"
+    parsed.chunks += [message["content"]] if message["content"] else []
+    return parsed
 
 
 def _text(choice: Body) -> Choice:
@@ -207,20 +220,20 @@ def _text(choice: Body) -> Choice:
 
 def _finish(choice: Body) -> str:
     reason = choice["finish_reason"]
-    assert reason in FINISH_REASONS, f"OpenAI knows no finish_reason {reason!r}"
+    assert reason in FINISH_REASONS, f"not a finish_reason of OpenAI: {reason!r}"
     return str(reason)
 
 
 def _usage(usage: Any) -> Body:
-    assert isinstance(usage, dict), f"no token counts: {usage!r}"
+    assert isinstance(usage, dict), f"not an object: {usage!r}"
     _has(usage, prompt_tokens=int, completion_tokens=int, total_tokens=int)
     return usage
 
 
 def _error(body: Body) -> Body:
-    assert list(body) == ["error"], f"a stream that ends neither with [DONE] nor with an error: {body}"
+    assert list(body) == ["error"], f"the stream ends with neither [DONE] nor an error: {body}"
     error = body["error"]
-    assert set(error) == {"message", "type", "param", "code"}, f"not the four keys: {error}"
+    assert set(error) == {"message", "type", "param", "code"}, f"not the four members of an error: {error}"
     _has(error, message=str, type=str)
     assert error["message"]
     for name in ("param", "code"):
@@ -232,13 +245,13 @@ def _object(text: str) -> Body:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise AssertionError(f"no JSON: {text}") from error
-    assert isinstance(value, dict), f"no object: {text}"
+        raise AssertionError(f"not JSON: {text}") from error
+    assert isinstance(value, dict), f"not an object: {text}"
     return value
 
 
 def _has(body: Body, **kinds: type) -> None:
-    """Each of these members is there, and of exactly that type: true is no integer, 1.0 neither."""
+    """Assert that members are present, and exactly of a type: neither true nor 1.0 is an integer."""
     for name, kind in kinds.items():
         assert name in body, f"no {name} in {body}"
         assert type(body[name]) is kind, f"{name} must be {kind.__name__}: {body}"

@@ -1,4 +1,4 @@
-"""The strict client itself: what it lets through would pass for right everywhere."""
+"""The strict client of the tests: every test that parses a response relies on its rejections."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ COUNTS = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 DONE = b"data: [DONE]\n\n"
 
 
-def chunk(delta: Body, finish: str | None = None, **other: Any) -> bytes:
+def chunk(delta: Body, finish: str | None = None, **members: Any) -> bytes:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return event({**HEAD, "choices": [choice], **other})
+    return event({**HEAD, "choices": [choice], **members})
 
 
 def event(body: Body) -> bytes:
@@ -31,33 +31,33 @@ END = chunk({}, "stop")
 USAGE = event({**HEAD, "choices": [], "usage": COUNTS})
 ERROR = event({"error": {"message": "no", "type": "server_error", "param": None, "code": None}})
 
-WRONG_STREAMS = {
+INVALID_STREAMS = {
     "nothing": b"",
-    "no blank line at the end": ROLE + TEXT + END + DONE.strip(),
+    "missing blank line at the end": ROLE + TEXT + END + DONE.strip(),
     "an event without data": ROLE + b": ping\n\n" + TEXT + END + DONE,
     "several lines": ROLE + TEXT.replace(b"data: ", b"id: 1\ndata: ", 1) + END + DONE,
-    "no [DONE]": ROLE + TEXT + END,
+    "missing [DONE]": ROLE + TEXT + END,
     "two [DONE]": ROLE + TEXT + END + DONE + DONE,
-    "half of its JSON": ROLE + b'data: {"id": \n\n' + END + DONE,
-    "no choice": DONE,
-    "no role": TEXT + END + DONE,
-    "a role twice": ROLE + ROLE + TEXT + END + DONE,
-    "no finish": ROLE + TEXT + DONE,
-    "two finishes": ROLE + TEXT + END + END + DONE,
-    "text behind the finish": ROLE + END + TEXT + DONE,
-    "an unknown finish": ROLE + chunk({}, "eos") + DONE,
+    "incomplete JSON": ROLE + b'data: {"id": \n\n' + END + DONE,
+    "no choices": DONE,
+    "missing role": TEXT + END + DONE,
+    "two roles": ROLE + ROLE + TEXT + END + DONE,
+    "missing finish_reason": ROLE + TEXT + DONE,
+    "two finish_reasons": ROLE + TEXT + END + END + DONE,
+    "text after the finish_reason": ROLE + END + TEXT + DONE,
+    "unknown finish_reason": ROLE + chunk({}, "eos") + DONE,
     "another id": ROLE + chunk({"content": "Teal"}, id="chatcmpl-2") + END + DONE,
     "another object": ROLE + chunk({"content": "Teal"}, object="chat.completion") + END + DONE,
-    "a float for a date": chunk({"role": "assistant"}, created=1.0) + END + DONE,
-    "usage first": USAGE + ROLE + END + DONE,
-    "usage twice": ROLE + END + USAGE + USAGE + DONE,
-    "usage ahead of the finish": ROLE + USAGE + END + DONE,
-    "usage beside a choice": ROLE + chunk({}, "stop", usage=COUNTS) + DONE,
-    "[DONE] behind an error": ROLE + ERROR + DONE,
-    "text behind an error": ROLE + ERROR + TEXT,
-    "an error of three keys": ROLE
+    "fractional creation time": chunk({"role": "assistant"}, created=1.0) + END + DONE,
+    "usage before any choice": USAGE + ROLE + END + DONE,
+    "two usages": ROLE + END + USAGE + USAGE + DONE,
+    "usage before the finish_reason": ROLE + USAGE + END + DONE,
+    "usage with a choice": ROLE + chunk({}, "stop", usage=COUNTS) + DONE,
+    "[DONE] after an error": ROLE + ERROR + DONE,
+    "text after an error": ROLE + ERROR + TEXT,
+    "an error of three members": ROLE
     + event({"error": {"message": "no", "type": "server_error", "code": None}}),
-    "an error with a number for its code": ERROR.replace(b'"code": null', b'"code": 5'),
+    "an error with a numeric code": ERROR.replace(b'"code": null', b'"code": 5'),
 }
 
 COMPLETION = {
@@ -71,55 +71,57 @@ COMPLETION = {
     "usage": COUNTS,
 }
 
-WRONG_COMPLETIONS: dict[str, Body] = {
+INVALID_COMPLETIONS: dict[str, Body] = {
     "an error": {"error": {"message": "no"}},
-    "no model": {"model": ""},
-    "a float for a date": {"created": 1.0},
+    "empty model": {"model": ""},
+    "fractional creation time": {"created": 1.0},
     "a chunk": {"object": "chat.completion.chunk"},
-    "no choice": {"choices": []},
-    "the second choice alone": {"choices": [{**COMPLETION["choices"][0], "index": 1}]},  # type: ignore[index]
-    "no content": {"choices": [{"index": 0, "message": {"role": "assistant"}, "finish_reason": "stop"}]},
-    "no finish": {"choices": [{"index": 0, "message": {"role": "a", "content": ""}, "finish_reason": None}]},
-    "float counts": {"usage": {**COUNTS, "total_tokens": 3.0}},
-    "counts that are null": {"usage": None},
+    "no choices": {"choices": []},
+    "only a second choice": {"choices": [{**COMPLETION["choices"][0], "index": 1}]},  # type: ignore[index]
+    "missing content": {"choices": [{"index": 0, "message": {"role": "assistant"}, "finish_reason": "stop"}]},
+    "null finish_reason": {
+        "choices": [{"index": 0, "message": {"role": "a", "content": ""}, "finish_reason": None}]
+    },
+    "fractional counts": {"usage": {**COUNTS, "total_tokens": 3.0}},
+    "null usage": {"usage": None},
 }
 
 
-def test_a_good_stream_is_read() -> None:
-    streamed = read_stream(ROLE + TEXT + chunk({"content": " blue"}) + END + USAGE + DONE)
-    assert streamed.choice.chunks == ["Teal", " blue"]
-    assert streamed.choice.text == "Teal blue"
-    assert streamed.choice.role == "assistant"
-    assert streamed.choice.finish_reason == "stop"
-    assert streamed.usage == COUNTS
-    assert streamed.error is None
+def test_a_valid_stream_is_parsed() -> None:
+    stream = read_stream(ROLE + TEXT + chunk({"content": " blue"}) + END + USAGE + DONE)
+    assert stream.choice.chunks == ["Teal", " blue"]
+    assert stream.choice.text == "Teal blue"
+    assert stream.choice.role == "assistant"
+    assert stream.choice.finish_reason == "stop"
+    assert stream.usage == COUNTS
+    assert stream.error is None
 
 
-def test_an_honest_end_is_read() -> None:
-    streamed = read_stream(ROLE + TEXT + ERROR)
-    assert streamed.choice.text == "Teal"
-    assert streamed.error is not None
-    assert streamed.error["message"] == "no"
+def test_a_stream_that_ends_with_an_error_is_parsed() -> None:
+    stream = read_stream(ROLE + TEXT + ERROR)
+    assert stream.choice.text == "Teal"
+    assert stream.error is not None
+    assert stream.error["message"] == "no"
 
 
-def test_usage_must_be_asked_for() -> None:
+def test_usage_that_was_not_requested_is_rejected() -> None:
     with pytest.raises(AssertionError):
         read_stream(ROLE + TEXT + END + USAGE + DONE, include_usage=False)
 
 
-@pytest.mark.parametrize("data", WRONG_STREAMS.values(), ids=WRONG_STREAMS)
-def test_a_wrong_stream_is_refused(data: bytes) -> None:
+@pytest.mark.parametrize("data", INVALID_STREAMS.values(), ids=INVALID_STREAMS)
+def test_an_invalid_stream_is_rejected(data: bytes) -> None:
     with pytest.raises(AssertionError):
         read_stream(data)
 
 
-def test_a_good_completion_is_read() -> None:
-    completed = read_completion(json.dumps(COMPLETION).encode())
-    assert completed.choice.text == "Teal"
-    assert completed.usage == COUNTS
+def test_a_valid_completion_is_parsed() -> None:
+    completion = read_completion(json.dumps(COMPLETION).encode())
+    assert completion.choice.text == "Teal"
+    assert completion.usage == COUNTS
 
 
-@pytest.mark.parametrize("other", WRONG_COMPLETIONS.values(), ids=WRONG_COMPLETIONS)
-def test_a_wrong_completion_is_refused(other: Body) -> None:
+@pytest.mark.parametrize("members", INVALID_COMPLETIONS.values(), ids=INVALID_COMPLETIONS)
+def test_an_invalid_completion_is_rejected(members: Body) -> None:
     with pytest.raises(AssertionError):
-        read_completion(json.dumps(COMPLETION | other).encode())
+        read_completion(json.dumps(COMPLETION | members).encode())

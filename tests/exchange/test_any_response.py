@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.case_files import NAMES, read_case
+from tests.case_files import case_names, read_case
 from tests.case_player import play
 from tests.exchange.strategies import ROUTES, STATUSES, bodies, checked_outcome, cuts, requests
 from tests.strict_client import read_completion, read_stream
@@ -40,7 +40,7 @@ def test_any_bytes_give_a_completion_or_an_error_for_every_split(
         assert checked_outcome(rules, *sent, pieces, status, complete) == whole
 
 
-GOOD = [name for name in NAMES if read_case(*name).data]
+GOOD = [name for name in case_names("chat", "completions") if read_case(*name).data]
 
 
 @st.composite

@@ -10,7 +10,7 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from bridge.exchange.dry_run import simulate
-from tests.case_files import NAMES, Success, read_case
+from tests.case_files import Success, case_names, read_case
 from tests.exchange.single_exchange import ndjson, new_exchange, pieces_of, request
 from tests.openai.sample_bodies import DONE, OPENAI, chunk, completion, event, forward, standard_chunks
 
@@ -109,7 +109,7 @@ def test_normalized_responses_are_valid() -> None:
     )
 
 
-GOOD = [name for name in NAMES if isinstance(read_case(*name).answers, Success)]
+GOOD = [name for name in case_names("chat", "completions") if isinstance(read_case(*name).answers, Success)]
 
 
 @pytest.mark.parametrize("of", [pytest.param(name, id="-".join(name)) for name in GOOD])

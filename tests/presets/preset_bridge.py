@@ -178,4 +178,4 @@ def _pieces(data: bytes, random: Random) -> Iterator[bytes]:
 
 
 def _prefix(case: Case) -> str:
-    return f"{case.case}/{case.name}"
+    return f"{case.folder}/{case.name}"

@@ -15,13 +15,12 @@ from openai import OpenAI
 
 from tests.background_loop import in_background
 from tests.case_files import (
-    EMBEDDING_NAMES,
-    NAMES,
     Case,
     Embeddings,
     ExpectedRequest,
     Failure,
     Success,
+    case_names,
     read_case,
 )
 from tests.presets.preset_bridge import PresetBridge, run_preset_bridge
@@ -45,9 +44,7 @@ CLASSES: dict[int, type[openai.APIStatusError]] = {
     429: openai.RateLimitError,
 }
 
-every_case = pytest.mark.parametrize(
-    "of", [pytest.param(name, id="-".join(name)) for name in NAMES + EMBEDDING_NAMES]
-)
+every_case = pytest.mark.parametrize("name", [pytest.param(name, id="-".join(name)) for name in case_names()])
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +92,9 @@ class Received:
 
 @every_case
 def test_the_client_reads_the_recorded_response(
-    client: OpenAI, preset_bridge: PresetBridge, of: tuple[str, str]
+    client: OpenAI, preset_bridge: PresetBridge, name: tuple[str, str]
 ) -> None:
-    case = read_case(*of)
+    case = read_case(*name)
     received = Received()
     before = len(preset_bridge.requests_of(case))
     match case.answers:
@@ -146,7 +143,7 @@ def assert_vectors(client: OpenAI, case: Case, expected: Embeddings) -> None:
 
 def client_request(case: Case) -> dict[str, Any]:
     """Return the client's request, with a model that names the case."""
-    return {**case.request, "model": f"{case.case}/{case.name}"}
+    return {**case.request, "model": f"{case.folder}/{case.name}"}
 
 
 def read_response(client: OpenAI, case: Case, received: Received) -> None:
