@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from typing import NamedTuple
 
 __all__ = ["FileStamp", "file_stamp"]
 
-FileStamp = tuple[int, int]  # modification time in nanoseconds, size in bytes
+
+class FileStamp(NamedTuple):
+    """What distinguishes a file from the file that had the same name before.
+
+    Time and size are not enough: a link may lead to another file of the same size, and image volumes, rsync
+    and `cp -p` give files equal times.
+    """
+
+    path: str = ""  # to which links lead
+    device: int = 0
+    inode: int = 0
+    size: int = 0  # bytes
+    modified: int = 0  # nanoseconds
+    changed: int = 0  # nanoseconds; no program can set this time
 
 
 def file_stamp(name: str) -> FileStamp:
-    """Return the stamp of a file; zeros if the file is missing, as it is while some editors write it."""
+    """Return the stamp of a file; an empty stamp if the file is missing, as while some editors write."""
     try:
-        stat = Path(name).stat()
+        path = os.path.realpath(name)
+        stat = os.stat(path)  # noqa: PTH116
     except OSError:
-        return (0, 0)
-    return (stat.st_mtime_ns, stat.st_size)
+        return FileStamp()
+    return FileStamp(path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)

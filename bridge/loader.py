@@ -12,6 +12,7 @@ from bridge.config.problems import Location, Problem, SourceFile
 from bridge.core.errors import ConfigError
 from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import load
+from bridge.upstream.tls import check_tls_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,7 @@ def load_routes(name: str, variables: Mapping[str, str] | None = None) -> RouteT
         variables={**os.environ, **(variables or {})},
         read_file=partial(_read_relative, path.parent),
         presets=read_presets(),
+        check_tls=check_tls_files,
         locate=lambda file: str((path.parent / file).absolute()),
     )
     return load(text, name, environment)

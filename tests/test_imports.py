@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "telemetry": {"openai", "exchange"},
     "file_stamp": set(),
     "tasks": set(),
-    "loader": {"config", "routes", "routes/compile"},
+    "loader": {"config", "routes", "routes/compile", "upstream"},
     "upstream/auth": {"expressions", "openai", "routes/rules", "tasks"},
     "upstream": {"framing", "routes/rules", "telemetry", "upstream/auth", "file_stamp"},
     "sessions": {"exchange", "routes/rules", "tasks", "telemetry", "upstream"},

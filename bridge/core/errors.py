@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["BridgeError", "ConfigError", "RequestError", "UpstreamError", "UpstreamFailure"]
+__all__ = ["BridgeError", "ConfigError", "RequestError", "TLSFileError", "UpstreamError", "UpstreamFailure"]
 
 
 class UpstreamFailure(StrEnum):
@@ -37,6 +37,14 @@ class ConfigError(Exception):
     def __init__(self, problems: Sequence[object]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = tuple(problems)  # printable, in the order of the file
+
+
+class TLSFileError(ValueError):
+    """A certificate file that cannot be used; `key` is the key below `tls` at fault."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class BridgeError(Exception):

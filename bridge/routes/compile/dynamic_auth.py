@@ -181,7 +181,8 @@ class OAuth2Compiler(AuthCompiler):
         tls = compile_tls(spec.tls, self._node.find(("tls",)), self._environment, self._problems)
         limit = spec.timeout
         timeouts = TimeoutsSpec(connect=limit, first_byte=limit, idle=limit, total=limit)
-        return TransportSpec(timeouts=timeouts, tls=tls, proxy=spec.proxy or self._proxy)
+        proxy = self._proxy if spec.proxy is None else spec.proxy
+        return TransportSpec(timeouts=timeouts, tls=tls, proxy=proxy or None)
 
     def _assertion(self, spec: OAuth2Spec) -> JWT | None:
         if spec.assertion is None:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from bridge.routes.rules.settings import TLSSpec
+
 __all__ = ["LoadEnvironment"]
+
+
+def accept_tls(spec: TLSSpec) -> None:
+    """Accept any certificate files: an environment without files checks none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,4 +24,6 @@ class LoadEnvironment:
     variables: Mapping[str, str]  # environment variables
     read_file: Callable[[str], str]  # returns the text of a file that the routes file names; raises OSError
     presets: Mapping[str, str]  # texts of presets by name
+    # Raises TLSFileError for certificate files that cannot be used; the names of the files are absolute.
+    check_tls: Callable[[TLSSpec], None] = accept_tls
     locate: Callable[[str], str] = str  # returns the absolute path of a file that the routes file names

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from bridge.core.errors import RequestError
+from bridge.core.errors import RequestError, TLSFileError
 from bridge.core.strings import PathText, is_template
 from bridge.expressions.scope import RuleErrors
 from bridge.expressions.templates import ValueTemplate, compile_text
@@ -64,8 +64,9 @@ def _joined(base: ValueTemplate, path: ValueTemplate) -> ValueTemplate:
 
 
 def compile_tls(tls: TLSSpec, node: Node, environment: LoadEnvironment, problems: Problems) -> TLSSpec:
-    """Return the settings with absolute file names; a file that cannot be read is a problem."""
+    """Return the settings with absolute file names; a file that cannot be used is a problem."""
     located: dict[str, Any] = {}
+    before = len(problems)
     for key, attribute in (("ca", "ca"), ("cert", "cert"), ("key", "private_key")):
         file = getattr(tls, attribute)
         if file is None:
@@ -77,7 +78,14 @@ def compile_tls(tls: TLSSpec, node: Node, environment: LoadEnvironment, problems
             reason = getattr(error, "strerror", None) or error
             problems.add(at.location, at.path, f"cannot read {file}: {reason}")
         located[attribute] = environment.locate(file)
-    return replace(tls, **located)
+    found = replace(tls, **located)
+    if located and len(problems) == before:
+        try:
+            environment.check_tls(found)
+        except TLSFileError as error:
+            at = node.find((error.key,))
+            problems.add(at.location, at.path, str(error))
+    return found
 
 
 def compile_body(spec: RequestSpec | None, node: Node, problems: Problems) -> BodyRule:

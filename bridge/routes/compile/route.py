@@ -138,7 +138,7 @@ class RouteCompiler:
         """Return the transport with absolute names of certificate files."""
         at = self._at("upstream", "tls")
         tls = compile_tls(self._transport.tls, at, self._environment, self._problems)
-        return replace(self._transport, tls=tls)
+        return replace(self._transport, tls=tls, proxy=self._transport.proxy or None)
 
     def _template(self, only_stream: StreamRule | None) -> RequestTemplate:
         """Return the template of non-streaming requests; `only_stream` is the rule if there are none."""

@@ -29,7 +29,10 @@ ORIGIN = Text(
     pattern=r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]{}]+)(:\d{1,5})?/?",
 )
 URL = Text("a URL, such as http://127.0.0.1:8000/api/chat")
-PROXY = Text("the URL of an HTTP proxy")
+PROXY = Text(
+    "the URL of an HTTP proxy, such as http://127.0.0.1:3128; an empty string for none",
+    pattern=r"(https?://([^\s/?#@]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?/?)?",
+)
 
 
 @record
@@ -96,7 +99,7 @@ class TransportSpec:
     method: str | None = option(METHOD, "the HTTP method; if absent: POST", default=None)
     timeouts: TimeoutsSpec = option(Record(TimeoutsSpec), "the timeouts of a call", default=TimeoutsSpec())
     tls: TLSSpec = option(Record(TLSSpec), "the certificates of https and wss", default=TLSSpec())
-    proxy: str | None = option(PROXY, "a forward proxy for requests to the upstream", default=None)
+    proxy: str | None = option(PROXY, "a forward proxy for requests; if absent or empty: none", default=None)
     retry: RetrySpec | None = option(
         Record(RetrySpec), "when to send a failed request again; if absent: never", default=None
     )

@@ -106,7 +106,7 @@ class OAuth2Spec:
     timeout: float = public(DURATION, "the longest time for a token request", default=10.0)
     tls: TLSSpec = public(Record(TLSSpec), "the certificates of the token server", default=TLSSpec())
     proxy: str | None = public(
-        PROXY, "a forward proxy for token requests; if absent: the upstream's", default=None
+        PROXY, "a forward proxy for token requests; if absent: the upstream's; if empty: none", default=None
     )
 
 
