@@ -63,7 +63,7 @@ ONLY_IN = {
     "jsonpath_ng": ("bridge.expressions.jsonpath",),
     "jwt": ("bridge.core.jwt",),
     "botocore": ("bridge.upstream.auth.aws_sigv4",),
-    "httptools": ("bridge.upstream.http_connection",),
+    "httptools": ("bridge.upstream.response_parser",),
     "redis": ("bridge.sessions.redis_store",),
 }
 """A third-party library is known to these modules alone."""

@@ -1,11 +1,10 @@
-"""Connections to model servers: requests out, bytes in, and the border where foreign errors become ours.
+"""Requests to upstreams, over HTTP or WebSockets, authenticated as their route requires.
 
-    response = await upstream.send(request, transport)       UpstreamError, of what kind ever
-    response.status, response.headers
-    await response.pump(take)                                take(data): whatever has arrived, as it arrives
+    response = await client.send(request, transport)         the head has arrived; raises UpstreamError
+    await response.read_into(sink)                           see `UpstreamResponse`
     await response.close()
 
-Every wait has a limit of our own: see `patience`.
+Every wait has a timeout: see `timeouts`.
 """
 
 from __future__ import annotations
@@ -30,60 +29,56 @@ __all__ = ["UpstreamClient"]
 
 
 class UpstreamClient:
-    """All connections to all servers, pooled by host."""
+    """The connections to all upstreams."""
 
     def __init__(self) -> None:
         contexts = SSLContextCache()
-        self._connections = ConnectionPool(contexts)
-        self._sockets = WebSocketClient(contexts)
-        self._credentials = RequestAuthenticator(self.fetch)
+        self._pool = ConnectionPool(contexts)
+        self._websockets = WebSocketClient(contexts)
+        self._authenticator = RequestAuthenticator(self.fetch)
         self._loop = asyncio.get_running_loop()
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._credentials.close()
-        await self._sockets.close()
-        await self._connections.close()
+        await self._authenticator.close()
+        await self._websockets.close()
+        await self._pool.close()
 
     async def send(
         self, request: UpstreamRequest, transport: TransportSpec, *, replica: int = 0
     ) -> UpstreamResponse:
-        """Send a request and give its answer, which is to be closed.
-
-        Raises UpstreamError: no connection, no head in time, no HTTP.
-        """
+        """Send a request. Return its response, which the caller closes. Raise UpstreamError."""
         url = request.urls[replica % len(request.urls)]
+        started = self._loop.time()
         if request.auth is None:
-            return await self._send(request, url, transport, self._loop.time())
-        return await self._send_signed(request, url, transport, request.auth)
-
-    async def _send_signed(
-        self, request: UpstreamRequest, url: str, transport: TransportSpec, auth: DynamicAuth
-    ) -> UpstreamResponse:
-        """The same with a credential that is made for it, anew where the server refuses that."""
-        begun = self._loop.time()
-        signed = await self._credentials.sign(request, url)
-        response = await self._send(signed, signed.urls[0], transport, begun)
-        if response.status != 401 or not auth.refreshes_on_401:
-            return response
-        await response.close()
-        again = await self._credentials.sign(request, url, refused=signed)
-        return await self._send(again, again.urls[0], transport, begun)
+            return await self._send(request, url, transport, started)
+        return await self._send_signed(request, url, transport, request.auth, started)
 
     async def fetch(
         self, request: UpstreamRequest, transport: TransportSpec, limit: int, *, replica: int = 0
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """The whole answer of a small call: status, headers, body. Raises UpstreamError."""
+        """Return status, headers and body of a response of up to `limit` bytes. Raise UpstreamError."""
         response = await self.send(request, transport, replica=replica)
         try:
             return response.status, response.headers, await response.read(limit)
         finally:
             await response.close()
 
-    async def _send(
-        self, request: UpstreamRequest, url: str, transport: TransportSpec, begun: float
+    async def _send_signed(
+        self, request: UpstreamRequest, url: str, transport: TransportSpec, auth: DynamicAuth, started: float
     ) -> UpstreamResponse:
-        """The answer of one URL, whose head has come. Raises UpstreamError."""
+        """Sign the request and send it. On a 401, sign it again with fresh credentials and retry once."""
+        signed = await self._authenticator.sign(request, url)
+        response = await self._send(signed, signed.urls[0], transport, started)
+        if response.status != 401 or not auth.refreshes_on_401:
+            return response
+        await response.close()
+        signed = await self._authenticator.sign(request, url, rejected=signed)
+        return await self._send(signed, signed.urls[0], transport, started)
+
+    async def _send(
+        self, request: UpstreamRequest, url: str, transport: TransportSpec, started: float
+    ) -> UpstreamResponse:
         if request.websocket_limit is not None:
-            return await self._sockets.open(request, url, transport, begun)
-        return await self._connections.request(request, url, transport, begun)
+            return await self._websockets.open(request, url, transport, started)
+        return await self._pool.request(request, url, transport, started)

@@ -1,9 +1,13 @@
-"""The border at which foreign errors become ours: what aiohttp, the system and TLS raise of an upstream."""
+"""The one place where exceptions of aiohttp, TLS and the operating system become UpstreamErrors.
+
+Code at the network catches `NETWORK_ERRORS` and nothing broader. Any other exception is a fault of the
+bridge, which ends the request as an internal error that is logged, and never blames the upstream.
+"""
 
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -13,47 +17,51 @@ from bridge.core.errors import UpstreamError, UpstreamFailure
 if TYPE_CHECKING:
     from bridge.routes.rules.settings import TimeoutsSpec
 
-__all__ = ["ProtocolError", "to_upstream_error"]
+__all__ = ["NETWORK_ERRORS", "NetworkError", "ProtocolError", "to_upstream_error"]
 
 
 class ProtocolError(Exception):
-    """What came is no answer of HTTP/1.1; `message` says what is wrong with it."""
+    """An upstream response that is not valid HTTP/1.1."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
 
 
-def to_upstream_error(error: BaseException, url: str, timeouts: TimeoutsSpec) -> UpstreamError:
-    """What was raised, as ours. The URL's path and query may hold secrets."""
-    where = urlsplit(url).netloc.rpartition("@")[2]
+# TimeoutError and ssl.SSLError are OSErrors. UnicodeError comes from the lookup of a host name that IDNA
+# cannot encode, such as one with a label of over 63 characters.
+NETWORK_ERRORS = (aiohttp.ClientError, OSError, ProtocolError, UnicodeError)
+NetworkError: TypeAlias = aiohttp.ClientError | OSError | ProtocolError | UnicodeError
+
+
+def to_upstream_error(error: NetworkError, url: str, timeouts: TimeoutsSpec) -> UpstreamError:
+    """Return a network error as an UpstreamError.
+
+    The text names the upstream by host and port alone, since path, query and user may hold secrets.
+    """
+    host = urlsplit(url).netloc.rpartition("@")[2]
     match error:
         case aiohttp.ConnectionTimeoutError():
-            return UpstreamError(
-                UpstreamFailure.TIMEOUT,
-                f"no connection to the upstream {where} in {timeouts.connect:g} s",
-                status=504,
-            )
+            message = f"no connection to the upstream {host} within {timeouts.connect:g} s"
+            return UpstreamError(UpstreamFailure.TIMEOUT, message, status=504)
         case TimeoutError():
-            return UpstreamError(
-                UpstreamFailure.TIMEOUT, f"the upstream {where} is too slow: {error}", status=504
-            )
+            message = f"the upstream {host} is too slow: {error}"
+            return UpstreamError(UpstreamFailure.TIMEOUT, message, status=504)
         case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError() | ssl.SSLError():
             reason = getattr(error, "strerror", None) or getattr(error, "message", None) or error
-            return UpstreamError(UpstreamFailure.CONNECT, f"no connection to the upstream {where}: {reason}")
+            return UpstreamError(UpstreamFailure.CONNECT, f"no connection to the upstream {host}: {reason}")
+        case aiohttp.InvalidURL() | UnicodeError():
+            message = f"no connection to the upstream {host}: the host or port of its URL is invalid"
+            return UpstreamError(UpstreamFailure.CONNECT, message)
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | OSError():
-            return UpstreamError(
-                UpstreamFailure.DISCONNECT,
-                f"the upstream {where} closed the connection before its answer was complete",
-            )
+            message = f"the upstream {host} closed the connection before its response was complete"
+            return UpstreamError(UpstreamFailure.DISCONNECT, message)
         case _:
-            return UpstreamError(
-                UpstreamFailure.MALFORMED,
-                f"the upstream {where} does not speak HTTP: {_reason(error)}",
-            )
+            message = f"the upstream {host} sent invalid HTTP: {_reason(error)}"
+            return UpstreamError(UpstreamFailure.MALFORMED, message)
 
 
-def _reason(error: BaseException) -> str:
-    """What went wrong, without the URL that aiohttp's exceptions write into their texts."""
+def _reason(error: Exception) -> str:
+    """Return the reason of an error without the URL that aiohttp writes into the texts of its exceptions."""
     message = getattr(error, "message", None)
     return " ".join(str(message or type(error).__name__).split())[:200]

@@ -1,152 +1,144 @@
-"""How long an answer is waited for: until its head, and for each piece of its body.
+"""The timeouts of a route: `first_byte` until a response begins, `idle` between two reads, `total` over all.
 
-    connect ─▶ request sent ─▶ head ─▶ piece ─▶ piece ─▶ end
-                     first_byte │      idle between two, `total` over all         Patience
-    connect ─▶ asked ─▶ message ─▶ message ─▶ end                                  Waiting, of a websocket
+    connect ─▶ request sent ─▶ head ─▶ data ─▶ data ─▶ end           ResponseTimeouts, of HTTP
+                     first_byte │  idle │  idle
+    connect ─▶ request sent ─▶ message ─▶ message ─▶ end             Deadline, of a WebSocket
 
-One timer a second for each connection that is in use, and nothing but a clock reading for each piece.
+`total` counts from the beginning of the request and includes the connect.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import aiohttp
-
-from bridge.upstream.errors import to_upstream_error
+from bridge.upstream.errors import NETWORK_ERRORS, to_upstream_error
+from bridge.upstream.response_parser import ResponseState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from bridge.routes.rules.settings import TimeoutsSpec
+    from bridge.upstream.http_connection import HTTPConnection
 
 __all__ = ["Deadline", "ResponseTimeouts"]
 
 T = TypeVar("T")
 
-_TICK = 1.0  # seconds between two looks at a stalled connection
-
-
-class WatchedConnection(Protocol):
-    """A connection whose answer is awaited."""
-
-    active: bool
-    status: int
-    response_complete: bool
-    error: Exception | None
-
-    @property
-    def has_reader(self) -> bool:
-        """Whether someone waits for more."""
-
-    @property
-    def pending_write_bytes(self) -> int:
-        """How many bytes of the request have not left."""
-
-    def set_exception(self, error: Exception) -> None:
-        """Nothing more is awaited."""
+_CHECK_INTERVAL = 1.0  # seconds between two checks of a connection in use
+_SHORTEST_DELAY = 0.001  # seconds
 
 
 class ResponseTimeouts:
-    """Ends the answer of a connection that waits too long: see `wires`.
+    """The timeouts of the responses on one connection.
 
-    While a slow client is being written to nobody waits, and that is no fault of the server's. The timer
-    stays when an answer is over: the next one on the same connection needs none of its own.
+    A network read costs one reading of the clock. One timer for each connection checks every second, or when
+    a timeout ends before, and stays when a response is over, since the next one will need the timer.
     """
 
-    __slots__ = ("_at", "_end", "_handle", "_loop", "_since", "_unsent", "_wire", "timeouts")
+    __slots__ = (
+        "_connection", "_end", "_handle", "_last_activity", "_loop", "_timer_at", "_unsent", "timeouts",
+    )  # fmt: skip
 
-    timeouts: TimeoutsSpec
+    timeouts: TimeoutsSpec  # of the current request's route
 
-    def __init__(self, wire: WatchedConnection) -> None:
-        self._wire = wire
+    def __init__(self, connection: HTTPConnection) -> None:
+        # Per connection.
+        self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._handle: asyncio.TimerHandle | None = None
-        self._at = self._end = math.inf
-        self._since = 0.0
-        self._unsent = 0
+        self._timer_at = math.inf  # when the timer fires, in seconds of the loop's clock, as all times here
+        # Per request.
+        self._end = math.inf  # when `total` ends
+        self._last_activity = 0.0  # when the upstream last sent or accepted bytes, or began to be awaited
+        self._unsent = 0  # bytes of the request, at the last check
 
-    def start(self, timeouts: TimeoutsSpec, begun: float) -> None:
-        """A request is being sent; the time for all of its answer began at `begun`."""
+    def start(self, timeouts: TimeoutsSpec, started: float) -> None:
+        """Watch the response to a request that began at `started`."""
         self.timeouts = timeouts
-        self._end = math.inf if timeouts.total is None else begun + timeouts.total
+        self._end = math.inf if timeouts.total is None else started + timeouts.total
         self._unsent = 0
-        self._since = now = self._loop.time()
-        if self._handle is None or timeouts.first_byte < _TICK or timeouts.total is not None:
-            self._schedule(now, timeouts.first_byte)  # else it looks soon enough
+        self._last_activity = now = self._loop.time()
+        if self._handle is None or timeouts.first_byte < _CHECK_INTERVAL or timeouts.total is not None:
+            self._schedule(now, timeouts.first_byte)  # otherwise the running timer fires soon enough
 
     def expect_data(self) -> None:
-        """The next piece of a body is awaited."""
-        self._since = now = self._loop.time()
-        if self.timeouts.idle < _TICK:
+        """Start `idle`: a task begins to wait for the next read of the body."""
+        self._last_activity = now = self._loop.time()
+        if self.timeouts.idle < _CHECK_INTERVAL:
             self._schedule(now, self.timeouts.idle)
 
     def register_activity(self) -> None:
-        """Something has come."""
-        self._since = self._loop.time()
+        """Start `idle` again: bytes have arrived."""
+        self._last_activity = self._loop.time()
 
     def stop(self) -> None:
-        """The connection is closed."""
+        """Stop the timer of a connection that is closed."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
 
-    def _schedule(self, now: float, left: float) -> None:
-        """Look again by then, at the latest."""
-        at = now + max(min(_TICK, left, self._end - now), 0.001)
+    def _schedule(self, now: float, remaining: float) -> None:
+        """Let the timer fire in `remaining` seconds at the latest."""
+        at = now + max(min(_CHECK_INTERVAL, remaining, self._end - now), _SHORTEST_DELAY)
         if self._handle is not None:
-            if self._at <= at:
+            if self._timer_at <= at:
                 return
             self._handle.cancel()
-        self._at = at
+        self._timer_at = at
         self._handle = self._loop.call_later(at - now, self._check)
 
     def _check(self) -> None:
         self._handle = None
-        wire, timeouts = self._wire, self.timeouts
-        if not wire.active or wire.response_complete or wire.error is not None:
+        connection, timeouts = self._connection, self.timeouts
+        response = connection.response
+        if response.state in (ResponseState.IDLE, ResponseState.COMPLETE) or response.error is not None:
             return
         now = self._loop.time()
-        if not wire.status:
-            self._note_progress(now)
-        patience = timeouts.idle if wire.status else timeouts.first_byte
-        waited = now - self._since if wire.has_reader else 0.0
-        if now >= self._end:
-            wire.set_exception(TimeoutError(f"the answer took more than {timeouts.total:g} s"))
-        elif waited >= patience:
-            what = "nothing arrived for" if wire.status else "no answer began in"
-            wire.set_exception(TimeoutError(f"{what} {patience:g} s"))
+        if response.state is ResponseState.BODY:
+            limit, message = timeouts.idle, "nothing arrived for"
         else:
-            self._schedule(now, patience - waited)
+            limit, message = timeouts.first_byte, "no response began within"
+            self._note_progress(now)
+        # While a slow client is being written to, the upstream is not awaited and has no time limit.
+        waited = now - self._last_activity if connection.is_awaited else 0.0
+        if now >= self._end:
+            connection.fail(TimeoutError(f"the response took more than {timeouts.total:g} s"))
+        elif waited >= limit:
+            connection.fail(TimeoutError(f"{message} {limit:g} s"))
+        else:
+            self._schedule(now, limit - waited)
 
     def _note_progress(self, now: float) -> None:
-        """The server's time begins when it has the whole request."""
-        unsent = self._wire.pending_write_bytes
+        """Start `first_byte` again while the upstream is still accepting the request."""
+        unsent = self._connection.pending_write_bytes
         if unsent != self._unsent:
             self._unsent = unsent
-            self._since = now
+            self._last_activity = now
 
 
 class Deadline:
-    """Waits for one thing after the other: each has its limit, and all of them have `total`."""
+    """The timeouts of a series of waits: each has its own limit, and all of them share `total`."""
 
     __slots__ = ("_end", "_url", "timeouts")
 
-    def __init__(self, timeouts: TimeoutsSpec, url: str, begun: float) -> None:
+    def __init__(self, timeouts: TimeoutsSpec, url: str, started: float) -> None:
         self.timeouts = timeouts
         self._url = url
-        self._end = math.inf if timeouts.total is None else begun + timeouts.total
+        self._end = math.inf if timeouts.total is None else started + timeouts.total
 
-    async def wait_for(self, seconds: float, awaited: Awaitable[T], complaint: str) -> T:
-        """What is awaited. Raises UpstreamError: too late, or the connection broke."""
+    async def wait_for(self, seconds: float, awaitable: Awaitable[T], message: str) -> T:
+        """Return the result of an awaitable. Raise UpstreamError for a timeout or a broken connection.
+
+        `message` is the text of the error when the wait takes more than `seconds`.
+        """
         end = asyncio.get_running_loop().time() + seconds
         try:
             async with asyncio.timeout_at(min(end, self._end)):
-                return await awaited
+                return await awaitable
         except TimeoutError as error:
-            what = complaint if end <= self._end else f"the answer took more than {self.timeouts.total:g} s"
-            raise to_upstream_error(TimeoutError(what), self._url, self.timeouts) from error
-        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError) as error:
+            text = message if end <= self._end else f"the response took more than {self.timeouts.total:g} s"
+            raise to_upstream_error(TimeoutError(text), self._url, self.timeouts) from error
+        except NETWORK_ERRORS as error:
             raise to_upstream_error(error, self._url, self.timeouts) from error

@@ -1,12 +1,11 @@
-"""Model servers that answer over a websocket: the request is one message, the answer is many.
+"""Upstreams on WebSockets: the request is one message, the response is many.
 
-    socket = await sockets.open(request, url, transport, begun)   connected, asked, begun to answer
-    socket.status, socket.headers                                 200, or why there is no websocket
-    await socket.pump(take)                                       take(data): messages, as framed here
-    await socket.close()
+    response = await client.open(request, url, transport, started)     the first message has arrived
+    await response.read_into(sink)                                     sink.feed(message) for every message
+    await response.close()
 
-The first message is what the head is with HTTP: until it has come nothing was said, and all can be tried
-again. Every wait has a limit, and what goes wrong is an UpstreamError.
+The first message takes the place of the head of an HTTP response: before it arrives, the request can be
+retried. Messages are handed on with their length before them, for the framing `websocket`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from bridge.upstream.timeouts import Deadline
 from bridge.upstream.websocket_connect import HandshakeRejected, WebSocketConnector
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator
 
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.settings import TransportSpec
@@ -35,57 +34,52 @@ if TYPE_CHECKING:
 
 __all__ = ["WebSocketClient", "WebSocketResponse"]
 
-_CLOSING = 0.5  # seconds for the server's part in closing
-_NORMAL_CLOSE_CODES = (0, 1000)  # closed without a word why; as agreed
+_CLOSE_TIMEOUT = 0.5  # seconds for the upstream's part of the closing handshake
+_NORMAL_CLOSE_CODES = (0, 1000)  # 0: the close frame had no code (RFC 6455, 7.1.5: 1005)
 
 
 class WebSocketClient:
-    """Opens websockets and asks over them."""
+    """Opens WebSockets and sends requests on them. A WebSocket carries one request."""
 
     def __init__(self, contexts: SSLContextCache) -> None:
-        self._handshakes = WebSocketConnector(contexts)
+        self._connector = WebSocketConnector(contexts)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._handshakes.close()
+        await self._connector.close()
 
     async def open(
-        self, request: UpstreamRequest, url: str, transport: TransportSpec, begun: float
-    ) -> WebSocketResponse:
-        """Connect, send the request as a message, and give what comes back. Raises UpstreamError."""
-        waiting = Deadline(transport.timeouts, url, begun)
-        websocket = await self._handshakes.connect(request, url, transport, waiting)
+        self, request: UpstreamRequest, url: str, transport: TransportSpec, started: float
+    ) -> UpstreamResponse:
+        """Connect, and send the body of the request as a message. Raise UpstreamError.
+
+        Return the response, or the HTTP response of an upstream that rejected the handshake.
+        """
+        deadline = Deadline(transport.timeouts, url, started)
+        websocket = await self._connector.connect(request, url, transport, deadline)
         if isinstance(websocket, HandshakeRejected):
-            return WebSocketResponse(waiting, refusal=websocket)
+            return websocket
         try:
-            return await _send_and_await_first(websocket, request.body or b"", waiting)
+            first = await _send_and_receive(websocket, request.body or b"", deadline)
         except BaseException:
             await _close(websocket)
             raise
+        return WebSocketResponse(websocket, first, deadline)
 
 
 class WebSocketResponse(UpstreamResponse):
-    """The answer that a websocket brings, or, where there is none, what the server said instead."""
+    """The messages of an upstream."""
 
-    __slots__ = ("_complete", "_first", "_messages", "_refusal", "_waiting", "_websocket")
+    __slots__ = ("_complete", "_deadline", "_first", "_messages", "_websocket")
 
-    def __init__(
-        self,
-        waiting: Deadline,
-        websocket: WebSocket | None = None,
-        first: Any = None,
-        *,
-        refusal: HandshakeRejected | None = None,
-    ) -> None:
-        self._waiting = waiting
+    def __init__(self, websocket: WebSocket, first: Any, deadline: Deadline) -> None:
         self._websocket = websocket
         self._first = first
-        self._refusal = refusal
-        self.status = refusal.status if refusal else 200
-        headers = refusal.headers if refusal else {}
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in headers.items()}
-        self._messages = self._messages_iter()
+        self._deadline = deadline
+        self._messages = self._receive_all()
         self._complete = False
+        self.status = 200
+        self.headers = {}
 
     @property
     def complete(self) -> bool:
@@ -97,12 +91,15 @@ class WebSocketResponse(UpstreamResponse):
                 return
         self._complete = True
 
-    async def _messages_iter(self) -> AsyncGenerator[bytes, None]:
-        if self._websocket is None:
-            if self._refusal and self._refusal.body:
-                yield self._refusal.body
-            return
-        idle = self._waiting.timeouts.idle
+    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109
+        """Do nothing: a WebSocket is not reused."""
+
+    async def close(self) -> None:
+        await self._messages.aclose()
+        await _close(self._websocket)
+
+    async def _receive_all(self) -> AsyncGenerator[bytes, None]:
+        idle = self._deadline.timeouts.idle
         received = self._first
         while True:
             match received.type:
@@ -114,67 +111,60 @@ class WebSocketResponse(UpstreamResponse):
                     return
                 case _:
                     raise _close_error(received)
-            received = await self._waiting.wait_for(
-                idle, _received(self._websocket), f"nothing arrived for {idle:g} s"
+            received = await self._deadline.wait_for(
+                idle, _receive(self._websocket), f"nothing arrived for {idle:g} s"
             )
 
-    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109
-        """Nothing is left behind the answer's last message that were worth waiting for."""
 
-    async def close(self) -> None:
-        """Close the websocket."""
-        await self._messages.aclose()
-        if self._websocket is not None:
-            await _close(self._websocket)
-
-
-async def _send_and_await_first(websocket: WebSocket, body: bytes, waiting: Deadline) -> WebSocketResponse:
-    """Send the request and await the first message. Raises UpstreamError."""
-    patience = waiting.timeouts.first_byte
-    await waiting.wait_for(patience, _send(websocket, body), f"the request was not taken in {patience:g} s")
-    first = await waiting.wait_for(patience, _first(websocket), f"no message came in {patience:g} s")
+async def _send_and_receive(websocket: WebSocket, body: bytes, deadline: Deadline) -> Any:
+    """Send a request and return the first message, or the normal close of an empty response."""
+    limit = deadline.timeouts.first_byte
+    await deadline.wait_for(limit, _send(websocket, body), f"the request was not accepted within {limit:g} s")
+    first = await deadline.wait_for(
+        limit, _receive_first(websocket), f"no message arrived within {limit:g} s"
+    )
     if first.type not in (WSMsgType.TEXT, WSMsgType.BINARY) and first.data not in _NORMAL_CLOSE_CODES:
         raise _close_error(first)
-    return WebSocketResponse(waiting, websocket, first)
+    return first
 
 
 async def _send(websocket: WebSocket, body: bytes) -> None:
-    with suppress(ConnectionError):  # why it has closed is in what it sent before
+    with suppress(ConnectionError):  # the reason for a close is among the messages received before
         await websocket.send_frame(body, WSMsgType.TEXT)
 
 
-async def _first(websocket: WebSocket) -> Any:
-    """The first thing that is said. Pings are no answer."""
-    while (received := await _received(websocket)).type in (WSMsgType.PING, WSMsgType.PONG):
+async def _receive_first(websocket: WebSocket) -> Any:
+    """Return the next message or close. A ping or pong does not begin the response."""
+    while (received := await _receive(websocket)).type in (WSMsgType.PING, WSMsgType.PONG):
         pass
     return received
 
 
-async def _received(websocket: WebSocket) -> Any:
-    """What arrives next. Pings are answered."""
+async def _receive(websocket: WebSocket) -> Any:
+    """Return the next frame or close, and answer a ping."""
     received = await websocket.receive()
     if received.type is WSMsgType.PING:
-        with suppress(ConnectionError):  # what it sent before it closed is still to be read
+        with suppress(ConnectionError):  # messages sent before the close are still to be read
             await websocket.pong(received.data)
     return received
 
 
 async def _close(websocket: WebSocket) -> None:
-    """Tell the server, and wait a moment for its word. It may go on sending for ever."""
+    """Close a WebSocket, with a bound on the wait: an upstream may go on sending instead of closing."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(_CLOSING):
+        async with asyncio.timeout(_CLOSE_TIMEOUT):
             await websocket.close()
 
 
 def _close_error(received: Any) -> UpstreamError:
-    """Why there are no further messages, though the server did not say that it is done."""
+    """Return the error for a close that does not mark a complete response."""
     error = received.data
     match received.type:
         case WSMsgType.CLOSE:
             reason = f": {received.extra}" if received.extra else ""
             return UpstreamError(
                 UpstreamFailure.DISCONNECT,
-                "the upstream closed the websocket before its answer was complete, "
+                "the upstream closed the WebSocket before its response was complete, "
                 f"with {received.data}{reason}",
             )
         case WSMsgType.ERROR if isinstance(error, aiohttp.WebSocketError):
@@ -184,10 +174,10 @@ def _close_error(received: Any) -> UpstreamError:
                     "the upstream sent a message that is too large (limits.frame of the route)",
                 )
             return UpstreamError(
-                UpstreamFailure.MALFORMED, f"the upstream does not speak the websocket protocol: {error}"
+                UpstreamFailure.MALFORMED, f"the upstream sent an invalid WebSocket frame: {error}"
             )
         case _:
             return UpstreamError(
                 UpstreamFailure.DISCONNECT,
-                "the upstream's connection was closed before its answer was complete",
+                "the upstream closed the connection before its response was complete",
             )

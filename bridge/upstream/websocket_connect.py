@@ -1,29 +1,27 @@
-"""Opens websockets: one handshake, at the route's URL and nowhere else.
+"""The opening handshake of WebSockets: one attempt, at the URL of the route and nowhere else.
 
-    await handshakes.shake(request, transport, waiting)  ─▶  a websocket, or the Refusal that came instead
-
-What aiohttp would do by itself is the route's to say: it tries a handshake twice, follows a redirect with all
-its keys, and drops the reason of a refusal.
+aiohttp's `ws_connect` tries a handshake twice, follows redirects with all credentials, and drops the body of
+a rejection. A middleware of its session stops it where it would do so.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import aiohttp
 from yarl import URL
 
 from bridge.core.errors import UpstreamError, UpstreamFailure
-from bridge.upstream.errors import to_upstream_error
+from bridge.upstream.response import UpstreamResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.settings import TransportSpec
+    from bridge.upstream.errors import NetworkError
+    from bridge.upstream.response import ByteSink
     from bridge.upstream.timeouts import Deadline
     from bridge.upstream.tls import SSLContextCache
 
@@ -31,21 +29,39 @@ if TYPE_CHECKING:
 
 __all__ = ["HandshakeRejected", "WebSocketConnector"]
 
-_CLOSING = 0.5  # seconds for the server's part in closing, and for the rest of a refusal
-_MOST = 2**32 - 1  # bytes of a message: aiohttp's reader keeps its limit in 32 bits
+_CLOSE_TIMEOUT = 0.5  # seconds for the upstream's part of a close, and for each part of a rejection's body
+_MAX_MESSAGE_SIZE = 2**32 - 1  # bytes: aiohttp's reader keeps its limit in 32 bits
 _MAX_REJECTION_BODY = 2**20  # bytes
 
 
-class HandshakeRejected(NamedTuple):
-    """What the server said instead of opening a websocket: a status that is no success, and why."""
+class HandshakeRejected(UpstreamResponse):
+    """The HTTP response of an upstream that opened no WebSocket: a status that is no success, and a body."""
 
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+    __slots__ = ("_body",)
+
+    def __init__(self, response: ClientResponse, body: bytes) -> None:
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self._body = body
+
+    @property
+    def complete(self) -> bool:
+        return not self._body
+
+    async def read_into(self, sink: ByteSink) -> None:
+        body, self._body = self._body, b""
+        if body:
+            sink.feed(body)
+
+    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109
+        """Do nothing: the body is complete."""
+
+    async def close(self) -> None:
+        """Do nothing: the connection is closed."""
 
 
 class WebSocketConnector:
-    """Shakes hands. Websockets are never shared, so their connections are in no pool."""
+    """Opens WebSockets. They are never shared, so their connections are in no pool."""
 
     def __init__(self, contexts: SSLContextCache) -> None:
         self._contexts = contexts
@@ -63,83 +79,88 @@ class WebSocketConnector:
         await self._session.close()
 
     async def connect(
-        self, request: UpstreamRequest, url: str, transport: TransportSpec, waiting: Deadline
+        self, request: UpstreamRequest, url: str, transport: TransportSpec, deadline: Deadline
     ) -> WebSocket | HandshakeRejected:
-        """A websocket, or what the server said instead. Raises UpstreamError."""
+        """Return an open WebSocket, or the upstream's rejection. Raise UpstreamError."""
         timeouts = transport.timeouts
-        late = f"no websocket in {timeouts.connect:g} s (upstream.timeouts.connect)"
+        message = f"no WebSocket within {timeouts.connect:g} s (upstream.timeouts.connect)"
         try:
-            return await waiting.wait_for(timeouts.connect, self._connect(request, url, transport), late)
-        except _Refused as refused:
-            return await _refusal(refused.response, waiting)
-        except aiohttp.WSServerHandshakeError as error:
-            message = f"the upstream opened no websocket: {error.message.lower()}"
-            raise UpstreamError(UpstreamFailure.MALFORMED, message) from error
-        except UpstreamError:
-            raise
-        except Exception as error:
-            raise to_upstream_error(
-                error.error if isinstance(error, _Failed) else error, url, timeouts
-            ) from error
+            return await deadline.wait_for(timeouts.connect, self._connect(request, url, transport), message)
+        except _UnexpectedResponse as unexpected:
+            return await _rejection(unexpected.response, deadline)
 
     async def _connect(self, request: UpstreamRequest, url: str, transport: TransportSpec) -> WebSocket:
-        target = URL(url, encoded=True)
+        try:
+            target = URL(url, encoded=True)
+        except ValueError as error:
+            raise aiohttp.InvalidURL(url) from error
         proxy = URL(transport.proxy) if transport.proxy else None
-        return await self._session.ws_connect(
-            target,
-            headers=request.headers,
-            timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSING),
-            autoclose=False,
-            autoping=False,
-            proxy=proxy,
-            ssl=self._contexts.get(transport.tls, target, proxy),
-            server_hostname=transport.tls.server_name,
-            max_msg_size=min((request.websocket_limit or 0) + 1, _MOST),  # the first size that is refused
-            decode_text=False,
-        )
+        try:
+            return await self._session.ws_connect(
+                target,
+                headers=request.headers,
+                timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT),
+                autoclose=False,
+                autoping=False,
+                proxy=proxy,
+                ssl=self._contexts.get(transport.tls, target, proxy),
+                server_hostname=transport.tls.server_name,
+                max_msg_size=min(
+                    (request.websocket_limit or 0) + 1, _MAX_MESSAGE_SIZE
+                ),  # the first size that is rejected
+                decode_text=False,
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            raise _no_websocket(error.message.lower()) from error
+        except _ConnectionFailed as failed:
+            raise failed.error from failed
 
 
-class _Refused(Exception):  # noqa: N818 - an answer like any other
-    """The server gave another answer than a websocket."""
+class _UnexpectedResponse(Exception):  # noqa: N818 - leaves aiohttp, and is no error of the upstream
+    """Stops aiohttp where a handshake has another response than 101."""
 
     def __init__(self, response: ClientResponse) -> None:
         super().__init__(response.status)
         self.response = response
 
 
-class _Failed(Exception):  # noqa: N818 - it has the error
-    """The connection failed by this."""
+class _ConnectionFailed(Exception):  # noqa: N818 - carries the error
+    """Stops aiohttp where it would try a handshake again."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: NetworkError) -> None:
         super().__init__(str(error))
         self.error = error
 
 
 async def _no_retry_no_redirect(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-    """Stop at what aiohttp would try again or follow."""
+    """Stop aiohttp where it would try again or follow a redirect."""
     try:
         response = await handler(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _Failed(error) from error
+        raise _ConnectionFailed(error) from error
     if response.status != 101:
-        raise _Refused(response)
+        raise _UnexpectedResponse(response)
     return response
 
 
-async def _refusal(response: ClientResponse, waiting: Deadline) -> HandshakeRejected:
-    """Read why, as far as it comes: the status is what counts. Raises UpstreamError where it is a success."""
-    said = b""
+async def _rejection(response: ClientResponse, deadline: Deadline) -> HandshakeRejected:
+    """Read the body of a rejection, as far as it arrives. Raise UpstreamError for a status of success."""
+    body = b""
     try:
         if 200 <= response.status < 300:
-            message = f"the upstream opened no websocket but answered {response.status}"
-            raise UpstreamError(UpstreamFailure.MALFORMED, message)
+            raise _no_websocket(f"the response has status {response.status}")
         with suppress(UpstreamError):
-            while len(said) < _MAX_REJECTION_BODY:
-                reading = response.content.readany()
-                data = await waiting.wait_for(_CLOSING, reading, "its refusal did not end")
+            while len(body) < _MAX_REJECTION_BODY:
+                data = await deadline.wait_for(
+                    _CLOSE_TIMEOUT, response.content.readany(), "the body of its rejection did not end"
+                )
                 if not data:
                     break
-                said += data
+                body += data
     finally:
         response.close()
-    return HandshakeRejected(response.status, response.headers, said)
+    return HandshakeRejected(response, body)
+
+
+def _no_websocket(reason: str) -> UpstreamError:
+    return UpstreamError(UpstreamFailure.MALFORMED, f"the upstream opened no WebSocket: {reason}")

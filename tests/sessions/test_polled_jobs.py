@@ -142,7 +142,8 @@ async def test_a_job_on_another_host_is_requested_without_the_key(
 ) -> None:
     other = JobServer()
     server.elsewhere = await serve_app(other.application())
-    async with run_bridge(FILE, {"SERVER": server.url}) as bridge:
+    file = FILE.replace("upstream: ${SERVER}", "upstream: {url: '${SERVER}', url_origins: ['${OTHER}']}")
+    async with run_bridge(file, {"SERVER": server.url, "OTHER": server.elsewhere}) as bridge:
         response = await bridge.request(chat("succeeds"))
         assert response.completion().choice.text == ANSWER
         async with bridge.connect() as client:

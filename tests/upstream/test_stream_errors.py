@@ -318,4 +318,4 @@ async def test_text_before_an_invalid_chunk_is_sent() -> None:
     async with run_upstream(behave) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         choice = (await bridge.request({**HELLO, "model": "openai", "stream": True})).stream()
     assert choice.choice.text == "hello"
-    assert "does not speak HTTP: Invalid character in chunk size" in (choice.error or {})["message"]
+    assert "sent invalid HTTP: Invalid character in chunk size" in (choice.error or {})["message"]

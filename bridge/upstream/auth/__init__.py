@@ -2,7 +2,7 @@
 
     authenticator = RequestAuthenticator(fetch)
     signed = await authenticator.sign(request, url)                  the request to one URL, with a credential
-    signed = await authenticator.sign(request, url, refused=signed)  with a new credential, after a 401
+    signed = await authenticator.sign(request, url, rejected=signed)  with a new credential, after a 401
 
 Signers keep tokens and keys by weak references to the auth rule, so a reload of the file drops the tokens and
 keys of the old rules.
@@ -60,16 +60,16 @@ class RequestAuthenticator:
         self._signers: dict[type, RequestSigner] = {rule: make(context) for rule, make in SIGNERS.items()}
 
     async def sign(
-        self, request: UpstreamRequest, url: str, refused: UpstreamRequest | None = None
+        self, request: UpstreamRequest, url: str, rejected: UpstreamRequest | None = None
     ) -> UpstreamRequest:
         """Return the request to `url`, one of the request's URLs, with a credential.
 
-        `refused` is the signed request that the upstream rejected before, if any. Raises UpstreamError if no
+        `rejected` is the signed request that the upstream rejected before, if any. Raises UpstreamError if no
         credential can be obtained, BridgeError if a template of the rule fails.
         """
         unsigned = replace(request, urls=(url,))
         auth = request.auth
-        return unsigned if auth is None else await self._signers[type(auth)].sign(auth, unsigned, refused)
+        return unsigned if auth is None else await self._signers[type(auth)].sign(auth, unsigned, rejected)
 
     async def close(self) -> None:
         """Cancel running token requests and loads of keys."""

@@ -60,7 +60,7 @@ class SignedSender:
         self.upstream = UpstreamClient()
         self.time = Clock(NOW)
         self.credentials = RequestAuthenticator(self.upstream.fetch, monotonic=self.clock, now=self.time)
-        self.upstream._credentials = self.credentials
+        self.upstream._authenticator = self.credentials
 
     def request(self, body: bytes | None = b'{"a":1}', **document: Any) -> UpstreamRequest:
         """Return the request of the route, unsigned."""

@@ -1,0 +1,161 @@
+"""The parser of HTTP/1.1 responses (RFC 9112), on top of httptools."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.core.headers import Headers, header_bytes, lower_names
+from bridge.upstream.content_encoding import content_decoder
+from bridge.upstream.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bridge.upstream.content_encoding import ContentDecoder
+
+__all__ = ["ResponseParser", "ResponseState"]
+
+_MAX_HEAD_SIZE = 2**16  # bytes of the names and values of a response's headers
+_BODILESS_STATUSES = (204, 304)
+
+
+class ResponseState(Enum):
+    """The state of a connection's response."""
+
+    IDLE = auto()  # no request was sent
+    AWAITED = auto()  # the request is being sent or was sent; no byte of the response has arrived
+    HEAD = auto()  # a part of the head has arrived
+    BODY = auto()  # the head has arrived; the body is arriving
+    COMPLETE = auto()  # the whole response has arrived
+
+
+_IDLE, _AWAITED, _HEAD, _BODY, _COMPLETE = ResponseState
+
+
+class ResponseParser:
+    """The parser of one connection's responses, one after the other."""
+
+    __slots__ = (
+        "_decoder", "_fields", "_head_size", "_parser", "body", "ends_with_connection", "error", "headers",
+        "keep_alive", "on_header", "state", "status",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        # Per connection.
+        self._fields: dict[bytes, bytes] = {}  # the header fields of the head that is arriving
+        self.on_header = (
+            self._fields.setdefault
+        )  # a callback of httptools; of repeated names the first is kept
+        self._parser = HttpResponseParser(self)
+        # The deviations that aiohttp's parser accepts too: old model servers send them.
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+        )
+        self.keep_alive = True  # whether the upstream accepts another request on the connection
+        # Per response.
+        self._decoder: ContentDecoder | None = None
+        self._head_size = 0  # bytes that arrived while the head was incomplete
+        self.state = _IDLE
+        self.error: Exception | None = None  # why the response will not be complete
+        self.status = 0  # 0 until the head has arrived
+        self.headers: Mapping[str, str] = {}
+        self.body: list[bytes] = []  # the parts of the body that no sink has received yet
+        self.ends_with_connection = False  # whether only the end of the connection marks the end of the body
+
+    def start(self) -> None:
+        """Expect a response."""
+        self.state = _AWAITED
+        self.error = None
+        self.status = self._head_size = 0
+        self.ends_with_connection = False
+
+    def feed(self, data: bytes) -> None:
+        """Parse bytes. Raise ProtocolError or UpstreamError where they are invalid."""
+        if self.state is _AWAITED:
+            self.state = _HEAD
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            raise _cause(error) from error
+        if self.state is _HEAD:
+            # `on_headers_complete` checks the exact size; this bounds a head that does not end.
+            self._head_size += len(data)
+            if self._head_size > 2 * _MAX_HEAD_SIZE:
+                raise _head_too_large()
+
+    def take_body(self) -> bytes:
+        """Return the body that has arrived, and forget it."""
+        body = self.body
+        data = body[0] if len(body) == 1 else b"".join(body)
+        body.clear()
+        return data
+
+    def end(self) -> None:
+        """End the body. Raise UpstreamError where its compression is incomplete."""
+        if self._decoder is not None:
+            self._decoder.close()
+        self.state = _COMPLETE
+
+    def reset(self) -> None:
+        """Forget the response."""
+        self.body.clear()
+        self.state = _IDLE
+
+    # Callbacks of httptools. Bytes after a complete response belong to no request: they are ignored, and the
+    # connection is not reused.
+
+    def on_message_begin(self) -> None:
+        if self.state is _COMPLETE:
+            self.keep_alive = False
+
+    def on_headers_complete(self) -> None:
+        if header_bytes(self._fields) > _MAX_HEAD_SIZE:
+            raise _head_too_large()
+        fields = lower_names(self._fields)
+        self._fields.clear()
+        status = self._parser.get_status_code()
+        if 100 <= status < 200 or self.state is _COMPLETE:
+            return
+        has_length = b"content-length" in fields or status in _BODILESS_STATUSES
+        chunked = b"chunked" in fields.get(b"transfer-encoding", b"").lower()
+        self.ends_with_connection = not (has_length or chunked)
+        self.headers = headers = Headers(fields)
+        self._decoder = (
+            content_decoder(headers["content-encoding"]) if b"content-encoding" in fields else None
+        )
+        self.status = status
+        self.state = _BODY
+
+    def on_body(self, data: bytes) -> None:
+        if self.state is _COMPLETE:
+            return
+        if self._decoder is not None:
+            data = self._decoder.feed(data)
+        if data:
+            self.body.append(data)
+
+    def on_message_complete(self) -> None:
+        self._fields.clear()  # of trailers, which no rule reads
+        if self.state is _BODY:
+            self.keep_alive = self.keep_alive and self._parser.should_keep_alive()
+            self.end()
+
+
+def _cause(error: HttpParserError | HttpParserUpgrade) -> Exception:
+    """Return the reason why httptools stopped: an exception of a callback, or a violation of the protocol."""
+    if isinstance(error, HttpParserUpgrade):
+        return ProtocolError("it changes to another protocol")
+    if isinstance(error, HttpParserCallbackError) and isinstance(error.__context__, Exception):
+        return error.__context__
+    return ProtocolError(str(error))
+
+
+def _head_too_large() -> UpstreamError:
+    return UpstreamError(
+        UpstreamFailure.MALFORMED,
+        f"the upstream's headers are too large: expected up to {_MAX_HEAD_SIZE} bytes",
+    )
