@@ -25,7 +25,7 @@ class ConcurrencyLimiter:
 
     async def __aenter__(self) -> None:
         """Wait for a slot. Raise RequestError (429) when the queue is full."""
-        if self._semaphore.locked() and self._waiting >= self.limits.queue:
+        if self._waiting >= self.limits.queue and self._semaphore.locked():
             raise RequestError(
                 429,
                 "too many requests are waiting for this model: try again later",
