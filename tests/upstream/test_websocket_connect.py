@@ -51,7 +51,9 @@ async def test_a_refused_handshake_has_the_status_of_http(sent: int, expected: i
         response = await bridge.request(variant.body)
         assert response.status == expected
         if sent != 304:
-            assert response.error() == {"message": "no, thank you", "type": "t", "param": None, "code": "c"}
+            credentials = f"the upstream refused the bridge's credentials ({sent})"
+            message = credentials if sent in (401, 403) else "no, thank you"
+            assert response.error() == {"message": message, "type": "t", "param": None, "code": "c"}
         assert sent not in (429, 503) or response.headers["retry-after"] == "7"
         assert [request.path for request in server.requests] == ["/chat"], "redirects are not followed"
         assert await bridge.count("bridge_upstream_errors_total", kind="refused") == 1
@@ -140,7 +142,7 @@ async def test_a_hanging_handshake_is_504(behave: Handler, scheme: str) -> None:
         async with run_bridge(SHORT_CONNECT, {"UPSTREAM": url}) as bridge:
             response = await bridge.request(STREAMING_AND_NOT[0].body)
             assert (response.status, response.error()["code"]) == (504, "upstream_timeout")
-            assert "no websocket in 0.2 s" in response.error()["message"]
+            assert "no WebSocket within 0.2 s" in response.error()["message"]
         if scheme == "ws":
             await server.wait_until(lambda server: server.closed == 1)
 

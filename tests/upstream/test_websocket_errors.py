@@ -133,7 +133,7 @@ TOO_LARGE = {
 }
 FAILURES: dict[str, tuple[Handler, str, str]] = {
     "resets": (resets, "upstream_disconnect", ""),
-    "closes the connection": (websocket_responder(), "upstream_disconnect", "connection was closed"),
+    "closes the connection": (websocket_responder(), "upstream_disconnect", "closed the connection"),
     "closes within a message": (
         websocket_responder(text_message("hello")[:-3]),
         "upstream_disconnect",
@@ -185,7 +185,7 @@ FAULTS: dict[str, Fault] = {
     ),
     **{name: Fault(behave, 502, code, message) for name, (behave, code, message) in FAILURES.items()},
     "sends nothing": Fault(
-        websocket_responder(waits=True), 504, "upstream_timeout", "no message came in 0.3 s"
+        websocket_responder(waits=True), 504, "upstream_timeout", "no message arrived within 0.3 s"
     ),
     "sends half a message": Fault(
         websocket_responder(text_message("hello")[:-3], waits=True), 504, "upstream_timeout"
@@ -215,10 +215,10 @@ FAULTS: dict[str, Fault] = {
         websocket_responder(websocket_frame(b'{"error":"out of memory"}')), 502, "", "out of memory"
     ),
     "accepts another key": Fault(
-        without("sec-websocket-accept", sec_websocket_accept="AAAA"), 502, "upstream_garbled", "no websocket"
+        without("sec-websocket-accept", sec_websocket_accept="AAAA"), 502, "upstream_garbled", "no WebSocket"
     ),
-    "accepts no key": Fault(without("sec-websocket-accept"), 502, "upstream_garbled", "no websocket"),
-    "upgrades to nothing": Fault(without("upgrade"), 502, "upstream_garbled", "no websocket"),
+    "accepts no key": Fault(without("sec-websocket-accept"), 502, "upstream_garbled", "no WebSocket"),
+    "upgrades to nothing": Fault(without("upgrade"), 502, "upstream_garbled", "no WebSocket"),
     "is HTML under 200": Fault(
         responder(http_response(b"<html>hi</html>", content_type="text/html")), 502, "upstream_garbled", "200"
     ),
