@@ -81,7 +81,7 @@ class OpenAIHandler:
             endpoint = _BY_TARGET.get(request.target) or _BY_PATH.get(_api_path(request))
             if request.method == hdrs.METH_OPTIONS and response.allowed_origin:
                 return response.set_preflight()
-            tenant = self._check_key(request)
+            accepted = self._check_key(request)
             if endpoint is None:
                 return self._answer_models(request, response)
             _check_method(request, hdrs.METH_POST)
@@ -90,7 +90,7 @@ class OpenAIHandler:
             body = request.buffered_body()  # most bodies arrive with the head
             if body is None:
                 body = await read_body(request, self._state.table.max_body)
-            return await self._forward(request, endpoint, body, response, id_, tenant)
+            return await self._forward(request, endpoint, body, response, id_, accepted)
         except BridgeError as error:
             return self._reject(request, endpoint, response, error)
         except ConnectionError:
@@ -114,7 +114,7 @@ class OpenAIHandler:
         data: bytes,
         response: Response,
         id_: str,
-        tenant: str | None,
+        accepted: bytes | None,
     ) -> Coroutine[Any, Any, Response]:
         """Forward a request to the route of its model."""
         table = self._state.table
@@ -132,12 +132,12 @@ class OpenAIHandler:
             route, endpoint, body, data, id=id_, now=time.time(), model=model,
             authorization=headers.get(hdrs.AUTHORIZATION) if route.request.forwards_client_key else None,
             conversation=headers.get(session.header) if session and session.header else None,
-            tenant=tenant,
+            tenant=sha256(accepted).hexdigest() if session and accepted else None,
         )  # fmt: skip
         return self.forwarder.forward(context, response)
 
-    def _check_key(self, request: Request) -> str | None:
-        """Return the digest of the accepted key; None without keys. Raise RequestError (401)."""
+    def _check_key(self, request: Request) -> bytes | None:
+        """Return the accepted `Authorization`; None if no key is required. Raise RequestError (401)."""
         bearers = self._state.table.authorizations
         if not bearers:
             return None
@@ -150,7 +150,7 @@ class OpenAIHandler:
                 wrong = "Incorrect API key provided"
                 missing = "You didn't provide an API key: Authorization: Bearer KEY"
                 raise RequestError(401, wrong if key else missing, code="invalid_api_key")
-        return sha256(authorization).hexdigest()
+        return authorization
 
     def _answer_models(self, request: Request, response: Response) -> Response:
         """Answer a request for a path that is not an endpoint: the list of models, or one of them."""
