@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.core import json
 from bridge.core.deltas import MISSING
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.exchange.commands import FetchedResponse, SendRequest, Sleep
+from bridge.exchange.decode.frame_document import INVALID_JSON, parse_json
 from bridge.expressions.scope import Scope
 from bridge.openai.error_bodies import excerpt, has_error
 
@@ -107,9 +107,8 @@ class CalloutSteps:
     def check(self, response: FetchedResponse) -> Scope:
         """Return a response as the scope of rules. Raises UpstreamError for a response with an error."""
         text = response.body.decode("utf-8", "replace")
-        try:
-            doc = json.loads(response.body)
-        except ValueError:
+        doc, _ = parse_json(response.body, self._builder.route.limits.response_values)
+        if doc is INVALID_JSON:
             doc = MISSING
         scope = Scope(doc, headers=response.headers)
         errors = self._builder.route.response.errors

@@ -71,7 +71,7 @@ class BodyDecoder:
         scope = Scope(doc, headers=self._headers)
         rule = response.errors.match(scope)
         if rule or (has_error(doc) and not reader.has_text(scope)):
-            raise response.errors.error(self._status, scope, body.decode("utf-8", "replace"), rule)
+            raise response.errors.error(self._status, scope, _beginning(body), rule)
         if self._plan.is_text_body and not isinstance(doc, str):
             scope.doc = body.decode("utf-8", "replace")
         if self._plan.route.callouts.session_id is not None:
@@ -83,28 +83,32 @@ class BodyDecoder:
 
     def _document(self, body: bytes) -> tuple[Any, bytes | None]:
         """Return the document of a body, and the body if it is strict JSON."""
-        doc, data = parse_json(body)
+        doc, data = parse_json(body, self._plan.route.limits.response_values)
         if doc is MISSING:
             message = f"the upstream responded {self._status} with an empty body"
             raise UpstreamError(UpstreamFailure.EMPTY, message)
         if doc is not INVALID_JSON:
             return doc, data
-        text = body.decode("utf-8", "replace")
         if self._plan.is_text_body:
-            return text, None
+            return body.decode("utf-8", "replace"), None
         kind = self._headers.get("content-type", "no content type")
         raise UpstreamError(
             UpstreamFailure.MALFORMED,
             f"the upstream responded {self._status} with {kind} that is not JSON: "
-            + excerpt(text, MAX_EXCERPT),
+            + excerpt(_beginning(body), MAX_EXCERPT),
         )
 
     def _raise_error(self, body: bytes) -> NoReturn:
         """Raise the failure that the body of an HTTP error reports."""
-        doc, _ = parse_json(body)
+        doc, _ = parse_json(body, MAX_ERROR_BODY)
         if doc is INVALID_JSON and body.startswith(b"data:"):  # some upstreams send even errors as SSE
             frame = next(iter(SSE.framer(MAX_ERROR_BODY).feed(body + b"\n\n")), None)
-            doc, _ = frame_document(frame, as_text=False) if frame else (MISSING, None)
+            doc, _ = frame_document(frame, MAX_ERROR_BODY, as_text=False) if frame else (MISSING, None)
         scope = Scope(MISSING if doc is INVALID_JSON else doc, headers=self._headers)
         errors = self._plan.route.response.errors
         raise errors.error(self._status, scope, body.decode("utf-8", "replace"))
+
+
+def _beginning(body: bytes) -> str:
+    """Return the text of a body, up to the length of which an error text is made."""
+    return body[:MAX_ERROR_BODY].decode("utf-8", "replace")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import MISSING
+from bridge.core.json_bounds import has_more_values
 from bridge.exchange.decode.usage_counts import UsageCounts, openai_usage
 from bridge.exchange.decode.values import as_identifier
 from bridge.expressions.scope import Scope
@@ -74,6 +75,8 @@ class CompletionFastPath:
     def complete(self, info: ResponseInfo) -> bytes | None:
         """Return the response to the client; None if the body needs the decoder."""
         data = b"".join(self._parts)
+        if has_more_values(data, self._plan.route.limits.response_values):
+            return None
         try:
             return self._encode(data, json.loads_strictly(data), info)
         except (ValueError, RecursionError):  # not strict JSON, or nested too deeply

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bridge.core import json
 from bridge.core.deltas import MISSING
+from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.core.json_bounds import has_more_values
 
 if TYPE_CHECKING:
     from bridge.core.frames import Frame
@@ -19,22 +21,30 @@ _MAX_BYTES_PER_CHARACTER = 4  # of UTF-8
 _MAX_PADDING = 8  # bytes of white space and quotes around the literal that ends a stream
 
 
-def frame_document(frame: Frame, *, as_text: bool) -> tuple[Any, bytes | None]:
-    """Return the document of a frame, MISSING without data, and its bytes if they are strict JSON."""
+def frame_document(frame: Frame, max_values: int, *, as_text: bool) -> tuple[Any, bytes | None]:
+    """Return the document of a frame, MISSING without data, and its bytes if they are strict JSON.
+
+    Raises UpstreamError if the document has more than `max_values` JSON values.
+    """
     data = frame.data
     if isinstance(data, bytes) and not as_text:
-        return parse_json(data)
+        return parse_json(data, max_values)
     if data is None:
         return MISSING, None
     return data if isinstance(data, str) else data.decode("utf-8", "replace"), None
 
 
-def parse_json(data: bytes) -> tuple[Any, bytes | None]:
+def parse_json(data: bytes, max_values: int) -> tuple[Any, bytes | None]:
     """Return the document in some bytes, and the bytes if they are strict JSON.
 
     Bytes that only a lenient parser reads must not be forwarded. Empty bytes give MISSING, and bytes that are
     not JSON give INVALID_JSON.
+
+    Raises UpstreamError if the document has more than `max_values` JSON values.
     """
+    if has_more_values(data, max_values):
+        message = f"the upstream sent more than {max_values} JSON values (four times limits.values)"
+        raise UpstreamError(UpstreamFailure.LIMIT, message)
     try:
         return json.loads_strictly(data), data
     except ValueError:

@@ -82,8 +82,11 @@ class FrameTemplate:
             return None
         if not (data.startswith(before) and data.endswith(self._after)):
             return None
+        literal = data[self._text]
+        if literal[:1] != b'"':  # before it is parsed: a list may have millions of values
+            return None
         try:
-            text = loads_strictly(data[self._text])
+            text = loads_strictly(literal)
         except ValueError:  # not one JSON value, or one that only a lenient parser reads
             return None
         # An empty text does not match: beside an `error` member an empty text is not output.

@@ -40,6 +40,7 @@ class StreamDecoder:
         "_framer",
         "_headers",  # keyed in lower case
         "_last_doc",  # the newest of these documents
+        "_max_values",  # JSON values of a frame
         "_options",
         "_plan",
         "_rule",
@@ -65,6 +66,7 @@ class StreamDecoder:
         self._framer = make_framer(rule.framing, rule.inner, plan.route.limits.frame)
         text_path = plan.route.response.fast_text_path
         self._template = None if text_path is None else FrameTemplate(text_path)
+        self._max_values = plan.route.limits.response_values
         self._documents = 0
         self._last_doc: Any = MISSING
         self.reader = reader
@@ -93,7 +95,7 @@ class StreamDecoder:
         rule = self._rule
         if is_done_literal(frame, rule.done_literal):
             return self._end(done=True)
-        doc, data = frame_document(frame, as_text=rule.text_data)
+        doc, data = frame_document(frame, self._max_values, as_text=rule.text_data)
         scope = Scope(MISSING if doc is INVALID_JSON else doc, fields=frame.fields, headers=self._headers)
         self._check_error(scope, frame)
         if self._plan.route.callouts.session_id is not None and self.session is MISSING:
@@ -161,7 +163,7 @@ class StreamDecoder:
 
     def _decode_bare_json(self, frame: Frame) -> list[Delta]:
         """Decode JSON outside of events: an error, or a non-streaming response in place of a stream."""
-        doc, _ = frame_document(frame, as_text=False)
+        doc, _ = frame_document(frame, self._max_values, as_text=False)
         if doc is INVALID_JSON:
             raise _malformed("JSON that is neither an event nor a complete body (is it ndjson?)", frame)
         if self._documents:
