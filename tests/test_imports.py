@@ -61,6 +61,7 @@ ONLY_IN = {
     "jinja2": ("bridge.core.jinja",),
     "yaml": ("bridge.config",),
     "jsonpath_ng": ("bridge.expressions.jsonpath",),
+    "re2": ("bridge.core.regex",),
     "jwt": ("bridge.core.jwt",),
     "botocore": ("bridge.upstream.auth.aws_sigv4",),
     "httptools": ("bridge.upstream.response_parser",),

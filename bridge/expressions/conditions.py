@@ -15,6 +15,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.deltas import MISSING
+from bridge.core.regex import Pattern
 from bridge.expressions.paths import Path, compile_path, is_path
 
 if TYPE_CHECKING:
@@ -168,11 +169,11 @@ def _comparison(compare: Callable[[Any, Any], bool]) -> Callable[[Any, RuleError
 
 def _matches(operand: Any, errors: RuleErrors) -> Match:
     try:
-        pattern = re.compile(operand)
-    except (re.error, TypeError, OverflowError, RecursionError) as error:
-        errors.add(f"not a valid regular expression: {error}")
+        pattern = Pattern(operand)
+    except ValueError as error:
+        errors.add(str(error), expected="RE2's syntax")
         return lambda found: False
-    return lambda found: isinstance(found, str) and pattern.search(found) is not None
+    return lambda found: isinstance(found, str) and pattern.is_in(found)
 
 
 _OPERATORS: dict[str, Callable[[Any, RuleErrors], Match]] = {

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.filter import Expression
 from jsonpath_ng.ext.parser import parse as _parse
-from jsonpath_ng.ext.string import DefintionInvalid
-from jsonpath_ng.jsonpath import Fields, Index, JSONPath
+from jsonpath_ng.ext.string import DefintionInvalid, Sub
+from jsonpath_ng.jsonpath import DatumInContext, Fields, Index, JSONPath
 
 from bridge.core.deltas import MISSING
+from bridge.core.regex import Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,13 +49,41 @@ def _parse_extended(path: str, text: str) -> Any:
             warnings.simplefilter("ignore")
             tree = _parse(path)
         for node in _nodes(tree):
-            if isinstance(node, Expression) and node.op == "=~":
-                re.compile(node.value)
+            _use_linear_pattern(node)
             if type(node).__name__.lstrip("_") == "Intersect":  # jsonpath-ng parses `&` without evaluating it
                 raise ValueError("`&` is not supported")
         return tree
     except _PARSE_ERRORS as error:
         raise ValueError(f"`{text}` is not a valid path: {' '.join(str(error).split())}") from None
+
+
+def _use_linear_pattern(node: Any) -> None:
+    """Replace the regular expression of a node, one of Python's, by one of RE2. Raises ValueError."""
+    if isinstance(node, Expression) and node.op == "=~":
+        node.value = Pattern(node.value)
+        node.__class__ = _MatchExpression
+    elif isinstance(node, Sub):
+        node.regex = _Substitution(node.expr)  # type: ignore[assignment]
+
+
+class _MatchExpression(Expression):
+    """A filter by `=~`, whose value is a pattern."""
+
+    def find(self, datum: Any) -> list[Any]:
+        found = self.target.find(DatumInContext.wrap(datum))
+        return [match for match in found if isinstance(match.value, str) and self.value.is_in(match.value)]
+
+
+_MatchExpression.__name__ = "Expression"  # see `_LEAD_DOWN`
+
+
+class _Substitution(Pattern):
+    """The pattern of `sub`, with the method that jsonpath-ng calls."""
+
+    __slots__ = ()
+
+    def sub(self, replacement: str, text: str) -> str:
+        return self.replace(replacement, text)
 
 
 def _nodes(tree: Any) -> Iterator[Any]:

@@ -183,7 +183,7 @@ def test_a_path_does_not_read_the_fields_of_an_event() -> None:
         ("{$.a: {below: true}}", ("$.a", "below")),
         ("{$.a: {matches: '('}}", ("$.a", "matches")),
         ("{$.a: {matches: 5}}", ("$.a", "matches")),
-        ("{$.a: {matches: 'a{99999999999999999999}'}}", ("$.a", "matches")),
+        ("{$.a: {matches: 'a{2000}'}}", ("$.a", "matches")),
         ("{$.a: {not: {}}}", ("$.a", "not")),
         ("{$.a: {not: {above: x}}}", ("$.a", "not", "above")),
     ],
