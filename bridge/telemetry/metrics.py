@@ -31,7 +31,7 @@ T = TypeVar("T", bound=MetricWrapperBase)
 
 _MAX_READS = 50  # attempts to read the files of all workers
 _READ_DELAY = 0.02  # seconds between two attempts
-_MAX_TOKENS = 10**12  # an upstream's count over this is not a count, and may be too large for a float
+_MAX_TOKENS = 2**53  # a float, as metrics are, holds every smaller integer
 
 _IN_PROGRESS = "bridge_requests_in_progress"
 _REQUESTS = "bridge_requests"

@@ -204,7 +204,7 @@ def test_429_is_a_rate_limit_error(client: OpenAI, upstream: RecordedUpstream, *
     ("model", "status", "message"),
     [
         ("0/autodev_chatglm_empty", 500, "Internal Server Error"),
-        ("0/autodev_proxy_empty", 502, "closed the connection before its answer was complete"),
+        ("0/autodev_proxy_empty", 502, "closed the connection before its response was complete"),
         ("0/llmapi_b_fail_ask", 504, "Reply timeout"),
     ],
 )
@@ -219,16 +219,24 @@ def test_a_failure_of_the_upstream_is_an_internal_server_error(
 
 
 @pytest.mark.parametrize(
-    ("upstream_status", "status"), [(418, 502), (302, 502), (403, 502), (503, 503), (529, 529)]
+    ("upstream_status", "status", "message"),
+    [
+        (418, 502, "no more"),
+        (302, 502, "no more"),
+        # A refusal of the operator's key may quote the key: the client gets the bridge's own words.
+        (403, 502, "the upstream refused the bridge's credentials (403)"),
+        (503, 503, "no more"),
+        (529, 529, "no more"),
+    ],
 )
 def test_an_error_status_is_kept_or_becomes_502(
-    recorded: BridgeProcess, upstream: RecordedUpstream, upstream_status: int, status: int
+    recorded: BridgeProcess, upstream: RecordedUpstream, upstream_status: int, status: int, message: str
 ) -> None:
     upstream.set_response(
         "/made/failing", http_response({"msg": "no more"}, upstream_status, location="/made/usage")
     )
     response = recorded.ask("made/failing")
-    assert (response.status, response.error()["message"]) == (status, "no more")
+    assert (response.status, response.error()["message"]) == (status, message)
 
 
 @pytest.mark.parametrize("sent", [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n"])

@@ -113,7 +113,7 @@ def test_a_response_truncated_before_its_text_is_an_error(client: OpenAI, *, str
     with pytest.raises(openai.InternalServerError) as raised:
         client.chat.completions.create(model="0/autodev_proxy_empty", messages=HI, stream=stream)
     assert (raised.value.status_code, raised.value.code) == (502, "upstream_disconnect")
-    assert "closed the connection before its answer was complete" in raised.value.message
+    assert "closed the connection before its response was complete" in raised.value.message
 
 
 def test_usage_of_an_openai_upstream(client: OpenAI, upstream: RecordedUpstream) -> None:
