@@ -50,7 +50,7 @@ def admitted(requests: list[Request]) -> list[int]:
 
 
 async def rejected(limiter: ConcurrencyLimiter) -> RequestError:
-    """The error of a request that finds the queue full."""
+    """Return the error of a request that finds the queue full."""
     with pytest.raises(RequestError) as caught:
         async with limiter:
             pass

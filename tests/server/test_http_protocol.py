@@ -237,7 +237,7 @@ async def test_unused_connections_are_closed(impatient_bridge: RunningBridge) ->
 async def impatient_bridge(
     server: UpstreamServer, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[RunningBridge]:
-    """A bridge with short timeouts for clients."""
+    """Run a bridge with short timeouts for clients."""
     monkeypatch.setattr("bridge.server.http_protocol._HEAD_TIMEOUT", 0.2)
     monkeypatch.setattr("bridge.server.http_protocol._KEEPALIVE_TIMEOUT", 0.5)
     async with run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:

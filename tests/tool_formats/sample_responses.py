@@ -136,7 +136,7 @@ def _gemini_whole(text: str, calls: list[ModelCall]) -> bytes:
 
 
 def _gemini_streamed(text: str, calls: list[ModelCall], pieces: Any) -> list[bytes]:
-    """The first call alone in a chunk, all others together in the next."""
+    """Return a stream with the first call alone in a chunk and all others in the next chunk."""
     parts = list(map(_gemini_part, calls))
     chunks = [[{"text": text}] if text else [], parts[:1], parts[1:]]
     told = [_candidate(chunk) for chunk in chunks if chunk]
@@ -199,7 +199,7 @@ def _ollama_whole(text: str, calls: list[ModelCall]) -> bytes:
 
 
 def _ollama_streamed(text: str, calls: list[ModelCall], pieces: Any) -> list[bytes]:
-    """The first call alone in a line, all others together in the next."""
+    """Return a stream with the first call alone in a line and all others in the next line."""
     parts = list(map(_ollama_call, calls))
     said = [{"content": text}] if text else []
     called = [{"tool_calls": some} for some in (parts[:1], parts[1:]) if some]
