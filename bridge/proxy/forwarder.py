@@ -40,6 +40,8 @@ _MAX_PARALLEL_CALLS = 8  # upstream calls of one request: a long list of inputs 
 _TRAILER_TIMEOUT = 0.2  # seconds for the end of a stream's connection after the last frame
 _UNLIMITED = nullcontext()
 
+_MAX_DROPPED_NAMES = 1024  # characters in a header; nginx refuses response heads over 4 KiB
+
 
 class Forwarder:
     """Forwards requests to their routes' upstreams."""
@@ -64,7 +66,7 @@ class Forwarder:
             exchange = record.exchange = Exchange(context)
             response.add_header("X-Bridge-Route", route.header_name)
             if exchange.dropped:
-                response.add_header("X-Bridge-Dropped", ", ".join(map(header_safe, exchange.dropped)))
+                response.add_header("X-Bridge-Dropped", _dropped_names(exchange.dropped))
             async with self._limiter(route):
                 await self._run_calls(exchange, response, record)
             return finish(exchange, response, record)
@@ -167,3 +169,9 @@ class Forwarder:
             await self._callouts.store_session(pipe.call)
         if not pipe.write(data):
             await pipe.response.drain()
+
+
+def _dropped_names(names: tuple[str, ...]) -> str:
+    """Return the names of dropped parameters for a header, cut short where a client sends many."""
+    listed = ", ".join([header_safe(name[:_MAX_DROPPED_NAMES]) for name in names[:_MAX_DROPPED_NAMES]])
+    return listed if len(listed) <= _MAX_DROPPED_NAMES else listed[:_MAX_DROPPED_NAMES] + "..."

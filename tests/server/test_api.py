@@ -240,3 +240,18 @@ async def test_other_origins_are_refused(server: str) -> None:
         response = await bridge.request(HELLO, headers={"Origin": "null"})
         assert response.status == 200
         assert "access-control-allow-origin" not in response.headers
+
+
+@pytest.mark.parametrize("count", [150, 9_000])
+async def test_the_header_of_dropped_parameters_is_short_and_printable(server: str, count: int) -> None:
+    routes = with_server("").replace("serves: [chat]", "serves: [chat], request: {keep: [messages]}")
+    parameters = {f"{number} \0\x1b\n{'x' * 40}": 1 for number in range(count)}
+    async with run_bridge(routes, {"UPSTREAM": server}) as bridge:
+        response = await bridge.request({**HELLO, "model": "chat-only", **parameters})
+    assert response.status == 200
+    header = response.headers["x-bridge-dropped"]
+    assert header.startswith("0 ")
+    assert header.endswith("...")
+    assert len(header) <= 1027
+    assert header.isascii()
+    assert header.isprintable()

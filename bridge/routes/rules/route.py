@@ -147,4 +147,5 @@ class Route:
 
 def header_safe(text: str) -> str:
     """Return a text that a header can carry: ASCII, on one line."""
-    return text.encode("ascii", "backslashreplace").decode().replace("\r", " ").replace("\n", " ")
+    escaped = text.encode("ascii", "backslashreplace").decode()
+    return "".join([character if character.isprintable() else " " for character in escaped])
