@@ -140,10 +140,19 @@ async def test_a_disconnect_cancels_every_upstream_call() -> None:
 
 
 async def test_a_failed_call_cancels_the_others() -> None:
+    arrived: list[int] = []
+    all_arrived = asyncio.Event()
+
     async def behave(peer: Connection) -> None:
         await peer.request()
-        await peer.send(b"noise\r\n\r\n" if peer.number == 2 else b"")
-        if peer.number != 2:
+        arrived.append(peer.number)
+        if len(arrived) == 3:
+            all_arrived.set()
+        if peer.number == 2:
+            # A failure before the third request would keep the bridge from sending it.
+            await all_arrived.wait()
+            await peer.send(b"noise\r\n\r\n")
+        else:
             await peer.wait_closed()
 
     async with run_upstream(behave) as server, run_bridge(PATIENT, {"UPSTREAM": server.url}) as bridge:
