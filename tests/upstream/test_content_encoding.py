@@ -23,6 +23,7 @@ ENCODINGS = {
     "gzip": ("gzip", gzip.compress(TEXT)),
     "x-gzip": ("x-gzip", gzip.compress(TEXT)),
     "in capitals": (" GZIP ", gzip.compress(TEXT)),
+    "gzip of two members": ("gzip", gzip.compress(TEXT[:900]) + gzip.compress(TEXT[900:])),
     "zlib": ("deflate", zlib.compress(TEXT)),
     "bare deflate": ("deflate", bare(TEXT)),
 }
@@ -79,3 +80,19 @@ def test_the_decompressed_size_is_bounded() -> None:
     with pytest.raises(UpstreamError, match="decompresses to over") as raised:
         decoder.feed(gzip.compress(bytes(2**25)))
     assert raised.value.kind is UpstreamFailure.LIMIT
+
+
+def test_bytes_after_the_end_are_an_error() -> None:
+    for encoding, body in (("gzip", gzip.compress(TEXT)), ("deflate", zlib.compress(TEXT))):
+        decoder = content_decoder(encoding)
+        assert decoder is not None
+        with pytest.raises(UpstreamError, match="badly compressed") as raised:
+            decoder.feed(body + b"more")
+        assert raised.value.kind is UpstreamFailure.MALFORMED
+
+
+def test_padding_after_gzip_and_many_members_are_valid() -> None:
+    decoder = content_decoder("gzip")
+    assert decoder is not None
+    assert decoder.feed(gzip.compress(b"word ") * 20_000 + bytes(64)) == b"word " * 20_000
+    decoder.close()
