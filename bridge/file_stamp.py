@@ -9,7 +9,7 @@ __all__ = ["FileStamp", "file_stamp"]
 
 
 class FileStamp(NamedTuple):
-    """What distinguishes a file from the file that had the same name before.
+    """The identity of a file: another file under the same name has another stamp.
 
     Time and size are not enough: a link may lead to another file of the same size, and image volumes, rsync
     and `cp -p` give files equal times.

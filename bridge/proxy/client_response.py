@@ -23,7 +23,7 @@ class ResponseWriter(Protocol):
 
     @property
     def started(self) -> bool:
-        """Whether the head of a stream has been written."""
+        """Return whether the head of a stream has been written."""
 
     def add_header(self, name: str, value: str) -> None:
         """Add a header. Raise ValueError for a value that would begin another header."""

@@ -38,7 +38,7 @@ _DRAIN_GRACE = 5.0  # seconds for the ends of responses that outlast the drain
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """What to serve, and where."""
+    """The routes file to serve, and the sockets to serve on."""
 
     file: str  # the routes file
     table: RouteTable  # the routes of the file

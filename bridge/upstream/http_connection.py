@@ -62,7 +62,7 @@ class HTTPConnection(asyncio.Protocol):
 
     @property
     def is_reusable(self) -> bool:
-        """Whether another request can be sent."""
+        """Return whether another request can be sent."""
         return self.response.keep_alive and not self._transport.is_closing()
 
     @property
@@ -73,7 +73,7 @@ class HTTPConnection(asyncio.Protocol):
 
     @property
     def is_awaited(self) -> bool:
-        """Whether a task waits for the upstream, and not for a slow client."""
+        """Return whether a task waits for the upstream, and not for a slow client."""
         return self._waiter is not None and not self._waiter.done()
 
     async def send(self, head: bytes, body: bytes, url: str, timeouts: TimeoutsSpec, started: float) -> None:

@@ -38,7 +38,7 @@ def connector_key(url: URL, transport: TransportSpec, contexts: SSLContextCache)
 
 
 class Origin:
-    """Where connections lead, and those that are idle."""
+    """A scheme, host and port, with the idle connections to it."""
 
     __slots__ = ("_default_headers", "idle", "key", "needs_absolute_target")
 

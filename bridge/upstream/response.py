@@ -37,7 +37,7 @@ class UpstreamResponse(ABC):
     @property
     @abstractmethod
     def complete(self) -> bool:
-        """Whether the sinks have received the whole body."""
+        """Return whether the sinks have received the whole body."""
 
     @abstractmethod
     async def read_into(self, sink: ByteSink) -> None:

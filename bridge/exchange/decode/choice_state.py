@@ -22,7 +22,7 @@ __all__ = ["ChoiceState", "ReadOptions"]
 
 
 class ReadOptions(NamedTuple):
-    """What the reading of a response depends on besides the rule."""
+    """The properties of one request that the reading of its response depends on."""
 
     prompt: str = ""  # the prompt, which the upstream may repeat before its output
     stop: tuple[str, ...] = ()  # strings at which the bridge cuts the text
