@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bridge.cli.workers import Workers
 from bridge.file_stamp import file_stamp
 from bridge.loader import load_routes
-from bridge.telemetry.logging import configure
+from bridge.telemetry.logging import configure, flush, log
 from bridge.upstream.tls import without_default_ca
 
 if TYPE_CHECKING:
@@ -99,10 +100,14 @@ def _announce(sockets: _Sockets) -> None:
 
 
 def _run_workers(file: str, sockets: _Sockets, count: int, *, demo: bool) -> None:
-    def run(number: int) -> None:
+    def run(number: int, exit_code: int | None) -> None:
+        def announce() -> None:
+            if exit_code is not None:
+                log("worker restarted", logging.WARNING, worker=number, exit_code=exit_code)
+
         own = sockets if number == 0 else sockets._replace(admin=None)  # one worker serves the admin port
         # The worker reads the file again: a worker that replaces another may start after a change.
-        _run(_serve(file, own, None, lambda: None, demo=demo))
+        _run(_serve(file, own, None, announce, demo=demo))
 
     workers = Workers([listening for listening in sockets if listening is not None], run)
     workers.start(count)
@@ -116,7 +121,6 @@ async def _serve(
     """Serve a loaded table, or the table of the file as it is now."""
     from bridge.server.app import ServerSettings, serve
 
-    configure()
     if not demo:
         stamp, table = loaded or _load(file)
         _tune_gc()
@@ -138,9 +142,14 @@ def _tune_gc() -> None:
 
 
 def _run(coroutine: Coroutine[None, None, None]) -> None:
+    configure()
     try:
         import uvloop
     except ImportError:
-        asyncio.run(coroutine)
+        run = asyncio.run
     else:
-        uvloop.run(coroutine)
+        run = uvloop.run
+    try:
+        run(coroutine)
+    finally:
+        flush()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 import traceback
 from typing import TYPE_CHECKING
@@ -22,10 +21,12 @@ _RESTART_DELAY = 1.0  # seconds; a worker that cannot start must not be restarte
 class Workers:
     """The workers of one parent process: each that ends is replaced, and signals are passed on to all.
 
-    `run` serves in the worker of a number, and returns when the worker is to end.
+    `run` serves in the worker of a number, and returns when the worker is to end. Its second argument is the
+    exit code of the worker that the new worker replaces, or None. The new worker logs the code: the parent
+    must not wait for the reader of the log, and a thread that writes would make forks unsafe.
     """
 
-    def __init__(self, sockets: Sequence[socket.socket], run: Callable[[int], None]) -> None:
+    def __init__(self, sockets: Sequence[socket.socket], run: Callable[[int, int | None], None]) -> None:
         self._sockets = sockets
         self._run = run
         self._numbers: dict[int, int] = {}  # of the running workers, by process id
@@ -34,7 +35,7 @@ class Workers:
     def start(self, count: int) -> None:
         """Start the workers."""
         for number in range(count):
-            self._fork(number)
+            self._fork(number, None)
         for signal_number in _SIGNALS:
             signal.signal(signal_number, self._pass_on)
 
@@ -47,13 +48,11 @@ class Workers:
             number = self._numbers.pop(process, 0)
             mark_process_dead(process)  # type: ignore[no-untyped-call]
             if not self._stopping:
-                text = f"format-bridge: restarting worker {number}: it ended with status {status}"
-                print(text, file=sys.stderr)
                 time.sleep(_RESTART_DELAY)
             # A signal between the check and the entry in `_numbers` would miss the new worker.
             signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
             if not self._stopping:
-                self._fork(number)
+                self._fork(number, os.waitstatus_to_exitcode(status))
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
     def _pass_on(self, signal_number: int, _: object) -> None:
@@ -64,7 +63,7 @@ class Workers:
         for process in self._numbers:
             os.kill(process, signal_number)
 
-    def _fork(self, number: int) -> None:
+    def _fork(self, number: int, replaced: int | None) -> None:
         process = os.fork()
         if process:
             self._numbers[process] = number
@@ -75,7 +74,7 @@ class Workers:
             signal.signal(signal_number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         try:
-            self._run(number)
+            self._run(number, replaced)
         except BaseException:
             traceback.print_exc()
             os._exit(1)

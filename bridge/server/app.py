@@ -20,7 +20,7 @@ from bridge.server.admin import admin_app
 from bridge.server.api import OpenAIHandler, ServerState
 from bridge.server.http_protocol import SILENT_LOGGER, HTTPServer
 from bridge.server.reload import Reloader
-from bridge.telemetry.logging import log
+from bridge.telemetry.logging import count_dropped_lines, log
 from bridge.telemetry.metrics import Metrics
 from bridge.upstream.client import UpstreamClient
 
@@ -81,6 +81,7 @@ async def serve(settings: ServerSettings, announce: Callable[[], None]) -> None:
 async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
     """Run the bridge. Yield the event that requests a reload."""
     metrics = Metrics()
+    count_dropped_lines(metrics.log_lines_dropped)
     state = ServerState(settings.table, created=int(time.time()))
     upstream = UpstreamClient()
     handler = OpenAIHandler(state, upstream, metrics)

@@ -3,28 +3,49 @@
 from __future__ import annotations
 
 import logging
-import sys
+import os
 import time
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
+from bridge.telemetry.line_writer import LineWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-__all__ = ["configure", "log", "log_members"]
+__all__ = ["configure", "count_dropped_lines", "flush", "log", "log_members"]
 
-_MILLISECONDS = [f".{number:03d}" for number in range(1000)]  # formatting costs a quarter of a log line
+_STDERR = 2
+_FLUSH_TIMEOUT = 2.0  # seconds; a reader that stands still must not keep the process alive
+_MILLISECONDS = [f".{number:03d}Z" for number in range(1000)]  # formatting costs a quarter of a log line
 
 _logger = logging.getLogger("bridge")
 
 
-def configure(stream: TextIO = sys.stderr) -> None:
-    """Write the log to a stream, in the form that suits the stream."""
-    handler = _ConsoleHandler(stream) if stream.isatty() else _JSONHandler(stream)
+def configure(descriptor: int = _STDERR) -> None:
+    """Write the log to a file descriptor, in the form that suits what the descriptor leads to.
+
+    The warnings of libraries are written too: their own way to standard error would block the event loop.
+    """
+    handler = _ConsoleHandler(descriptor) if os.isatty(descriptor) else _JSONHandler(descriptor)
     _logger.handlers[:] = [handler]
     _logger.setLevel(logging.INFO)
     _logger.propagate = False
+    logging.getLogger().handlers[:] = [handler]
+
+
+def flush() -> None:
+    """Wait until every line is written, but not for a reader that stands still."""
+    for handler in _logger.handlers:
+        if isinstance(handler, _LineHandler):
+            handler.writer.flush(_FLUSH_TIMEOUT)
+
+
+def count_dropped_lines(count: Callable[[int], None]) -> None:
+    """Call a function with the number of lines that were dropped, whenever lines are dropped."""
+    for handler in _logger.handlers:
+        if isinstance(handler, _LineHandler):
+            handler.writer.on_drop = count
 
 
 def log(event: str, level: int = logging.INFO, /, **members: Any) -> None:
@@ -45,7 +66,28 @@ def log_members(event: str, members: Mapping[str, Any], level: int = logging.INF
             _logger.log(level, event, extra={"members": members})
 
 
-class _JSONHandler(logging.StreamHandler[TextIO]):
+class _LineHandler(logging.Handler):
+    """A handler that writes lines in a thread."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self.writer = LineWriter(descriptor, self._dropped_line)
+
+    def line(self, record: logging.LogRecord) -> bytes:
+        """Return a record as a line."""
+        raise NotImplementedError
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.writer.put(self.line(record))
+
+    def _dropped_line(self, number: int) -> bytes:
+        members = {"members": {"lines": number}}
+        return self.line(
+            logging.makeLogRecord({"msg": "log lines dropped", "levelno": logging.WARNING, **members})
+        )
+
+
+class _JSONHandler(_LineHandler):
     """A handler that writes lines of JSON.
 
     The bridge's own lines are written without a LogRecord, which would cost more than the line.
@@ -57,35 +99,41 @@ class _JSONHandler(logging.StreamHandler[TextIO]):
     def write(self, event: str, level: int, at: float, members: Mapping[str, Any]) -> None:
         """Write one line. `at`: seconds of Unix time."""
         name = logging.getLevelName(level).lower()
-        line = json.dumps({"time": self._format_time(at), "level": name, "event": event, **members})
-        try:
-            self.stream.write(line.decode() + "\n")
-            self.stream.flush()
-        except (OSError, ValueError):  # the reader of the stream has closed it
-            pass
+        line = {"time": self._format_time(at), "level": name, "event": event, **members}
+        self.writer.put(json.dumps(line) + b"\n")
 
-    def _format_time(self, at: float) -> str:
-        second = int(at)
-        if second != self._second:
-            self._second = second
-            self._time_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(second))
-        return self._time_text + _MILLISECONDS[int((at - second) * 1000)]
-
-    def emit(self, record: logging.LogRecord) -> None:
+    def line(self, record: logging.LogRecord) -> bytes:
         members = _members(record)
         if record.exc_info:
             members = {**members, "exception": logging.Formatter().formatException(record.exc_info)}
-        self.write(record.getMessage(), record.levelno, record.created, members)
+        name = logging.getLevelName(record.levelno).lower()
+        line = {
+            "time": self._format_time(record.created),
+            "level": name,
+            "event": record.getMessage(),
+            **members,
+        }
+        return json.dumps(line) + b"\n"
+
+    def _format_time(self, at: float) -> str:
+        """Return the time as RFC 3339 in UTC."""
+        second = int(at)
+        if second != self._second:
+            self._time_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second = second
+        return self._time_text + _MILLISECONDS[int((at - second) * 1000)]
 
 
-class _ConsoleHandler(logging.StreamHandler[TextIO]):
+class _ConsoleHandler(_LineHandler):
     """A handler that writes lines of words."""
 
-    def format(self, record: logging.LogRecord) -> str:
+    def line(self, record: logging.LogRecord) -> bytes:
         formatter = logging.Formatter()
         words = " ".join(f"{name}={_printable(str(value))}" for name, value in _members(record).items())
         line = f"{formatter.formatTime(record, '%H:%M:%S')} {record.getMessage()} {words}"
-        return line + ("\n" + formatter.formatException(record.exc_info) if record.exc_info else "")
+        if record.exc_info:
+            line += "\n" + formatter.formatException(record.exc_info)
+        return (line + "\n").encode("utf-8", "backslashreplace")
 
 
 def _printable(text: str) -> str:

@@ -41,6 +41,7 @@ _DROPPED = "bridge_dropped_parameters"
 _ESTIMATED = "bridge_estimated_tokens"
 _STORE_FAILURES = "bridge_session_store_failures"
 _RELOADS = "bridge_reloads"
+_LINES_DROPPED = "bridge_log_lines_dropped"
 _DURATION = "gen_ai_server_request_duration_seconds"
 _FIRST_TOKEN = "gen_ai_server_time_to_first_token_seconds"  # noqa: S105
 _PER_TOKEN = "gen_ai_server_time_per_output_token_seconds"  # noqa: S105
@@ -57,6 +58,7 @@ _COUNTERS = {  # name: (help, labels)
     ),
     _STORE_FAILURES: ("Failures to reach the store of kept sessions.", ("route",)),
     _RELOADS: ("Reloads of the routes file.", ("result",)),
+    _LINES_DROPPED: ("Lines of the log that were not written, since the reader of the log is too slow.", ()),
 }
 
 _GEN_AI = ("gen_ai_operation_name", "gen_ai_request_model", "error_type", "route")
@@ -92,7 +94,7 @@ class _Children(dict[tuple[str, ...], T], Generic[T]):
         self._instrument = instrument
 
     def __missing__(self, labels: tuple[str, ...]) -> T:
-        child: T = self._instrument.labels(*labels)
+        child: T = self._instrument.labels(*labels) if labels else self._instrument
         self[labels] = child
         return child
 
@@ -187,6 +189,10 @@ class Metrics:
     def reloaded(self, result: str) -> None:
         """Count a reload of the routes file: `ok` or `rejected`."""
         self._counters[_RELOADS][(result,)].inc()
+
+    def log_lines_dropped(self, number: int) -> None:
+        """Count lines of the log that were not written."""
+        self._counters[_LINES_DROPPED][()].inc(number)
 
     async def exposition(self) -> bytes:
         """Return the text for Prometheus, of all workers if there are several."""

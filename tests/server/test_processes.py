@@ -273,7 +273,11 @@ async def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
 
         await wait_until(idle)
         assert await bridge.end() == 0
-        assert "restarting worker" in bridge.log()
+        restarts = [line for line in map(json.loads, bridge.log().splitlines()) if "worker" in line["event"]]
+        assert [(line["event"], line["level"], line["exit_code"]) for line in restarts] == [
+            ("worker restarted", "warning", -signal.SIGKILL)
+        ] * 2
+        assert {line["worker"] for line in restarts} == {0, 1}
 
 
 async def test_a_signal_during_the_replacement_of_a_worker_ends_the_process(tmp_path: Path) -> None:

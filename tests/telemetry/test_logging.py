@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import json
-import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.telemetry.logging import configure, log
+from bridge.telemetry.logging import log
 from tests.raw_upstream import Connection, http_response, run_upstream
 from tests.running_bridge import run_bridge
+from tests.telemetry.captured_log import CapturedLog, captured_log
 from tests.upstream.formats import DONE, completion, event, frame, is_stream, stream_response
 
 if TYPE_CHECKING:
@@ -35,29 +33,10 @@ routes:
 """
 
 
-class Lines:
-    """Captured log lines."""
-
-    def __init__(self) -> None:
-        self.stream = io.StringIO()
-
-    @property
-    def all(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
-
-    def of(self, event: str) -> list[dict[str, Any]]:
-        return [line for line in self.all if line["event"] == event]
-
-
 @pytest.fixture
-def lines() -> Iterator[Lines]:
-    logger = logging.getLogger("bridge")
-    before = logger.handlers[:], logger.level, logger.propagate
-    lines = Lines()
-    configure(lines.stream)
-    yield lines
-    logger.handlers[:], logger.propagate = before[0], before[2]
-    logger.setLevel(before[1])
+def lines() -> Iterator[CapturedLog]:
+    with captured_log() as log:
+        yield log
 
 
 async def completes(peer: Connection) -> None:
@@ -80,7 +59,7 @@ def chat(text: str, **more: Any) -> dict[str, Any]:
 AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 
 
-async def test_each_request_is_one_line(lines: Lines) -> None:
+async def test_each_request_is_one_line(lines: CapturedLog) -> None:
     async with run_upstream(completes) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         for number, body in enumerate((chat(SECRET), chat(SECRET, stream=True), chat("fail"))):
             await bridge.request(body, headers={**AUTHORIZED, "X-Request-Id": f"id-{number}"})
@@ -105,7 +84,7 @@ async def test_each_request_is_one_line(lines: Lines) -> None:
         assert "time" in line
 
 
-async def test_a_refused_request_is_logged(lines: Lines) -> None:
+async def test_a_refused_request_is_logged(lines: CapturedLog) -> None:
     async with run_bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as bridge:
         for body, headers in (
             (b"no json", AUTHORIZED),
@@ -123,7 +102,7 @@ async def test_a_refused_request_is_logged(lines: Lines) -> None:
     assert not lines.of("request")
 
 
-async def test_a_client_disconnect_is_logged(lines: Lines) -> None:
+async def test_a_client_disconnect_is_logged(lines: CapturedLog) -> None:
     async def never_responds(peer: Connection) -> None:
         await peer.request()
         await peer.wait_closed()
@@ -137,7 +116,7 @@ async def test_a_client_disconnect_is_logged(lines: Lines) -> None:
     assert line.items() >= {"status": 499, "error": "client_disconnect", "level": "info"}.items()
 
 
-async def test_no_line_contains_content_or_a_key(lines: Lines) -> None:
+async def test_no_line_contains_content_or_a_key(lines: CapturedLog) -> None:
     async with run_upstream(completes) as server, run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
         for model in ("m", "built"):
             for more in (
@@ -152,15 +131,15 @@ async def test_no_line_contains_content_or_a_key(lines: Lines) -> None:
         await bridge.request(chat(SECRET, model=SECRET), headers=AUTHORIZED)
     async with run_bridge(ROUTES, {"UPSTREAM": "http://127.0.0.1:1"}) as bridge:
         await bridge.request(chat(SECRET), headers=AUTHORIZED)
-    text = lines.stream.getvalue()
+    text = lines.text
     assert len(lines.all) >= 12
     for word in (SECRET, KEY, OWN_KEY):
         assert word not in text
 
 
-def test_control_characters_do_not_break_a_line(lines: Lines) -> None:
+def test_control_characters_do_not_break_a_line(lines: CapturedLog) -> None:
     log("odd", id="a\nb\u2028c\x00\x1b[31m\ud83d", nothing=None)
-    text = lines.stream.getvalue()
+    text = lines.text
     assert text.count("\n") == 1
     (line,) = lines.all
     assert line["id"].startswith("a\nb")

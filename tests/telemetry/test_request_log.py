@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
-import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,9 +9,9 @@ import pytest
 from bridge.core.deltas import Usage
 from bridge.core.errors import RequestError, UpstreamError, UpstreamFailure
 from bridge.openai.endpoints import CHAT
-from bridge.telemetry.logging import configure
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.request_log import RequestRecord
+from tests.telemetry.captured_log import CapturedLog, captured_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,15 +20,14 @@ if TYPE_CHECKING:
 class Telemetry:
     """Metrics and a log of their own."""
 
-    def __init__(self) -> None:
-        self.stream = io.StringIO()
-        configure(self.stream)
+    def __init__(self, log: CapturedLog) -> None:
+        self._log = log
         self.metrics = Metrics()
 
     @property
     def lines(self) -> list[dict[str, Any]]:
         """The lines of the log."""
-        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
+        return self._log.all
 
     def record(self, id_: str = "an-id") -> RequestRecord:
         """Return the record of a request that begins."""
@@ -44,11 +40,8 @@ class Telemetry:
 
 @pytest.fixture
 def telemetry() -> Iterator[Telemetry]:
-    logger = logging.getLogger("bridge")
-    before = logger.handlers[:], logger.level, logger.propagate
-    yield Telemetry()
-    logger.handlers[:], logger.propagate = before[0], before[2]
-    logger.setLevel(before[1])
+    with captured_log() as log:
+        yield Telemetry(log)
 
 
 async def test_a_request_is_in_progress_until_released(telemetry: Telemetry) -> None:
