@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from yarl import URL
 
-from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.core.errors import UpstreamError
 from bridge.upstream.errors import NETWORK_ERRORS, to_upstream_error
 from bridge.upstream.http_connection import HTTPConnection
 from bridge.upstream.origin import Origin, connector_key
@@ -33,7 +33,6 @@ __all__ = ["ConnectionPool"]
 
 _MAX_TARGETS = 1000  # URLs that are remembered, since templates may make URLs without end
 _MAX_CACHED_URL = 2048  # characters; a client's text may be a part of a longer URL
-_IDLE_TIMEOUT = 15.0  # seconds that an idle connection is kept: many servers close theirs after 20 or more
 _SWEEP_INTERVAL = 5.0  # seconds between two searches for expired connections
 
 
@@ -62,26 +61,16 @@ class ConnectionPool:
     ) -> HTTPResponse:
         """Send a request. Return its response, whose head has arrived. Raise UpstreamError."""
         origin, target = self._targets.get((url, transport)) or self._resolve(url, transport)
-        connection = self._pop_idle(origin)
-        reused = connection is not None
-        while True:
-            if connection is None:
-                connection = await self._connect(origin, url, transport)
-            head = request_head(request, target, origin.default_headers)
-            try:
-                await connection.send(head, request.body or b"", url, transport.timeouts, started)
-                return HTTPResponse(connection, self)
-            except UpstreamError as error:
-                nothing_arrived = connection.response.state is ResponseState.AWAITED
-                self.release(connection)
-                if not (reused and nothing_arrived and error.kind is UpstreamFailure.DISCONNECT):
-                    raise
-                # The upstream closed the idle connection just as the request went out. A new connection is
-                # used at once, since other idle connections may be closed too.
-                connection, reused = None, False
-            except BaseException:
-                self.release(connection)
-                raise
+        connection = self._pop_idle(origin) or await self._connect(origin, url, transport)
+        head = request_head(request, target, origin.default_headers)
+        try:
+            await connection.send(head, request.body or b"", url, transport.timeouts, started)
+        except BaseException:
+            # The request is not sent again, even where an idle connection was closed at the moment of the
+            # request: the upstream may have received the request, and a generation is paid twice then.
+            self.release(connection)
+            raise
+        return HTTPResponse(connection, self)
 
     def release(self, connection: HTTPConnection) -> None:
         """Take a connection back."""
@@ -96,8 +85,9 @@ class ConnectionPool:
         """Return the connection that was used last, so that connections that are not needed expire."""
         while origin.idle:
             connection = origin.idle.pop()
-            if connection.is_reusable:
+            if connection.is_reusable and connection.is_fresh:
                 return connection
+            connection.close()
             self._connections.discard(connection)
         return None
 
@@ -128,11 +118,11 @@ class ConnectionPool:
 
     def _close_expired(self) -> None:
         """Close connections that have idled too long, and forget those that the upstream has closed."""
-        oldest = self._loop.time() - _IDLE_TIMEOUT
+        now = self._loop.time()
         origins = self._origins_in_use()
         for origin in origins:
             for connection in origin.idle:
-                if connection.idle_since <= oldest or not connection.is_reusable:
+                if connection.idle_until <= now or not connection.is_reusable:
                     connection.close()
                     self._connections.discard(connection)
             origin.idle = [connection for connection in origin.idle if connection in self._connections]

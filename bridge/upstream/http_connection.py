@@ -11,6 +11,7 @@ end of the response. While the sink wants no more, nothing is read from the sock
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -39,8 +40,8 @@ class HTTPConnection(asyncio.Protocol):
     """A connection made by aiohttp's connector, which brings DNS, TLS and proxies."""
 
     __slots__ = (
-        "_connection", "_loop", "_lost", "_reading_paused", "_sink", "_timeouts", "_transport", "_url",
-        "_waiter", "idle_since", "origin", "response",
+        "_connection", "_loop", "_lost", "_poll", "_reading_paused", "_sink", "_timeouts", "_transport",
+        "_url", "_waiter", "idle_until", "origin", "response",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, transport: asyncio.Transport, origin: Origin) -> None:
@@ -50,10 +51,11 @@ class HTTPConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._timeouts = ResponseTimeouts(self)
         self._lost = False  # whether the event loop has reported the end of the connection
+        self._poll: select.poll | None = None  # of the socket, made when the connection is first reused
         self._reading_paused = False
         self.response = ResponseParser()
         self.origin = origin
-        self.idle_since = 0.0  # seconds of the loop's clock
+        self.idle_until = 0.0  # when the connection becomes too old to be reused, by the loop's clock
         # Per request.
         self._url = ""
         self._sink: ByteSink | None = None  # None while the head is awaited
@@ -64,6 +66,17 @@ class HTTPConnection(asyncio.Protocol):
     def is_reusable(self) -> bool:
         """Return whether another request can be sent."""
         return self.response.keep_alive and not self._transport.is_closing()
+
+    @property
+    def is_fresh(self) -> bool:
+        """Return whether the upstream has probably not closed the idle connection."""
+        if self.idle_until <= self._loop.time():
+            return False
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        # The event loop reports the end of a connection only in its next iteration; the system, at once.
+        return not self._poll.poll(0)
 
     @property
     def pending_write_bytes(self) -> int:
@@ -122,7 +135,7 @@ class HTTPConnection(asyncio.Protocol):
         )
         response.reset()
         self._waiter = self._sink = None
-        self.idle_since = self._loop.time()
+        self.idle_until = self._loop.time() + response.idle_timeout
         if not reusable:
             self.close()
         return reusable

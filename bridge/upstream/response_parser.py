@@ -11,6 +11,7 @@ from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.core.headers import Headers, header_bytes, lower_names
 from bridge.upstream.content_encoding import content_decoder
 from bridge.upstream.errors import ProtocolError
+from bridge.upstream.keep_alive import DEFAULT_IDLE_TIMEOUT, announced_idle_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +42,7 @@ class ResponseParser:
 
     __slots__ = (
         "_decoder", "_fields", "_head_size", "_parser", "body", "ends_with_connection", "error", "headers",
-        "keep_alive", "on_header", "state", "status",
+        "idle_timeout", "keep_alive", "on_header", "state", "status",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -56,6 +57,7 @@ class ResponseParser:
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
         self.keep_alive = True  # whether the upstream accepts another request on the connection
+        self.idle_timeout = DEFAULT_IDLE_TIMEOUT  # seconds that the connection may idle
         # Per response.
         self._decoder: ContentDecoder | None = None
         self._head_size = 0  # bytes that arrived while the head was incomplete
@@ -120,6 +122,8 @@ class ResponseParser:
         status = self._parser.get_status_code()
         if 100 <= status < 200 or self.state is _COMPLETE:
             return
+        if b"keep-alive" in fields:
+            self.idle_timeout = announced_idle_timeout(fields[b"keep-alive"], self.idle_timeout)
         has_length = b"content-length" in fields or status in _BODILESS_STATUSES
         chunked = b"chunked" in fields.get(b"transfer-encoding", b"").lower()
         self.ends_with_connection = not (has_length or chunked)

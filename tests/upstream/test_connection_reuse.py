@@ -7,6 +7,10 @@ import socket
 
 import pytest
 
+from bridge.routes.rules.request_template import UpstreamRequest
+from bridge.routes.rules.settings import TransportSpec
+from bridge.upstream.client import UpstreamClient
+from bridge.upstream.keep_alive import DEFAULT_IDLE_TIMEOUT, announced_idle_timeout
 from tests.raw_client import HELLO
 from tests.raw_upstream import (
     Connection,
@@ -74,14 +78,78 @@ async def test_a_connection_is_reused_after_a_stream(end: bytes) -> None:
 
 @pytest.mark.parametrize("behave", [closes_on_reuse, resets_on_reuse])
 @pytest.mark.parametrize("idle", [1, 3])
-async def test_a_closed_idle_connection_is_retried(behave: Handler, idle: int) -> None:
+async def test_a_request_that_is_lost_on_a_reused_connection_is_not_sent_again(
+    behave: Handler, idle: int
+) -> None:
     async with run_upstream(behave) as server, run_bridge(PLAIN, {"UPSTREAM": server.url}) as bridge:
         responses = await asyncio.gather(*(bridge.request(HELLO) for _ in range(idle)))
         assert all(response.status == 200 for response in responses)
+        before = len(server.requests)
+        response = await bridge.request(HELLO)
+        assert (response.status, response.error()["code"]) == (502, "upstream_disconnect")
+        assert len(server.requests) == before + 1
+
+
+async def test_a_lost_request_is_sent_again_if_the_route_says_so() -> None:
+    text = route("{url: '${UPSTREAM}', retry: {on: [disconnect], backoff: 1ms}}")
+    async with (
+        run_upstream(closes_on_reuse) as server,
+        run_bridge(text, {"UPSTREAM": server.url}) as bridge,
+    ):
         for _ in range(3):
-            response = await bridge.request(HELLO)
-            assert response.completion().choice.text == "hello"
-        assert await bridge.count("bridge_upstream_errors_total") == 0
+            assert (await bridge.request(HELLO)).completion().choice.text == "hello"
+
+
+async def test_a_connection_that_the_upstream_has_half_closed_is_not_used() -> None:
+    """The end has arrived, but the event loop has not reported the end yet."""
+    upstream, sockets = UpstreamClient(), list[socket.socket]()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve_twice() -> None:
+            for _ in range(2):
+                accepted, _ = listener.accept()
+                sockets.append(accepted)
+                accepted.recv(65536)
+                accepted.sendall(GOOD)
+
+        request = UpstreamRequest("POST", (f"http://127.0.0.1:{listener.getsockname()[1]}/",), {}, b"{}")
+        serving = asyncio.ensure_future(asyncio.to_thread(serve_twice))
+        try:
+            assert (await upstream.fetch(request, TransportSpec(), 2**20))[0] == 200
+            sockets[0].shutdown(socket.SHUT_WR)
+            assert (await upstream.fetch(request, TransportSpec(), 2**20))[0] == 200
+            await serving
+        finally:
+            await upstream.close()
+            for each in sockets:
+                each.close()
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (b"", 4),
+        (b"max=5", 4),
+        (b"timeout=5", 4),
+        (b"max=100, timeout=1", 0.5),
+        (b"timeout=0", 0),
+        (b"Timeout=75", 60),
+        (b"timeout=x", 4),
+        (b"xtimeout=9", 4),
+    ],
+)
+def test_the_upstream_announces_how_long_a_connection_may_idle(header: bytes, seconds: float) -> None:
+    assert announced_idle_timeout(header, DEFAULT_IDLE_TIMEOUT) == seconds
+
+
+@pytest.mark.parametrize(("header", "connections"), [("timeout=30", 1), ("timeout=1", 2)])
+async def test_an_idle_connection_is_not_reused_at_the_end_of_its_time(header: str, connections: int) -> None:
+    good = http_response(completion("hello"), keep_alive=header)
+    async with run_upstream(responder(good)) as server, run_bridge(PLAIN, {"UPSTREAM": server.url}) as bridge:
+        assert (await bridge.request(HELLO)).status == 200
+        await asyncio.sleep(0.6)
+        assert (await bridge.request(HELLO)).status == 200
+        assert server.connections == connections
 
 
 async def test_a_request_with_a_partial_response_is_not_retried() -> None:

@@ -21,13 +21,12 @@ ROUTES = "routes: [{models: '*', upstream: {url: 'http://{{ model }}.test/', pro
 async def test_connections_in_use_are_not_lost_among_many_origins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_pool, "_MAX_TARGETS", 5)
     monkeypatch.setattr(connection_pool, "_SWEEP_INTERVAL", 0.05)
-    monkeypatch.setattr(connection_pool, "_IDLE_TIMEOUT", 0.1)
     go_on, opened = asyncio.Event(), set[Connection]()
 
     async def behave(peer: Connection) -> None:
         opened.add(peer)
         while await peer.request():
-            await peer.send(stream_head() + chunk(frame("hello")))
+            await peer.send(stream_head(keep_alive="timeout=0") + chunk(frame("hello")))
             await go_on.wait()
             await peer.send(chunk(DONE) + chunk(b""))
         opened.discard(peer)
