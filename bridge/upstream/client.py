@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bridge.routes.rules.auth_rules import DynamicAuth
     from bridge.routes.rules.request_template import UpstreamRequest
-    from bridge.routes.rules.settings import TransportSpec
+    from bridge.routes.rules.transport import TransportSpec
     from bridge.upstream.response import UpstreamResponse
 
 __all__ = ["UpstreamClient"]

@@ -25,7 +25,7 @@ from bridge.upstream.response_parser import ResponseState
 
 if TYPE_CHECKING:
     from bridge.routes.rules.request_template import UpstreamRequest
-    from bridge.routes.rules.settings import TransportSpec
+    from bridge.routes.rules.transport import TransportSpec
     from bridge.upstream.response import ByteSink
     from bridge.upstream.tls import SSLContextCache
 

@@ -15,7 +15,7 @@ import aiohttp
 from bridge.core.errors import UpstreamError, UpstreamFailure
 
 if TYPE_CHECKING:
-    from bridge.routes.rules.settings import TimeoutsSpec
+    from bridge.routes.rules.transport import TimeoutsSpec
 
 __all__ = ["NETWORK_ERRORS", "NetworkError", "ProtocolError", "to_upstream_error"]
 

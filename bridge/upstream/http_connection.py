@@ -24,7 +24,7 @@ from bridge.upstream.timeouts import ResponseTimeouts
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
 
-    from bridge.routes.rules.settings import TimeoutsSpec
+    from bridge.routes.rules.transport import TimeoutsSpec
     from bridge.upstream.errors import NetworkError
     from bridge.upstream.origin import Origin
     from bridge.upstream.response import ByteSink

@@ -11,7 +11,7 @@ from yarl import URL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.routes.rules.settings import TransportSpec
+    from bridge.routes.rules.transport import TransportSpec
     from bridge.upstream.http_connection import HTTPConnection
     from bridge.upstream.tls import SSLContextCache
 

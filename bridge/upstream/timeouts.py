@@ -19,7 +19,7 @@ from bridge.upstream.response_parser import ResponseState
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from bridge.routes.rules.settings import TimeoutsSpec
+    from bridge.routes.rules.transport import TimeoutsSpec
     from bridge.upstream.http_connection import HTTPConnection
 
 __all__ = ["Deadline", "ResponseTimeouts"]

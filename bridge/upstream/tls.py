@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from bridge.file_stamp import FileStamp
-    from bridge.routes.rules.settings import TLSSpec
+    from bridge.routes.rules.transport import TLSSpec
 
 __all__ = ["SSLContextCache", "check_tls_files", "without_default_ca"]
 

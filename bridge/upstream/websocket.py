@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from bridge.routes.rules.request_template import UpstreamRequest
-    from bridge.routes.rules.settings import TransportSpec
+    from bridge.routes.rules.transport import TransportSpec
     from bridge.upstream.response import ByteSink
     from bridge.upstream.tls import SSLContextCache
     from bridge.upstream.websocket_connect import WebSocket

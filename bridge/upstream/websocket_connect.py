@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
     from bridge.routes.rules.request_template import UpstreamRequest
-    from bridge.routes.rules.settings import TransportSpec
+    from bridge.routes.rules.transport import TransportSpec
     from bridge.upstream.errors import NetworkError
     from bridge.upstream.response import ByteSink
     from bridge.upstream.timeouts import Deadline

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from bridge.routes.rules.request_template import UpstreamRequest
-from bridge.routes.rules.settings import TransportSpec
+from bridge.routes.rules.transport import TransportSpec
 from bridge.upstream.client import UpstreamClient
 from bridge.upstream.keep_alive import DEFAULT_IDLE_TIMEOUT, announced_idle_timeout
 from tests.raw_client import HELLO

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from bridge.core.errors import UpstreamFailure
-from bridge.routes.rules.settings import TimeoutsSpec
+from bridge.routes.rules.transport import TimeoutsSpec
 from bridge.upstream import response_parser
 from bridge.upstream.errors import NETWORK_ERRORS, ProtocolError, to_upstream_error
 from tests.raw_client import HELLO

@@ -16,7 +16,7 @@ from bridge.core.jwt import JWTSigner, is_known
 from bridge.expressions.scope import Scope
 from bridge.routes.compile.requests import compile_tls, compile_urls
 from bridge.routes.rules.auth_rules import AWS, CLAIM_VARIABLES, HMAC, JWT, SIGNED_VARIABLES, OAuth2
-from bridge.routes.rules.settings import TimeoutsSpec, TransportSpec
+from bridge.routes.rules.transport import TimeoutsSpec, TransportSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

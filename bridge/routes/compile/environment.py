@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bridge.routes.rules.settings import TLSSpec
+    from bridge.routes.rules.transport import TLSSpec
 
 __all__ = ["LoadEnvironment"]
 

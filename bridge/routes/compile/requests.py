@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bridge.expressions.scope import Scope
     from bridge.routes.compile.environment import LoadEnvironment
     from bridge.routes.rules.body_rules import BodyRule
-    from bridge.routes.rules.settings import TLSSpec
+    from bridge.routes.rules.transport import TLSSpec
     from bridge.routes.spec.requests import RequestSpec
 
 __all__ = ["compile_body", "compile_tls", "compile_url", "compile_urls"]

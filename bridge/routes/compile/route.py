@@ -22,7 +22,7 @@ from bridge.routes.rules.error_mapping import ErrorMapper
 from bridge.routes.rules.request_template import RequestTemplate
 from bridge.routes.rules.response_rules import missing_outputs
 from bridge.routes.rules.route import CalloutRules, RequestRules, ResponseRules, Route
-from bridge.routes.rules.settings import TransportSpec
+from bridge.routes.rules.transport import TransportSpec
 from bridge.routes.spec.auth import AuthSpec
 from bridge.routes.spec.requests import RequestSpec
 from bridge.routes.spec.responses import StreamSpec

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bridge.core.jwt import JWTSigner
     from bridge.expressions.templates import ValueTemplate
-    from bridge.routes.rules.settings import TransportSpec
+    from bridge.routes.rules.transport import TransportSpec
 
 __all__ = ["AWS", "CLAIM_VARIABLES", "HMAC", "JWT", "SIGNED_VARIABLES", "DynamicAuth", "OAuth2"]
 

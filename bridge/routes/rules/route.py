@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from bridge.routes.rules.error_mapping import ErrorMapper
     from bridge.routes.rules.request_template import Callout, RequestTemplate, SessionRule
     from bridge.routes.rules.response_rules import ResponseSlots, StreamRule
-    from bridge.routes.rules.settings import EmulateSpec, LimitsSpec, SampleSpec, TransportSpec
+    from bridge.routes.rules.settings import EmulateSpec, LimitsSpec, SampleSpec
+    from bridge.routes.rules.transport import TransportSpec
     from bridge.tool_formats import ToolFormat
 
 __all__ = ["CalloutRules", "RequestRules", "ResponseRules", "Route", "header_safe"]

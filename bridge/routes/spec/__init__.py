@@ -15,7 +15,8 @@ from bridge.config.secrets import EXTERNAL
 from bridge.config.value_types import TEXT, Integer, Keyword, Text
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.prompts import PROMPTS
-from bridge.routes.rules.settings import ABSENT, URL, EmulateSpec, LimitsSpec, SampleSpec, TransportSpec
+from bridge.routes.rules.settings import ABSENT, EmulateSpec, LimitsSpec, SampleSpec
+from bridge.routes.rules.transport import URL, TransportSpec
 from bridge.routes.spec.auth import AuthSpec
 from bridge.routes.spec.callouts import CallSpec, PollSpec, SessionSpec, ValuesSpec
 from bridge.routes.spec.requests import PromptSpec, RequestSpec

@@ -14,7 +14,7 @@ from bridge.config.records import Record, option, record
 from bridge.config.secrets import EXTERNAL
 from bridge.config.value_types import TEXT, Keyword, Text, ValueType
 from bridge.core.jwt import ALGORITHMS
-from bridge.routes.rules.settings import PROXY, URL, TLSSpec
+from bridge.routes.rules.transport import PROXY, URL, TLSSpec
 from bridge.routes.spec.value_types import BODY, HEADER_NAME, HEADER_TEXT, HEADERS, QUERY, TEMPLATE
 
 __all__ = ["AWSSpec", "AssertionSpec", "AuthSpec", "BasicSpec", "HMACSpec", "JWTSpec", "OAuth2Spec"]

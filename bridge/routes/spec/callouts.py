@@ -9,7 +9,8 @@ from bridge.config.quantities import DURATION
 from bridge.config.records import Record, option, record
 from bridge.config.secrets import EXTERNAL
 from bridge.config.value_types import TEXT, Integer, Keyword, Text
-from bridge.routes.rules.settings import ABSENT, METHOD
+from bridge.routes.rules.settings import ABSENT
+from bridge.routes.rules.transport import METHOD
 from bridge.routes.spec.value_types import BODY, CONDITION, HEADERS, QUERY, REQUEST_CONDITION, SLOT
 
 __all__ = ["CallSpec", "FoundByHeaderSpec", "OpenSpec", "PollSpec", "SessionSpec", "ValuesSpec"]

@@ -8,7 +8,8 @@ from bridge.config.records import Record, Shorthand, option, record
 from bridge.config.secrets import EXTERNAL
 from bridge.config.value_types import TEXT, Keyword
 from bridge.framing import FRAMINGS, INNER_FRAMINGS
-from bridge.routes.rules.settings import ABSENT, METHOD, URL
+from bridge.routes.rules.settings import ABSENT
+from bridge.routes.rules.transport import METHOD, URL
 from bridge.routes.spec.requests import RequestSpec
 from bridge.routes.spec.value_types import (
     CHOICES,
