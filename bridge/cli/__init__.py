@@ -143,8 +143,6 @@ def _run(arguments: argparse.Namespace) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     gc.disable()  # until all is loaded: nearly all of these objects stay, and collections would take 30 ms
     try:
-        # Imported late also because prometheus_client decides at its import whether metrics are those of
-        # one process or of several.
         from bridge.cli.serve import serve
 
         return serve(arguments)

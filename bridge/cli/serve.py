@@ -57,9 +57,7 @@ def serve(arguments: argparse.Namespace) -> int:
         _run(_serve(file, sockets, loaded, lambda: _announce(sockets), demo=arguments.demo))
         return 0
     with tempfile.TemporaryDirectory(prefix="bridge-metrics-") as folder:
-        # prometheus_client reads the variable when it is imported, which `_bind` does.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        _run_workers(file, _bind(arguments, server), workers, demo=arguments.demo)
+        _run_workers(file, _bind(arguments, server), workers, Path(folder), demo=arguments.demo)
     return 0
 
 
@@ -99,7 +97,9 @@ def _announce(sockets: _Sockets) -> None:
         print(f"admin listening on {socket_url(sockets.admin)}", flush=True)
 
 
-def _run_workers(file: str, sockets: _Sockets, count: int, *, demo: bool) -> None:
+def _run_workers(file: str, sockets: _Sockets, count: int, folder: Path, *, demo: bool) -> None:
+    """Serve in several processes, which share their metrics in a folder."""
+
     def run(number: int, exit_code: int | None) -> None:
         def announce() -> None:
             if exit_code is not None:
@@ -107,7 +107,8 @@ def _run_workers(file: str, sockets: _Sockets, count: int, *, demo: bool) -> Non
 
         own = sockets if number == 0 else sockets._replace(admin=None)  # one worker serves the admin port
         # The worker reads the file again: a worker that replaces another may start after a change.
-        _run(_serve(file, own, None, announce, demo=demo))
+        metrics_file = folder / f"{number}.json"
+        _run(_serve(file, own, None, announce, demo=demo, metrics_file=metrics_file))
 
     workers = Workers([listening for listening in sockets if listening is not None], run)
     workers.start(count)
@@ -116,7 +117,13 @@ def _run_workers(file: str, sockets: _Sockets, count: int, *, demo: bool) -> Non
 
 
 async def _serve(
-    file: str, sockets: _Sockets, loaded: _Loaded | None, announce: Callable[[], None], *, demo: bool
+    file: str,
+    sockets: _Sockets,
+    loaded: _Loaded | None,
+    announce: Callable[[], None],
+    *,
+    demo: bool,
+    metrics_file: Path | None = None,
 ) -> None:
     """Serve a loaded table, or the table of the file as it is now."""
     from bridge.server.app import ServerSettings, serve
@@ -124,14 +131,16 @@ async def _serve(
     if not demo:
         stamp, table = loaded or _load(file)
         _tune_gc()
-        await serve(ServerSettings(file, table, *sockets, {}, seen=stamp), announce)
+        settings = ServerSettings(file, table, *sockets, {}, seen=stamp, metrics_file=metrics_file)
+        await serve(settings, announce)
         return
     from bridge.demo import running
 
     async with running() as variables:
         table = load_routes(file, variables)
         _tune_gc()
-        await serve(ServerSettings(file, table, *sockets, variables), announce)
+        settings = ServerSettings(file, table, *sockets, variables, metrics_file=metrics_file)
+        await serve(settings, announce)
 
 
 def _tune_gc() -> None:

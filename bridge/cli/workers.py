@@ -41,12 +41,9 @@ class Workers:
 
     def wait(self) -> None:
         """Replace workers that end, until a signal ends all of them."""
-        from prometheus_client.multiprocess import mark_process_dead
-
         while self._numbers:
             process, status = os.wait()
             number = self._numbers.pop(process, 0)
-            mark_process_dead(process)  # type: ignore[no-untyped-call]
             if not self._stopping:
                 time.sleep(_RESTART_DELAY)
             # A signal between the check and the entry in `_numbers` would miss the new worker.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
@@ -9,23 +10,26 @@ from aiohttp import hdrs, web
 from bridge.core import json
 from bridge.core.errors import BridgeError, RequestError
 from bridge.proxy.outcomes import log_internal_error
+from bridge.telemetry.exposition import exposition
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from bridge.server.api import ServerState
-    from bridge.telemetry.metrics import Metrics
+    from bridge.telemetry.metrics import Snapshot
 
 __all__ = ["admin_app"]
 
 _EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"  # the content type of Prometheus' text format
 
 
-def admin_app(state: ServerState, metrics: Metrics) -> web.Application:
+def admin_app(state: ServerState, read_metrics: Callable[[], Sequence[Snapshot]]) -> web.Application:
     """Return the application of the admin port."""
 
-    async def exposition(_: web.Request) -> web.Response:
-        return web.Response(body=await metrics.exposition(), headers={hdrs.CONTENT_TYPE: _EXPOSITION})
+    async def metrics(_: web.Request) -> web.Response:
+        # The text can be long. In a thread, the text takes no time from requests.
+        text = await asyncio.to_thread(exposition, read_metrics())
+        return web.Response(body=text, headers={hdrs.CONTENT_TYPE: _EXPOSITION})
 
     async def healthy(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -36,7 +40,7 @@ def admin_app(state: ServerState, metrics: Metrics) -> web.Application:
         return web.Response(text=f"ready: {len(state.table.routes)} routes\n")
 
     app = web.Application(middlewares=[_error_bodies])
-    app.router.add_get("/metrics", exposition)
+    app.router.add_get("/metrics", metrics)
     app.router.add_get("/healthz", healthy)
     app.router.add_get("/readyz", ready)
     return app

@@ -22,10 +22,12 @@ from bridge.server.http_protocol import SILENT_LOGGER, HTTPServer
 from bridge.server.reload import Reloader
 from bridge.telemetry.logging import count_dropped_lines, log
 from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.shared_metrics import SharedMetrics
 from bridge.upstream.client import UpstreamClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
+    from pathlib import Path
 
     from bridge.file_stamp import FileStamp
     from bridge.routes.table import RouteTable
@@ -47,6 +49,7 @@ class ServerSettings:
     variables: Mapping[str, str]  # additions to the environment that the file is read with
     watch: bool = True  # whether to reload the file when it changes
     seen: FileStamp | None = None  # the stamp of the file from before `table` was read; None: the current one
+    metrics_file: Path | None = None  # of this worker; None: there are no other workers
 
 
 def bind(address: str) -> socket.socket:
@@ -89,10 +92,11 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
     reloader = Reloader(settings.file, settings.variables, settings.seen, state, metrics)
     drain = settings.table.server.drain
     async with AsyncExitStack() as stack:
+        shared = _share(stack, metrics, settings.metrics_file) if settings.metrics_file else None
         stack.push_async_callback(upstream.close)
         stack.push_async_callback(forwarder.close)
         if settings.admin is not None:
-            app = admin_app(state, metrics)
+            app = admin_app(state, shared.read_all if shared else lambda: [metrics.snapshot()])
             runner = web.AppRunner(app, access_log=None, logger=SILENT_LOGGER, shutdown_timeout=_DRAIN_GRACE)
             await _listen(stack, runner, settings.admin)
         server = HTTPServer(handler.answer)
@@ -105,6 +109,14 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
             state.draining = True
             log("draining", seconds=drain)
             asyncio.get_running_loop().call_later(drain, forwarder.abort_all)
+
+
+def _share(stack: AsyncExitStack, metrics: Metrics, file: Path) -> SharedMetrics:
+    """Share metrics with the other workers until the stack is closed."""
+    shared = SharedMetrics(metrics, file)
+    stack.callback(shared.write)
+    stack.callback(asyncio.ensure_future(shared.write_regularly()).cancel)
+    return shared
 
 
 async def _listen(stack: AsyncExitStack, runner: web.BaseRunner, listening: socket.socket) -> None:

@@ -233,19 +233,26 @@ async def test_workers_share_the_front(tmp_path: Path) -> None:
         assert "Traceback" not in bridge.log()
 
 
-async def test_metrics_wait_for_a_worker_that_creates_its_file(tmp_path: Path) -> None:
-    """The Prometheus client creates an empty file and extends the file later; between both, reading fails."""
-    environment = {"TMPDIR": str(tmp_path)}
-    async with run_process(
-        tmp_path, routes("http://127.0.0.1:1"), *FREE, "--workers", "2", environment=environment
-    ) as bridge:
-        file = next(tmp_path.glob("bridge-metrics-*")) / "counter_1.db"  # noqa: ASYNC240 - a local folder
-        file.touch()
-        scrape = asyncio.ensure_future(bridge.get_admin("/metrics"))
-        await asyncio.sleep(0.1)
-        assert not scrape.done()
-        os.truncate(file, 1 << 16)
-        assert (await scrape).status == 200
+async def test_the_counts_of_a_worker_that_ended_are_kept(tmp_path: Path) -> None:
+    async with (
+        run_upstream(responder(GOOD)) as server,
+        run_process(tmp_path, routes(server.url), *FREE, "--workers", "2") as bridge,
+    ):
+        for _ in range(4):
+            assert (await bridge.request(HELLO)).status == 200
+        await bridge.wait_for_count(4, "bridge_requests_total")
+        before = set(bridge.workers)
+        for worker in before:
+            os.kill(worker, signal.SIGTERM)
+
+        async def replaced() -> bool:
+            return len(set(bridge.workers) - before) == 2
+
+        await wait_until(replaced)
+        assert await bridge.count("bridge_requests_total") == 4
+        assert (await bridge.request(HELLO)).status == 200
+        await bridge.wait_for_count(5, "bridge_requests_total")
+        assert await bridge.end() == 0
 
 
 async def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
