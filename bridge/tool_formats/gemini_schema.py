@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.tool_formats.messages import invalid_parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from bridge.core.json import JSONObject
 
@@ -104,8 +104,8 @@ class _Translator:
         if not isinstance(members, dict) or not members:
             return {}
         properties = {name: self.translate(member, depth + 1) for name, member in members.items()}
-        listed = schema.get("required")
-        required = [name for name in properties if isinstance(listed, list) and name in listed]
+        listed = set(_strings(schema.get("required")))
+        required = [name for name in properties if name in listed]
         return {"properties": properties, **({"required": required} if required else {})}
 
     def _any_of(self, alternatives: list[Any], schema: JSONObject, depth: int) -> JSONObject:
@@ -125,6 +125,7 @@ class _Translator:
 def _merge_all(schemas: list[Any], find: Callable[[str], JSONObject]) -> JSONObject:
     """Merge the schemas of `allOf`: join objects and `required`; otherwise the last value wins."""
     merged: JSONObject = {}
+    copied: set[str] = set()  # members that are not the client's own objects any more
     for schema in schemas:
         if not isinstance(schema, dict):
             continue
@@ -132,16 +133,24 @@ def _merge_all(schemas: list[Any], find: Callable[[str], JSONObject]) -> JSONObj
         members = {**find(ref), **schema} if isinstance(ref, str) else schema
         for key, value in members.items():
             if key != "$ref":
-                merged[key] = _merge_values(key, merged.get(key), value)
+                _merge_member(merged, copied, key, value)
     return merged
 
 
-def _merge_values(key: str, earlier: Any, value: Any) -> Any:
-    if isinstance(earlier, dict) and isinstance(value, dict):
-        return {**earlier, **value}
+def _merge_member(merged: JSONObject, copied: set[str], key: str, value: Any) -> None:
+    """Merge a member into schemas merged before, of which `copied` members can be changed in place."""
+    earlier = merged.get(key)
     if key == "required" and isinstance(earlier, list) and isinstance(value, list):
-        return earlier + value
-    return value
+        merged[key] = earlier = earlier if key in copied else [*earlier]
+        earlier += value
+        copied.add(key)
+    elif isinstance(earlier, dict) and isinstance(value, dict):
+        merged[key] = earlier = earlier if key in copied else {**earlier}
+        earlier.update(value)
+        copied.add(key)
+    else:
+        merged[key] = value
+        copied.discard(key)
 
 
 def _kind(schema: JSONObject, kept: JSONObject) -> str:
@@ -157,6 +166,11 @@ def _kind(schema: JSONObject, kept: JSONObject) -> str:
 
 def _is_strings(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Yield the strings of a list; nothing of a value that is not a list."""
+    return (item for item in value if isinstance(item, str)) if isinstance(value, list) else iter(())
 
 
 _KEPT = (
