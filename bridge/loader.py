@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bridge.config.problems import Location, Problem, SourceFile
 from bridge.core.errors import ConfigError
-from bridge.routes.compile.environment import LoadEnvironment
+from bridge.routes.compile.environment import LoadEnvironment, accept_tls
 from bridge.routes.table import load
 from bridge.upstream.tls import check_tls_files
 
@@ -19,27 +19,42 @@ if TYPE_CHECKING:
 
     from bridge.routes.table import RouteTable
 
-__all__ = ["load_routes", "read_presets"]
+__all__ = ["load_routes", "load_standard_input", "read_presets"]
 
 
-def load_routes(name: str, variables: Mapping[str, str] | None = None) -> RouteTable:
+def load_routes(
+    name: str, variables: Mapping[str, str] | None = None, *, reads_environment: bool = True
+) -> RouteTable:
     """Return the table of a file; `variables` are added to the process's environment variables.
 
-    Raises ConfigError with every problem of the file.
+    Without `reads_environment`, each `${…}` has a placeholder, and certificate files are not read. Raises
+    ConfigError with every problem of the file.
     """
-    path = Path(name)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        data = Path(name).read_bytes()
     except OSError as error:
         raise ConfigError([_unreadable(name, error.strerror or str(error))]) from None
+    return _load(data, name, Path(name).parent, variables or {}, reads_environment=reads_environment)
+
+
+def load_standard_input(data: bytes, *, reads_environment: bool = True) -> RouteTable:
+    """Return the table of a file's bytes; names of files are relative to the current folder."""
+    return _load(data, "<stdin>", Path(), {}, reads_environment=reads_environment)
+
+
+def _load(
+    data: bytes, name: str, folder: Path, variables: Mapping[str, str], *, reads_environment: bool
+) -> RouteTable:
+    try:
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError([_unreadable(name, f"not UTF-8: byte {error.start + 1}")]) from None
     environment = LoadEnvironment(
-        variables={**os.environ, **(variables or {})},
-        read_file=partial(_read_relative, path.parent),
+        variables={**os.environ, **variables} if reads_environment else None,
+        read_file=partial(_read_relative, folder),
         presets=read_presets(),
-        check_tls=check_tls_files,
-        locate=lambda file: str((path.parent / file).absolute()),
+        check_tls=check_tls_files if reads_environment else accept_tls,
+        locate=lambda file: str((folder / file).absolute()),
     )
     return load(text, name, environment)
 

@@ -188,6 +188,8 @@ def _event(line: str, warns: Collection[str]) -> str:
     assert line.startswith("{"), f"not a log line: {line}"
     record = json.loads(line)
     event: str = record["event"]
+    if event == "warning in the routes file":
+        return event  # test servers take requests at `/`, which a real server rarely does
     assert event in warns or event in _USUAL_EVENTS, line
     assert record["level"] == ("warning" if event in warns else "info"), line
     return event

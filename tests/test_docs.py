@@ -11,9 +11,9 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
-from bridge.cli.check import check_sample
 from bridge.cli.presets import markdown
 from bridge.cli.reference import reference
+from bridge.cli.samples import check_sample
 from bridge.loader import read_presets
 from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import load

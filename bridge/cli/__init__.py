@@ -78,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_serve_arguments(command)
 
-    command = commands.add_parser("check", help="report every problem of a file, and run its samples")
-    command.add_argument("file", help="the routes file")
+    command = commands.add_parser("check", help="report every problem of files, and run their samples")
+    _add_check_arguments(command)
 
     command = commands.add_parser("explain", help="show what a request and its response become")
     _add_explain_arguments(command)
@@ -103,6 +103,16 @@ def _add_serve_arguments(command: argparse.ArgumentParser) -> None:
     add("--admin", metavar="HOST:PORT|off", help="the address of /metrics, /healthz and /readyz")
     add("--demo", action="store_true", help="start small model servers to try the bridge on")
     add("--workers", type=_positive, metavar="N", help="processes that share the address")
+
+
+def _add_check_arguments(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("file", nargs="+", help="the routes files; - for standard input")
+    add("--strict", action="store_true", help="fail for a warning too")
+    add("--no-env", action="store_true", help="check without environment variables and the files of secrets")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print the result as JSON")
+    form.add_argument("--sarif", action="store_true", help="print the result as SARIF, for code hosts")
 
 
 def _add_explain_arguments(command: argparse.ArgumentParser) -> None:

@@ -1,125 +1,127 @@
-"""`format-bridge check`: every problem of a file, then its samples, with streams also cut at every byte."""
+"""`format-bridge check`: every problem and warning of files, samples included; as text, JSON or SARIF."""
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bridge.cli.json_diff import differences
-from bridge.cli.merge_chunks import merge_chunks
+from bridge import __version__
+from bridge.cli.samples import check_sample
 from bridge.config.problems import Problem
 from bridge.core import json
-from bridge.core.errors import BridgeError, ConfigError
+from bridge.core.errors import ConfigError
 from bridge.core.strings import count_of
-from bridge.exchange.dry_run import encode_sample, fill_placeholders, simulate
-from bridge.exchange.exchange import Exchange
-from bridge.exchange.request_context import RequestContext
-from bridge.loader import load_routes
-from bridge.openai.endpoints import ENDPOINTS
-from bridge.routes.spec import ABSENT
+from bridge.loader import load_routes, load_standard_input
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from bridge.routes.rules.request_template import UpstreamRequest
-    from bridge.routes.rules.route import Route
-    from bridge.routes.spec import SampleSpec
+    from bridge.routes.table import RouteTable
 
-__all__ = ["check", "check_sample"]
+__all__ = ["check"]
+
+_SARIF = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """The result of one file."""
+
+    file: str
+    problems: Sequence[Any]
+    warnings: Sequence[Any]
+    table: RouteTable | None = None  # None: the file cannot be loaded
+
+    def counts(self) -> dict[str, int]:
+        """Return the numbers of routes, models and samples."""
+        if self.table is None:
+            return {"routes": 0, "models": 0, "samples": 0}
+        routes = self.table.routes
+        samples = sum(len(route.samples) for route in routes)
+        return {"routes": len(routes), "models": len(self.table.models), "samples": samples}
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Print one line of counts, and return the exit code. Raises ConfigError with every problem."""
-    table = load_routes(arguments.file)
-    samples = [(route, node, sample) for route in table.routes for node, sample in route.samples]
-    problems = [
-        Problem(node.find((key,)).location, node.find((key,)).path, route.mask(message))
-        for route, node, sample in samples
-        for key, message in check_sample(route, sample)
-    ]
-    if problems:
-        raise ConfigError(problems)
-    print(
-        f"{arguments.file}: {count_of(len(table.routes), 'route')}, {count_of(len(table.models), 'model')}, "
-        f"{count_of(len(samples), 'sample')}: all good"
-    )
-    return 0
+    """Check every file, and return the exit code: 1 for a problem, with `--strict` for a warning too."""
+    reports = [_check_file(name, arguments) for name in arguments.file]
+    if arguments.json:
+        print(json.pretty([_as_json(report) for report in reports]))
+    elif arguments.sarif:
+        print(json.pretty(_as_sarif(reports)))
+    else:
+        for report in reports:
+            _print(report, strict=arguments.strict)
+    failed = any(report.problems or (arguments.strict and report.warnings) for report in reports)
+    return 1 if failed else 0
 
 
-def check_sample(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str]]:
-    """Yield the keys of a sample that do not hold, each with a message."""
+def _check_file(name: str, arguments: argparse.Namespace) -> _Report:
     try:
-        exchange = _exchange(route, sample)
-        yield from _check_request(exchange, sample)
-        if sample.receives is not ABSENT:
-            yield from _check_response(route, sample)
-    except BridgeError as error:
-        if not isinstance(sample.answers, dict):
-            yield "request", f"the request is refused with {error.status}: {error.message}"
-            return
-        yield from (("answers", difference) for difference in differences(sample.answers, error.envelope))
+        if name == "-":
+            table = load_standard_input(sys.stdin.buffer.read(), reads_environment=not arguments.no_env)
+        else:
+            table = load_routes(name, reads_environment=not arguments.no_env)
+    except ConfigError as error:
+        return _Report(name, error.problems, error.warnings)
+    return _Report(name, list(_sample_problems(table)), table.warnings, table)
 
 
-def _check_request(exchange: Exchange, sample: SampleSpec) -> Iterator[tuple[str, str]]:
-    request = _first_request(exchange)
-    if sample.sends is not ABSENT:
-        sent = json.loads(request.body) if request.body else None
-        for difference in differences(sample.sends, sent, exact=True):
-            yield "sends", difference
-    if sample.url is not None and sample.url != request.urls[0]:
-        yield "url", f"the request is sent to {request.urls[0]}"
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    for name, value in (sample.headers or {}).items():
-        if headers.get(name.lower()) != value:
-            yield "headers", f"{name} is {headers.get(name.lower(), 'not sent')}, expected {value}"
+def _sample_problems(table: RouteTable) -> Iterator[Problem]:
+    for route in table.routes:
+        for node, sample in route.samples:
+            for key, message in check_sample(route, sample):
+                at = node.find((key,))
+                yield Problem(at.location, at.path, route.mask(message))
 
 
-def _first_request(exchange: Exchange) -> UpstreamRequest:
-    """Return the request for the response; if the response is only polled, that of the job."""
-    call, callouts = exchange.calls[0], exchange.route.callouts
-    fill_placeholders(call)
-    return call.request() if callouts.sends_request else call.builder.build_callout(callouts.calls[0])
+def _print(report: _Report, *, strict: bool) -> None:
+    """Print the problems and warnings of a file in their order, and a line with their numbers."""
+    for each in sorted((*report.problems, *report.warnings), key=_line):
+        print(each)
+    found = [count_of(len(report.problems), "problem")] if report.problems else []
+    found += [count_of(len(report.warnings), "warning")] if report.warnings else []
+    if report.problems or (strict and report.warnings):
+        print(f"{report.file}: {', '.join(found)}", file=sys.stderr)
+    else:
+        numbers = ", ".join(count_of(number, noun[:-1]) for noun, number in report.counts().items())
+        print(f"{report.file}: {numbers}: {', '.join(found) or 'all good'}")
 
 
-def _check_response(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str]]:
-    data = encode_sample(_exchange(route, sample), sample.receives)
-    outcome, response = _respond(route, sample, [data])
-    error = response.get("error") if isinstance(response, dict) else None
-    if error and not (isinstance(sample.answers, dict) and "error" in sample.answers):
-        key = "receives" if sample.answers is ABSENT else "answers"
-        yield key, f"the response is an error: {error['message']}"
-        return
-    if sample.answers is not ABSENT:
-        expected = sample.answers
-        if not isinstance(expected, dict):
-            expected = ENDPOINTS[sample.endpoint].expand_sample(expected)
-        for difference in differences(expected, response):
-            yield "answers", difference
-    for cut in range(1, len(data)):
-        if _respond(route, sample, [data[:cut], data[cut:]])[0] != outcome:
-            yield "receives", f"the response differs if the bytes are cut after byte {cut}"
-            return
+def _line(problem: Any) -> tuple[int, int]:
+    return problem.location.line, problem.location.column
 
 
-def _respond(route: Route, sample: SampleSpec, parts: list[bytes]) -> tuple[object, Any]:
-    """Return the client's bytes and error, to be compared, and the client's response as JSON.
-
-    If chunks follow the reads, the response is compared in place of the bytes.
-    """
-    exchange = _exchange(route, sample)
-    headers = {name.lower(): value for name, value in (sample.response_headers or {}).items()}
-    out = simulate(exchange, parts, status=sample.status, headers=headers)
-    error = exchange.error
-    if error is not None and not exchange.started:
-        return (out, error.envelope), error.envelope
-    response = merge_chunks(out) if exchange.is_stream else json.loads(out)
-    rule = route.response.streaming
-    follows_reads = exchange.is_stream and rule is not None and rule.framing.follows_reads
-    return (response if follows_reads else out, error and error.envelope), response
+def _as_json(report: _Report) -> dict[str, Any]:
+    return {
+        "file": report.file,
+        "valid": not report.problems,
+        **report.counts(),
+        "problems": [each.as_json() for each in report.problems],
+        "warnings": [each.as_json() for each in report.warnings],
+    }
 
 
-def _exchange(route: Route, sample: SampleSpec) -> Exchange:
-    body = {"model": route.models[0], **sample.request}
-    return Exchange(
-        RequestContext(route, ENDPOINTS[sample.endpoint], body, json.dumps(body), id="sample", now=0.0)
-    )
+def _as_sarif(reports: list[_Report]) -> dict[str, Any]:
+    """Return the reports as SARIF 2.1.0, which code hosts show beside the lines of a change."""
+    driver = {"name": "format-bridge", "version": __version__}
+    results = [_sarif_result(each) for report in reports for each in (*report.problems, *report.warnings)]
+    return {"$schema": _SARIF, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
+
+
+def _sarif_result(problem: Problem) -> dict[str, Any]:
+    place = problem.as_json()
+    return {
+        "ruleId": place["severity"],
+        "level": "warning" if problem.is_warning else "error",
+        "message": {"text": ": ".join(filter(None, (problem.path, problem.message, problem.expected)))},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": place["file"]},
+                    "region": {"startLine": place["line"], "startColumn": place["column"]},
+                }
+            }
+        ],
+    }

@@ -21,16 +21,19 @@ __all__ = ["interpolate"]
 
 _REFERENCE = re.compile(r"\$(?P<escaped>\$)?\{(?P<inside>[^{}]*)\}")
 _FORMS = "${NAME}, ${NAME:-default} or ${file:PATH}"
+_PLACEHOLDER = "placeholder"
+_URL_PLACEHOLDER = "http://placeholder.invalid"  # at the start of a string, which may be a URL
 _BOM = "\ufeff"
 _VARIABLE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL)
 
 
 def interpolate(
-    tree: Node, variables: Mapping[str, str], read_file: Callable[[str], str], problems: Problems
+    tree: Node, variables: Mapping[str, str] | None, read_file: Callable[[str], str], problems: Problems
 ) -> None:
     """Replace the references in every string of a tree, in place.
 
-    `read_file` returns the text of a file, or raises OSError or ValueError.
+    Without `variables`, each value is a placeholder, and no problem is added for the string that contains
+    the value. `read_file` returns the text of a file, or raises OSError or ValueError.
     """
     interpolation = _Interpolation(variables, read_file, problems)
     for node in tree.walk():
@@ -51,7 +54,7 @@ class _Interpolation:
     """The sources of interpolated values."""
 
     def __init__(
-        self, variables: Mapping[str, str], read_file: Callable[[str], str], problems: Problems
+        self, variables: Mapping[str, str] | None, read_file: Callable[[str], str], problems: Problems
     ) -> None:
         self._variables = variables
         self._read_file = read_file
@@ -85,6 +88,8 @@ class _Interpolation:
             self._problem(node, f"`${{{inside}}}` is not a valid reference", _FORMS)
             return ""
         name, default = match["name"], match["default"]
+        if self._variables is None:
+            return default or self._placeholder(node)
         value = _without_line_end(self._variables.get(name, ""))
         if default is not None:
             return value or default
@@ -96,7 +101,13 @@ class _Interpolation:
             )
         return value
 
+    def _placeholder(self, node: Node) -> str:
+        self._problems.suppress(node.location)
+        return _URL_PLACEHOLDER if _REFERENCE.match(node.value) else _PLACEHOLDER
+
     def _file(self, name: str, node: Node) -> str:
+        if self._variables is None:
+            return self._placeholder(node)
         try:
             return self._read_file(name).removeprefix(_BOM).rstrip("\r\n")
         except (OSError, ValueError) as error:

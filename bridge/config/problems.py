@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.masking import mask
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
 __all__ = ["Location", "Problem", "Problems", "SourceFile", "closest_match"]
 
@@ -47,11 +47,33 @@ class Problem:
     path: str  # the keys and indexes that lead to it: `routes[0].request.body`
     message: str
     expected: str = ""
+    is_warning: bool = False  # the file can be served, but has probably another effect than intended
 
     def __str__(self) -> str:
+        return "\n".join([self._head(), *self._excerpt(), *([f"  {self.expected}"] if self.expected else [])])
+
+    @property
+    def summary(self) -> str:
+        """Return the problem on one line, without the line of the file, which may contain a secret."""
+        return self._head() + (f": {self.expected}" if self.expected else "")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the problem as JSON data."""
         source, line, column = self.location
-        head = f"{source.name}:{line}:{column}: {self.path + ': ' if self.path else ''}{self.message}"
-        return "\n".join([head, *self._excerpt(), *([f"  {self.expected}"] if self.expected else [])])
+        return {
+            "severity": "warning" if self.is_warning else "problem",
+            "file": source.name,
+            "line": line,
+            "column": column,
+            "path": self.path,
+            "message": self.message,
+            "expected": self.expected,
+        }
+
+    def _head(self) -> str:
+        source, line, column = self.location
+        parts = (["warning"] if self.is_warning else []) + ([self.path] if self.path else [])
+        return f"{source.name}:{line}:{column}: {': '.join([*parts, self.message])}"
 
     def _excerpt(self) -> list[str]:
         """Return the line of the problem, of a long line a part, and a caret under the column."""
@@ -64,10 +86,14 @@ class Problem:
 
 
 class Problems(list[Problem]):
-    """The problems of a file, collected in one pass so that all of them are printed at once."""
+    """The problems of a file, collected in one pass so that all of them are printed at once.
+
+    warnings: what is valid, but has probably another effect than intended; printed beside the problems.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.warnings: list[Problem] = []
         self._suppressed: set[tuple[str, int, int]] = set()
 
     def add(
@@ -84,12 +110,15 @@ class Problems(list[Problem]):
         if (location.source.name, location.line, location.column) in self._suppressed:
             return
         known = list(known)
-        parts = [f"expected {expected}" if expected else ""]
         if not expected and known:
-            parts = [f"expected one of {', '.join(known)}"]
-        if match := closest_match(word, known):
-            parts.append(f"did you mean `{match}`?")
-        self.append(Problem(location, path, message, "; ".join(part for part in parts if part)))
+            expected = f"one of {', '.join(known)}"
+        self.append(Problem(location, path, message, _advice(expected, closest_match(word, known))))
+
+    def warn(
+        self, location: Location, path: str, message: str, *, expected: str = "", match: str | None = None
+    ) -> None:
+        """Add a warning; `match` is a word that was probably meant."""
+        self.warnings.append(Problem(location, path, message, _advice(expected, match), is_warning=True))
 
     def suppress(self, location: Location) -> None:
         """Add no further problem at a location: after the first one, others would be consequences."""
@@ -102,11 +131,24 @@ class Problems(list[Problem]):
 
     def sorted(self) -> list[Problem]:
         """Return the problems in the order of the file, without the repetitions of an alias."""
-        unique = {
-            (problem.location.source.name, problem.location[1:], problem.message): problem
-            for problem in self[::-1]
-        }
-        return [unique[key] for key in sorted(unique)]
+        return _sorted(self)
+
+    def sorted_warnings(self) -> list[Problem]:
+        """Return the warnings in the order of the file, without the repetitions of an alias."""
+        return _sorted(self.warnings)
+
+
+def _sorted(problems: Sequence[Problem]) -> list[Problem]:
+    unique = {
+        (problem.location.source.name, problem.location[1:], problem.message): problem
+        for problem in reversed(problems)
+    }
+    return [unique[key] for key in sorted(unique)]
+
+
+def _advice(expected: str, match: str | None) -> str:
+    parts = ([f"expected {expected}"] if expected else []) + ([f"did you mean `{match}`?"] if match else [])
+    return "; ".join(parts)
 
 
 def closest_match(word: str, known: Iterable[str]) -> str | None:

@@ -83,6 +83,15 @@ class Node:
                 return node
         return node
 
+    def get(self, *keys: str) -> Node | None:
+        """Return the member at the end of keys; None if there is none."""
+        node = self
+        for key in keys:
+            if not isinstance(node.value, dict) or key not in node.value:
+                return None
+            node = node.value[key]
+        return node
+
     def walk(self) -> Iterator[Node]:
         """Yield this node and every node below."""
         yield self

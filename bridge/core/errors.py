@@ -34,9 +34,10 @@ class UpstreamFailure(StrEnum):
 class ConfigError(Exception):
     """An invalid file of routes."""
 
-    def __init__(self, problems: Sequence[object]) -> None:
+    def __init__(self, problems: Sequence[object], warnings: Sequence[object] = ()) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = tuple(problems)  # printable, in the order of the file
+        self.warnings = tuple(warnings)
 
 
 class TLSFileError(ValueError):

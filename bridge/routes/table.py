@@ -15,16 +15,19 @@ from bridge.config.yaml_tree import parse
 from bridge.core.errors import ConfigError, RequestError
 from bridge.routes.compile.presets import apply_preset
 from bridge.routes.compile.route import compile_route
-from bridge.routes.spec import ABSENT, FILE, ROUTE
+from bridge.routes.route_warnings import warn_of_route
+from bridge.routes.spec import ABSENT, FILE, ROUTE, ServerSpec
+from bridge.routes.table_warnings import is_glob, warn_of_models, warn_of_server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bridge.config.problems import Problem
     from bridge.config.yaml_tree import Node
     from bridge.openai.endpoint_spec import EndpointSpec
     from bridge.routes.compile.environment import LoadEnvironment
     from bridge.routes.rules.route import Route
-    from bridge.routes.spec import RouteSpec, ServerSpec
+    from bridge.routes.spec import RouteSpec
 
 __all__ = ["RouteTable", "load"]
 
@@ -44,20 +47,24 @@ class RouteTable:
         "max_values",  # JSON values of the largest request body that any route accepts
         "routes",
         "server",
+        "warnings",  # what is valid, but has probably another effect than intended
     )
 
-    def __init__(self, routes: tuple[Route, ...], server: ServerSpec) -> None:
+    def __init__(
+        self, routes: tuple[Route, ...], server: ServerSpec, warnings: Sequence[Problem] = ()
+    ) -> None:
         self.routes = routes
         self.server = server
+        self.warnings = tuple(warnings)
         self._exact: dict[str, list[Route]] = {}
         self._globs: list[tuple[re.Pattern[str], str, Route]] = []
         self._cache: dict[tuple[str, str], tuple[Route, str]] = {}
         self.authorizations = tuple(b"Bearer " + key.encode() for key in server.keys)
-        self.max_body = max(route.limits.body for route in routes)
-        self.max_values = max(route.limits.values for route in routes)
+        self.max_body = max((route.limits.body for route in routes), default=0)
+        self.max_values = max((route.limits.values for route in routes), default=0)
         for route in routes:
             for model in route.models:
-                if _is_glob(model):
+                if is_glob(model):
                     self._globs.append((re.compile(translate(model)), model, route))
                 else:
                     self._exact.setdefault(model, []).append(route)
@@ -109,9 +116,14 @@ def load(text: str, name: str, environment: LoadEnvironment) -> RouteTable:
     # Routes are checked even if the rest of the file is invalid, to report every problem at once.
     nodes = _route_nodes(tree) if file is INVALID else file.routes
     routes = _check_routes(nodes, environment, problems)
+    if file is not INVALID:
+        warn_of_server(file.server, tree, problems)
+    compiled = [(route, node) for route, node in routes if route is not None]
+    warn_of_models(compiled, problems)
     if problems:
-        raise ConfigError(problems.sorted())
-    return RouteTable(tuple(route for route in routes if route), file.server)
+        raise ConfigError(problems.sorted(), problems.sorted_warnings())
+    server = ServerSpec() if file is INVALID else file.server  # invalid for a placeholder only
+    return RouteTable(tuple(route for route, _ in compiled), server, problems.sorted_warnings())
 
 
 def _route_nodes(tree: Node) -> list[Node]:
@@ -122,8 +134,9 @@ def _route_nodes(tree: Node) -> list[Node]:
 
 def _check_routes(
     nodes: Sequence[Node], environment: LoadEnvironment, problems: Problems
-) -> list[Route | None]:
-    routes: list[Route | None] = []
+) -> list[tuple[Route | None, Node]]:
+    """Return the routes with their nodes; None for a route with problems."""
+    routes: list[tuple[Route | None, Node]] = []
     names: set[str] = set()
     for own in nodes:
         node = apply_preset(own, environment, problems)
@@ -134,7 +147,7 @@ def _check_routes(
                 message = f"duplicate route name `{route.name}`"
                 problems.add(at.location, at.path, message, expected="a unique `name`")
             names.add(route.name)
-        routes.append(route)
+        routes.append((route, node))
     return routes
 
 
@@ -151,6 +164,8 @@ def _check_route(node: Node, environment: LoadEnvironment, problems: Problems) -
         route = None
     else:
         route = compile_route(spec, node, environment, problems)
+        if route is not None:
+            warn_of_route(route, node, problems)
     if len(problems) > before:
         problems.mask(tuple(secret_texts(node)), before)
     return route
@@ -162,7 +177,3 @@ def _valid_subset(node: Node) -> tuple[RouteSpec, Node]:
     if "stream" in node.value and "stream" not in valid.value:
         spec = replace(spec, response=ABSENT)  # `response: false` is a problem only without a stream
     return spec, valid
-
-
-def _is_glob(model: str) -> bool:
-    return any(character in model for character in "*?[")

@@ -7,6 +7,8 @@ SIGTERM ─▶ not ready, no new connections ─▶ responses in progress go on,
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 import signal
 import socket
 import time
@@ -16,10 +18,11 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from bridge.core.addresses import Address, parse_address
 from bridge.server.admin import admin_app
 from bridge.server.api import OpenAIHandler, ServerState
 from bridge.server.http_protocol import SILENT_LOGGER, HTTPServer
-from bridge.server.reload import Reloader
+from bridge.server.reload import Reloader, log_warnings
 from bridge.telemetry.logging import count_dropped_lines, log
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.shared_metrics import SharedMetrics
@@ -54,12 +57,14 @@ class ServerSettings:
 
 def bind(address: str) -> socket.socket:
     """Return a socket that listens on HOST:PORT; port 0 takes a free one. Raise OSError or ValueError."""
-    host, _, port = address.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"`{address}` is not a valid address: expected HOST:PORT")
-    host = host.strip("[]") or "0.0.0.0"  # noqa: S104 - `:8080` means every interface
+    host, port = parse_address(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, int(port)), family=family, backlog=_BACKLOG)
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        in_use = "the address is in use by another program: choose another port, or stop the other program"
+        reason = in_use if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        raise OSError(f"cannot listen on {address}: {reason}") from None
 
 
 def socket_url(listening: socket.socket) -> str:
@@ -91,6 +96,8 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
     forwarder = handler.forwarder
     reloader = Reloader(settings.file, settings.variables, settings.seen, state, metrics)
     drain = settings.table.server.drain
+    log_warnings(settings.table)
+    _warn_if_open(settings)
     async with AsyncExitStack() as stack:
         shared = _share(stack, metrics, settings.metrics_file) if settings.metrics_file else None
         stack.push_async_callback(upstream.close)
@@ -117,6 +124,18 @@ def _share(stack: AsyncExitStack, metrics: Metrics, file: Path) -> SharedMetrics
     stack.callback(shared.write)
     stack.callback(asyncio.ensure_future(shared.write_regularly()).cancel)
     return shared
+
+
+def _warn_if_open(settings: ServerSettings) -> None:
+    """Log if a flag or a variable opens the API to other machines; the file's address has its own warning."""
+    server, (host, port) = settings.table.server, settings.front.getsockname()[:2]
+    if server.keys or Address(host, port).is_loopback or not parse_address(server.listen).is_loopback:
+        return
+    log(
+        "clients of other machines are accepted, and no key is required: set `server.keys`",
+        logging.WARNING,
+        address=f"{host}:{port}",
+    )
 
 
 async def _listen(stack: AsyncExitStack, runner: web.BaseRunner, listening: socket.socket) -> None:

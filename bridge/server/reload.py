@@ -15,12 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bridge.file_stamp import FileStamp
+    from bridge.routes.table import RouteTable
     from bridge.server.api import ServerState
     from bridge.telemetry.metrics import Metrics
 
-__all__ = ["Reloader"]
+__all__ = ["Reloader", "log_warnings"]
 
+_AT_START = ("listen", "admin", "workers", "drain")
 _POLL_INTERVAL = 1.0  # seconds between two checks of the file
+
+
+def log_warnings(table: RouteTable) -> None:
+    """Log the warnings of a routes file, a line for each, without the lines of the file."""
+    for warning in table.warnings:
+        log("warning in the routes file", logging.WARNING, warning=warning.summary)
 
 
 class Reloader:
@@ -65,9 +73,18 @@ class Reloader:
         except Exception as error:  # a bug must not end the watch for the next change
             self._reject("reload failed, the last good table is kept", error=repr(error)[:500])
         else:
+            self._log_unused_settings(table)
             self._state.table = table
             self._metrics.reloaded("ok")
             log("reloaded", file=self._file, routes=len(table.routes))
+            log_warnings(table)
+
+    def _log_unused_settings(self, table: RouteTable) -> None:
+        """Log the changed settings that a running bridge does not apply."""
+        before, after = self._state.table.server, table.server
+        for name in _AT_START:
+            if getattr(before, name) != getattr(after, name):
+                log("setting takes effect at the next start", logging.WARNING, setting=f"server.{name}")
 
     def _reject(self, event: str, **members: str) -> None:
         self._metrics.reloaded("rejected")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from bridge.cli.check import check_sample
 from bridge.cli.presets import summaries
+from bridge.cli.samples import check_sample
 from bridge.core.errors import ConfigError
 from bridge.loader import read_presets
 from bridge.routes.compile.environment import LoadEnvironment

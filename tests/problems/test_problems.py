@@ -3,7 +3,10 @@
     3:5: routes[0].respones: unknown key        line, column, path, the beginning of the message
       did you mean `response`?                  other parts of the message
 
-Every problem is reported at once and each problem once, with a caret under its column.
+    4:5: warning: routes[0].models[1]: `a`      a warning: the file could be served
+
+Every problem is reported at once and each problem once, with a caret under its column. So are the warnings of
+a file whose NAME.txt has one.
 """
 
 from __future__ import annotations
@@ -11,13 +14,16 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from bridge.core.errors import ConfigError
 from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HERE = Path(__file__).parent
 NAMES = sorted(path.stem for path in HERE.glob("*.yaml"))
@@ -41,7 +47,9 @@ def _read_file(name: str) -> str:
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
-ENVIRONMENT = LoadEnvironment({"KEY": "secret"}, _read_file, {"litellm": PRESET, "tgi": PRESET})
+ENVIRONMENT = LoadEnvironment(
+    {"KEY": "secret", "BEARER": "Bearer secret-key"}, _read_file, {"litellm": PRESET, "tgi": PRESET}
+)
 
 
 def _expected(name: str) -> list[Expected]:
@@ -55,9 +63,18 @@ def _expected(name: str) -> list[Expected]:
 
 
 def _problems(name: str) -> list[str]:
-    with pytest.raises(ConfigError) as raised:
-        load((HERE / f"{name}.yaml").read_text(), "routes.yaml", ENVIRONMENT)
-    return [str(problem) for problem in raised.value.problems]
+    """Return the problems of a file, and its warnings if NAME.txt has one."""
+    problems: Sequence[object] = ()
+    try:
+        warnings: Sequence[object] = load(
+            (HERE / f"{name}.yaml").read_text(), "routes.yaml", ENVIRONMENT
+        ).warnings
+    except ConfigError as error:
+        problems, warnings = error.problems, error.warnings
+    expects_warnings = ": warning: " in (HERE / f"{name}.txt").read_text()
+    reported = [str(each) for each in (*problems, *(warnings if expects_warnings else ()))]
+    assert reported
+    return sorted(reported, key=_place)
 
 
 def _place(problem: str) -> tuple[int, int]:

@@ -43,6 +43,7 @@ async def test_addresses_are_announced_and_sigterm_ends_the_process(tmp_path: Pa
         assert await bridge.end() == 0
         assert await bridge.refuses()
         lines = [json.loads(line) for line in (bridge.log()).splitlines()]
+        lines = [line for line in lines if line["level"] == "info"]
         assert [line["event"] for line in lines] == ["request", "draining"]
         assert lines[0]["id"] == "an-id"
 
@@ -186,6 +187,13 @@ async def test_an_address_in_use_is_reported_in_one_line(tmp_path: Path) -> None
             assert "in use" in errors
             assert address.rpartition(":")[2] in errors
             assert errors.count("\n") == 1, "one line, no traceback"
+
+
+async def test_an_address_that_a_flag_opens_without_keys_is_logged(tmp_path: Path) -> None:
+    flags = ("--listen", "0.0.0.0:0", "--admin", "off")
+    event = "clients of other machines are accepted, and no key is required: set `server.keys`"
+    async with run_process(tmp_path, routes("http://127.0.0.1:1"), *flags, warns=[event]):
+        pass  # the log is checked at the end
 
 
 @pytest.mark.parametrize("workers", ["0", "-1"])

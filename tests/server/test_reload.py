@@ -153,3 +153,25 @@ async def test_sighup_reloads_every_worker(workers: str, tmp_path: Path) -> None
 
         await wait_until(reloaded)
         assert await bridge.end() == 0
+
+
+async def test_warnings_and_settings_of_the_next_start_are_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def events() -> list[tuple[str, object]]:
+        return [(record.message, getattr(record, "members", {})) for record in caplog.records]
+
+    with caplog.at_level("WARNING", "bridge"):
+        async with watching(tmp_path) as (bridge, file):
+            caplog.clear()
+            file.write_text(
+                "server: {listen: '127.0.0.1:1'}\n" + NEW.replace("[m, n]", "[m, m]").replace(
+                    "'${UPSTREAM}'", "{url: '${UPSTREAM}', tls: {verify: false}}")
+            )  # fmt: skip
+            await bridge.wait_for_count(1, "bridge_reloads_total", result="ok")
+            assert ("setting takes effect at the next start", {"setting": "server.listen"}) in events()
+            warnings = [str(members) for event, members in events() if event == "warning in the routes file"]
+            assert len(warnings) >= 2
+            assert any("`m` never matches" in warning for warning in warnings)
+            assert any("certificate is not verified" in warning for warning in warnings)
+            assert not any("models: [m" in warning for warning in warnings), "no line of the file"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from bridge.routes.rules.transport import TLSSpec
 
-__all__ = ["LoadEnvironment"]
+__all__ = ["LoadEnvironment", "accept_tls"]
 
 
 def accept_tls(spec: TLSSpec) -> None:
@@ -21,7 +21,7 @@ def accept_tls(spec: TLSSpec) -> None:
 class LoadEnvironment:
     """The sources that a file may read while it is loaded."""
 
-    variables: Mapping[str, str]  # environment variables
+    variables: Mapping[str, str] | None  # environment variables; None: each `${…}` has a placeholder
     read_file: Callable[[str], str]  # returns the text of a file that the routes file names; raises OSError
     presets: Mapping[str, str]  # texts of presets by name
     # Raises TLSFileError for certificate files that cannot be used; the names of the files are absolute.

@@ -12,7 +12,8 @@ from bridge.config.container_types import AnyOf, Deferred, ListOf, MapOf, OneOrM
 from bridge.config.quantities import DURATION
 from bridge.config.records import Record, Shorthand, option, record
 from bridge.config.secrets import EXTERNAL
-from bridge.config.value_types import TEXT, Integer, Keyword, Text
+from bridge.config.value_types import TEXT, Integer, Keyword
+from bridge.core.addresses import ADDRESS_FORM
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.prompts import PROMPTS
 from bridge.routes.rules.settings import ABSENT, EmulateSpec, LimitsSpec, SampleSpec
@@ -21,7 +22,7 @@ from bridge.routes.spec.auth import AuthSpec
 from bridge.routes.spec.callouts import CallSpec, PollSpec, SessionSpec, ValuesSpec
 from bridge.routes.spec.requests import PromptSpec, RequestSpec
 from bridge.routes.spec.responses import RESPONSE, STREAM, ErrorSpec
-from bridge.routes.spec.value_types import HEADERS, QUERY, TEMPLATE, Constant
+from bridge.routes.spec.value_types import HEADERS, QUERY, TEMPLATE, AddressText, Constant
 from bridge.tool_formats import TOOL_FORMATS
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ABSENT", "FILE", "ROUTE", "EmulateSpec", "FileSpec", "RouteSpec", "SampleSpec", "ServerSpec"]
 
-_ADDRESS = Text("HOST:PORT, such as 127.0.0.1:8080", pattern=r".*:\d{1,5}")
-_ADDRESS_OR_OFF = Text("HOST:PORT, or off", pattern=r".*:\d{1,5}|off")
+_ADDRESS = AddressText(ADDRESS_FORM)
+_ADDRESS_OR_OFF = AddressText("HOST:PORT, or off", other=("off",))
 _URL_OR_MAPPING = f"{URL.expected}, or a mapping"
 
 

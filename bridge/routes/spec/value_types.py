@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.config.container_types import MapOf
 from bridge.config.value_types import INVALID, Text, ValueType
+from bridge.core.addresses import parse_address
 from bridge.core.errors import BridgeError
 from bridge.core.headers import can_be_sent
 from bridge.core.strings import Interpolated
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BODY", "CHOICES", "CONDITION", "DONE", "FINISH", "HEADERS", "HEADER_NAME", "HEADER_TEXT", "QUERY",
-    "REQUEST_CONDITION", "SLOT", "TEMPLATE", "TEXT_SLOT", "USAGE_PART", "WORD", "CompiledValue", "Constant",
-    "HeaderMap", "Nullable", "add_problems",
+    "REQUEST_CONDITION", "SLOT", "TEMPLATE", "TEXT_SLOT", "USAGE_PART", "WORD", "AddressText",
+    "CompiledValue", "Constant", "HeaderMap", "Nullable", "add_problems",
 ]  # fmt: skip
 
 
@@ -91,6 +92,31 @@ class HeaderMap(MapOf):
                     location, item.path, "not a valid name of a header", expected="a name such as X-Key"
                 )
         return super().read(node, problems)
+
+
+class AddressText(ValueType):
+    """An address to listen on, or one of a few words."""
+
+    def __init__(self, expected: str, other: tuple[str, ...] = ()) -> None:
+        self._other = other
+        self.expected = expected
+
+    def accepts(self, node: Node) -> bool:
+        return isinstance(node.value, str)
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        if node.value in self._other:
+            return node.value
+        try:
+            parse_address(node.value)
+        except ValueError:
+            message = f"`{node.value}` is not a valid address"
+            problems.add(node.location, node.path, message, expected=self.expected)
+            return INVALID
+        return node.value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"}
 
 
 class Constant(ValueType):

@@ -1,0 +1,38 @@
+"""Addresses to listen on: HOST:PORT, [IPV6]:PORT, or :PORT for every interface."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from typing import NamedTuple
+
+__all__ = ["ADDRESS_FORM", "Address", "parse_address"]
+
+ADDRESS_FORM = "HOST:PORT, such as 127.0.0.1:8080"
+
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:/@\[\]]*):(?P<port>[0-9]{1,5})")
+_MAX_PORT = 65535
+
+
+class Address(NamedTuple):
+    """An address to listen on."""
+
+    host: str
+    port: int  # 0: any free port
+
+    @property
+    def is_loopback(self) -> bool:
+        """Return whether only this machine reaches the address."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+def parse_address(text: str) -> Address:
+    """Return the parts of an address. Raises ValueError that contains the remedy."""
+    match = _ADDRESS.fullmatch(text)
+    if match is None or int(match["port"]) > _MAX_PORT:
+        raise ValueError(f"`{text}` is not a valid address: expected {ADDRESS_FORM}")
+    host = match["host"].strip("[]") or "0.0.0.0"  # noqa: S104 - `:8080` means every interface
+    return Address(host, int(match["port"]))

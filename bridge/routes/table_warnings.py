@@ -1,0 +1,111 @@
+"""Warnings about a file as a whole: models that no request reaches, and an API that is open to everybody."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from itertools import product
+from typing import TYPE_CHECKING
+
+from bridge.core.addresses import parse_address
+from bridge.core.strings import Interpolated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bridge.config.problems import Problems
+    from bridge.config.yaml_tree import Node
+    from bridge.routes.rules.route import Route
+    from bridge.routes.spec import ServerSpec
+
+__all__ = ["is_glob", "warn_of_literal_secret", "warn_of_models", "warn_of_server"]
+
+_MIN_SECRET = 8  # characters; a shorter literal is a placeholder, such as `none`
+_FRESH = ("", "\ue000", "\ue000\ue001")  # texts that no pattern contains, in place of each `*`
+_MAX_STARS = 4  # of a pattern that is compared; the comparisons are a power of them
+
+
+def is_glob(model: str) -> bool:
+    """Return whether a model is a pattern instead of a name."""
+    return any(character in model for character in "*?[")
+
+
+def warn_of_models(routes: Sequence[tuple[Route, Node]], problems: Problems) -> None:
+    """Warn of each model that earlier models leave no request for."""
+    earlier: list[tuple[str, Route]] = []
+    for route, node in routes:
+        for model, at in _models(node):
+            endpoint_names = set(route.serves)
+            for name, other in earlier:
+                if _covers(name, model) and (endpoint_names & other.serves):
+                    endpoint_names -= other.serves
+                    if not endpoint_names:
+                        problems.warn(at.location, at.path, _unreachable(model, name, route, other))
+                        break
+            earlier.append((model, route))
+
+
+def _models(node: Node) -> Iterator[tuple[str, Node]]:
+    at = node.find(("models",))
+    for each in at.value if isinstance(at.value, list) else [at]:
+        yield str(each.value), each
+
+
+def _unreachable(model: str, name: str, route: Route, other: Route) -> str:
+    if other is route:
+        return f"`{model}` never matches: `{name}` of the same route matches first"
+    if is_glob(model):
+        return f"`{model}` never matches: `{name}` of the route `{other.name}` is before it"
+    return f"`{model}` never reaches this route: the route `{other.name}` has the same model"
+
+
+def _covers(glob: str, model: str) -> bool:
+    """Return whether each name that a model matches is matched by an earlier model of the same kind.
+
+    Exact names have precedence over patterns, so a pattern covers patterns only.
+    """
+    if not is_glob(model):
+        return glob == model
+    if not is_glob(glob):
+        return False
+    if "[" in model or model.count("*") > _MAX_STARS:
+        return glob in (model, "*")
+    parts = model.replace("?", "\ue002").split("*")
+    names = (
+        "".join(part + filled for part, filled in zip(parts, (*filling, ""), strict=True))
+        for filling in product(_FRESH, repeat=len(parts) - 1)
+    )
+    return all(fnmatchcase(name, glob) for name in names)
+
+
+def warn_of_server(server: ServerSpec, node: Node, problems: Problems) -> None:
+    """Warn of an API that every machine of the network may use, and of keys in the file."""
+    at = node.find(("server", "listen"))
+    if not server.keys and not parse_address(server.listen).is_loopback:
+        problems.warn(
+            at.location,
+            at.path,
+            f"`{server.listen}` accepts clients of other machines, and no key is required",
+            expected="`server.keys`, or an address of this machine, such as 127.0.0.1:8080",
+        )
+    if (keys := node.get("server", "keys")) is not None:
+        for key in keys.walk():
+            warn_of_literal_secret(key, problems)
+
+
+def warn_of_literal_secret(node: Node, problems: Problems) -> None:
+    """Warn of a secret that is written in the file, or that looks like a variable and is not."""
+    text = node.value
+    if not isinstance(text, str) or node.secret is not True:
+        return
+    if not isinstance(text, Interpolated) and (match := re.fullmatch(r"\$\(?(\w+)\)?|%(\w+)%", text)):
+        name = match[1] or match[2]
+        message = "the value is literal text, not an environment variable"
+        problems.warn(node.location, node.path, message, expected=f"${{{name}}}")
+    elif not isinstance(text, Interpolated) and len(text) >= _MIN_SECRET:
+        problems.warn(
+            node.location,
+            node.path,
+            "the secret is written in the file",
+            expected="an environment variable or a file: ${NAME} or ${file:/run/secrets/name}",
+        )
