@@ -184,22 +184,16 @@ class HTTPConnection(asyncio.Protocol):
         if response.state is _IDLE:  # bytes that answer no request could be taken for the next response
             self.close()
             return
-        self._timeouts.register_activity()
+        self._timeouts.last_activity = self._loop.time()
         try:
             response.feed(data)
         except (ProtocolError, UpstreamError) as error:
             self.fail(error)
         except Exception as error:  # a fault of the bridge, which ends the request as one
             self._fail(error)
-        self._deliver()
-
-    def _deliver(self) -> None:
-        """Hand what has arrived to the task or sink that awaits it."""
-        waiter, sink, response = self._waiter, self._sink, self.response
+        waiter, sink = self._waiter, self._sink
         if waiter is None or waiter.done():
-            if not self._reading_paused and sum(map(len, response.body)) > _HIGH_WATER:
-                self._reading_paused = True
-                self._transport.pause_reading()
+            self._bound_backlog()
         elif sink is None:
             if response.status:
                 waiter.set_result(True)
@@ -209,8 +203,14 @@ class HTTPConnection(asyncio.Protocol):
             except Exception as error:
                 waiter.set_exception(error)
             else:
-                if not wants_more or response.state is _COMPLETE or response.error is not None:
+                if not wants_more or response.state is _COMPLETE:
                     waiter.set_result(wants_more)
+
+    def _bound_backlog(self) -> None:
+        """Stop reading while much of the body waits for a sink."""
+        if not self._reading_paused and sum(map(len, self.response.body)) > _HIGH_WATER:
+            self._reading_paused = True
+            self._transport.pause_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost = True

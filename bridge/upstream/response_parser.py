@@ -41,16 +41,17 @@ class ResponseParser:
     """The parser of one connection's responses, one after the other."""
 
     __slots__ = (
-        "_decoder", "_fields", "_head_size", "_parser", "body", "ends_with_connection", "error", "headers",
-        "idle_timeout", "keep_alive", "on_header", "state", "status",
+        "_arrived", "_decoder", "_fields", "_head_size", "_parser", "body", "ends_with_connection", "error",
+        "headers", "idle_timeout", "keep_alive", "on_body", "on_header", "state", "status",
     )  # fmt: skip
 
     def __init__(self) -> None:
         # Per connection.
         self._fields: dict[bytes, bytes] = {}  # the header fields of the head that is arriving
-        self.on_header = (
-            self._fields.setdefault
-        )  # a callback of httptools; of repeated names the first is kept
+        self._arrived: list[bytes] = []  # the parts of the body as they arrived, perhaps compressed
+        # Callbacks of httptools that are no Python functions. Of repeated names the first is kept.
+        self.on_header = self._fields.setdefault
+        self.on_body = self._arrived.append
         self._parser = HttpResponseParser(self)
         # The deviations that aiohttp's parser accepts too: old model servers send them.
         self._parser.set_dangerous_leniencies(
@@ -65,7 +66,7 @@ class ResponseParser:
         self.error: Exception | None = None  # why the response will not be complete
         self.status = 0  # 0 until the head has arrived
         self.headers: Mapping[str, str] = {}
-        self.body: list[bytes] = []  # the parts of the body that no sink has received yet
+        self.body = self._arrived  # the parts of the body that no sink has received yet, not compressed
         self.ends_with_connection = False  # whether only the end of the connection marks the end of the body
 
     def start(self) -> None:
@@ -83,6 +84,8 @@ class ResponseParser:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
             raise _cause(error) from error
+        if self._decoder is not None:
+            self._decompress(self._decoder)
         if self.state is _HEAD:
             # `on_headers_complete` checks the exact size; this bounds a head that does not end.
             self._head_size += len(data)
@@ -91,28 +94,35 @@ class ResponseParser:
 
     def take_body(self) -> bytes:
         """Return the body that has arrived, and forget it."""
-        body = self.body
-        data = body[0] if len(body) == 1 else b"".join(body)
-        body.clear()
+        data = b"".join(self.body)  # no copy of a single part
+        self.body.clear()
         return data
 
     def end(self) -> None:
         """End the body. Raise UpstreamError where its compression is incomplete."""
         if self._decoder is not None:
+            self._decompress(self._decoder)
             self._decoder.close()
         self.state = _COMPLETE
 
     def reset(self) -> None:
         """Forget the response."""
-        self.body.clear()
+        self._arrived.clear()
+        self.body = self._arrived
+        self._decoder = None
         self.state = _IDLE
 
-    # Callbacks of httptools. Bytes after a complete response belong to no request: they are ignored, and the
-    # connection is not reused.
+    def _decompress(self, decoder: ContentDecoder) -> None:
+        for data in self._arrived:
+            if data := decoder.feed(data):
+                self.body.append(data)
+        self._arrived.clear()
+
+    # Callbacks of httptools.
 
     def on_message_begin(self) -> None:
-        if self.state is _COMPLETE:
-            self.keep_alive = False
+        if self.state is _COMPLETE:  # the bytes belong to no request: the connection cannot be reused
+            raise ProtocolError("bytes follow its response")
 
     def on_headers_complete(self) -> None:
         if header_bytes(self._fields) > _MAX_HEAD_SIZE:
@@ -120,7 +130,7 @@ class ResponseParser:
         fields = lower_names(self._fields)
         self._fields.clear()
         status = self._parser.get_status_code()
-        if 100 <= status < 200 or self.state is _COMPLETE:
+        if 100 <= status < 200:
             return
         if b"keep-alive" in fields:
             self.idle_timeout = announced_idle_timeout(fields[b"keep-alive"], self.idle_timeout)
@@ -128,19 +138,12 @@ class ResponseParser:
         chunked = b"chunked" in fields.get(b"transfer-encoding", b"").lower()
         self.ends_with_connection = not (has_length or chunked)
         self.headers = headers = Headers(fields)
-        self._decoder = (
-            content_decoder(headers["content-encoding"]) if b"content-encoding" in fields else None
-        )
+        if b"content-encoding" in fields:
+            self._decoder = content_decoder(headers["content-encoding"])
+            if self._decoder is not None:
+                self.body = []
         self.status = status
         self.state = _BODY
-
-    def on_body(self, data: bytes) -> None:
-        if self.state is _COMPLETE:
-            return
-        if self._decoder is not None:
-            data = self._decoder.feed(data)
-        if data:
-            self.body.append(data)
 
     def on_message_complete(self) -> None:
         self._fields.clear()  # of trailers, which no rule reads

@@ -38,7 +38,7 @@ class ResponseTimeouts:
     """
 
     __slots__ = (
-        "_connection", "_end", "_handle", "_last_activity", "_loop", "_timer_at", "_unsent", "timeouts",
+        "_connection", "_end", "_handle", "_loop", "_timer_at", "_unsent", "last_activity", "timeouts",
     )  # fmt: skip
 
     timeouts: TimeoutsSpec  # of the current request's route
@@ -51,7 +51,8 @@ class ResponseTimeouts:
         self._timer_at = math.inf  # when the timer fires, in seconds of the loop's clock, as all times here
         # Per request.
         self._end = math.inf  # when `total` ends
-        self._last_activity = 0.0  # when the upstream last sent or accepted bytes, or began to be awaited
+        # The connection sets this time for each read. A timer for each read would cost more than the rest.
+        self.last_activity = 0.0  # when the upstream last sent or accepted bytes, or began to be awaited
         self._unsent = 0  # bytes of the request, at the last check
 
     def start(self, timeouts: TimeoutsSpec, started: float) -> None:
@@ -59,19 +60,15 @@ class ResponseTimeouts:
         self.timeouts = timeouts
         self._end = math.inf if timeouts.total is None else started + timeouts.total
         self._unsent = 0
-        self._last_activity = now = self._loop.time()
+        self.last_activity = now = self._loop.time()
         if self._handle is None or timeouts.first_byte < _CHECK_INTERVAL or timeouts.total is not None:
             self._schedule(now, timeouts.first_byte)  # otherwise the running timer fires soon enough
 
     def expect_data(self) -> None:
         """Start `idle`: a task begins to wait for the next read of the body."""
-        self._last_activity = now = self._loop.time()
+        self.last_activity = now = self._loop.time()
         if self.timeouts.idle < _CHECK_INTERVAL:
             self._schedule(now, self.timeouts.idle)
-
-    def register_activity(self) -> None:
-        """Start `idle` again: bytes have arrived."""
-        self._last_activity = self._loop.time()
 
     def stop(self) -> None:
         """Stop the timer of a connection that is closed."""
@@ -102,7 +99,7 @@ class ResponseTimeouts:
             limit, message = timeouts.first_byte, "no response began within"
             self._note_progress(now)
         # While a slow client is being written to, the upstream is not awaited and has no time limit.
-        waited = now - self._last_activity if connection.is_awaited else 0.0
+        waited = now - self.last_activity if connection.is_awaited else 0.0
         if now >= self._end:
             connection.fail(TimeoutError(f"the response took more than {timeouts.total:g} s"))
         elif waited >= limit:
@@ -115,7 +112,7 @@ class ResponseTimeouts:
         unsent = self._connection.pending_write_bytes
         if unsent != self._unsent:
             self._unsent = unsent
-            self._last_activity = now
+            self.last_activity = now
 
 
 class Deadline:
