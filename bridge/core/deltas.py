@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from bridge.core.json import JSONObject
 
 __all__ = [
-    "FINISH_REASONS",
     "MISSING",
     "Delta",
     "Embedding",
@@ -26,7 +25,6 @@ __all__ = [
     "ToolCallFragment",
     "Usage",
     "add_usages",
-    "as_finish_reason",
 ]
 
 
@@ -42,14 +40,6 @@ class _Missing(Enum):
 
 MISSING: Final = _Missing.MISSING
 """The value of a path that finds nothing. A path that finds null has the value None."""
-
-FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
-"""The values of `finish_reason` that OpenAI documents."""
-
-
-def as_finish_reason(value: Any) -> str:
-    """Return a value of `finish_reason` that OpenAI documents: `stop` for any other value."""
-    return value if isinstance(value, str) and value in FINISH_REASONS else "stop"
 
 
 class Usage(NamedTuple):

@@ -139,8 +139,7 @@ class Exchange:
     def connection_lost(self, call: UpstreamCall, error: UpstreamError) -> bytes:
         """Return the client's bytes after a call's connection failed, or could not be made."""
         self._fast_path = None
-        call.decoder.cut(error)
-        return self._emit(call, [])
+        return self._emit(call, call.decoder.cut(error))
 
     def abort(self, error: BridgeError) -> bytes:
         """End the exchange with an error of the bridge. Return the end of a response that has started."""

@@ -221,7 +221,7 @@ def completion_choice(info: ResponseInfo, number: int, text: str, finish: str | 
 
 def finish_reason(value: str | None, *, tools: bool) -> str:
     """Return the finish reason of a choice. Many upstreams send `stop` even after tool calls (`tools`)."""
-    if tools and value in (None, "stop"):
+    if tools and value in (None, "stop", "function_call"):
         return "tool_calls"
     return value or "stop"
 

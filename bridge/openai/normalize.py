@@ -10,7 +10,8 @@ from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core import json
-from bridge.core.deltas import MISSING, as_finish_reason
+from bridge.core.deltas import MISSING
+from bridge.core.finish_reasons import read_finish_reason
 from bridge.openai.encoders import text_finish_reason
 
 if TYPE_CHECKING:
@@ -83,11 +84,9 @@ def upstream_identity(info: ResponseInfo, body: JSONObject) -> Identity:
 
 
 def normalize_finish_reason(value: Any, *, legacy: bool = False) -> str | None:
-    """Return a finish reason of OpenAI's vocabulary, None if the choice is not finished."""
-    if value in (None, "", "null", "None") or value is False:
-        return None
-    word = as_finish_reason(value)
-    return text_finish_reason(word) if legacy else word
+    """Return a finish reason of OpenAI's vocabulary, or FAILED; None if the choice is not finished."""
+    word = read_finish_reason(value)
+    return text_finish_reason(word) if legacy and word is not None else word
 
 
 def normalize_usage(sent: Any, usage: Usage) -> JSONObject:

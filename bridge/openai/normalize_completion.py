@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.core.finish_reasons import FAILED
 from bridge.core.messages import choice_index
 from bridge.openai.normalize import (
     choice_text,
@@ -59,6 +60,8 @@ def _choices(sent: Any, info: ResponseInfo) -> Any:
 def _choice(number: int, choice: JSONObject, info: ResponseInfo) -> JSONObject:
     is_chat = info.endpoint.has_messages
     finish = normalize_finish_reason(choice.get("finish_reason"), legacy=not is_chat)
+    if finish == FAILED:  # only beside choices that did not fail
+        finish = "stop"
     members: JSONObject = {"index": choice_index(choice, number)}
     if is_chat:
         members["message"] = message = _message(choice)

@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from bridge.core.finish_reasons import FAILED
 from bridge.core.messages import choice_index
 from bridge.openai.normalize import (
     choice_text,
@@ -39,7 +40,7 @@ class ChunkNormalizer:
     """Normalizes the chunks of one stream."""
 
     __slots__ = (
-        "_has_identity", "_info", "_roles", "_seen", "_tool_calls", "_with_content", "finished",
+        "_has_identity", "_info", "_roles", "_seen", "_tool_calls", "_with_content", "failed", "finished",
         "finished_with_content", "has_content", "has_output", "resumed",
     )  # fmt: skip
 
@@ -52,6 +53,7 @@ class ChunkNormalizer:
         self._with_content = False  # the current choice of the current chunk has content
         self.has_output = False  # a choice had content, which may have been empty
         self.has_content = False  # a choice had content that was not empty
+        self.failed: JSONObject | None = None  # a choice whose finish reason reports a failure
         self.finished: set[int] = set()  # choices that have had a finish reason
         # Some upstreams send a finish reason in every chunk. So a finish beside content only counts if no
         # content follows: these choices ended beside content in the newest chunk, …
@@ -121,6 +123,9 @@ class ChunkNormalizer:
         content = self._delta(index, choice) if is_chat else self._text(choice)
         sent = choice.get("finish_reason")
         finish = None if sent is None else normalize_finish_reason(sent, legacy=not is_chat)
+        if finish == FAILED:
+            self.failed, finish = choice, None
+            content = content if self._with_content else None
         if content is None and finish is None:
             return None  # an annotation, such as Azure's content filter sends
         if not self._continues(index, finish, ended):

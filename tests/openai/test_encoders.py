@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from bridge.cli.merge_chunks import merge_chunks
 from bridge.core import json as bridge_json
-from bridge.core.deltas import FINISH_REASONS, Delta, Usage
+from bridge.core.deltas import Delta, Usage
 from bridge.core.errors import BridgeError
+from bridge.core.finish_reasons import FINISH_REASONS
 from bridge.openai.encoders import ChunkEncoder, CompletionEncoder
 from bridge.openai.endpoints import CHAT, COMPLETIONS
 from bridge.openai.response_encoder import ResponseInfo

@@ -77,6 +77,8 @@ class BodyDecoder:
         if self._plan.route.callouts.session_id is not None:
             self.session = self._plan.route.callouts.session_id.read(scope)
         deltas = reader.read(scope, data) + reader.close()
+        if reader.failure is not None:
+            raise reader.failure
         if not reader.has_output:
             raise UpstreamError(UpstreamFailure.EMPTY, reader.no_output_message())
         return deltas

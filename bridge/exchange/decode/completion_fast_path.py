@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import MISSING
+from bridge.core.finish_reasons import FAILED
 from bridge.core.json_bounds import has_more_values
 from bridge.exchange.decode.usage_counts import UsageCounts, openai_usage
 from bridge.exchange.decode.values import as_identifier
@@ -97,6 +98,8 @@ class CompletionFastPath:
         if rule.id is not None or rule.role is not None:
             info = _with_identity(rule, scope, info)
         finish = None if rule.finish_reason is None else rule.finish_reason.read(scope)
+        if finish == FAILED:
+            return None
         if rule.usage:
             self._read_usage(scope)
         return completion(info, [completion_choice(info, 0, text, finish)], self.usage)

@@ -87,10 +87,9 @@ class ResponseDecoder:
         self.finished = True
         return deltas
 
-    def cut(self, error: UpstreamError) -> None:
-        """Set the failure of a connection that ended before the body."""
-        if not self.finished:
-            self._fail(error)
+    def cut(self, error: UpstreamError) -> list[Delta]:
+        """Set the failure of a connection that ended before the body. Return the output that was held."""
+        return [] if self.finished else self._fail(error)
 
     def _feed_end(self, data: bytes) -> list[Delta]:
         """Return the deltas of the data up to the limit, where a successful response fails."""
@@ -101,12 +100,13 @@ class ResponseDecoder:
             message = (
                 f"the upstream's response is over {self._plan.route.limits.answer} bytes (limits.answer)"
             )
-            self._fail(UpstreamError(UpstreamFailure.LIMIT, message))
+            deltas += self._fail(UpstreamError(UpstreamFailure.LIMIT, message))
         return deltas
 
-    def _fail(self, error: UpstreamError) -> None:
+    def _fail(self, error: UpstreamError) -> list[Delta]:
         self.error = error
         self.finished = True
+        return self._body.reader.release()
 
     def _collect(self, steps: Iterable[list[Delta]]) -> list[Delta]:
         """Return the deltas of all steps up to the end of the response or its first failure."""
@@ -120,8 +120,8 @@ class ResponseDecoder:
                     self.error = body.error
                     break
         except UpstreamError as error:
-            self._fail(error)
+            deltas += self._fail(error)
         except (RecursionError, ValueError):
             message = "the upstream sent JSON that is nested too deeply"
-            self._fail(UpstreamError(UpstreamFailure.MALFORMED, message))
+            deltas += self._fail(UpstreamError(UpstreamFailure.MALFORMED, message))
         return deltas

@@ -2,6 +2,7 @@
 
 read(scope) ─▶ [Delta, …]     what a frame adds
 close()     ─▶ [Delta, …]     text that filters held back
+release()   ─▶ [Delta, …]     the same of a response that failed
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import MISSING, Delta, Usage
+from bridge.core.finish_reasons import FAILED
 from bridge.core.messages import choice_index
 from bridge.exchange.decode.choice_state import ChoiceState
+from bridge.exchange.decode.finish_failure import finish_failure
 from bridge.exchange.decode.usage_counts import UsageCounts
 from bridge.exchange.decode.values import as_identifier, as_list, read_text_slot
 from bridge.expressions.paths import find_text_paths
 from bridge.openai.token_estimate import TokenEstimator
 
 if TYPE_CHECKING:
+    from bridge.core.errors import UpstreamError
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.expressions.scope import Scope
     from bridge.routes.rules.response_rules import ResponseSlots, TextSlot
@@ -39,6 +43,7 @@ class ResponseReader:
         "_rule",
         "_samples",  # documents in which no output was found
         "counts",  # token counts that the upstream sent
+        "failure",  # the error of a choice that failed by its finish reason
         "finish_seen",  # a finish reason was read
         "has_output",  # text, a tool call or reasoning was found, possibly empty
         "id",  # the upstream's id of the response
@@ -55,6 +60,7 @@ class ResponseReader:
         self._cut_choices = 0
         self._begun = False
         self.counts = UsageCounts()
+        self.failure: UpstreamError | None = None
         self.finish_seen = False
         self.has_output = False
         self.id: str | None = None
@@ -134,6 +140,14 @@ class ResponseReader:
         self._estimate(deltas)
         return deltas
 
+    def release(self) -> list[Delta]:
+        """Return the text that the filters of a failed response held back, if output was sent before.
+
+        Without earlier output, nothing is returned, so that the failure keeps its status.
+        """
+        deltas = self.close() if self._begun else []
+        return [delta._replace(tool_calls=None) for delta in deltas if delta.text or delta.reasoning]
+
     def replace(self, text: str) -> Delta:
         """Return the delta of a text with which the upstream replaces all earlier text."""
         self.has_output = True
@@ -180,6 +194,8 @@ class ResponseReader:
         calls = MISSING if rule.tool_calls is None else rule.tool_calls.read(scope)
         finish = None if rule.finish_reason is None else rule.finish_reason.read(scope)
         logprobs = None if rule.logprobs is None else rule.logprobs.read(scope) or None
+        if finish == FAILED:
+            self.failure, finish = finish_failure(rule.finish_reason, scope), None
         if finish:
             self.finish_seen = True
         if text is MISSING and reasoning is MISSING and calls is MISSING and not finish:

@@ -115,6 +115,9 @@ class StreamDecoder:
         self._documents += scope.doc is not MISSING
         self._last_doc = scope.doc
         deltas = reader.read(scope, data)
+        if reader.failure is not None:
+            self.finished, self.error = True, reader.failure
+            return deltas + reader.release()
         if rule.replace is not None and isinstance(text := rule.replace.read(scope), str):
             self.finished = True  # the replacement supersedes held text too
             return [*deltas, reader.replace(text)]

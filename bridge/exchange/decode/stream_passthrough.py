@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.exchange.decode.finish_failure import choice_failure
 from bridge.exchange.decode.response_reader import ResponseReader
 from bridge.openai.encoders import DONE, sse_event, usage_object
 from bridge.openai.normalize import keep_items, normalize_usage, with_members
@@ -79,6 +80,8 @@ class ChunkPassthrough(ResponseReader):
         normalized = normalizer.normalize(chunk)
         self.has_output = normalizer.has_output
         self.finish_seen = bool(normalizer.finished)
+        if normalizer.failed is not None:
+            self.failure = choice_failure(normalizer.failed.get("finish_reason"), normalizer.failed)
         if normalized is None:
             if not self.has_output and self._estimator is None:
                 super().read(scope)  # to name the places of text, should no output follow
@@ -97,6 +100,10 @@ class ChunkPassthrough(ResponseReader):
         self.normalizer.resumed = frozenset()
         self._settle()
         return self._release()
+
+    def release(self) -> list[Any]:
+        """Return the event that was held after the first content."""
+        return self.close() if self.normalizer.has_content else []
 
     def usage_event(self, usage: Usage) -> bytes:
         """Return the event of the token counts: the upstream's own chunk, or a new chunk."""

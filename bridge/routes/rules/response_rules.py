@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bridge.core.deltas import MISSING, as_finish_reason
+from bridge.core.deltas import MISSING
+from bridge.core.finish_reasons import read_finish_reason
 from bridge.expressions.conditions import Condition, compile_when, values_equal
 from bridge.expressions.extractors import Extractor, compile_slot
 from bridge.expressions.paths import Path, compile_path, is_path
@@ -75,16 +76,11 @@ class FinishSlot(NamedTuple):
         )
 
     def read(self, scope: Scope) -> str | None:
-        """Return a finish reason of OpenAI's; None if the response is not finished."""
+        """Return a finish reason of OpenAI's, or FAILED; None if the response is not finished."""
         found = self.extractor.read(scope)
-        if (
-            found is MISSING
-            or found == ""
-            or found is False
-            or any(values_equal(found, item) for item in self.not_finished)
-        ):
+        if found is MISSING or any(values_equal(found, item) for item in self.not_finished):
             return None
-        return as_finish_reason(found)
+        return read_finish_reason(found[0] if type(found) is list and len(found) == 1 else found)
 
     def __str__(self) -> str:
         return str(self.extractor)
