@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bridge.config.problems import Problems
     from bridge.config.yaml_tree import Node
 
-__all__ = ["DURATION", "SIZE"]
+__all__ = ["DURATION", "PERCENT", "SIZE"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Quantity(ValueType):
     def _value(self, node: Node) -> float | int | None:
         if isinstance(node.value, bool) or not isinstance(node.value, int | float | str):
             return None
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", str(node.value))
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*|%)", str(node.value))
         factor = dict(self.units).get(match[2]) if match else None
         if match is None or factor is None:
             return None
@@ -52,6 +52,7 @@ DURATION = Quantity(
     integral=False,
     expected="a duration, such as 5s, 500ms or 2m",
 )
+PERCENT = Quantity((("%", 0.01),), integral=False, expected="a percentage, such as 20%")
 SIZE = Quantity(
     (
         ("", 1), ("B", 1), ("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30),

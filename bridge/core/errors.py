@@ -101,6 +101,7 @@ class UpstreamError(BridgeError):
         param: str | None = None,
         code: str | None = None,
         retry_after: str | None = None,
+        causes: tuple[str, ...] = (),
     ) -> None:
         super().__init__(
             status,
@@ -111,6 +112,7 @@ class UpstreamError(BridgeError):
             retry_after=retry_after,
         )
         self.kind = kind
+        self.causes = causes or (str(kind),)  # by which `upstream.retry.on` names the failure
 
 
 # OpenAI's `type` by status, as its API reference lists them (July 2025).

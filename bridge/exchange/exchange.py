@@ -107,6 +107,11 @@ class Exchange:
         counts = [usage for call in self.calls.made if (usage := call.decoder.reader.usage) is not None]
         return add_usages(counts) if counts else None
 
+    @property
+    def retries(self) -> int:
+        """Return how many times upstream requests were sent again, or to another replica."""
+        return sum([call.retries for call in self.calls.made])
+
     def start(self, call: UpstreamCall, status: int, headers: Mapping[str, str]) -> None:
         """Begin the response of a call. `headers` are keyed in lower case."""
         if self._fast_path is not None:

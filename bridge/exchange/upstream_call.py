@@ -33,6 +33,7 @@ class UpstreamCall:
         "passthrough_info",  # for forwarding OpenAI's own responses; None: responses are read into deltas
         "plan",
         "replica",  # that holds the session; None: any
+        "retries",  # how many times requests of the call were sent again, or to another replica
     )
 
     def __init__(self, builder: RequestBuilder) -> None:
@@ -41,6 +42,7 @@ class UpstreamCall:
         self.callouts: Callouts | None = None
         self.passthrough_info: ResponseInfo | None = None
         self.replica: int | None = None
+        self.retries = 0
         self.done = False
         self._decoder: ResponseDecoder | None = None
         # With callouts, read from the document now: callouts add members that upstreams find.

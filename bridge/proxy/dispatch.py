@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.core.errors import UpstreamError
+from bridge.core.retry_after import retry_after
 from bridge.exchange.commands import FetchedResponse
+from bridge.proxy.retry import Attempts, RetryBudget, status_causes
 
 if TYPE_CHECKING:
     from bridge.exchange.commands import SendRequest
     from bridge.exchange.upstream_call import UpstreamCall
     from bridge.routes.rules.request_template import UpstreamRequest
+    from bridge.routes.rules.route import Route
     from bridge.telemetry.metrics import Metrics
     from bridge.upstream.client import UpstreamClient
     from bridge.upstream.response import UpstreamResponse
 
 __all__ = ["Dispatcher"]
-
-_NEXT_REPLICA_ON = (UpstreamFailure.CONNECT,)  # failures after which a route without `retry` tries another
 
 
 class Dispatcher:
@@ -30,7 +34,9 @@ class Dispatcher:
     def __init__(self, upstream: UpstreamClient, metrics: Metrics) -> None:
         self._upstream = upstream
         self._metrics = metrics
+        self._loop = asyncio.get_running_loop()
         self._turn = 0  # requests that had a choice of replicas so far
+        self._budgets: dict[str, RetryBudget] = defaultdict(RetryBudget)  # by the name of the route
 
     async def dispatch(self, call: UpstreamCall, request: UpstreamRequest) -> UpstreamResponse:
         """Send a request. Return the first acceptable response; the caller closes it. Raise UpstreamError."""
@@ -51,25 +57,42 @@ class Dispatcher:
             await response.close()
 
     async def _dispatch_with_retries(self, call: UpstreamCall, request: UpstreamRequest) -> UpstreamResponse:
-        route = call.builder.route
-        transport, retry = route.transport, route.transport.retry
+        route, started = call.builder.route, self._loop.time()
         pinned = call.replica is not None
         if call.replica is None:
             self._turn += 1
-        first = self._turn if call.replica is None else call.replica
-        retries = retry.attempts if retry else 0 if pinned else len(request.urls) - 1
-        for attempt in range(retries + 1):
-            replica = first if pinned else (first + attempt) % len(request.urls)
+        replica = self._turn if call.replica is None else call.replica
+        attempts = self._attempts(route, 1 if pinned else len(request.urls), started)
+        while True:
             try:
-                response = await self._upstream.send(request, transport, replica=replica)
-                if attempt == retries or retry is None or str(response.status) not in retry.on:
-                    call.replica = replica if call.callouts else None
-                    return response
-                await response.close()
+                response = await self._upstream.send(
+                    request, route.transport, replica=replica, started=started
+                )
             except UpstreamError as error:
-                if attempt == retries or error.kind not in (retry.on if retry else _NEXT_REPLICA_ON):
+                delay = attempts.delay(error.causes, None, self._loop.time())
+                if delay is None:
                     raise
+                cause = error.causes[0]
                 self._metrics.upstream_failed(route.name, error.kind)
-            if retry is not None:
-                await asyncio.sleep(retry.backoff * 2**attempt)
-        raise AssertionError("the last attempt returns or raises")
+            else:
+                causes = status_causes(response.status)
+                requested = retry_after(response.headers, time.time()) if causes else None
+                delay = attempts.delay(causes, requested, self._loop.time())
+                if delay is None:
+                    call.replica = replica % len(request.urls) if call.callouts else None
+                    return response
+                cause = causes[0]
+                await response.close()
+            self._metrics.upstream_retried(route.name, cause)
+            call.retries += 1
+            await asyncio.sleep(delay)
+            replica += not pinned
+
+    def _attempts(self, route: Route, replicas: int, started: float) -> Attempts:
+        """Return the attempts of a request that begins at `started`."""
+        rule, total = route.transport.retry, route.transport.timeouts.total
+        budget = self._budgets[route.name]
+        if rule is not None:
+            budget.add_request(rule.budget)
+        end = math.inf if total is None else started + total
+        return Attempts(rule, budget, replicas=replicas, end=end)

@@ -25,6 +25,7 @@ __all__ = [
     "STORE_FAILURES",
     "TOKENS",
     "UPSTREAM_ERRORS",
+    "UPSTREAM_RETRIES",
 ]
 
 
@@ -46,6 +47,7 @@ class HistogramInstrument(NamedTuple):
 IN_PROGRESS: Final = "bridge_requests_in_progress"
 REQUESTS: Final = "bridge_requests"
 UPSTREAM_ERRORS: Final = "bridge_upstream_errors"
+UPSTREAM_RETRIES: Final = "bridge_upstream_retries"
 DISCONNECTS: Final = "bridge_client_disconnects"
 DROPPED: Final = "bridge_dropped_parameters"
 ESTIMATED: Final = "bridge_estimated_tokens"
@@ -62,6 +64,9 @@ GAUGES: Final = {IN_PROGRESS: Instrument("Requests in progress.", ("route",))}
 COUNTERS: Final = {
     REQUESTS: Instrument("Responses to clients.", ("route", "endpoint", "code")),
     UPSTREAM_ERRORS: Instrument("Failures of upstreams.", ("route", "kind")),
+    UPSTREAM_RETRIES: Instrument(
+        "Upstream requests that were sent again, or to another replica.", ("route", "cause")
+    ),
     DISCONNECTS: Instrument("Clients that disconnected before their response was complete.", ("route",)),
     DROPPED: Instrument(
         "Request parameters that neither the upstream nor an emulation uses.", ("route", "parameter")

@@ -27,6 +27,7 @@ from bridge.telemetry.instruments import (
     STORE_FAILURES,
     TOKENS,
     UPSTREAM_ERRORS,
+    UPSTREAM_RETRIES,
 )
 
 if TYPE_CHECKING:
@@ -129,6 +130,10 @@ class Metrics:
     def upstream_failed(self, route: str, kind: str) -> None:
         """Count a failure of an upstream."""
         self._counters[UPSTREAM_ERRORS][route, kind] += 1
+
+    def upstream_retried(self, route: str, cause: str) -> None:
+        """Count an upstream request that is sent again, or to another replica."""
+        self._counters[UPSTREAM_RETRIES][route, cause] += 1
 
     def parameters_dropped(self, route: str, parameters: Iterable[str]) -> None:
         """Count dropped parameters. One that OpenAI does not document is counted as `other`."""

@@ -116,6 +116,8 @@ class RequestRecord:
             members["completion_tokens"] = usage.completion_tokens
             if usage.estimated:
                 members["estimated"] = True
+        if exchange.retries:
+            members["retries"] = exchange.retries
         if exchange.dropped:
             self._metrics.parameters_dropped(self._route, exchange.dropped)
             members["dropped"] = len(exchange.dropped)

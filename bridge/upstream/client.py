@@ -45,11 +45,20 @@ class UpstreamClient:
         await self._pool.close()
 
     async def send(
-        self, request: UpstreamRequest, transport: TransportSpec, *, replica: int = 0
+        self,
+        request: UpstreamRequest,
+        transport: TransportSpec,
+        *,
+        replica: int = 0,
+        started: float | None = None,
     ) -> UpstreamResponse:
-        """Send a request. Return its response, which the caller closes. Raise UpstreamError."""
+        """Send a request. Return its response, which the caller closes. Raise UpstreamError.
+
+        `timeouts.total` counts from `started`, in seconds of the loop's clock; None: from now.
+        """
         url = request.urls[replica % len(request.urls)]
-        started = self._loop.time()
+        if started is None:
+            started = self._loop.time()
         if request.auth is None:
             return await self._send(request, url, transport, started)
         return await self._send_signed(request, url, transport, request.auth, started)

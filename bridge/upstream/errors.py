@@ -43,7 +43,8 @@ def to_upstream_error(error: NetworkError, url: str, timeouts: TimeoutsSpec) -> 
     match error:
         case aiohttp.ConnectionTimeoutError():
             message = f"no connection to the upstream {host} within {timeouts.connect:g} s"
-            return UpstreamError(UpstreamFailure.TIMEOUT, message, status=504)
+            # Nothing was sent: in `retry.on`, that is the same as a refused connection.
+            return UpstreamError(UpstreamFailure.TIMEOUT, message, status=504, causes=("connect", "timeout"))
         case TimeoutError():
             message = f"the upstream {host} is too slow: {error}"
             return UpstreamError(UpstreamFailure.TIMEOUT, message, status=504)
@@ -55,7 +56,8 @@ def to_upstream_error(error: NetworkError, url: str, timeouts: TimeoutsSpec) -> 
             return UpstreamError(UpstreamFailure.CONNECT, message)
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | OSError():
             message = f"the upstream {host} closed the connection before its response was complete"
-            return UpstreamError(UpstreamFailure.DISCONNECT, message)
+            causes = ("disconnect", "reset") if isinstance(error, ConnectionResetError) else ()
+            return UpstreamError(UpstreamFailure.DISCONNECT, message, causes=causes)
         case _:
             message = f"the upstream {host} sent invalid HTTP: {_reason(error)}"
             return UpstreamError(UpstreamFailure.MALFORMED, message)

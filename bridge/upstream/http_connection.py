@@ -221,7 +221,7 @@ class HTTPConnection(asyncio.Protocol):
         if response.ends_with_connection and (error is None or response.status >= 400):
             self._end_with_connection()
         else:
-            self.fail(aiohttp.ServerDisconnectedError())
+            self.fail(error if isinstance(error, ConnectionResetError) else aiohttp.ServerDisconnectedError())
 
     def _end_with_connection(self) -> None:
         response = self.response

@@ -125,10 +125,12 @@ class Deadline:
         self._url = url
         self._end = math.inf if timeouts.total is None else started + timeouts.total
 
-    async def wait_for(self, seconds: float, awaitable: Awaitable[T], message: str) -> T:
+    async def wait_for(
+        self, seconds: float, awaitable: Awaitable[T], message: str, causes: tuple[str, ...] = ()
+    ) -> T:
         """Return the result of an awaitable. Raise UpstreamError for a timeout or a broken connection.
 
-        `message` is the text of the error when the wait takes more than `seconds`.
+        `message` is the text of the error when the wait takes more than `seconds`, `causes` are its causes.
         """
         end = asyncio.get_running_loop().time() + seconds
         try:
@@ -136,6 +138,8 @@ class Deadline:
                 return await awaitable
         except TimeoutError as error:
             text = message if end <= self._end else f"the response took more than {self.timeouts.total:g} s"
-            raise to_upstream_error(TimeoutError(text), self._url, self.timeouts) from error
+            failure = to_upstream_error(TimeoutError(text), self._url, self.timeouts)
+            failure.causes = causes or failure.causes
+            raise failure from error
         except NETWORK_ERRORS as error:
             raise to_upstream_error(error, self._url, self.timeouts) from error

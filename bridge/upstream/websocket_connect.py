@@ -85,7 +85,12 @@ class WebSocketConnector:
         timeouts = transport.timeouts
         message = f"no WebSocket within {timeouts.connect:g} s (upstream.timeouts.connect)"
         try:
-            return await deadline.wait_for(timeouts.connect, self._connect(request, url, transport), message)
+            return await deadline.wait_for(
+                timeouts.connect,
+                self._connect(request, url, transport),
+                message,
+                causes=("connect", "timeout"),
+            )
         except _UnexpectedResponse as unexpected:
             return await _rejection(unexpected.response, deadline)
 

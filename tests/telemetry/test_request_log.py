@@ -81,6 +81,7 @@ class StreamedExchange:
 
     is_stream = True
     dropped = ("temperature", "x_secret")
+    retries = 3
 
     def __init__(self, usage: Usage) -> None:
         self.usage = usage
@@ -92,7 +93,10 @@ async def test_a_stream_is_recorded_with_its_tokens(telemetry: Telemetry) -> Non
     record.first_byte_sent()
     record.finish(None, 200)
     (line,) = telemetry.lines
-    assert line.items() >= {"stream": True, "prompt_tokens": 7, "completion_tokens": 5, "dropped": 2}.items()
+    assert (
+        line.items()
+        >= {"stream": True, "prompt_tokens": 7, "completion_tokens": 5, "dropped": 2, "retries": 3}.items()
+    )
     assert line["first_ms"] <= line["ms"]
     assert telemetry.shows('bridge_dropped_parameters_total{parameter="other",route="route"} 1.0')
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from bridge.config.container_types import ListOf, OneOrMany
-from bridge.config.quantities import DURATION
+from bridge.config.quantities import DURATION, PERCENT
 from bridge.config.records import Record, option, record
 from bridge.config.value_types import FLAG, TEXT, Integer, Keyword, Text
 
-__all__ = ["METHOD", "PROXY", "URL", "RetrySpec", "TLSSpec", "TimeoutsSpec", "TransportSpec"]
+if TYPE_CHECKING:
+    from bridge.config.problems import Problems
+    from bridge.config.yaml_tree import Node
+
+__all__ = ["CAUSE", "METHOD", "PROXY", "URL", "RetrySpec", "TLSSpec", "TimeoutsSpec", "TransportSpec"]
 
 METHOD = Keyword(("GET", "POST", "PUT", "PATCH", "DELETE"))
 ORIGIN = Text(
@@ -21,6 +27,30 @@ PROXY = Text(
     "the URL of an HTTP proxy, such as http://127.0.0.1:3128; an empty string for none",
     pattern=r"(https?://([^\s/?#@]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?/?)?",
 )
+
+
+class Cause(Keyword):
+    """A cause of a failure: a word, or the status of an error response."""
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        super().__init__(words)
+        self.expected += ", or a status such as 503"
+
+    def accepts(self, node: Node) -> bool:
+        return super().accepts(node) or self._is_status(node.value)
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        return str(node.value) if self._is_status(node.value) else super().read(node, problems)
+
+    def schema(self) -> dict[str, Any]:
+        status = {"type": ["integer", "string"], "pattern": "^[45][0-9]{2}$", "minimum": 400, "maximum": 599}
+        return {"anyOf": [super().schema(), status]}
+
+    def _is_status(self, value: Any) -> bool:
+        return isinstance(value, int | str) and re.fullmatch("[45][0-9]{2}", str(value)) is not None
+
+
+CAUSE = Cause(("connect", "reset", "disconnect", "timeout", "5xx"))
 
 
 @record
@@ -70,12 +100,23 @@ class RetrySpec:
         Integer(0, 10), "how many times a request is sent again", default=2, aliases=["retries"]
     )
     on: tuple[str, ...] = option(
-        ListOf(Keyword(("connect", "disconnect", "timeout", "429", "500", "502", "503", "504"))),
-        "the failures worth a retry: no connection, closed before a response, a timeout, or these statuses",
-        default=("connect", "disconnect", "429", "502", "503", "504"),
+        ListOf(CAUSE),
+        "the failures worth a retry: `connect` (nothing was sent), `reset` and `disconnect` (the connection "
+        "ended before the response), `timeout`, a status, or `5xx`",
+        default=("connect", "429", "502", "503"),
     )
     backoff: float = option(
         DURATION, "the delay before the first retry; doubled for each further retry", default=0.2
+    )
+    max_wait: float = option(
+        DURATION,
+        "the longest delay that a response's `Retry-After` may request; beyond: no retry",
+        default=10.0,
+    )
+    budget: float = option(
+        PERCENT,
+        "the most retries, as a share of the route's recent requests; one a second may always be made",
+        default=0.2,
     )
 
 

@@ -1,0 +1,97 @@
+"""The decision whether a failed request is sent again, and when. Without I/O and without a clock.
+
+    causes of the failure ─┐
+    Retry-After ───────────┼─▶ Attempts.delay ─▶ seconds, or None: the failure is the client's
+    attempts so far ───────┘
+
+A request is sent again only for a cause that `retry.on` names. Where no byte of the request was sent (the
+cause `connect`), another replica is tried without `retry` too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from bridge.routes.rules.transport import RetrySpec
+
+__all__ = ["Attempts", "RetryBudget", "status_causes"]
+
+_BURST = 10.0  # retries that a route may make at once
+_MIN_RATE = 1.0  # retries for each second that a route may always make, so that rare requests are retried
+
+
+class RetryBudget:
+    """A bound on the retries of one route: a share of its recent requests.
+
+    When a server is overloaded, most requests fail, and each retry adds to the load. With a bound, retries
+    add a share to the load at most, instead of doubling or tripling the load.
+    """
+
+    __slots__ = ("_at", "_retries")
+
+    def __init__(self) -> None:
+        self._retries = _BURST  # that may be made now
+        self._at = 0.0  # seconds, the time of the latest retry
+
+    def add_request(self, share: float) -> None:
+        """Count a request that may be retried."""
+        self._retries = min(_BURST, self._retries + share)
+
+    def take(self, now: float) -> bool:
+        """Count a retry, and return whether the retry may be made."""
+        self._retries = min(_BURST, self._retries + (now - self._at) * _MIN_RATE)
+        self._at = now
+        if self._retries < 1:
+            return False
+        self._retries -= 1
+        return True
+
+
+class Attempts:
+    """The attempts of one request.
+
+    rule: `upstream.retry`; None: the request is only sent again where nothing of the request was sent before.
+    replicas: the number of replicas that the request may be sent to.
+    end: when the call must be over (`timeouts.total`), in seconds of the clock of `now`.
+    """
+
+    __slots__ = ("_budget", "_end", "_failures", "_replicas", "_retries", "_rule")
+
+    def __init__(self, rule: RetrySpec | None, budget: RetryBudget, *, replicas: int, end: float) -> None:
+        self._rule = rule
+        self._budget = budget
+        self._replicas = replicas
+        self._end = end
+        self._retries = 0  # made so far
+        self._failures = 0  # attempts so far, each at the next replica
+
+    def delay(self, causes: Collection[str], retry_after: float | None, now: float) -> float | None:
+        """Return the seconds until the next attempt; None if the attempt was the last one.
+
+        `causes` are the causes of a failure, none for a success. `retry_after` is the delay in seconds that
+        the server requests, which does not concern a replica that is still untried.
+        """
+        self._failures += 1
+        untried = self._failures < self._replicas
+        if untried and "connect" in causes:
+            return 0.0
+        rule = self._rule
+        if rule is None or self._retries >= rule.attempts or not any(cause in rule.on for cause in causes):
+            return None
+        seconds: float = min(rule.backoff * 2**self._retries, rule.max_wait)
+        if retry_after is not None and not untried:
+            seconds = max(seconds, retry_after)
+        if seconds > rule.max_wait or now + seconds >= self._end or not self._budget.take(now):
+            return None
+        self._retries += 1
+        return seconds
+
+
+def status_causes(status: int) -> tuple[str, ...]:
+    """Return the causes by which `retry.on` names the status of a response; none for a success."""
+    if status < 400:
+        return ()
+    return (str(status), "5xx") if status >= 500 else (str(status),)
