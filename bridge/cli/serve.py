@@ -83,7 +83,9 @@ def _load(file: str) -> _Loaded:
 def _bind(arguments: argparse.Namespace, server: ServerSpec) -> _Sockets:
     with without_default_ca():  # importing aiohttp would read the system's certificates
         from bridge.server.app import bind
+    from bridge.server.descriptors import raise_descriptor_limit
 
+    raise_descriptor_limit()
     front = bind(arguments.listen or os.environ.get("BRIDGE_LISTEN") or server.listen)
     admin = arguments.admin or os.environ.get("BRIDGE_ADMIN") or server.admin
     return _Sockets(front, None if admin == "off" else bind(admin))

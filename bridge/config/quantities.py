@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bridge.config.problems import Problems
     from bridge.config.yaml_tree import Node
 
-__all__ = ["DURATION", "PERCENT", "SIZE"]
+__all__ = ["DURATION", "PERCENT", "POSITIVE_DURATION", "SIZE"]
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,11 @@ class Quantity(ValueType):
     units: tuple[tuple[str, float], ...]  # names and factors; the unit of factor 1 is that of the value
     integral: bool  # the value is an integer
     expected: str = "an amount"
+    positive: bool = False  # 0 is not accepted
 
     def accepts(self, node: Node) -> bool:
-        return self._value(node) is not None
+        value = self._value(node)
+        return value is not None and (value > 0 or not self.positive)
 
     def read(self, node: Node, problems: Problems) -> float | int | None:
         return self._value(node)
@@ -47,10 +49,10 @@ class Quantity(ValueType):
         return {"type": ["string", "number"], "pattern": rf"^\d+(\.\d+)?\s*({names})?$", "minimum": 0}
 
 
-DURATION = Quantity(
-    (("", 1), ("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600)),
-    integral=False,
-    expected="a duration, such as 5s, 500ms or 2m",
+_SECONDS = (("", 1), ("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600))
+DURATION = Quantity(_SECONDS, integral=False, expected="a duration, such as 5s, 500ms or 2m")
+POSITIVE_DURATION = Quantity(
+    _SECONDS, integral=False, expected="a duration above 0, such as 5s, 500ms or 2m", positive=True
 )
 PERCENT = Quantity((("%", 0.01),), integral=False, expected="a percentage, such as 20%")
 SIZE = Quantity(

@@ -21,7 +21,9 @@ from aiohttp import web
 from bridge.core.addresses import Address, parse_address
 from bridge.server.admin import admin_app
 from bridge.server.api import OpenAIHandler, ServerState
-from bridge.server.http_protocol import SILENT_LOGGER, HTTPServer
+from bridge.server.descriptors import affordable_connections
+from bridge.server.http_protocol import SILENT_LOGGER
+from bridge.server.http_server import HTTPServer
 from bridge.server.reload import Reloader, log_warnings
 from bridge.telemetry.logging import count_dropped_lines, log
 from bridge.telemetry.metrics import Metrics
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["ServerSettings", "bind", "run_server", "serve", "socket_url"]
 
 _BACKLOG = 1024  # connections that wait to be accepted
+_ADMIN_KEEPALIVE_TIMEOUT = 75.0  # seconds until an idle connection of the admin port is closed
 _DRAIN_GRACE = 5.0  # seconds for the ends of responses that outlast the drain
 
 
@@ -104,9 +107,16 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
         stack.push_async_callback(forwarder.close)
         if settings.admin is not None:
             app = admin_app(state, shared.read_all if shared else lambda: [metrics.snapshot()])
-            runner = web.AppRunner(app, access_log=None, logger=SILENT_LOGGER, shutdown_timeout=_DRAIN_GRACE)
+            runner = web.AppRunner(
+                app,
+                access_log=None,
+                logger=SILENT_LOGGER,
+                keepalive_timeout=_ADMIN_KEEPALIVE_TIMEOUT,
+                shutdown_timeout=_DRAIN_GRACE,
+            )
             await _listen(stack, runner, settings.admin)
-        server = HTTPServer(handler.answer)
+        affordable = affordable_connections(settings.table.server.limits.connections)
+        server = HTTPServer(handler.answer, lambda: state.table.server.limits, affordable)
         await _listen(stack, web.ServerRunner(server, shutdown_timeout=drain + _DRAIN_GRACE), settings.front)
         reloading = asyncio.ensure_future(reloader.run(watch=settings.watch))
         stack.callback(reloading.cancel)

@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11, RawRequestMessage
@@ -21,20 +21,20 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from bridge.core.errors import RequestError
+from bridge.core import json
+from bridge.core.errors import BridgeError, RequestError
+from bridge.server.descriptors import unsent_bytes
 from bridge.server.request import Request
 from bridge.server.request_parser import RequestParser
+from bridge.telemetry.logging import log
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from aiohttp.streams import StreamReader
 
-    from bridge.server.response import Response
+    from bridge.server.http_server import HTTPServer
 
-__all__ = ["SILENT_LOGGER", "HTTPProtocol", "HTTPServer"]
+__all__ = ["SILENT_LOGGER", "HTTPProtocol"]
 
-_HEAD_TIMEOUT = 60.0  # seconds for the first request of a connection, and for a head that has begun
 _KEEPALIVE_TIMEOUT = 3630.0  # seconds; over an hour, since a proxy in front should be the side that closes
 _LINGERING_TIME = 10.0  # seconds for the rest of an unread body: closing at once could lose the response
 _CLOSE_DELAY = 2.0  # seconds, for the same reason, after bytes that are not HTTP
@@ -45,32 +45,18 @@ SILENT_LOGGER = logging.getLogger("bridge.http")  # for aiohttp: the handlers lo
 SILENT_LOGGER.setLevel(logging.CRITICAL + 1)
 
 
-class HTTPServer(web.Server):
-    """The connections of one port."""
-
-    def __init__(self, handler: Callable[[Request], Awaitable[Response]]) -> None:
-        # The handler gets a Request and returns a Response of the bridge, not aiohttp's.
-        super().__init__(handler, handler_cancellation=True)  # type: ignore[arg-type]
-        self.handler = handler
-
-    def __call__(self) -> web.RequestHandler:
-        return HTTPProtocol(self)
-
-    def pre_shutdown(self) -> None:
-        """Close idle connections. The others close after their last response."""
-        for connection in self.connections:
-            assert isinstance(connection, HTTPProtocol)
-            connection.close_gracefully()
-
-
 class HTTPProtocol(web.RequestHandler):
     """One connection of a client."""
 
     __slots__ = (
         "_draining",  # whether no requests are accepted after those that arrived
+        "_flushed",  # bytes that had left for the client when this was last checked
         "_handler",
         "_head_timer",
+        "_moved",  # when bytes last left for the client, in seconds of the loop's clock
         "_requests",  # requests that wait for their turn
+        "_server",
+        "_written",  # bytes written for the client
     )
 
     def __init__(self, server: HTTPServer) -> None:
@@ -83,8 +69,12 @@ class HTTPProtocol(web.RequestHandler):
             access_log=None,  # type: ignore[arg-type] # as documented, but not as annotated
         )
         self._parser: RequestParser = RequestParser(self, loop)  # type: ignore[assignment]
+        self._server = server
         self._handler = server.handler
         self._draining = False
+        self._written = 0
+        self._flushed = -1
+        self._moved = 0.0
         self._head_timer: asyncio.TimerHandle | None = None
         self._requests: deque[Request] = deque()
 
@@ -98,6 +88,7 @@ class HTTPProtocol(web.RequestHandler):
         transport = self.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has disconnected")
+        self._written += len(data)
         transport.write(data)
 
     async def drain(self) -> None:
@@ -105,6 +96,32 @@ class HTTPProtocol(web.RequestHandler):
         if self._paused:
             # All waiters share one future, which the cancellation of one upstream call must not cancel.
             await asyncio.shield(self._drain_helper())
+
+    @property
+    def is_idle(self) -> bool:
+        """Return whether the connection has no request and nothing to send."""
+        transport, waiter = self.transport, self._waiter
+        return (
+            waiter is not None
+            and not waiter.done()
+            and transport is not None
+            and not transport.get_write_buffer_size()
+        )
+
+    def check_sending(self, now: float, timeout: float) -> None:
+        """Disconnect a client that has read nothing of what was written for `timeout` seconds."""
+        transport = self.transport
+        if transport is None:
+            return
+        waiting = transport.get_write_buffer_size()
+        if waiting:
+            waiting += unsent_bytes(transport)
+        flushed = self._written - waiting
+        if not waiting or flushed != self._flushed:
+            self._flushed, self._moved = flushed, now
+        elif now - self._moved >= timeout:
+            log("client disconnected, it read nothing", seconds=timeout, unread=waiting)
+            transport.abort()
 
     def close_gracefully(self) -> None:
         """Close the connection after the responses to the requests that arrived."""
@@ -176,10 +193,17 @@ class HTTPProtocol(web.RequestHandler):
     # Calls of the event loop, and of aiohttp's streams.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not self._server.admit(self):
+            refused = cast("asyncio.Transport", transport)
+            self._force_close = True  # ignore what arrives
+            refused.write(_TOO_MANY_CONNECTIONS)
+            refused.close()
+            return
         super().connection_made(transport)
-        self._head_timer = self._loop.call_later(_HEAD_TIMEOUT, self._head_timed_out)
+        self._start_head_timer()
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._server.release(self)
         self._stop_head_timer()
         super().connection_lost(exc)
 
@@ -193,7 +217,7 @@ class HTTPProtocol(web.RequestHandler):
             return
         self._parser.feed(data)
         if self._parser.head_size and self._head_timer is None:
-            self._head_timer = self._loop.call_later(_HEAD_TIMEOUT, self._head_timed_out)
+            self._start_head_timer()
 
     # Calls of the parser.
 
@@ -222,10 +246,14 @@ class HTTPProtocol(web.RequestHandler):
     def _head_timed_out(self) -> None:
         self._head_timer = None
         if self._parser.head_size:
-            message = f"the head of the request is incomplete after {_HEAD_TIMEOUT:g} s"
+            seconds = self._server.limits().first_request
+            message = f"the head of the request is incomplete after {seconds:g} s"
             self._parser.reject(RequestError(408, message, code="request_timeout"))
         else:
             self.close_gracefully()  # a new connection that sends nothing
+
+    def _start_head_timer(self) -> None:
+        self._head_timer = self._loop.call_later(self._server.limits().first_request, self._head_timed_out)
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
@@ -237,3 +265,17 @@ class HTTPProtocol(web.RequestHandler):
 _NO_MESSAGE = RawRequestMessage(
     "", "/", HttpVersion11, CIMultiDictProxy(CIMultiDict()), (), True, None, False, False, URL("/")
 )
+
+
+def _too_many_connections() -> bytes:
+    """Return the response to a connection that is one too many."""
+    error = BridgeError(503, "too many connections: try again later", code="too_many_connections")
+    body = json.dumps(error.envelope)
+    head = (
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+_TOO_MANY_CONNECTIONS = _too_many_connections()

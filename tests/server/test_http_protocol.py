@@ -238,9 +238,10 @@ async def impatient_bridge(
     server: UpstreamServer, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[RunningBridge]:
     """Run a bridge with short timeouts for clients."""
-    monkeypatch.setattr("bridge.server.http_protocol._HEAD_TIMEOUT", 0.2)
     monkeypatch.setattr("bridge.server.http_protocol._KEEPALIVE_TIMEOUT", 0.5)
-    async with run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge:
+    async with run_bridge(
+        "server: {limits: {first_request: 200ms}}\n" + ROUTES, {"UPSTREAM": server.url}
+    ) as bridge:
         yield bridge
 
 

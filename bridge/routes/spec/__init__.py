@@ -9,11 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.config.container_types import AnyOf, Deferred, ListOf, MapOf, OneOrMany, WithNode
-from bridge.config.quantities import DURATION
 from bridge.config.records import Record, Shorthand, option, record
 from bridge.config.secrets import EXTERNAL
-from bridge.config.value_types import TEXT, Integer, Keyword
-from bridge.core.addresses import ADDRESS_FORM
+from bridge.config.value_types import TEXT, Keyword
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.prompts import PROMPTS
 from bridge.routes.rules.settings import ABSENT, EmulateSpec, LimitsSpec, SampleSpec
@@ -22,7 +20,8 @@ from bridge.routes.spec.auth import AuthSpec
 from bridge.routes.spec.callouts import CallSpec, PollSpec, SessionSpec, ValuesSpec
 from bridge.routes.spec.requests import PromptSpec, RequestSpec
 from bridge.routes.spec.responses import RESPONSE, STREAM, ErrorSpec
-from bridge.routes.spec.value_types import HEADERS, QUERY, TEMPLATE, AddressText, Constant
+from bridge.routes.spec.server import ServerSpec
+from bridge.routes.spec.value_types import HEADERS, QUERY, TEMPLATE, Constant
 from bridge.tool_formats import TOOL_FORMATS
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ABSENT", "FILE", "ROUTE", "EmulateSpec", "FileSpec", "RouteSpec", "SampleSpec", "ServerSpec"]
 
-_ADDRESS = AddressText(ADDRESS_FORM)
-_ADDRESS_OR_OFF = AddressText("HOST:PORT, or off", other=("off",))
 _URL_OR_MAPPING = f"{URL.expected}, or a mapping"
 
 
@@ -119,31 +116,6 @@ class RouteSpec:
     limits: LimitsSpec = option(Record(LimitsSpec), "limits of sizes and numbers", default=LimitsSpec())
     samples: tuple[tuple[Node, SampleSpec], ...] = option(
         ListOf(WithNode(Record(SampleSpec))), "examples that `format-bridge check` runs", default=()
-    )
-
-
-@record
-class ServerSpec:
-    """The settings of the bridge itself."""
-
-    listen: str = option(_ADDRESS, "the address of the OpenAI API", default="127.0.0.1:8080")
-    admin: str = option(
-        _ADDRESS_OR_OFF,
-        "the address of /metrics, /healthz and /readyz; `off` for none",
-        default="127.0.0.1:9090",
-    )
-    keys: tuple[str, ...] = option(
-        OneOrMany(TEXT, min_items=0),
-        "the keys that clients must send; if absent: no key is required",
-        default=(),
-        secret=True,
-    )
-    workers: int = option(Integer(1, 128), "processes that share the address `listen`", default=1)
-    cors: tuple[str, ...] = option(
-        OneOrMany(TEXT), "origins of web pages that may call the API, or `*`; if absent: none", default=()
-    )
-    drain: float = option(
-        DURATION, "the longest time that responses in progress may take at shutdown", default=30.0
     )
 
 
