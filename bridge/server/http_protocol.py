@@ -40,6 +40,7 @@ _LINGERING_TIME = 10.0  # seconds for the rest of an unread body: closing at onc
 _CLOSE_DELAY = 2.0  # seconds, for the same reason, after bytes that are not HTTP
 _ABORT_TIMEOUT = 1.0  # seconds for handlers that are cancelled at shutdown
 _MAX_PIPELINED = 32  # requests that wait for their turn before reading stops
+_MAX_PIPELINED_BYTES = 2**18  # bytes of their bodies, likewise
 
 SILENT_LOGGER = logging.getLogger("bridge.http")  # for aiohttp: the handlers log invalid requests themselves
 SILENT_LOGGER.setLevel(logging.CRITICAL + 1)
@@ -152,7 +153,7 @@ class HTTPProtocol(web.RequestHandler):
                     self._waiter = self._loop.create_future()
                     await self._waiter
                 request = requests.popleft()
-                if self._buffer_paused and len(requests) <= _MAX_PIPELINED // 2:
+                if self._buffer_paused and self._queue_share() <= 0.5:
                     self._resume_reading_for_buffer()
                     self.data_received(b"")
                 response = await self._handler(request)
@@ -218,6 +219,8 @@ class HTTPProtocol(web.RequestHandler):
         self._parser.feed(data)
         if self._parser.head_size and self._head_timer is None:
             self._start_head_timer()
+        if len(self._requests) > 1:
+            self._pause_for_queue()
 
     # Calls of the parser.
 
@@ -240,8 +243,18 @@ class HTTPProtocol(web.RequestHandler):
         self._requests.append(request)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-        if len(self._requests) == _MAX_PIPELINED:
+        if len(self._requests) > 1:
+            self._pause_for_queue()
+
+    def _pause_for_queue(self) -> None:
+        """Stop reading if too much waits for its turn."""
+        if not self._buffer_paused and self._queue_share() >= 1:
             self._pause_reading_for_buffer()
+
+    def _queue_share(self) -> float:
+        """Return how much waits for its turn, as a share of what may wait."""
+        size = sum(request.received for request in self._requests)
+        return max(len(self._requests) / _MAX_PIPELINED, size / _MAX_PIPELINED_BYTES)
 
     def _head_timed_out(self) -> None:
         self._head_timer = None

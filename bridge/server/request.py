@@ -87,6 +87,11 @@ class Request:
         """Return whether some of the body has not arrived yet."""
         return not self._body.is_eof()
 
+    @property
+    def received(self) -> int:
+        """The bytes of the body that have arrived."""
+        return self._body.total_bytes
+
     def buffered_body(self) -> bytes | None:
         """Return the body, or None if some of it has not arrived yet."""
         if not self._body.is_eof():

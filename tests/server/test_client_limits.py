@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
+import socket
+import tracemalloc
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -158,6 +161,38 @@ async def test_a_client_that_reads_slowly_is_served() -> None:
             await slow.chunk()
             await asyncio.sleep(0.06)
         assert DONE in b"".join([piece async for piece in slow.chunks()])[-20:]
+
+
+async def test_the_bodies_of_waiting_requests_are_bounded_together() -> None:
+    release = asyncio.Event()
+
+    async def slow(peer: Connection) -> None:
+        while await peer.request():
+            await release.wait()
+            await peer.send(http_response(completion("hello")))
+
+    body = json.dumps({**HELLO, "user": "x" * 200_000}).encode()
+    pipeline = raw_request() + raw_request(body=body) * 30
+    async with run_upstream(slow) as server, run_bridge(routes(""), {"UPSTREAM": server.url}) as bridge:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as raw:
+            raw.setblocking(False)
+            await loop.sock_connect(raw, bridge.front)
+            tracemalloc.start()
+            sending = asyncio.ensure_future(loop.sock_sendall(raw, pipeline))
+            await server.wait_until(lambda server: len(server.requests) == 1)
+            await asyncio.sleep(0.3)  # for the bodies that arrive meanwhile
+            size, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            release.set()
+            responses = b""
+            while responses.count(b"HTTP/1.1 200") < 31:
+                piece = await loop.sock_recv(raw, 65536)
+                assert piece
+                responses += piece
+            await sending
+        assert size < 1_500_000  # 256 KiB of bodies, one more body, and one read; 6 MB were sent
+        assert [len(request.data) for request in server.requests[1:]] == [len(body)] * 30
 
 
 @pytest.fixture
