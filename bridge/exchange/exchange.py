@@ -9,7 +9,7 @@
         call.callouts.after() ─▶ commands                    however the call ended
 
 `error` is set when the exchange has failed. While nothing was written (`started`), the client can get the
-error's own HTTP status; later, the bytes contain the error's event and no `[DONE]`.
+error's own HTTP status; later, or after `keep_alive`, the bytes contain the error's event and no `[DONE]`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from bridge.exchange.endpoints import EndpointPassthrough
 from bridge.exchange.request_limits import check_list_lengths
 from bridge.exchange.split_calls import split_calls, unsupported_parameters
 from bridge.exchange.upstream_calls import UpstreamCalls
+from bridge.openai.encoders import sse_event
 from bridge.openai.response_encoder import ResponseInfo
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Exchange:
         "_encoder",  # of the client's response; None before its first output
         "_fast_path",  # of the only call's non-streaming completion; None: the call's decoder is used
         "_info",
+        "_kept_alive",  # the head of the client's stream was sent before the first output
         "_open_calls",  # calls whose responses have not ended
         "calls",
         "dropped",  # the client's parameters that are neither sent upstream nor emulated
@@ -70,6 +72,7 @@ class Exchange:
         self._open_calls = len(self.calls)
         self._encoder: ResponseEncoder | None = None
         self._fast_path: CompletionFastPath | None = None
+        self._kept_alive = False
         self._info = ResponseInfo(
             endpoint,
             endpoint.id_prefix + context.id,
@@ -96,6 +99,11 @@ class Exchange:
     def started(self) -> bool:
         """Return whether bytes of a successful response were returned."""
         return self._encoder is not None and self._encoder.started
+
+    @property
+    def ended(self) -> bool:
+        """Return whether the end of the client's response was returned."""
+        return self._open_calls == 0 or self.error is not None
 
     @property
     def usage(self) -> Usage | None:
@@ -149,7 +157,12 @@ class Exchange:
     def abort(self, error: BridgeError) -> bytes:
         """End the exchange with an error of the bridge. Return the end of a response that has started."""
         self._fail(error)
-        return self._encoder.fail(error) if self._encoder is not None and self._encoder.started else b""
+        return self._error_event(error)
+
+    def keep_alive(self) -> bytes:
+        """Return a comment for a client's stream that is silent. The head of the response is sent with it."""
+        self._kept_alive = True
+        return b": keep-alive\n\n"
 
     def finished(self, call: UpstreamCall) -> bool:
         """Return whether nothing more of a call's response need be read."""
@@ -168,17 +181,21 @@ class Exchange:
             return self._write(call, deltas)
         except UpstreamError as error:  # the responses of several calls cannot be combined
             self._fail(error)
-            return b""
+            return self._error_event(error)
         except (RecursionError, ValueError):  # JSON that can be parsed may be nested too deeply to be written
             self.error = UpstreamError(
                 UpstreamFailure.MALFORMED, "the upstream sent JSON that is nested too deeply"
             )
-            return self._encoder.fail(self.error) if self._encoder and self.started else b""
+            return self._error_event(self.error)
 
     def _fail(self, error: BridgeError) -> None:
         """Set the failure of the exchange, without the secrets that an upstream may have repeated."""
         error.mask(self.route.mask)
         self.error = error
+
+    def _error_event(self, error: BridgeError) -> bytes:
+        """Return the end of a stream that has begun; nothing while the error can be the response itself."""
+        return sse_event(error.envelope) if self._kept_alive or (self.is_stream and self.started) else b""
 
     def _write(self, call: UpstreamCall, deltas: list[Delta]) -> bytes:
         decoder = call.decoder
@@ -197,7 +214,7 @@ class Exchange:
             call.builder.release()
         if decoder.error is not None:
             self._fail(decoder.error)
-            return out + (encoder.fail(decoder.error) if encoder.started else b"")
+            return out + self._error_event(decoder.error)
         self._open_calls -= 1
         if self._open_calls == 0:
             out += encoder.close(self.usage, self._choice_count)

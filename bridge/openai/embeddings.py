@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.core.deltas import Usage
-    from bridge.core.errors import BridgeError
     from bridge.core.json import JSONObject
     from bridge.openai.response_encoder import ResponseInfo
 
@@ -68,10 +67,6 @@ class EmbeddingsEncoder:
         """Return the response. Raises UpstreamError if the vectors have different lengths."""
         vectors = [self._vectors[number] for number in sorted(self._vectors)]
         return json.dumps(normalize_embeddings({}, vectors, self._info, usage))
-
-    def fail(self, error: BridgeError) -> bytes:
-        """Return nothing: the error is the body of the response."""
-        return b""
 
 
 def normalize_embeddings(

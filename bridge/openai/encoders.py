@@ -3,7 +3,6 @@ r"""Deltas to a stream of chunks, or to one completion.
                              ChunkEncoder                                   CompletionEncoder
     write(deltas) ─▶ bytes   `data: {…}\n\n` for each                       nothing yet
     close(usage)  ─▶ bytes   finish chunks, usage, `data: [DONE]`           the body
-    fail(error)   ─▶ bytes   `data: {"error": …}`, without `[DONE]`         nothing: the error is the body
 
 A choice of a stream has the role in its first chunk only, and one finish chunk. All chunks of a stream have
 the same id, created and model. Since most chunks only differ in their text, the bytes before and after the
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bridge.core.deltas import Delta, Usage
-    from bridge.core.errors import BridgeError
     from bridge.core.json import JSONObject
     from bridge.openai.response_encoder import ResponseInfo
 
@@ -84,10 +82,6 @@ class ChunkEncoder:
         if usage is not None and self._info.include_usage:
             out.append(sse_event(self._object([]) | {"usage": usage_object(usage)}))
         return b"".join([*out, DONE])
-
-    def fail(self, error: BridgeError) -> bytes:
-        """Return the error as the last event."""
-        return sse_event(error.envelope)
 
     def _open(self, delta: Delta | None, out: list[bytes], choice: int = 0) -> tuple[bytes, bytes]:
         """Begin a choice: append its first chunks, and return the text template."""
@@ -175,10 +169,6 @@ class CompletionEncoder:
                 self._choices[choice] = _Choice()
         bodies = [self._choice_body(number, choice) for number, choice in sorted(self._choices.items())]
         return completion(self._info, bodies, usage)
-
-    def fail(self, error: BridgeError) -> bytes:
-        """Return nothing: the error is the body of the response."""
-        return b""
 
     def _choice_body(self, number: int, choice: _Choice) -> JSONObject:
         text, reasoning = "".join(choice.text), "".join(choice.reasoning)

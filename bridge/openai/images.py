@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.core.deltas import Usage
-    from bridge.core.errors import BridgeError
     from bridge.core.json import JSONObject
     from bridge.openai.response_encoder import ResponseInfo
 
@@ -68,10 +67,6 @@ class ImagesEncoder:
         """Return the response. Raises UpstreamError if an image cannot have the requested format."""
         images = [self._images[number] for number in sorted(self._images)]
         return json.dumps(normalize_images({}, images, self._info, usage))
-
-    def fail(self, error: BridgeError) -> bytes:
-        """Return nothing: the error is the body of the response."""
-        return b""
 
 
 def normalize_images(

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bridge.core.deltas import Usage
-    from bridge.core.errors import BridgeError
     from bridge.openai.endpoint_spec import EndpointSpec
 
 __all__ = ["ResponseEncoder", "ResponseInfo"]
@@ -29,7 +28,7 @@ class ResponseInfo:
 
 
 class ResponseEncoder(Protocol):
-    """Writes a response from deltas; `write` is called any number of times, then `close` or `fail` once."""
+    """Writes a response from deltas: `write` any number of times, then `close`, unless the response fails."""
 
     @property
     def started(self) -> bool:
@@ -40,6 +39,3 @@ class ResponseEncoder(Protocol):
 
     def close(self, usage: Usage | None, choices: int) -> bytes:
         """Return the end of a response of at least `choices` choices."""
-
-    def fail(self, error: BridgeError) -> bytes:
-        """Return the end of a stream that failed; nothing of a response that has not begun."""

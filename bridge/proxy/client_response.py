@@ -25,6 +25,10 @@ class ResponseWriter(Protocol):
     def started(self) -> bool:
         """Return whether the head of a stream has been written."""
 
+    @property
+    def writing_paused(self) -> bool:
+        """Return whether the client is slow to read what was written."""
+
     def add_header(self, name: str, value: str) -> None:
         """Add a header. Raise ValueError for a value that would begin another header."""
 

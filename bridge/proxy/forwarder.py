@@ -18,6 +18,7 @@ from bridge.proxy.callout_runner import CalloutRunner
 from bridge.proxy.client_response import ResponseWriter
 from bridge.proxy.concurrency import ConcurrencyLimiter
 from bridge.proxy.dispatch import Dispatcher
+from bridge.proxy.keepalive import Keepalive
 from bridge.proxy.outcomes import fail, finish, shut_down
 from bridge.proxy.response_pipe import ResponsePipe
 from bridge.routes.rules.route import header_safe
@@ -25,8 +26,11 @@ from bridge.sessions.pool import SessionPool
 from bridge.telemetry.request_log import RequestRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.exchange.commands import FetchedResponse
     from bridge.exchange.request_context import RequestContext
+    from bridge.exchange.upstream_call import UpstreamCall
     from bridge.routes.rules.route import Route
     from bridge.telemetry.metrics import Metrics
     from bridge.upstream.client import UpstreamClient
@@ -99,11 +103,19 @@ class Forwarder:
 
     async def _run_calls(self, exchange: Exchange, response: ResponseWriter, record: RequestRecord) -> None:
         """Run the upstream calls of an exchange. The first call that fails ends the others."""
+        if exchange.is_stream and exchange.route.response.sends_comments:
+            with Keepalive(exchange, response, record) as keepalive:
+                await self._run_pipes(exchange, keepalive.pipe)
+        else:
+            await self._run_pipes(exchange, lambda call: ResponsePipe(exchange, call, response, record))
+
+    async def _run_pipes(self, exchange: Exchange, pipe_of: Callable[[UpstreamCall], ResponsePipe]) -> None:
+        """Run upstream calls, each into its pipe."""
         calls = exchange.calls
         if len(calls) == 1:
-            await self._run_call(ResponsePipe(exchange, calls[0], response, record))
+            await self._run_call(pipe_of(calls[0]))
             return
-        queue = (ResponsePipe(exchange, call, response, record) for call in calls)
+        queue = map(pipe_of, calls)
 
         async def run_from_queue() -> None:
             for pipe in queue:

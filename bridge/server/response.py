@@ -91,6 +91,11 @@ class Response:
             self.add_header(hdrs.ACCESS_CONTROL_EXPOSE_HEADERS, exposed)
             self.add_header(hdrs.VARY, hdrs.ORIGIN)
 
+    @property
+    def writing_paused(self) -> bool:
+        """Return whether the client is slow to read what was written."""
+        return self._connection.writing_paused
+
     def add_header(self, name: str, value: str) -> None:
         """Add a header. Raise ValueError for a value that would begin another header."""
         if "\n" in value or "\r" in value:

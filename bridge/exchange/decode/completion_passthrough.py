@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.core.deltas import Usage
-    from bridge.core.errors import BridgeError
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.expressions.scope import Scope
     from bridge.openai.response_encoder import ResponseInfo
@@ -70,10 +69,6 @@ class PassthroughEncoder:
     def close(self, usage: Usage | None, choices: int) -> bytes:
         """Return the body."""
         return self._body
-
-    def fail(self, error: BridgeError) -> bytes:
-        """Return nothing: the response is the error's envelope."""
-        return b""
 
 
 def _may_lack_text(doc: Any) -> bool:

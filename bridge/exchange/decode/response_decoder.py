@@ -32,10 +32,10 @@ class ResponseDecoder:
         "_bytes_left",  # of the body that are decoded
         "_options",
         "_plan",
-        "_succeeded",  # the status is 2xx
         "error",  # the failure of the response
         "finished",  # nothing more need be read from the upstream
         "started",  # the head of the response has arrived
+        "succeeded",  # the status is 2xx
     )
 
     def __init__(self, plan: EndpointPlan, options: ReadOptions, reader: ResponseReader) -> None:
@@ -43,7 +43,7 @@ class ResponseDecoder:
         self._options = options
         self._body: BodyDecoder | StreamDecoder = BodyDecoder(plan, reader, 0, {})  # until `start`
         self._bytes_left = plan.route.limits.answer
-        self._succeeded = True
+        self.succeeded = True
         self.started = False
         self.finished = False
         self.error: UpstreamError | None = None
@@ -62,10 +62,10 @@ class ResponseDecoder:
         """Prepare for the body of a response. `headers` are keyed in lower case."""
         self.started = True
         plan, reader, rule = self._plan, self._body.reader, self._plan.stream_rule
-        self._succeeded = 200 <= status < 300
-        if not self._succeeded:
+        self.succeeded = 200 <= status < 300
+        if not self.succeeded:
             self._bytes_left = MAX_ERROR_BODY
-        if self._succeeded and rule is not None:
+        if self.succeeded and rule is not None:
             self._body = StreamDecoder(plan, rule, self._options, reader, headers)
         else:
             self._body = BodyDecoder(plan, reader, status, headers)
@@ -96,7 +96,7 @@ class ResponseDecoder:
         # The part within the limit counts, so that the output does not depend on how bytes were cut.
         deltas = self._collect(self._body.feed(data[: self._bytes_left]))
         self._bytes_left = 0
-        if self._succeeded and not self.finished:
+        if self.succeeded and not self.finished:
             message = (
                 f"the upstream's response is over {self._plan.route.limits.answer} bytes (limits.answer)"
             )

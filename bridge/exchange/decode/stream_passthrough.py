@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.core.deltas import Usage
-    from bridge.core.errors import BridgeError
     from bridge.core.json import JSONObject
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.expressions.scope import Scope
@@ -157,10 +156,6 @@ class PassthroughStreamEncoder:
         if usage is not None and self._include_usage:
             out.append(self._reader.usage_event(usage))
         return b"".join([*out, DONE])
-
-    def fail(self, error: BridgeError) -> bytes:
-        """Return the end of a stream that failed after its start."""
-        return sse_event(error.envelope)
 
 
 def _event(chunk: JSONObject, data: bytes | str | None) -> bytes:

@@ -10,7 +10,7 @@ from bridge.config.records import Record
 from bridge.config.secrets import basic_pair, secret_texts
 from bridge.config.value_types import INVALID
 from bridge.core import json
-from bridge.framing import FRAMINGS, MESSAGE_FRAMINGS
+from bridge.framing import FRAMINGS, MESSAGE_FRAMINGS, SSE
 from bridge.prompts import PROMPTS, template_prompt, tokenizer_prompt
 from bridge.routes.compile.auth import compile_dynamic_auth, compile_static_auth
 from bridge.routes.compile.callouts import CalloutCompiler
@@ -22,6 +22,7 @@ from bridge.routes.rules.error_mapping import ErrorMapper
 from bridge.routes.rules.request_template import RequestTemplate
 from bridge.routes.rules.response_rules import missing_outputs
 from bridge.routes.rules.route import CalloutRules, RequestRules, ResponseRules, Route
+from bridge.routes.rules.settings import ABSENT
 from bridge.routes.rules.transport import TransportSpec
 from bridge.routes.spec.auth import AuthSpec
 from bridge.routes.spec.requests import RequestSpec
@@ -52,7 +53,14 @@ class RouteCompiler:
     """The compiler of one route."""
 
     def __init__(self, spec: RouteSpec, node: Node, environment: LoadEnvironment, problems: Problems) -> None:
-        self._spec = spec
+        keepalive = spec.stream.keepalive if isinstance(spec.stream, StreamSpec) else "off"
+        self._keepalive = None if isinstance(keepalive, str) else keepalive or None
+        self._forwards_comments = keepalive == "pass"
+        # `keepalive` alone says nothing about the upstream's streams.
+        only_keepalive = isinstance(spec.stream, StreamSpec) and set(node.find(("stream",)).value) == {
+            "keepalive"
+        }
+        self._spec = spec = replace(spec, stream=ABSENT) if only_keepalive else spec
         self._node = node
         self._environment = environment
         self._problems = problems
@@ -97,6 +105,10 @@ class RouteCompiler:
                 f"`{output}` is missing, although the route serves such an endpoint",
                 f"`{output}`, a slot",
             )
+        if self._forwards_comments and (stream is None or stream.framing is not SSE):
+            self._problem(
+                "stream", "`keepalive: pass` without a stream in `framing: sse`", "a duration, such as 15s"
+            )
         errors = compile_errors(spec)
         session_id = spec.session.id if spec.session else None
         return ResponseRules(
@@ -104,6 +116,8 @@ class RouteCompiler:
             streaming=stream,
             errors=ErrorMapper(errors, client_key=spec.auth == "client"),
             fast_text_path=independent_text_path(stream, errors, session_id),
+            keepalive=self._keepalive,
+            forwards_comments=self._forwards_comments,
         )
 
     def _request(self, response: ResponseRules) -> RequestRules:

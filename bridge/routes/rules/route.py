@@ -59,6 +59,13 @@ class ResponseRules:
     streaming: StreamRule | None  # None: the upstream cannot stream
     errors: ErrorMapper
     fast_text_path: Path | None  # the text's path in a frame, if no other rule reads it or a part of it
+    keepalive: float | None = None  # seconds of silence towards the client, after which a comment is sent
+    forwards_comments: bool = False  # a comment of the upstream sends a comment to the client
+
+    @cached_property
+    def sends_comments(self) -> bool:
+        """Return whether streams to clients may contain comments."""
+        return self.keepalive is not None or self.forwards_comments
 
     @cached_property
     def openai_non_streaming(self) -> bool:

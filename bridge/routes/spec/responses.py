@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from bridge.config.container_types import AnyOf
+from bridge.config.quantities import DURATION
 from bridge.config.records import Record, Shorthand, option, record
 from bridge.config.secrets import EXTERNAL
 from bridge.config.value_types import TEXT, Keyword
@@ -115,6 +117,12 @@ class StreamSpec(SlotsSpec):
         DONE, "the frame that ends the stream; if absent: [DONE], or the end of the body", default=None
     )
     replace: Any = option(SLOT, "a text that replaces the text so far; the stream ends there", default=None)
+    keepalive: float | str = option(
+        AnyOf(DURATION, Keyword(("pass", "off")), expected="a duration, such as 15s, or pass, or off"),
+        "the longest time without bytes for the client, after which a comment is sent; `pass`: a comment is "
+        "sent whenever the upstream sends one",
+        default="off",
+    )
 
 
 @record
