@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bridge.core.json import JSONObject
     from bridge.routes.rules.endpoint_plan import EndpointPlan
 
-__all__ = ["CallPart", "CallParts", "chat_part", "image_part", "input_batches", "prompt_parts"]
+__all__ = ["CallPart", "CallParts", "LazyParts", "chat_part", "image_part", "input_batches", "prompt_parts"]
 
 # The members of the request document that hold all inputs; None: a template may read every member.
 _INPUTS: frozenset[str | None] = frozenset({"input", "inputs", "raw", None})
@@ -29,16 +29,28 @@ class CallPart(NamedTuple):
     inputs: int = 1  # results that the call is to bring, for each of its `n`
 
 
-class CallParts(NamedTuple):
-    """The parts of a request, each made when it is used."""
+class LazyParts:
+    """The parts of a request that is split. Each is made when it is used, since each holds a body."""
 
-    number: int  # of parts
-    parts: Iterator[CallPart]
+    __slots__ = ("_number", "_parts")
+
+    def __init__(self, number: int, parts: Iterator[CallPart]) -> None:
+        self._number = number
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __iter__(self) -> Iterator[CallPart]:
+        return self._parts
+
+
+CallParts = tuple[CallPart, ...] | LazyParts
 
 
 def chat_part(plan: EndpointPlan, body: JSONObject) -> CallParts:
     """Return a chat, which is never split."""
-    return CallParts(1, iter([CallPart(body, body["messages"])]))
+    return (CallPart(body, body["messages"]),)
 
 
 def prompt_parts(plan: EndpointPlan, body: JSONObject) -> CallParts:
@@ -49,12 +61,14 @@ def prompt_parts(plan: EndpointPlan, body: JSONObject) -> CallParts:
     prompt = body["prompt"]
     if plan.route.is_passthrough:
         text = prompt if isinstance(prompt, str) else None
-        return CallParts(1, iter([CallPart(body, prompt_to_messages(text or ""), text)]))
+        return (CallPart(body, prompt_to_messages(text or ""), text),)
     texts = prompt if isinstance(prompt, list) else [prompt]
     if not isinstance(texts[0], str):  # a list contains either texts or tokens
         raise _no_tokens("prompt")
     rest = {name: value for name, value in body.items() if name != "prompt"}
-    return CallParts(len(texts), (_prompt_part(rest, text) for text in texts))
+    if len(texts) == 1:
+        return (_prompt_part(rest, texts[0]),)
+    return LazyParts(len(texts), (_prompt_part(rest, text) for text in texts))
 
 
 def _prompt_part(rest: JSONObject, text: str) -> CallPart:
@@ -76,10 +90,10 @@ def input_batches(plan: EndpointPlan, body: JSONObject) -> CallParts:
     if isinstance(rule, TemplateBody) and not _INPUTS & rule.reads:
         size = 1  # the template only reads the one text
     if size >= len(inputs):
-        return CallParts(1, iter([_input_part(body, inputs, inputs[0] if size == 1 else value)]))
+        return (_input_part(body, inputs, inputs[0] if size == 1 else value),)
     batches = (inputs[start : start + size] for start in range(0, len(inputs), size))
     parts = (_input_part(body, batch, batch[0] if size == 1 else batch) for batch in batches)
-    return CallParts(-(-len(inputs) // size), parts)
+    return LazyParts(-(-len(inputs) // size), parts)
 
 
 def _input_part(body: JSONObject, batch: list[Any], sent: Any) -> CallPart:
@@ -90,7 +104,7 @@ def _input_part(body: JSONObject, batch: list[Any], sent: Any) -> CallPart:
 
 def image_part(plan: EndpointPlan, body: JSONObject) -> CallParts:
     """Return the prompt of an image, which is never split."""
-    return CallParts(1, iter([CallPart(body, prompt_to_messages(body["prompt"]), body["prompt"])]))
+    return (CallPart(body, prompt_to_messages(body["prompt"]), body["prompt"]),)
 
 
 def _no_tokens(name: str) -> RequestError:

@@ -30,7 +30,7 @@ from bridge.openai.encoders import sse_event
 from bridge.openai.response_encoder import ResponseInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bridge.core.deltas import Delta, Usage
     from bridge.core.errors import BridgeError
@@ -64,12 +64,12 @@ class Exchange:
         check_list_lengths(route.limits, body)
         plan = route.plans[endpoint.name, body.get("stream") is True]
         self.dropped = unsupported_parameters(plan, body)
-        self.calls = UpstreamCalls(split_calls(plan, context))
+        self.calls = calls = split_calls(plan, context)
         self.route = route
         self.endpoint = endpoint
         self.is_stream = plan.client_streams
         self.error: BridgeError | None = None
-        self._open_calls = len(self.calls)
+        self._open_calls = len(calls)
         self._encoder: ResponseEncoder | None = None
         self._fast_path: CompletionFastPath | None = None
         self._kept_alive = False
@@ -82,7 +82,7 @@ class Exchange:
             request_body=body,
         )
         if self._open_calls == 1:  # the responses of several calls are combined delta by delta
-            self._choose_path(self.calls.made[0])
+            self._choose_path(calls[0])
 
     def _choose_path(self, call: UpstreamCall) -> None:
         """Choose how the response of the only call becomes the client's."""
@@ -112,13 +112,18 @@ class Exchange:
             return self._fast_path.usage
         if len(self.calls) == 1:
             return self.calls[0].decoder.reader.usage
-        counts = [usage for call in self.calls.made if (usage := call.decoder.reader.usage) is not None]
+        counts = [usage for call in self._made_calls if (usage := call.decoder.reader.usage) is not None]
         return add_usages(counts) if counts else None
 
     @property
     def retries(self) -> int:
         """Return how many times upstream requests were sent again, or to another replica."""
-        return sum([call.retries for call in self.calls.made])
+        return sum([call.retries for call in self._made_calls])
+
+    @property
+    def _made_calls(self) -> Sequence[UpstreamCall]:
+        """Return the calls that were used."""
+        return self.calls.made if isinstance(self.calls, UpstreamCalls) else self.calls
 
     def start(self, call: UpstreamCall, status: int, headers: Mapping[str, str]) -> None:
         """Begin the response of a call. `headers` are keyed in lower case."""

@@ -50,15 +50,14 @@ class RequestBuilder:
         plan: EndpointPlan,
         context: RequestContext,
         part: CallPart,
-        data: bytes | None,
         *,
         choices: int,
     ) -> None:
         self.plan = plan
         self.context = context
-        self._data = data
+        self.body = body = part.body
+        self._data = context.data if body is context.body or body == context.body else None
         self._messages = part.messages
-        self.body = part.body
         self.text = part.text
         self.choices = choices
         self.first_index = self.number = 0

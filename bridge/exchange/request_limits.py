@@ -5,7 +5,7 @@ Without limits, 500 bytes would request thousands of upstream calls (`prompts ×
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bridge.core.errors import RequestError
 
@@ -19,21 +19,15 @@ _MAX_STOP_CHARACTERS = 32_768  # in all strings, which every choice looks for
 
 # The key of `limits` by the member of a body.
 _KEYS = {"messages": "messages", "tools": "tools", "functions": "tools", "stop": "stops", "input": "inputs"}
+_LISTS = frozenset(_KEYS)
 
 
 def check_list_lengths(limits: LimitsSpec, body: JSONObject) -> None:
     """Raise RequestError (400) if a list of the body, or its stop strings in all, are over their limits."""
-    for name in _KEYS.keys() & body.keys():
+    for name in _LISTS.intersection(body):
         value = body[name]
-        limit = getattr(limits, _KEYS[name])
-        # The tokens of one text are one input.
-        if type(value) is list and len(value) > limit and not (name == "input" and type(value[0]) is int):
-            raise RequestError(
-                400,
-                f"`{name}` has {len(value)} items: expected up to {limit} (limits.{_KEYS[name]})",
-                param=name,
-                code="array_above_max_length",
-            )
+        if type(value) is list:
+            _check_length(limits, name, value)
     stop = body.get("stop")
     if stop and sum(map(len, [stop] if isinstance(stop, str) else stop)) > _MAX_STOP_CHARACTERS:
         raise RequestError(
@@ -41,6 +35,19 @@ def check_list_lengths(limits: LimitsSpec, body: JSONObject) -> None:
             f"`stop` has more than {_MAX_STOP_CHARACTERS} characters",
             param="stop",
             code="string_above_max_length",
+        )
+
+
+def _check_length(limits: LimitsSpec, name: str, items: list[Any]) -> None:
+    key = _KEYS[name]
+    limit = getattr(limits, key)
+    # The tokens of one text are one input.
+    if len(items) > limit and not (name == "input" and type(items[0]) is int):
+        raise RequestError(
+            400,
+            f"`{name}` has {len(items)} items: expected up to {limit} (limits.{key})",
+            param=name,
+            code="array_above_max_length",
         )
 
 

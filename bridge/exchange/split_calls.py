@@ -4,32 +4,27 @@ from __future__ import annotations
 
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from bridge.core.errors import RequestError
 from bridge.exchange.endpoints import EXCHANGE_PARTS
 from bridge.exchange.request_builder import RequestBuilder
 from bridge.exchange.request_limits import check_call_count
+from bridge.exchange.upstream_calls import UpstreamCalls, make_call
 from bridge.expressions.scope import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from bridge.core.json import JSONObject
     from bridge.exchange.call_parts import CallPart
     from bridge.exchange.request_context import RequestContext
+    from bridge.exchange.upstream_call import UpstreamCall
     from bridge.routes.rules.endpoint_plan import EndpointPlan
 
-__all__ = ["CallBuilders", "split_calls", "unsupported_parameters"]
+__all__ = ["split_calls", "unsupported_parameters"]
 
 _NEVER_DROPPED = {"dimensions"}  # vectors of another length would be useless
-
-
-class CallBuilders(NamedTuple):
-    """The builders of a request's upstream calls, each made when it is used."""
-
-    number: int  # of calls
-    builders: Iterator[RequestBuilder]  # raises RequestError
 
 
 def unsupported_parameters(plan: EndpointPlan, body: JSONObject) -> tuple[str, ...]:
@@ -52,25 +47,28 @@ def unsupported_parameters(plan: EndpointPlan, body: JSONObject) -> tuple[str, .
     return dropped
 
 
-def split_calls(plan: EndpointPlan, context: RequestContext) -> CallBuilders:
-    """Return the builders of the upstream calls that a request takes. Raises RequestError."""
+def split_calls(plan: EndpointPlan, context: RequestContext) -> tuple[UpstreamCall, ...] | UpstreamCalls:
+    """Return the upstream calls that a request takes. Raises RequestError."""
     body = context.body
     calls, choices = _calls_and_choices(plan, body) if "n" in body else (1, 1)
     upstream_body = _upstream_body(plan, body, calls) if plan.changes_body or calls > 1 else body
-    count, parts = EXCHANGE_PARTS[plan.endpoint.name].split(plan, upstream_body)
+    parts = EXCHANGE_PARTS[plan.endpoint.name].split(plan, upstream_body)
+    count = len(parts)
+    if count * calls == 1:  # nearly all requests
+        (part,) = parts
+        return (make_call(RequestBuilder(plan, context, part, choices=choices * part.inputs)),)
     if plan.endpoint.has_choices:  # vectors have a limit of inputs
         check_call_count(plan.route.limits, count, calls, plan.endpoint.input_member)
-    return CallBuilders(count * calls, _builders(plan, context, parts, calls, choices))
+    return UpstreamCalls(count * calls, _builders(plan, context, parts, calls, choices))
 
 
 def _builders(
-    plan: EndpointPlan, context: RequestContext, parts: Iterator[CallPart], calls: int, choices: int
+    plan: EndpointPlan, context: RequestContext, parts: Iterable[CallPart], calls: int, choices: int
 ) -> Iterator[RequestBuilder]:
     """Yield the builders of `calls` calls for each part, of which each brings `choices` choices."""
-    body, number, first_index = context.body, 0, 0
+    number = first_index = 0
     for part in parts:
-        data = context.data if part.body is body or part.body == body else None
-        make = partial(RequestBuilder, plan, context, part, data, choices=choices * part.inputs)
+        make = partial(RequestBuilder, plan, context, part, choices=choices * part.inputs)
         if calls > 1 and not plan.has_callouts:  # callouts add what they find to the document of their call
             make = partial(copy, make())
         for _ in range(calls):

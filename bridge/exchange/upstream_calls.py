@@ -1,4 +1,4 @@
-"""The upstream calls of one exchange, each made when it is first used.
+"""The upstream calls of an exchange that takes several, each made when it is first used.
 
 A request with many prompts has a call for each of them. Made at once, the calls would hold a document and a
 body each.
@@ -14,9 +14,9 @@ from bridge.exchange.upstream_call import UpstreamCall
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bridge.exchange.split_calls import CallBuilders
+    from bridge.exchange.request_builder import RequestBuilder
 
-__all__ = ["UpstreamCalls"]
+__all__ = ["UpstreamCalls", "make_call"]
 
 
 class UpstreamCalls:
@@ -24,10 +24,10 @@ class UpstreamCalls:
 
     __slots__ = ("_builders", "_count", "made")
 
-    def __init__(self, builders: CallBuilders) -> None:
-        """Make the first call. Raises RequestError."""
-        self._count = builders.number
-        self._builders = builders.builders
+    def __init__(self, count: int, builders: Iterator[RequestBuilder]) -> None:
+        """Make the first of `count` calls. Raises RequestError, as `builders` does."""
+        self._count = count
+        self._builders = builders
         self.made: list[UpstreamCall] = []
         self._make()
 
@@ -46,7 +46,12 @@ class UpstreamCalls:
         return map(self.__getitem__, range(self._count))
 
     def _make(self) -> None:
-        call = UpstreamCall(next(self._builders))
-        if call.plan.has_callouts:
-            call.callouts = Callouts(call)
-        self.made.append(call)
+        self.made.append(make_call(next(self._builders)))
+
+
+def make_call(builder: RequestBuilder) -> UpstreamCall:
+    """Return the call of a builder, with its callouts."""
+    call = UpstreamCall(builder)
+    if call.plan.has_callouts:
+        call.callouts = Callouts(call)
+    return call

@@ -11,6 +11,7 @@ from bridge.core.errors import RequestError
 from bridge.exchange.dry_run import simulate
 from bridge.exchange.exchange import Exchange
 from bridge.exchange.request_context import RequestContext
+from bridge.exchange.upstream_calls import UpstreamCalls
 from bridge.openai.endpoints import COMPLETIONS, EMBEDDINGS
 from tests.exchange.single_exchange import new_exchange, pieces_of, request, route
 from tests.strict_client import read_completion
@@ -127,13 +128,15 @@ def test_a_body_has_up_to_10000_members() -> None:
 
 def test_calls_are_made_when_they_are_used() -> None:
     exchange = new_exchange("prompt: join\n" + PLAIN, request(n=128))
-    assert (len(exchange.calls), len(exchange.calls.made)) == (128, 1)
-    first = exchange.calls[0]
-    assert exchange.calls[2].builder.number == 2
-    assert len(exchange.calls.made) == 3
-    assert exchange.calls[0] is first
+    calls = exchange.calls
+    assert isinstance(calls, UpstreamCalls)
+    assert (len(calls), len(calls.made)) == (128, 1)
+    first = calls[0]
+    assert calls[2].builder.number == 2
+    assert len(calls.made) == 3
+    assert calls[0] is first
     with pytest.raises(IndexError):
-        exchange.calls[128]
+        calls[128]
 
 
 def test_calls_that_are_over_hold_no_bodies() -> None:
@@ -170,6 +173,7 @@ def test_choices_and_usage_of_calls_made_late_are_complete() -> None:
 def test_usage_is_read_without_making_further_calls() -> None:
     exchange = new_exchange(PLAIN, prompts(5), endpoint="completions")
     assert exchange.usage is None
+    assert isinstance(exchange.calls, UpstreamCalls)
     assert len(exchange.calls.made) == 1
 
 
