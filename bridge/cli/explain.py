@@ -58,7 +58,7 @@ def list_routes(arguments: argparse.Namespace) -> int:
         (
             route.name,
             ", ".join(route.models),
-            route.mask(route.transport.url or ", ".join(route.transport.replicas)),
+            route.mask(route.transport.url or ", ".join(each.url for each in route.transport.replicas)),
             ", ".join(sorted(route.serves)),
             _response_kinds(route),
         )

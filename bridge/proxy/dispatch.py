@@ -8,9 +8,11 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from bridge.core.errors import UpstreamError
+from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.core.retry_after import retry_after
 from bridge.exchange.commands import FetchedResponse
+from bridge.proxy.replica_response import ReplicaResponse
+from bridge.proxy.replica_sets import ReplicaSets
 from bridge.proxy.retry import Attempts, RetryBudget, status_causes
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class Dispatcher:
         self._upstream = upstream
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
-        self._turn = 0  # requests that had a choice of replicas so far
+        self._replica_sets = ReplicaSets(metrics)
         self._budgets: dict[str, RetryBudget] = defaultdict(RetryBudget)  # by the name of the route
 
     async def dispatch(self, call: UpstreamCall, request: UpstreamRequest) -> UpstreamResponse:
@@ -59,15 +61,11 @@ class Dispatcher:
     async def _dispatch_with_retries(self, call: UpstreamCall, request: UpstreamRequest) -> UpstreamResponse:
         route, started = call.builder.route, self._loop.time()
         pinned = call.replica is not None
-        if call.replica is None:
-            self._turn += 1
-        replica = self._turn if call.replica is None else call.replica
         attempts = self._attempts(route, 1 if pinned else len(request.urls), started)
+        tried: set[int] = set()
         while True:
             try:
-                response = await self._upstream.send(
-                    request, route.transport, replica=replica, started=started
-                )
+                response = await self._send(call, request, tried, started)
             except UpstreamError as error:
                 delay = attempts.delay(error.causes, None, self._loop.time())
                 if delay is None:
@@ -79,14 +77,40 @@ class Dispatcher:
                 requested = retry_after(response.headers, time.time()) if causes else None
                 delay = attempts.delay(causes, requested, self._loop.time())
                 if delay is None:
-                    call.replica = replica % len(request.urls) if call.callouts else None
+                    if call.callouts is not None:
+                        call.replica = response.index if isinstance(response, ReplicaResponse) else 0
                     return response
                 cause = causes[0]
                 await response.close()
             self._metrics.upstream_retried(route.name, cause)
             call.retries += 1
             await asyncio.sleep(delay)
-            replica += not pinned
+
+    async def _send(
+        self, call: UpstreamCall, request: UpstreamRequest, tried: set[int], started: float
+    ) -> UpstreamResponse:
+        """Send a request to the call's replica, or else to one that is not among the `tried` ones."""
+        transport, count = call.builder.route.transport, len(request.urls)
+        if count == 1:
+            return await self._upstream.send(request, transport, started=started)
+        replicas = self._replica_sets.get(call.builder.route)
+        if call.replica is None:
+            index = replicas.choose(tried, self._loop.time())
+        else:
+            index = replicas.begin(call.replica % count)
+        tried.add(index)
+        try:
+            response = await self._upstream.send(request, transport, replica=index, started=started)
+        except BaseException as error:
+            if isinstance(error, UpstreamError) and error.kind is not UpstreamFailure.TOKEN:
+                replicas.failed(index, self._loop.time())
+            replicas.end(index)
+            raise
+        if response.status >= 500:
+            replicas.failed(index, self._loop.time())
+        else:
+            replicas.succeeded(index)
+        return ReplicaResponse(response, replicas, index)
 
     def _attempts(self, route: Route, replicas: int, started: float) -> Attempts:
         """Return the attempts of a request that begins at `started`."""

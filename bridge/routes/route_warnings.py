@@ -154,7 +154,10 @@ def _warn_of_settings(route: Route, node: Node, problems: Problems) -> None:
     """Warn of settings that have no effect beside the other settings of the route."""
     emulates_batches = route.emulate.batch is not None and "embeddings" not in route.serves
     sends_body = route.request.non_streaming.method != "GET" or route.request.streaming.method != "GET"
+    alone = not route.transport.replicas
     pointless = (
+        (("upstream", "balance"), alone, "`upstream.replicas`"),
+        (("upstream", "evict"), alone, "`upstream.replicas`"),
         (("limits", "queue"), not route.limits.concurrency, "`limits.concurrency`"),
         (("emulate", "batch"), emulates_batches, "`serves: embeddings`"),
         (("request", "body"), not sends_body, "another `upstream.method` than GET"),

@@ -14,6 +14,7 @@ __all__ = [
     "DROPPED",
     "DURATION",
     "ESTIMATED",
+    "EVICTED",
     "FIRST_TOKEN",
     "GAUGES",
     "HISTOGRAMS",
@@ -45,6 +46,7 @@ class HistogramInstrument(NamedTuple):
 
 
 IN_PROGRESS: Final = "bridge_requests_in_progress"
+EVICTED: Final = "bridge_upstream_replicas_evicted"
 REQUESTS: Final = "bridge_requests"
 UPSTREAM_ERRORS: Final = "bridge_upstream_errors"
 UPSTREAM_RETRIES: Final = "bridge_upstream_retries"
@@ -59,7 +61,10 @@ FIRST_TOKEN: Final = "gen_ai_server_time_to_first_token_seconds"  # noqa: S105
 PER_TOKEN: Final = "gen_ai_server_time_per_output_token_seconds"  # noqa: S105
 TOKENS: Final = "gen_ai_client_token_usage"
 
-GAUGES: Final = {IN_PROGRESS: Instrument("Requests in progress.", ("route",))}
+GAUGES: Final = {
+    IN_PROGRESS: Instrument("Requests in progress.", ("route",)),
+    EVICTED: Instrument("Processes that send no requests to a replica.", ("route", "replica")),
+}
 
 COUNTERS: Final = {
     REQUESTS: Instrument("Responses to clients.", ("route", "endpoint", "code")),

@@ -17,6 +17,7 @@ from bridge.telemetry.instruments import (
     DROPPED,
     DURATION,
     ESTIMATED,
+    EVICTED,
     FIRST_TOKEN,
     HISTOGRAMS,
     IN_PROGRESS,
@@ -71,6 +72,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._in_progress: dict[Labels, float] = defaultdict(float)
+        self._evicted: dict[Labels, float] = {}
         self._counters: dict[str, dict[Labels, float]] = {name: defaultdict(float) for name in COUNTERS}
         self._histograms = {name: _Histogram(instrument.bounds) for name, instrument in HISTOGRAMS.items()}
         # Reported from the start, as a counter without labels; also, threads add to this number only, and
@@ -135,6 +137,10 @@ class Metrics:
         """Count an upstream request that is sent again, or to another replica."""
         self._counters[UPSTREAM_RETRIES][route, cause] += 1
 
+    def replica_changed(self, route: str, replica: str, *, evicted: bool) -> None:
+        """Report whether requests of a route are sent to a replica."""
+        self._evicted[route, replica] = float(evicted)
+
     def parameters_dropped(self, route: str, parameters: Iterable[str]) -> None:
         """Count dropped parameters. One that OpenAI does not document is counted as `other`."""
         for parameter in parameters:
@@ -154,7 +160,7 @@ class Metrics:
 
     def snapshot(self) -> Snapshot:
         """Return a copy of all numbers."""
-        single = {IN_PROGRESS: self._in_progress, **self._counters}
+        single = {IN_PROGRESS: self._in_progress, EVICTED: self._evicted, **self._counters}
         numbers = {
             name: {labels: [value] for labels, value in series.items()} for name, series in single.items()
         }

@@ -240,7 +240,10 @@ class RouteCompiler:
         """Return the URLs of the upstream and its replicas, with their nodes."""
         at = self._at("upstream")
         first = [(self._transport.url, at.find(("url",)))] if self._transport.url else []
-        return first + [(url, at.find(("replicas", n))) for n, url in enumerate(self._transport.replicas)]
+        return first + [
+            (replica.url, _url_node(at.find(("replicas", number))))
+            for number, replica in enumerate(self._transport.replicas)
+        ]
 
     def _at(self, *steps: str) -> Node:
         return self._node.find(steps)
@@ -251,6 +254,11 @@ class RouteCompiler:
 
 
 _REQUEST = Record(RequestSpec)
+
+
+def _url_node(replica: Node) -> Node:
+    """Return the node of a replica's URL, which may be written without a mapping."""
+    return replica.find(("url",)) if isinstance(replica.value, dict) else replica
 
 
 def _schemes(stream: StreamRule | None) -> tuple[str, ...]:

@@ -8,14 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.config.container_types import ListOf, OneOrMany
 from bridge.config.quantities import DURATION, PERCENT
-from bridge.config.records import Record, option, record
+from bridge.config.records import Record, Shorthand, option, record
 from bridge.config.value_types import FLAG, TEXT, Integer, Keyword, Text
 
 if TYPE_CHECKING:
     from bridge.config.problems import Problems
     from bridge.config.yaml_tree import Node
 
-__all__ = ["CAUSE", "METHOD", "PROXY", "URL", "RetrySpec", "TLSSpec", "TimeoutsSpec", "TransportSpec"]
+__all__ = [
+    "CAUSE",
+    "METHOD",
+    "PROXY",
+    "URL",
+    "EvictSpec",
+    "ReplicaSpec",
+    "RetrySpec",
+    "TLSSpec",
+    "TimeoutsSpec",
+    "TransportSpec",
+]
 
 METHOD = Keyword(("GET", "POST", "PUT", "PATCH", "DELETE"))
 ORIGIN = Text(
@@ -121,6 +132,27 @@ class RetrySpec:
 
 
 @record
+class EvictSpec:
+    """When a replica gets no requests for a while."""
+
+    after: int = option(Integer(1), "the failures in a row after which a replica is evicted", default=3)
+    duration: float = option(
+        DURATION,
+        "how long it gets no requests; the first request after that decides whether it gets more",
+        default=30.0,
+        key="for",
+    )
+
+
+@record
+class ReplicaSpec:
+    """One more server of the same upstream."""
+
+    url: str = option(URL, "the URL, used exactly as written; a template")
+    weight: int = option(Integer(1, 1000), "the share of requests; `upstream.url` has 1", default=1)
+
+
+@record
 class TransportSpec:
     """The transport to an upstream."""
 
@@ -132,8 +164,20 @@ class TransportSpec:
     retry: RetrySpec | None = option(
         Record(RetrySpec), "when to send a failed request again; if absent: never", default=None
     )
-    replicas: tuple[str, ...] = option(
-        ListOf(URL, min_items=1), "further URLs of the same upstream; requests go to all in turn", default=()
+    replicas: tuple[ReplicaSpec, ...] = option(
+        ListOf(Shorthand(Record(ReplicaSpec), "url", URL, f"{URL.expected}, or a mapping"), min_items=1),
+        "further servers of the same upstream: URLs, or mappings with `url` and `weight`",
+        default=(),
+    )
+    balance: str = option(
+        Keyword(("in-turn", "least-busy")),
+        "which replica gets a request: the next one, or the one with the fewest requests in progress",
+        default="in-turn",
+    )
+    evict: EvictSpec | None = option(
+        Record(EvictSpec),
+        "when a replica that fails gets no requests for a while; if absent: never",
+        default=None,
     )
     url_origins: tuple[str, ...] = option(
         OneOrMany(ORIGIN),

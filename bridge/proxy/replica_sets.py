@@ -1,0 +1,87 @@
+"""The replica sets of all routes, with their log lines and metrics."""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bridge.proxy.replicas import Replica, ReplicaSet
+from bridge.telemetry.logging import log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bridge.routes.rules.route import Route
+    from bridge.routes.rules.transport import TransportSpec
+    from bridge.telemetry.metrics import Metrics
+
+__all__ = ["ReplicaSets"]
+
+_AUTHORITY = re.compile(r"[a-z]+://(?:[^/?#@]*@)?([^/?#{}]+)(?=[/?#]|$)")
+
+
+class ReplicaSets:
+    """The replica sets by the names of their routes. A reload keeps the state of replicas that remain."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._sets: dict[str, tuple[TransportSpec, ReplicaSet]] = {}
+
+    def get(self, route: Route) -> ReplicaSet:
+        """Return the replica set of a route."""
+        transport, replicas = self._sets.get(route.name, (None, None))
+        if replicas is None or transport is not route.transport:
+            replicas = self._make(route, replicas.replicas if replicas else ())
+            self._sets[route.name] = route.transport, replicas
+        return replicas
+
+    def keep_only(self, routes: Iterable[Route]) -> None:
+        """Forget the replicas of other routes."""
+        names = {route.name for route in routes}
+        for name in self._sets.keys() - names:
+            for replica in self._sets.pop(name)[1].replicas:
+                self._metrics.replica_changed(name, replica.name, evicted=False)
+
+    def _make(self, route: Route, before: Iterable[Replica]) -> ReplicaSet:
+        transport = route.transport
+        known = {replica.name: replica for replica in before}
+        replicas = []
+        for name, weight in _names_and_weights(route):
+            replica = known.pop(name, None) or Replica(name, weight)
+            replica.weight = weight
+            replicas.append(replica)
+            self._metrics.replica_changed(route.name, name, evicted=not replica.is_up)
+        for name in known:
+            self._metrics.replica_changed(route.name, name, evicted=False)
+        return ReplicaSet(
+            replicas,
+            least_busy=transport.balance == "least-busy",
+            evict=transport.evict,
+            changed=partial(self._note_change, route.name),
+        )
+
+    def _note_change(self, route: str, replica: Replica, reason: str) -> None:
+        self._metrics.replica_changed(route, replica.name, evicted=not replica.is_up)
+        if replica.is_up:
+            log("replica restored", route=route, replica=replica.name, reason=reason)
+        else:
+            log("replica evicted", logging.WARNING, route=route, replica=replica.name, reason=reason)
+
+
+def _names_and_weights(route: Route) -> list[tuple[str, int]]:
+    """Return the name and weight of each replica: host and port, or a number where a template names them."""
+    transport = route.transport
+    servers = [(transport.url, 1)] if transport.url else []
+    servers += [(replica.url, replica.weight) for replica in transport.replicas]
+    named: list[tuple[str, int]] = []
+    names: set[str] = set()
+    for number, (url, weight) in enumerate(servers, start=1):
+        match = _AUTHORITY.match(url)
+        name = route.mask(match[1]) if match else str(number)
+        if name in names:
+            name = f"{name}#{number}"
+        names.add(name)
+        named.append((name, weight))
+    return named
