@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.core.retry_after import retry_after
 from bridge.exchange.commands import FetchedResponse
+from bridge.proxy.health import HealthChecks
 from bridge.proxy.replica_response import ReplicaResponse
 from bridge.proxy.replica_sets import ReplicaSets
 from bridge.proxy.retry import Attempts, RetryBudget, status_causes
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from bridge.exchange.commands import SendRequest
     from bridge.exchange.upstream_call import UpstreamCall
     from bridge.routes.rules.request_template import UpstreamRequest
@@ -38,7 +41,19 @@ class Dispatcher:
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._replica_sets = ReplicaSets(metrics)
+        self._health_checks = HealthChecks(upstream, self._replica_sets)
         self._budgets: dict[str, RetryBudget] = defaultdict(RetryBudget)  # by the name of the route
+
+    def use_routes(self, routes: Collection[Route]) -> None:
+        """Check the health of the servers of these routes, and forget other routes."""
+        self._replica_sets.keep_only(routes)
+        self._health_checks.use(routes)
+        for name in self._budgets.keys() - {route.name for route in routes}:
+            del self._budgets[name]
+
+    async def close(self) -> None:
+        """End the health checks."""
+        await self._health_checks.close()
 
     async def dispatch(self, call: UpstreamCall, request: UpstreamRequest) -> UpstreamResponse:
         """Send a request. Return the first acceptable response; the caller closes it. Raise UpstreamError."""

@@ -26,7 +26,7 @@ from bridge.sessions.pool import SessionPool
 from bridge.telemetry.request_log import RequestRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from bridge.exchange.commands import FetchedResponse
     from bridge.exchange.request_context import RequestContext
@@ -88,8 +88,13 @@ class Forwarder:
         for task in self._running:
             task.cancel()
 
+    def use_routes(self, routes: Collection[Route]) -> None:
+        """Prepare for requests of these routes, those of a table that is loaded."""
+        self._dispatcher.use_routes(routes)
+
     async def close(self) -> None:
         """Wait for the callouts that are still due, and close the stored sessions."""
+        await self._dispatcher.close()
         await self._callouts.close()
         await self._sessions.close()
 

@@ -28,16 +28,20 @@ class Replica:
 
     name: the label of metrics and logs.
     in_flight: the number of requests whose responses have not ended.
-    healthy: whether the latest health check succeeded; True without health checks.
+    healthy: whether health checks succeed; True without health checks.
     """
 
-    __slots__ = ("credit", "evicted_until", "failures", "healthy", "in_flight", "name", "probing", "weight")
+    __slots__ = (
+        "check_failed", "credit", "evicted_until", "failures", "healthy", "in_flight", "name", "probing",
+        "weight",
+    )  # fmt: skip
 
     def __init__(self, name: str, weight: int) -> None:
         self.name = name
         self.weight = weight
         self.in_flight = 0
         self.healthy = True
+        self.check_failed: bool | None = None  # whether the latest health check failed; None: there was none
         self.failures = 0  # in a row
         self.evicted_until: float | None = None  # seconds; None: not evicted
         self.probing = False  # whether a request is in flight that decides about the eviction
@@ -119,12 +123,18 @@ class ReplicaSet:
         if complete:
             replica.failures = 0
 
-    def set_health(self, index: int, *, healthy: bool, reason: str) -> None:
-        """Note the result of a health check."""
+    def checked(self, index: int, fault: str | None) -> None:
+        """Note the result of a health check: a fault, or None for a healthy replica.
+
+        Two checks in a row must fail, since a single one may be lost on a busy server; the first of all
+        decides alone.
+        """
         replica = self.replicas[index]
-        was_up, replica.healthy = replica.is_up, healthy
+        was_up, was_healthy = replica.is_up, replica.check_failed is False
+        replica.healthy = fault is None or (was_healthy and replica.healthy)
+        replica.check_failed = fault is not None
         if replica.is_up is not was_up:
-            self._changed(replica, reason)
+            self._changed(replica, fault or "a health check succeeded")
 
     def _next_in_turn(self, candidates: list[int]) -> int:
         """Return the candidate whose turn it is.

@@ -97,7 +97,10 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
     upstream = UpstreamClient()
     handler = OpenAIHandler(state, upstream, metrics)
     forwarder = handler.forwarder
-    reloader = Reloader(settings.file, settings.variables, settings.seen, state, metrics)
+    reloader = Reloader(
+        settings.file, settings.variables, settings.seen, state, metrics, forwarder.use_routes
+    )
+    forwarder.use_routes(settings.table.routes)
     drain = settings.table.server.drain
     log_warnings(settings.table)
     _warn_if_open(settings)

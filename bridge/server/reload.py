@@ -12,9 +12,10 @@ from bridge.loader import load_routes
 from bridge.telemetry.logging import log
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from bridge.file_stamp import FileStamp
+    from bridge.routes.rules.route import Route
     from bridge.routes.table import RouteTable
     from bridge.server.api import ServerState
     from bridge.telemetry.metrics import Metrics
@@ -35,6 +36,7 @@ class Reloader:
     """The replacement of the table on request, and when the file changes.
 
     requested: set by whoever requests a reload.
+    use_routes: called with the routes of a new table.
     """
 
     def __init__(
@@ -44,12 +46,14 @@ class Reloader:
         stamp: FileStamp | None,
         state: ServerState,
         metrics: Metrics,
+        use_routes: Callable[[tuple[Route, ...]], None],
     ) -> None:
         self._file = file
         self._variables = variables
         self._stamp = stamp or file_stamp(file)
         self._state = state
         self._metrics = metrics
+        self._use_routes = use_routes
         self.requested = asyncio.Event()
 
     async def run(self, *, watch: bool) -> None:
@@ -75,6 +79,7 @@ class Reloader:
         else:
             self._log_unused_settings(table)
             self._state.table = table
+            self._use_routes(table.routes)
             self._metrics.reloaded("ok")
             log("reloaded", file=self._file, routes=len(table.routes))
             log_warnings(table)

@@ -15,6 +15,7 @@ from bridge.prompts import PROMPTS, template_prompt, tokenizer_prompt
 from bridge.routes.compile.auth import compile_dynamic_auth, compile_static_auth
 from bridge.routes.compile.callouts import CalloutCompiler
 from bridge.routes.compile.fast_path import independent_text_path
+from bridge.routes.compile.health import compile_health
 from bridge.routes.compile.requests import compile_body, compile_tls, compile_urls
 from bridge.routes.compile.responses import compile_errors, compile_response, compile_stream
 from bridge.routes.rules.body_rules import TemplateBody
@@ -23,10 +24,10 @@ from bridge.routes.rules.request_template import RequestTemplate
 from bridge.routes.rules.response_rules import missing_outputs
 from bridge.routes.rules.route import CalloutRules, RequestRules, ResponseRules, Route
 from bridge.routes.rules.settings import ABSENT
-from bridge.routes.rules.transport import TransportSpec
 from bridge.routes.spec.auth import AuthSpec
 from bridge.routes.spec.requests import RequestSpec
 from bridge.routes.spec.responses import StreamSpec
+from bridge.routes.spec.upstream import UpstreamSpec
 from bridge.tool_formats import TOOL_FORMATS
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from bridge.prompts import Prompt
     from bridge.routes.compile.environment import LoadEnvironment
     from bridge.routes.rules.response_rules import StreamRule
+    from bridge.routes.rules.transport import TransportSpec
     from bridge.routes.spec import RouteSpec
 
 __all__ = ["compile_route"]
@@ -64,7 +66,7 @@ class RouteCompiler:
         self._node = node
         self._environment = environment
         self._problems = problems
-        self._transport: TransportSpec = spec.upstream or TransportSpec()
+        self._transport: UpstreamSpec = spec.upstream or UpstreamSpec()
         self._tools = TOOL_FORMATS[spec.tools] if spec.tools else None
 
     def route(self) -> Route:
@@ -82,6 +84,9 @@ class RouteCompiler:
             emulate=spec.emulate,
             limits=spec.limits,
             transport=self._located_transport(),
+            health=compile_health(
+                self._transport.health, self._bases(), self._at("upstream", "health"), self._problems
+            ),
             samples=spec.samples,
             secrets=self._secrets(),
         )

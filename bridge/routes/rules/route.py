@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bridge.expressions.templates import ValueTemplate
     from bridge.prompts import Prompt
     from bridge.routes.rules.error_mapping import ErrorMapper
+    from bridge.routes.rules.health import HealthRule
     from bridge.routes.rules.request_template import Callout, RequestTemplate, SessionRule
     from bridge.routes.rules.response_rules import ResponseSlots, StreamRule
     from bridge.routes.rules.settings import EmulateSpec, LimitsSpec, SampleSpec
@@ -125,6 +126,7 @@ class Route:
     emulate: EmulateSpec
     limits: LimitsSpec
     transport: TransportSpec
+    health: HealthRule | None = None
     samples: tuple[tuple[Node, SampleSpec], ...] = ()
     secrets: tuple[str, ...] = field(default=(), repr=False)
 

@@ -15,12 +15,13 @@ from bridge.config.value_types import TEXT, Keyword
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.prompts import PROMPTS
 from bridge.routes.rules.settings import ABSENT, EmulateSpec, LimitsSpec, SampleSpec
-from bridge.routes.rules.transport import URL, TransportSpec
+from bridge.routes.rules.transport import URL
 from bridge.routes.spec.auth import AuthSpec
 from bridge.routes.spec.callouts import CallSpec, PollSpec, SessionSpec, ValuesSpec
 from bridge.routes.spec.requests import PromptSpec, RequestSpec
 from bridge.routes.spec.responses import RESPONSE, STREAM, ErrorSpec
 from bridge.routes.spec.server import ServerSpec
+from bridge.routes.spec.upstream import UpstreamSpec
 from bridge.routes.spec.value_types import HEADERS, QUERY, TEMPLATE, Constant
 from bridge.tool_formats import TOOL_FORMATS
 
@@ -50,7 +51,7 @@ class RouteSpec:
     )
     preset: str | None = option(TEXT, "a shipped route to start from", default=None)
     upstream: Any = option(
-        Shorthand(Record(TransportSpec), "url", URL, _URL_OR_MAPPING),
+        Shorthand(Record(UpstreamSpec), "url", URL, _URL_OR_MAPPING),
         "the model server: its URL, or a mapping with `url`",
         default=None,
     )
