@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bridge.core.deltas import Delta, Usage
     from bridge.core.errors import BridgeError
     from bridge.core.json import JSONObject
+    from bridge.exchange.decode.response_decoder import ResponseDecoder
     from bridge.exchange.request_context import RequestContext
     from bridge.exchange.upstream_call import UpstreamCall
     from bridge.openai.response_encoder import ResponseEncoder
@@ -46,6 +47,7 @@ class Exchange:
     """One request on one route."""
 
     __slots__ = (
+        "_combines",  # deltas are changed or recorded on their way to the encoder
         "_encoder",  # of the client's response; None before its first output
         "_fast_path",  # of the only call's non-streaming completion; None: the call's decoder is used
         "_info",
@@ -81,6 +83,7 @@ class Exchange:
             include_usage="stream_options" in body and _includes_usage(body),
             request_body=body,
         )
+        self._combines = self._open_calls > 1 or calls[0].keeps_session
         if self._open_calls == 1:  # the responses of several calls are combined delta by delta
             self._choose_path(calls[0])
 
@@ -140,7 +143,7 @@ class Exchange:
             return b"" if fast_path.feed(data) else self._leave_fast_path(call, fast_path)
         decoder = call.decoder
         deltas = decoder.feed(data)
-        return self._emit(call, deltas) if deltas or decoder.finished else b""
+        return self._emit(call, decoder, deltas) if deltas or decoder.finished else b""
 
     def close(self, call: UpstreamCall) -> bytes:
         """Return the client's bytes for the end of the response's body."""
@@ -152,12 +155,14 @@ class Exchange:
                 call.done = True
                 return completion
             out = self._leave_fast_path(call, fast_path)
-        return out + self._emit(call, call.decoder.close())
+        decoder = call.decoder
+        return out + self._emit(call, decoder, decoder.close())
 
     def connection_lost(self, call: UpstreamCall, error: UpstreamError) -> bytes:
         """Return the client's bytes after a call's connection failed, or could not be made."""
         self._fast_path = None
-        return self._emit(call, call.decoder.cut(error))
+        decoder = call.decoder
+        return self._emit(call, decoder, decoder.cut(error))
 
     def abort(self, error: BridgeError) -> bytes:
         """End the exchange with an error of the bridge. Return the end of a response that has started."""
@@ -178,12 +183,18 @@ class Exchange:
         self._fast_path = None
         return self.feed(call, fast_path.replay(call.decoder))
 
-    def _emit(self, call: UpstreamCall, deltas: list[Delta]) -> bytes:
+    def _emit(self, call: UpstreamCall, decoder: ResponseDecoder, deltas: list[Delta]) -> bytes:
         """Write deltas. End the response with the last call, or with the first call that fails."""
         if call.done or self.error is not None:
             return b""
         try:
-            return self._write(call, deltas)
+            encoder = self._encoder
+            if encoder is None:
+                encoder = self._encoder = self._make_encoder(call)
+            if self._combines:
+                deltas = self._combine(call, deltas)
+            out = encoder.write(deltas)
+            return self._end(call, decoder, encoder, out) if decoder.finished else out
         except UpstreamError as error:  # the responses of several calls cannot be combined
             self._fail(error)
             return self._error_event(error)
@@ -202,18 +213,16 @@ class Exchange:
         """Return the end of a stream that has begun; nothing while the error can be the response itself."""
         return sse_event(error.envelope) if self._kept_alive or (self.is_stream and self.started) else b""
 
-    def _write(self, call: UpstreamCall, deltas: list[Delta]) -> bytes:
-        decoder = call.decoder
-        encoder = self._encoder
-        if encoder is None:
-            encoder = self._encoder = self._make_encoder(call)
+    def _combine(self, call: UpstreamCall, deltas: list[Delta]) -> list[Delta]:
+        """Return the deltas of one call as a part of the response, and record them for its session."""
         if call.callouts is not None and call.keeps_session:
             call.callouts.record_output(deltas)
-        if len(self.calls) > 1:
-            deltas = call.reindexed(deltas)
-        out = encoder.write(deltas)
-        if not decoder.finished:
-            return out
+        return call.reindexed(deltas) if len(self.calls) > 1 else deltas
+
+    def _end(
+        self, call: UpstreamCall, decoder: ResponseDecoder, encoder: ResponseEncoder, out: bytes
+    ) -> bytes:
+        """Return the last bytes of a call, and the end of the response after the last call."""
         call.done = True
         if len(self.calls) > 1 and call.callouts is None:
             call.builder.release()

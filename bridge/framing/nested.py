@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from bridge.core import json
 from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.core.frames import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bridge.core.frames import Frame
     from bridge.framing.framer import Framer
 
 __all__ = ["Base64Framer", "NestedFramer"]
@@ -65,7 +65,8 @@ def _decoded(frame: Frame) -> Frame:
     if frame.data is None or frame.fields.get("event") == "error":
         return frame
     try:
-        return frame._replace(data=a2b_base64(json.loads(frame.data)["bytes"], strict_mode=True) or None)
+        data = a2b_base64(json.loads(frame.data)["bytes"], strict_mode=True)
+        return Frame(data or None, frame.fields)
     except (ValueError, TypeError, KeyError, InvalidBase64):
         raise UpstreamError(
             UpstreamFailure.MALFORMED,

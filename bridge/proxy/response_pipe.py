@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ResponsePipe"]
 
+_STREAM_TYPE = ChunkEncoder.content_type
+
 
 class ResponsePipe:
     """Feeds the bytes of one upstream response to the exchange, and writes what results to the client.
@@ -48,9 +50,10 @@ class ResponsePipe:
         """Write bytes to the client. Return whether the client accepts more at once."""
         if not data:
             return True
+        response = self.response
         if not self._streams:
-            self.response.set_body(200, data)  # a non-streaming response is encoded in one piece
+            response.set_body(200, data)  # a non-streaming response is encoded in one piece
             return True
-        if not self.response.status:
+        if not response.started:
             self.record.first_byte_sent()
-        return self.response.write(data, ChunkEncoder.content_type)
+        return response.write(data, _STREAM_TYPE)

@@ -84,13 +84,17 @@ class HTTPProtocol(web.RequestHandler):
         """Return whether the connection closes after the response that is written now."""
         return self._draining and not self._requests
 
-    def write(self, data: bytes) -> None:
-        """Write bytes to the client. Raise ConnectionResetError if the client has disconnected."""
+    def write(self, data: bytes) -> bool:
+        """Write bytes. Return whether the client accepts more at once.
+
+        Raise ConnectionResetError if the client has disconnected.
+        """
         transport = self.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has disconnected")
         self._written += len(data)
         transport.write(data)
+        return not self._paused
 
     async def drain(self) -> None:
         """Wait until the client accepts more."""

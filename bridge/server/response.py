@@ -132,10 +132,8 @@ class Response:
         """Write a piece of a stream. Return whether the client accepts more at once."""
         head = b"" if self.started else self._start_stream(content_type)
         if self._chunked:
-            self._connection.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
-        else:
-            self._connection.write(head + data)
-        return not self._connection.writing_paused
+            return self._connection.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
+        return self._connection.write(head + data)
 
     async def drain(self) -> None:
         """Wait until the client accepts more."""

@@ -84,8 +84,9 @@ class ResponseParser:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
             raise _cause(error) from error
-        if self._decoder is not None:
-            self._decompress(self._decoder)
+        finally:
+            if self._decoder is not None:
+                self._decompress(self._decoder)
         if self.state is _HEAD:
             # `on_headers_complete` checks the exact size; this bounds a head that does not end.
             self._head_size += len(data)
@@ -113,10 +114,11 @@ class ResponseParser:
         self.state = _IDLE
 
     def _decompress(self, decoder: ContentDecoder) -> None:
-        for data in self._arrived:
-            if data := decoder.feed(data):
+        arrived = self._arrived.copy()
+        self._arrived.clear()  # before a fault, after which no part may be read again
+        for part in arrived:
+            if data := decoder.feed(part):
                 self.body.append(data)
-        self._arrived.clear()
 
     # Callbacks of httptools.
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import MISSING
 from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.core.frames import Frame
 from bridge.exchange.decode.frame_document import INVALID_JSON, frame_document, parse_json
 from bridge.expressions.scope import Scope
 from bridge.framing import SSE
 from bridge.openai.error_bodies import excerpt, has_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from typing import NoReturn
 
     from bridge.core.deltas import Delta
@@ -30,11 +31,11 @@ class BodyDecoder:
 
     __slots__ = (
         "_headers",  # keyed in lower case
-        "_parts",
         "_plan",
         "_status",
         "error",  # None: `close` raises every failure
         "finished",  # nothing more need be read from the upstream
+        "framer",
         "reader",
         "session",  # the id of the upstream's session that the response contains, or MISSING
     )
@@ -45,25 +46,19 @@ class BodyDecoder:
         self._plan = plan
         self._status = status
         self._headers = headers
-        self._parts: list[bytes] = []
+        self.framer = BodyFramer()
         self.reader = reader
         self.session: Any = MISSING
         self.finished = False
         self.error: UpstreamError | None = None
 
-    def feed(self, data: bytes) -> Iterable[list[Delta]]:
-        """Keep a part of the body."""
-        self._parts.append(data)
-        return ()
+    def end(self) -> list[Delta]:
+        """Return nothing: the only frame has all deltas."""
+        return []
 
-    def close(self) -> Iterator[list[Delta]]:
-        """Yield the deltas of the body."""
-        body = b"".join(self._parts)
-        self._parts.clear()  # a decoder is kept until all calls of its exchange are over
-        yield self.decode(body)
-
-    def decode(self, body: bytes) -> list[Delta]:
-        """Return the deltas of a whole body. Raises UpstreamError."""
+    def decode(self, frame: Frame) -> list[Delta]:
+        """Return the deltas of a frame that is the whole body. Raises UpstreamError."""
+        body = frame.data if isinstance(frame.data, bytes) else b""
         if not 200 <= self._status < 300:
             self._raise_error(body)
         reader, response = self.reader, self._plan.route.response
@@ -109,6 +104,24 @@ class BodyDecoder:
         scope = Scope(MISSING if doc is INVALID_JSON else doc, headers=self._headers)
         errors = self._plan.route.response.errors
         raise errors.error(self._status, scope, body.decode("utf-8", "replace"))
+
+
+class BodyFramer:
+    """Cuts no frames: the whole body is one."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def feed(self, data: bytes) -> Iterable[Frame]:
+        self._parts.append(data)
+        return ()
+
+    def close(self) -> Iterable[Frame]:
+        body = b"".join(self._parts)
+        self._parts.clear()  # a decoder is kept until all calls of its exchange are over
+        return (Frame(body),)
 
 
 def _beginning(body: bytes) -> str:

@@ -41,6 +41,7 @@ class ChoiceState:
         "_tool_calls",  # None before the first tool call
         "ended",  # the text was cut at a stop string
         "stop",  # the filter that cuts at stop strings
+        "surrogates",  # the only filter of the text if that joins surrogates; else None
     )
 
     def __init__(self, slot: TextSlot | None, options: ReadOptions, index: int, *, cumulative: bool) -> None:
@@ -57,6 +58,8 @@ class ChoiceState:
             self._filters.append(WhitespaceTrimmer())
         if self.stop:
             self._filters.append(self.stop)
+        first, *others = self._filters
+        self.surrogates = first if isinstance(first, SurrogateJoiner) and not others else None
 
     def feed(self, text: str) -> str:
         """Return the text that is final by now."""

@@ -76,8 +76,7 @@ class FrameTemplate:
 
     def match(self, frame: Frame) -> str | None:
         """Return the text of a frame that is equal to the template but for its text, else None."""
-        data, fields, _ = frame
-        before = self._before
+        data, before = frame.data, self._before
         if before is None or type(data) is not bytes:
             return None
         if not (data.startswith(before) and data.endswith(self._after)):
@@ -90,4 +89,4 @@ class FrameTemplate:
         except ValueError:  # not one JSON value, or one that only a lenient parser reads
             return None
         # An empty text does not match: beside an `error` member an empty text is not output.
-        return text if text and type(text) is str and fields == self._fields else None
+        return text if text and type(text) is str and frame.fields == self._fields else None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bridge.core.deltas import Delta
+    from bridge.core.frames import Frame
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.exchange.decode.response_reader import ResponseReader
     from bridge.routes.rules.endpoint_plan import EndpointPlan
@@ -77,13 +78,13 @@ class ResponseDecoder:
         self._bytes_left -= len(data)
         if self._bytes_left < 0:
             return self._feed_end(data)
-        return self._collect(self._body.feed(data))
+        return self._collect(self._body.framer.feed(data))
 
     def close(self) -> list[Delta]:
         """Return the deltas that the end of the body completes."""
         if self.finished:
             return []
-        deltas = self._collect(self._body.close())
+        deltas = self._collect(self._body.framer.close(), at_end=True)
         self.finished = True
         return deltas
 
@@ -94,7 +95,7 @@ class ResponseDecoder:
     def _feed_end(self, data: bytes) -> list[Delta]:
         """Return the deltas of the data up to the limit, where a successful response fails."""
         # The part within the limit counts, so that the output does not depend on how bytes were cut.
-        deltas = self._collect(self._body.feed(data[: self._bytes_left]))
+        deltas = self._collect(self._body.framer.feed(data[: self._bytes_left]))
         self._bytes_left = 0
         if self.succeeded and not self.finished:
             message = (
@@ -108,17 +109,21 @@ class ResponseDecoder:
         self.finished = True
         return self._body.reader.release()
 
-    def _collect(self, steps: Iterable[list[Delta]]) -> list[Delta]:
-        """Return the deltas of all steps up to the end of the response or its first failure."""
+    def _collect(self, frames: Iterable[Frame], *, at_end: bool = False) -> list[Delta]:
+        """Return the deltas of all frames up to the end of the response or its first failure."""
         deltas: list[Delta] = []
         body = self._body
         try:
-            for step in steps:
-                deltas += step
+            for frame in frames:
+                deltas += body.decode(frame)
                 if body.finished:
-                    self.finished = True
-                    self.error = body.error
                     break
+            else:
+                if at_end:
+                    deltas += body.end()
+            if body.finished:
+                self.finished = True
+                self.error = body.error
         except UpstreamError as error:
             deltas += self._fail(error)
         except (RecursionError, ValueError):

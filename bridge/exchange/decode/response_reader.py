@@ -22,6 +22,7 @@ from bridge.openai.token_estimate import TokenEstimator
 if TYPE_CHECKING:
     from bridge.core.errors import UpstreamError
     from bridge.exchange.decode.choice_state import ReadOptions
+    from bridge.exchange.decode.text_filters import SurrogateJoiner
     from bridge.expressions.scope import Scope
     from bridge.routes.rules.response_rules import ResponseSlots, TextSlot
 
@@ -42,7 +43,9 @@ class ResponseReader:
         "_options",
         "_rule",
         "_samples",  # documents in which no output was found
+        "_surrogates",  # the filter of the first choice, if nothing else happens to the text; else None
         "counts",  # token counts that the upstream sent
+        "ended",  # every requested choice was cut at a stop string, so that no more need be read
         "failure",  # the error of a choice that failed by its finish reason
         "finish_seen",  # a finish reason was read
         "has_output",  # text, a tool call or reasoning was found, possibly empty
@@ -58,18 +61,15 @@ class ResponseReader:
         self._estimator = None if options.prompt_tokens is None else TokenEstimator()
         self._samples: list[Any] = []
         self._cut_choices = 0
+        self._surrogates: SurrogateJoiner | None = None
         self._begun = False
         self.counts = UsageCounts()
+        self.ended = False
         self.failure: UpstreamError | None = None
         self.finish_seen = False
         self.has_output = False
         self.id: str | None = None
         self.role: str | None = None
-
-    @property
-    def ended(self) -> bool:
-        """Return whether every requested choice was cut at a stop string, so that no more need be read."""
-        return self._cut_choices >= self._options.choices
 
     @property
     def choice_count(self) -> int:
@@ -108,13 +108,13 @@ class ResponseReader:
     def read_text(self, text: str, data: bytes | str | None) -> list[Any] | None:
         """Return what a frame adds whose only output is this text of the first choice.
 
-        `data` is the frame's bytes. None: the frame has to be read by the rule.
+        The text is not empty and has no surrogates. `data` is the frame's bytes. None: the frame has to be
+        read by the rule.
         """
-        choice = self._choices[0]
-        if choice.stop is None and self._estimator is None:  # nearly every frame of a stream comes here
-            text = choice.feed(text)
-            return [Delta(text)] if text else []
-        deltas = self._deltas(choice, 0, text)
+        surrogates = self._surrogates
+        if surrogates is not None and not surrogates.half:  # nearly every frame of a stream comes here
+            return [Delta(text)]
+        deltas = self._deltas(self._choices[0], 0, text)
         self._estimate(deltas)
         return deltas
 
@@ -228,6 +228,7 @@ class ResponseReader:
             if choice.stop is not None and choice.stop.hit:
                 choice.ended = True
                 self._cut_choices += 1
+                self.ended = self._cut_choices >= self._options.choices
                 finish = "stop"
         if text or finish or reasoning or calls or logprobs:
             return [Delta(text, index, finish, reasoning, calls, logprobs)]
@@ -236,6 +237,8 @@ class ResponseReader:
     def _begin_choice(self, index: int) -> ChoiceState:
         choice = ChoiceState(self._rule.text, self._options, index, cumulative=self._cumulative)
         self._choices[index] = choice
+        if index == 0 and self._estimator is None:
+            self._surrogates = choice.surrogates
         return choice
 
     def _read_text(self, slot: TextSlot, scope: Scope) -> Any:

@@ -19,7 +19,7 @@ from bridge.framing import make_framer
 from bridge.openai.error_bodies import excerpt, has_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Mapping
 
     from bridge.core.deltas import Delta
     from bridge.core.frames import Frame
@@ -37,7 +37,6 @@ class StreamDecoder:
 
     __slots__ = (
         "_documents",  # frames with a document that the reader has read
-        "_framer",
         "_headers",  # keyed in lower case
         "_last_doc",  # the newest of these documents
         "_max_values",  # JSON values of a frame
@@ -47,6 +46,7 @@ class StreamDecoder:
         "_template",  # None: each frame is read by the rules
         "error",  # a failure after the last deltas
         "finished",  # nothing more need be read from the upstream
+        "framer",
         "reader",
         "session",  # the id of the upstream's session that the response contains, or MISSING
     )
@@ -63,7 +63,7 @@ class StreamDecoder:
         self._rule = rule
         self._options = options
         self._headers = headers
-        self._framer = make_framer(rule.framing, rule.inner, plan.route.limits.frame)
+        self.framer = make_framer(rule.framing, rule.inner, plan.route.limits.frame)
         text_path = plan.route.response.fast_text_path
         self._template = None if text_path is None else FrameTemplate(text_path)
         self._max_values = plan.route.limits.response_values
@@ -74,17 +74,12 @@ class StreamDecoder:
         self.finished = False
         self.error: UpstreamError | None = None
 
-    def feed(self, data: bytes) -> Iterable[list[Delta]]:
-        """Yield the deltas of each frame that is complete with this data. Raises UpstreamError."""
-        return map(self._decode, self._framer.feed(data))
+    def end(self) -> list[Delta]:
+        """Return the deltas of the end of the body, after the last frame. Raises UpstreamError."""
+        return [] if self.finished else self._end()
 
-    def close(self) -> Iterator[list[Delta]]:
-        """Yield what the end of the body completes. Raises UpstreamError."""
-        yield from map(self._decode, self._framer.close())
-        if not self.finished:
-            yield self._end()
-
-    def _decode(self, frame: Frame) -> list[Delta]:
+    def decode(self, frame: Frame) -> list[Delta]:
+        """Return the deltas of one frame. Raises UpstreamError."""
         if frame.bare:
             return self._decode_bare_json(frame)
         template = self._template
@@ -176,7 +171,7 @@ class StreamDecoder:
         rule = self._plan.route.response.non_streaming or self._rule.slots
         self.reader = ResponseReader(rule, self._options)
         body = BodyDecoder(self._plan, self.reader, _STATUS, self._headers)
-        deltas = body.decode(frame.data if isinstance(frame.data, bytes) else b"")
+        deltas = body.decode(frame)
         if self.session is MISSING:
             self.session = body.session
         return deltas

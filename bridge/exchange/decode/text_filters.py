@@ -39,20 +39,20 @@ class SurrogateJoiner:
     A half that stays alone becomes U+FFFD.
     """
 
-    __slots__ = ("_half",)
+    __slots__ = ("half",)  # the first half of a pair, at the end of the text so far
 
     def __init__(self) -> None:
-        self._half = ""
+        self.half = ""
 
     def feed(self, text: str) -> str:
-        if not self._half and _is_utf8(text):
+        if not self.half and _is_utf8(text):
             return text
-        text = self._half + text
-        self._half = text[-1] if text and "\ud800" <= text[-1] <= "\udbff" else ""
-        return _join_pairs(text.removesuffix(self._half) if self._half else text)
+        text = self.half + text
+        self.half = text[-1] if text and "\ud800" <= text[-1] <= "\udbff" else ""
+        return _join_pairs(text.removesuffix(self.half) if self.half else text)
 
     def close(self) -> str:
-        half, self._half = self._half, ""
+        half, self.half = self.half, ""
         return _join_pairs(half)
 
 
