@@ -2,13 +2,14 @@
 
 lower_names({b"Content-Type": b"text/plain", …}) ─▶ {b"content-type": b"text/plain"}
 Headers(…)["content-type"]                       ─▶ "text/plain"
+RequestHeaders({"X-Team": "a"}).lines            ─▶ "X-Team: a\r\n"
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-__all__ = ["Headers", "can_be_sent", "header_bytes", "lower_names"]
+__all__ = ["Headers", "RequestHeaders", "can_be_sent", "header_bytes", "lower_names"]
 
 
 def can_be_sent(value: str) -> bool:
@@ -40,6 +41,32 @@ class Headers(Mapping[str, str]):
 
     def __iter__(self) -> Iterator[str]:
         return (name.decode("utf-8", "replace") for name in self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+
+class RequestHeaders(Mapping[str, str]):
+    """Headers to send, which never change. They are formatted once for all requests that share them.
+
+    Attributes:
+        names: The names in lower case.
+        lines: The lines of the head.
+    """
+
+    __slots__ = ("_fields", "lines", "names")
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        self._fields = fields
+        self.names = frozenset(map(str.lower, fields))
+        # Values cannot contain line breaks, since the templates reject them.
+        self.lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
+
+    def __getitem__(self, name: str) -> str:
+        return self._fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
 
     def __len__(self) -> int:
         return len(self._fields)

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from bridge.core.errors import BridgeError
+from bridge.core.headers import RequestHeaders
 from bridge.routes.rules.request_template import UpstreamRequest
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class HealthChecks:
             await asyncio.sleep(rule.every)
 
     async def _check(self, route: Route, rule: HealthRule, index: int) -> None:
-        headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+        headers = RequestHeaders({"Accept": "*/*", "Accept-Encoding": "identity"})
         request = UpstreamRequest("GET", (rule.urls[index],), headers, None)
         try:
             async with asyncio.timeout(_TIMEOUT):

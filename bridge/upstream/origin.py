@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from aiohttp.client_reqrep import ClientRequest
 from yarl import URL
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from bridge.core.headers import RequestHeaders
 
+if TYPE_CHECKING:
     from bridge.routes.rules.transport import TransportSpec
     from bridge.upstream.http_connection import HTTPConnection
     from bridge.upstream.tls import SSLContextCache
@@ -47,17 +47,15 @@ class Origin:
         self.idle: list[HTTPConnection] = []  # the last one was used most recently
         # A proxy of plain HTTP reads the upstream's origin from the request line (RFC 9112, 3.2.2).
         self.needs_absolute_target = key.proxy is not None and key.url.scheme == "http"
-        self._default_headers = {
-            "host": f"Host: {key.headers['Host']}\r\n",
-            "user-agent": "User-Agent: bridge\r\n",
-        }
+        headers = {"Host": key.headers["Host"], "User-Agent": "bridge"}
         if credentials := key.headers.get("Authorization"):  # of a URL such as http://user:password@host
-            self._default_headers["authorization"] = f"Authorization: {credentials}\r\n"
+            headers["Authorization"] = credentials
+        self._default_headers = RequestHeaders(headers)
 
     @property
-    def default_headers(self) -> Mapping[str, str]:
-        """Header lines by lower-case name, for requests without such a header."""
+    def default_headers(self) -> RequestHeaders:
+        """The headers of requests that do not set them."""
         # The connector writes the proxy's credentials to the key when it connects.
         if self.needs_absolute_target and (credentials := self.key.headers.get("Proxy-Authorization")):
-            return self._default_headers | {"proxy-authorization": f"Proxy-Authorization: {credentials}\r\n"}
+            return RequestHeaders({**self._default_headers, "Proxy-Authorization": credentials})
         return self._default_headers

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from bridge.core.headers import RequestHeaders
 
+if TYPE_CHECKING:
     from bridge.routes.rules.request_template import UpstreamRequest
 
 __all__ = ["request_head", "split_url"]
@@ -27,16 +27,11 @@ def split_url(url: str) -> tuple[str, str]:
     return origin, target if target.startswith("/") else f"/{target}"
 
 
-def request_head(request: UpstreamRequest, target: str, defaults: Mapping[str, str]) -> bytes:
-    """Return the request line and headers.
-
-    `defaults`: header lines by lower-case name, for requests without a header of that name. Header values
-    cannot contain line breaks, since the templates reject them.
-    """
+def request_head(request: UpstreamRequest, target: str, defaults: RequestHeaders) -> bytes:
+    """Return the request line and headers: the request's, and those of `defaults` that the request lacks."""
     headers, body = request.headers, request.body
-    names = set(map(str.lower, headers))
-    lines = [line for name, line in defaults.items() if name not in names]
-    lines += [f"{name}: {value}\r\n" for name, value in headers.items()]
-    if body is not None or request.method != "GET":
-        lines.append(f"Content-Length: {len(body) if body else 0}\r\n")
-    return f"{request.method} {target} HTTP/1.1\r\n{''.join(lines)}\r\n".encode()
+    if not defaults.names.isdisjoint(headers.names):
+        rest = {name: value for name, value in defaults.items() if name.lower() not in headers.names}
+        defaults = RequestHeaders(rest)
+    length = f"Content-Length: {len(body or b'')}\r\n" if body is not None or request.method != "GET" else ""
+    return f"{request.method} {target} HTTP/1.1\r\n{defaults.lines}{headers.lines}{length}\r\n".encode()

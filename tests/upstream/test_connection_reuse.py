@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from bridge.core.headers import RequestHeaders
 from bridge.routes.rules.request_template import UpstreamRequest
 from bridge.routes.rules.transport import TransportSpec
 from bridge.upstream.client import UpstreamClient
@@ -112,7 +113,9 @@ async def test_a_connection_that_the_upstream_has_half_closed_is_not_used() -> N
                 accepted.recv(65536)
                 accepted.sendall(GOOD)
 
-        request = UpstreamRequest("POST", (f"http://127.0.0.1:{listener.getsockname()[1]}/",), {}, b"{}")
+        request = UpstreamRequest(
+            "POST", (f"http://127.0.0.1:{listener.getsockname()[1]}/",), RequestHeaders({}), b"{}"
+        )
         serving = asyncio.ensure_future(asyncio.to_thread(serve_twice))
         try:
             assert (await upstream.fetch(request, TransportSpec(), 2**20))[0] == 200

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bridge.core.errors import RequestError
-from bridge.core.headers import can_be_sent
+from bridge.core.headers import RequestHeaders, can_be_sent
 from bridge.core.urls import append_query, encode_query, origin
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class UpstreamRequest:
 
     method: str
     urls: tuple[str, ...]  # the URL at each replica
-    headers: Mapping[str, str]
+    headers: RequestHeaders
     body: bytes | None
     auth: DynamicAuth | None = None  # the rule of a credential to make when the request is sent
     websocket_limit: int | None = None  # for a websocket, whose first message is the body: bytes of a message
@@ -149,7 +149,7 @@ def make_request(
     return UpstreamRequest(
         template.method,
         tuple(append_query(each, query) for each in urls),
-        sent,
+        RequestHeaders(sent),
         body,
         template.auth if with_credentials else None,
         template.websocket_limit,

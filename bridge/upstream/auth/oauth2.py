@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 from bridge.core import json
 from bridge.core.deltas import MISSING
 from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.core.headers import RequestHeaders
 from bridge.core.masking import mask
 from bridge.openai.error_bodies import excerpt, parse_error_body
 from bridge.routes.rules.request_template import UpstreamRequest
@@ -131,9 +132,9 @@ def _request(auth: OAuth2, form: Mapping[str, str]) -> UpstreamRequest:
     """Return the token request (RFC 6749, sections 2.3.1 and 4.4.2)."""
     headers = {"Accept": "application/json", "Accept-Encoding": "identity", **auth.headers}
     if auth.form_in_query:
-        return with_query(UpstreamRequest("POST", (auth.url,), headers, b""), form)
+        return with_query(UpstreamRequest("POST", (auth.url,), RequestHeaders(headers), b""), form)
     headers["Content-Type"] = "application/x-www-form-urlencoded"
-    return UpstreamRequest("POST", (auth.url,), headers, urlencode(form).encode())
+    return UpstreamRequest("POST", (auth.url,), RequestHeaders(headers), urlencode(form).encode())
 
 
 def _read(

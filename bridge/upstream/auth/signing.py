@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from bridge.core.headers import RequestHeaders
 from bridge.core.urls import append_query, encode_query
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def with_headers(request: UpstreamRequest, headers: Mapping[str, str]) -> Upstre
     """Return the request with these headers, which replace headers of equal names."""
     names = {name.lower() for name in headers}
     others = {name: value for name, value in request.headers.items() if name.lower() not in names}
-    return replace(request, headers={**others, **headers})
+    return replace(request, headers=RequestHeaders({**others, **headers}))
 
 
 def with_query(request: UpstreamRequest, pairs: Mapping[str, str]) -> UpstreamRequest:
