@@ -58,6 +58,23 @@ class Path(NamedTuple):
             return self.head == other.head
         return not any(map(_differ, self.steps, other.steps))
 
+    def leads_to_empty(self, scope: Scope) -> bool:
+        """Return whether the path leads to null, to an empty string or to an empty list.
+
+        A path that can match several values leads to the value before its wildcard, slice or filter.
+        """
+        steps = self.steps
+        if steps is None:
+            steps = _leading_steps(self.text.partition("item" if self.on_item else "$")[2])
+            if not steps:
+                return False
+        value = scope.item if self.on_item else scope.doc
+        try:
+            found = reduce(getitem, steps, value)
+        except (LookupError, TypeError):
+            return False
+        return (found is None or found == "" or found == []) and not _indexes_string(steps, value)
+
 
 def is_path(value: Any) -> bool:
     """Return whether a value of the file is written as a path: `$`, `$.…`, `$[…` or `$item…`."""
@@ -110,6 +127,15 @@ def _simple_steps(rest: str) -> tuple[Step, ...] | None:
             steps.append(next(name for name in match.group("name", "single", "double") if name is not None))
         end = match.end()
     return tuple(steps)
+
+
+def _leading_steps(rest: str) -> tuple[Step, ...]:
+    """Return the names and indexes at the beginning of a path."""
+    end = 0
+    while match := _STEP.match(rest, end):
+        end = match.end()
+    # A name that a function or an operator of the extended syntax follows is none: `.a.`len``.
+    return _simple_steps(rest[:end]) or ()
 
 
 def _rooted(get: Callable[[Any], Any], on_item: bool) -> Callable[[Scope], Any]:  # noqa: FBT001

@@ -155,7 +155,7 @@ class ChunkNormalizer:
 
     def _text(self, choice: JSONObject) -> str | None:
         text = choice_text(choice)
-        self.has_output = self.has_output or text is not None
+        self.has_output = self.has_output or "text" in choice or text is not None
         self._with_content = bool(text)
         self.has_content = self.has_content or self._with_content
         return text
@@ -193,6 +193,8 @@ class ChunkNormalizer:
                 self._with_content = self._with_content or bool(value)
                 if type(value) is not str:
                     normalized = coerce_text_fields(delta)
+            elif name == "content":
+                self.has_output = True  # null is the lack of text
         self.has_content = self.has_content or self._with_content
         return normalized
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.exchange.decode.response_reader import ResponseReader
-from bridge.openai.normalize import normalize_finish_reason
 from bridge.openai.normalize_completion import normalize_completion
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CompletionPassthrough", "PassthroughEncoder"]
 
-_FINISH_WITHOUT_TEXT = ("length", "content_filter", "tool_calls")
 _CONTENT_ALTERNATIVES = ("refusal", "audio", "function_call")
 
 
@@ -85,6 +83,4 @@ def _choice_may_lack_text(choice: dict[str, Any]) -> bool:
         message = {}
     if isinstance(message.get("content"), list):
         return True  # content parts, as Mistral's reasoning models send
-    if normalize_finish_reason(choice.get("finish_reason")) in _FINISH_WITHOUT_TEXT:
-        return True
     return any(message.get(name) is not None for name in _CONTENT_ALTERNATIVES)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import MISSING, Delta, Usage
-from bridge.core.finish_reasons import FAILED
+from bridge.core.finish_reasons import EXPLAINS_NO_TEXT, FAILED
 from bridge.core.messages import choice_index
 from bridge.exchange.decode.choice_state import ChoiceState
 from bridge.exchange.decode.finish_failure import finish_failure
@@ -48,7 +48,7 @@ class ResponseReader:
         "ended",  # every requested choice was cut at a stop string, so that no more need be read
         "failure",  # the error of a choice that failed by its finish reason
         "finish_seen",  # a finish reason was read
-        "has_output",  # text, a tool call or reasoning was found, possibly empty
+        "has_output",  # text, a tool call, reasoning, or the reason of their lack was found; possibly empty
         "id",  # the upstream's id of the response
         "role",  # the upstream's role of the message
     )
@@ -101,8 +101,8 @@ class ResponseReader:
             deltas = self._read_choices(rule.choices.find(scope), scope)
         self._estimate(deltas)
         self._begun = self._begun or bool(deltas)
-        if not self.has_output and len(self._samples) < _MAX_SAMPLES and scope.doc is not MISSING:
-            self._samples.append(scope.doc)
+        if not self.has_output and scope.doc is not MISSING:
+            self._read_without_output(scope)
         return deltas
 
     def read_text(self, text: str, data: bytes | str | None) -> list[Any] | None:
@@ -176,6 +176,17 @@ class ResponseReader:
             f"text is at {places}" if places else "the response contains no text"
         )
 
+    def _read_without_output(self, scope: Scope) -> None:
+        """Read a document in which the slots found no output."""
+        rule = self._rule
+        items = [scope]
+        if rule.choices is not None:
+            items = [scope.with_item(item) for item in as_list(rule.choices.find(scope))]
+        if rule.text is not None and any(map(rule.text.is_empty, items)):
+            self.has_output = True
+        elif len(self._samples) < _MAX_SAMPLES:
+            self._samples.append(scope.doc)
+
     def _estimate(self, deltas: list[Delta]) -> None:
         if self._estimator is not None:
             for delta in deltas:
@@ -198,6 +209,7 @@ class ResponseReader:
             self.failure, finish = finish_failure(rule.finish_reason, scope), None
         if finish:
             self.finish_seen = True
+            self.has_output = self.has_output or finish in EXPLAINS_NO_TEXT
         if text is MISSING and reasoning is MISSING and calls is MISSING and not finish:
             return []
         choice = self._choices.get(index) or self._begin_choice(index)

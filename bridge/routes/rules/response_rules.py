@@ -56,6 +56,12 @@ class TextSlot(NamedTuple):
             errors.below("join").add(f"`{separator}` is not allowed here", expected="the string to join with")
         return cls(extractor, parse, bool(value.get("strip_prompt")), bool(value.get("trim")), str(separator))
 
+    def is_empty(self, scope: Scope) -> bool:
+        """Return whether a document has null, or an empty list, in the place of the text."""
+        # A condition decides whether the place counts, so that a slot with conditions is never empty.
+        slot = self.extractor
+        return not slot.condition_paths and any(path.leads_to_empty(scope) for path in slot.sources)
+
     def __str__(self) -> str:
         return str(self.extractor)
 
