@@ -19,6 +19,7 @@ Body = dict[str, Any]
 CHAT_CHUNK = "chat.completion.chunk"
 CHAT_COMPLETION = "chat.completion"
 TEXT_COMPLETION = "text_completion"
+_ENVELOPE = {"id", "object", "created", "model", "choices"}
 FINISH_REASONS = {"stop", "length", "tool_calls", "content_filter", "function_call"}
 
 
@@ -145,7 +146,9 @@ def _chunk(stream: CompletionStream, chunk: Body, *, include_usage: bool) -> Non
     for name in ("id", "object", "created", "model"):
         assert chunk[name] == getattr(stream, name), f"another {name} in {chunk}"
     assert stream.usage is None, f"a chunk after the usage: {chunk}"
-    if not chunk["choices"]:
+    if not chunk["choices"] and chunk.keys() - {*_ENVELOPE, "usage"}:  # the results of a filter
+        assert chunk.get("usage") is None, f"early usage in {chunk}"
+    elif not chunk["choices"]:
         assert include_usage, f"usage was not requested: {chunk}"
         assert stream.choices, f"usage in the first chunk: {chunk}"
         assert all(parsed.finish_reason for parsed in stream.choices.values()), (

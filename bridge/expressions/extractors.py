@@ -19,11 +19,11 @@ from bridge.expressions.scope import Scope
 from bridge.expressions.transforms import TRANSFORMS, compile_transforms, unmapped_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from bridge.expressions.scope import RuleErrors
 
-__all__ = ["Extractor", "compile_slot"]
+__all__ = ["Extractor", "compile_slot", "first_of"]
 
 SOURCES = ("path", "header", "field", "const")
 _A_PATH = "a path, such as $.answer"
@@ -57,7 +57,7 @@ def compile_slot(value: Any, errors: RuleErrors, *, extra: tuple[str, ...] = ())
         case str() if is_path(value):
             return _path_slot(value, errors)
         case list() if value:
-            return _first_of([compile_slot(item, errors.below(n)) for n, item in enumerate(value)])
+            return first_of([compile_slot(item, errors.below(n)) for n, item in enumerate(value)])
         case dict():
             return _mapping_slot(value, errors, extra)
     errors.add(
@@ -82,7 +82,9 @@ def _path_slot(text: str, errors: RuleErrors) -> Extractor:
     return Extractor(read, (path,), plain=True)
 
 
-def _first_of(slots: list[Extractor]) -> Extractor:
+def first_of(slots: Sequence[Extractor]) -> Extractor:
+    """Return the slot of the first value that any of several slots finds."""
+
     def read(scope: Scope) -> Any:
         for slot in slots:
             found = slot.read(scope)

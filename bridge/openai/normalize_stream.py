@@ -75,13 +75,29 @@ class ChunkNormalizer:
         if not self._has_identity:
             self._has_identity = True
             self._info = replace(self._info, **upstream_identity(self._info, chunk)._asdict())
+        return self._with_choices(chunk, keep_items(kept, choices))
+
+    def annotation(self, chunk: JSONObject) -> JSONObject | None:
+        """Return a chunk without choices that has members of its own, such as the results of a filter.
+
+        None: the chunk has no such members, or its token counts are sent with them at the end.
+        """
+        if chunk.get("choices") != [] or (self._info.include_usage and chunk.get("usage")):
+            return None
+        if all(not value or name in _ENVELOPE for name, value in chunk.items()):
+            return None
+        return self._with_choices(chunk, chunk["choices"])
+
+    def _with_choices(self, chunk: JSONObject, choices: Any) -> JSONObject:
+        """Return a chunk with these choices and the identity of the stream, without token counts."""
+        identified = self.with_identity(chunk)
         # Requested counts are sent once, at the end, since a client may add up all counts.
         usage = chunk.get("usage")
-        early = usage is not None and (self._info.include_usage or type(usage) is not dict)
-        members: JSONObject = {"choices": keep_items(kept, choices)}
-        if early:
-            members["usage"] = None
-        return with_members(self.with_identity(chunk), members)
+        if usage is None:
+            return with_members(identified, {"choices": choices})
+        if self._info.include_usage or type(usage) is not dict:
+            return with_members(identified, {"choices": choices, "usage": None})
+        return with_members(omit(identified, "usage"), {"choices": choices})
 
     def with_identity(self, chunk: JSONObject) -> JSONObject:
         """Return a chunk with the id, created and model of the stream."""
@@ -208,6 +224,11 @@ def _including(choices: _Choices, index: int) -> _Choices:
 
 
 _NONE: _Choices = frozenset()
+# The members of a chunk without choices that are not worth a chunk.
+_ENVELOPE = frozenset({
+    "id", "object", "created", "model", "choices", "usage", "error", "obfuscation", "provider",
+    "service_tier", "system_fingerprint",
+})  # fmt: skip
 _TEXTS = ("delta", "text", "message")
 _CONTENT = frozenset(
     {"content", "tool_calls", "function_call", "reasoning_content", "reasoning", "refusal", "audio"}

@@ -172,7 +172,7 @@ def test_a_stream_without_finish_and_done_is_truncated() -> None:
     assert stream.error is not None
 
 
-def test_a_first_chunk_without_choices_is_skipped() -> None:
+def test_a_first_chunk_without_choices_changes_nothing() -> None:
     """Azure sends its assessment of the prompt in such a chunk."""
     first = {"choices": [], "created": 0, "id": "", "model": "", "object": "", "prompt_filter_results": []}
     assert normalize_stream(event(first) + STANDARD).choice.text == TEXT

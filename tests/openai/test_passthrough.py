@@ -14,6 +14,7 @@ from tests.openai.sample_bodies import (
     choice,
     chunk,
     completion,
+    events,
     forward,
     standard_chunks,
     text_chunk,
@@ -113,8 +114,11 @@ def test_a_finish_reason_beside_text_is_forwarded() -> None:
     assert_forwarded([*standard_chunks()[:-1], chunk({"content": "!"}, "length")])
 
 
-def test_unrequested_usage_in_the_last_chunk_is_forwarded() -> None:
-    assert_forwarded([*standard_chunks()[:-1], chunk({"content": ""}, "stop", usage=USAGE)])
+def test_unrequested_usage_in_the_last_chunk_is_removed() -> None:
+    last = chunk({"content": ""}, "stop")
+    sent = events(*standard_chunks()[:-1], {**last, "usage": USAGE})
+    out = forward(sent, stream=True)
+    assert out == events(*standard_chunks()[:-1], last).encode()
 
 
 def test_a_legacy_stream_is_forwarded() -> None:

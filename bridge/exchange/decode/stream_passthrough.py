@@ -36,7 +36,7 @@ class ChunkPassthrough(ResponseReader):
     """
 
     __slots__ = (
-        "_held",  # events before the first content
+        "_held",  # before the first content: events, and chunks without choices, which have no identity yet
         "_unsettled",  # a chunk that has both text and a finish reason, and its event
         "_usage",  # the chunk with the token counts, and its bytes
         "normalizer",
@@ -45,7 +45,7 @@ class ChunkPassthrough(ResponseReader):
     def __init__(self, rule: ResponseSlots, options: ReadOptions, info: ResponseInfo) -> None:
         super().__init__(rule, options)
         self.normalizer = ChunkNormalizer(info)
-        self._held: list[bytes] = []
+        self._held: list[bytes | JSONObject] = []
         self._unsettled: tuple[JSONObject, bytes] | None = None
         self._usage: tuple[JSONObject, bytes] | None = None
 
@@ -82,6 +82,9 @@ class ChunkPassthrough(ResponseReader):
         if normalizer.failed is not None:
             self.failure = choice_failure(normalizer.failed.get("finish_reason"), normalizer.failed)
         if normalized is None:
+            if normalizer.annotation(chunk) is not None:
+                self._held.append(chunk)
+                return self._release() if normalizer.has_content else []
             if not self.has_output and self._estimator is None:
                 super().read(scope)  # to name the places of text, should no output follow
                 self.has_output = False
@@ -115,10 +118,13 @@ class ChunkPassthrough(ResponseReader):
     def _read_usage(self, scope: Scope, chunk: JSONObject, data: bytes | str | None) -> None:
         choices = chunk.get("choices")
         first = choices[0] if isinstance(choices, list) and choices else None
-        if chunk.get("usage") or (type(first) is dict and first.get("usage")):
+        sent = chunk.get("usage") or (type(first) is dict and first.get("usage"))
+        if sent:
             self.counts.read(self._rule.usage, scope)
-            if first is None and type(chunk.get("usage")) is dict:
-                self._usage = (chunk, data if type(data) is bytes else b"")
+            if type(sent) is dict:
+                self._usage = (
+                    ({"usage": sent}, b"") if first else (chunk, data if type(data) is bytes else b"")
+                )
 
     def _settle(self) -> None:
         """Hold the event of the unsettled chunk, without the finish reason of choices that went on."""
@@ -131,7 +137,10 @@ class ChunkPassthrough(ResponseReader):
 
     def _release(self) -> list[Any]:
         held, self._held = self._held, []
-        return held
+        return [each if type(each) is bytes else self._annotation_event(each) for each in held]
+
+    def _annotation_event(self, chunk: Any) -> bytes:
+        return _event(self.normalizer.annotation(chunk) or chunk, b"")
 
 
 class PassthroughStreamEncoder:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bridge.core.json import JSONObject
+    from bridge.expressions.extractors import Extractor
     from bridge.expressions.scope import Scope
     from bridge.routes.rules.response_rules import UsagePart
 
@@ -23,10 +24,14 @@ _TOTALS = ("prompt_tokens", "completion_tokens", "total_tokens")
 class UsageCounts:
     """The counts that were read so far, by the names of `Usage`."""
 
-    __slots__ = ("_counts",)
+    __slots__ = (
+        "_addends",  # the last count of each slot of a sum, by the name of the sum
+        "_counts",
+    )
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
+        self._addends: dict[str, dict[int, int]] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._counts
@@ -34,18 +39,22 @@ class UsageCounts:
     def read(self, parts: Iterable[tuple[str, UsagePart]], scope: Scope) -> None:
         """Read the counts of a frame or body."""
         for name, part in parts:
-            self.record(name, part.extractor.read(scope), add=part.sums)
+            if part.addends:
+                self._read_sum(name, part.addends, scope)
+            else:
+                self.record(name, part.extractor.read(scope), add=part.sums)
 
     def record(self, name: str, value: Any, *, add: bool = False) -> None:
         """Record a count, which may be sent as text; other values are ignored. `add`: to earlier counts."""
-        if value is MISSING or isinstance(value, bool):
-            return
-        count = value if type(value) is int else convert(value, "int")
-        if count is MISSING or count < 0:
-            return
-        if add:
-            count += self._counts.get(name, 0)
-        self._counts[name] = min(count, _MAX_COUNT)
+        if value is not MISSING and (count := _as_count(value)) is not None:
+            self._counts[name] = min(count + self._counts.get(name, 0) if add else count, _MAX_COUNT)
+
+    def _read_sum(self, name: str, slots: Iterable[Extractor], scope: Scope) -> None:
+        for number, slot in enumerate(slots):
+            if (count := _as_count(slot.read(scope))) is not None:
+                self._addends.setdefault(name, {})[number] = count
+        if name in self._addends:
+            self._counts[name] = min(sum(self._addends[name].values()), _MAX_COUNT)
 
     def usage(self) -> Usage | None:
         """Return the counts with those that follow from them; None without counts."""
@@ -60,6 +69,18 @@ class UsageCounts:
             counts.get("cached_tokens"),
             counts.get("reasoning_tokens"),
         )
+
+
+def _as_count(value: Any) -> int | None:
+    """Return a count, which may be sent as text or in a list of one; None of any other value."""
+    if type(value) is int:
+        return value if value >= 0 else None
+    if type(value) is list and len(value) == 1:
+        return _as_count(value[0])
+    if value is MISSING or isinstance(value, bool | list | dict):
+        return None
+    count = convert(value, "int")
+    return None if count is MISSING or count < 0 else int(count)
 
 
 def openai_usage(body: JSONObject) -> Usage | None:

@@ -40,6 +40,8 @@ def as_list(value: Any) -> list[Any]:
 
 def as_identifier(value: Any) -> str | None:
     """Return an upstream's id or role as it can be sent to clients, None of a value that is none."""
+    if type(value) is list and len(value) == 1:
+        value = value[0]
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     return text.encode(errors="replace").decode() or None
 

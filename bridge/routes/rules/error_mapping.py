@@ -72,7 +72,8 @@ class ErrorMapper(NamedTuple):
 
 def _declared_status(rule: ErrorRule, scope: Scope) -> int | None:
     """Return the client's status that a rule finds; None if the rule finds no status of an error."""
-    found: Any = convert(rule.status.read(scope), "int") if rule.status else MISSING
+    found: Any = rule.status.read(scope) if rule.status else MISSING
+    found = convert(found[0] if type(found) is list and len(found) == 1 else found, "int")
     return found if isinstance(found, int) and 400 <= found <= 599 else None
 
 

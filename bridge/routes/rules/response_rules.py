@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bridge.core.deltas import MISSING
 from bridge.core.finish_reasons import read_finish_reason
 from bridge.expressions.conditions import Condition, compile_when, values_equal
-from bridge.expressions.extractors import Extractor, compile_slot
+from bridge.expressions.extractors import Extractor, compile_slot, first_of
 from bridge.expressions.paths import Path, compile_path, is_path
 from bridge.framing import SSE
 from bridge.openai.endpoints import ENDPOINTS
@@ -97,13 +97,21 @@ class UsagePart(NamedTuple):
 
     extractor: Extractor
     sums: bool = False  # the counts of all frames are added; else the last count is used
+    addends: tuple[Extractor, ...] = ()  # the last counts of these slots are added
 
     @classmethod
     def compile(cls, value: Any, errors: RuleErrors) -> UsagePart:
-        """Compile a slot of the file."""
+        """Compile a slot of the file, or the sum of several: `{sum: [$.a, $.b]}`."""
         sums = value.get("sum", False) if isinstance(value, dict) else False
+        if isinstance(sums, list) and sums:
+            errors.check_keys(value, ("sum",))
+            below = errors.below("sum")
+            addends = tuple(compile_slot(item, below.below(number)) for number, item in enumerate(sums))
+            return cls(first_of(addends), addends=addends)
         if not isinstance(sums, bool):
-            errors.below("sum").add(f"`{sums}` is not allowed here", expected="true or false")
+            errors.below("sum").add(
+                f"`{sums}` is not allowed here", expected="true or false, or a list of slots to add"
+            )
         return cls(compile_slot(value, errors, extra=("sum",)), bool(sums))
 
 

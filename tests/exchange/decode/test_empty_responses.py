@@ -25,12 +25,7 @@ STREAM = "stream: {text: $.out.text, finish_reason: $.why}"
 
 @pytest.mark.parametrize(
     ("why", "reason"),
-    [("MAX_TOKENS", "length"), ("SAFETY", "content_filter"), ("refusal", "content_filter"), ("tool", "tool_calls")],
-        ("MAX_TOKENS", "length"),
-        ("SAFETY", "content_filter"),
-        ("refusal", "content_filter"),
-        ("tool_use", "tool_calls"),
-    ],
+    [("MAX_TOKENS", "length"), ("SAFETY", "content_filter"), ("tool_use", "tool_calls")],
 )
 def test_the_finish_reason_explains_the_lack_of_text(why: str, reason: str) -> None:
     """A response that was cut, blocked or refused is complete without text, streamed or not."""
