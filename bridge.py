@@ -6,9 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 _ENVIRONMENT = Path(__file__).resolve().with_name(".venv")
-_PACKAGES = (
-    "aiohttp", "httptools", "jinja2", "jsonpath_ng", "jwt", "orjson", "prometheus_client", "redis", "yaml",
-)  # fmt: skip
+_PACKAGES = ("aiohttp", "httptools", "jinja2", "jsonpath_ng", "jwt", "orjson", "redis", "yaml")
 
 
 def main() -> int:

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from bridge.file_stamp import FileStamp
     from bridge.routes.spec import ServerSpec
     from bridge.routes.table import RouteTable
+    from bridge.server.app import Worker
 
 __all__ = ["serve"]
 
@@ -56,8 +56,7 @@ def serve(arguments: argparse.Namespace) -> int:
         sockets = _bind(arguments, server)
         _run(_serve(file, sockets, loaded, lambda: _announce(sockets), demo=arguments.demo))
         return 0
-    with tempfile.TemporaryDirectory(prefix="bridge-metrics-") as folder:
-        _run_workers(file, _bind(arguments, server), workers, Path(folder), demo=arguments.demo)
+    _run_workers(file, _bind(arguments, server), workers, demo=arguments.demo)
     return 0
 
 
@@ -99,8 +98,12 @@ def _announce(sockets: _Sockets) -> None:
         print(f"admin listening on {socket_url(sockets.admin)}", flush=True)
 
 
-def _run_workers(file: str, sockets: _Sockets, count: int, folder: Path, *, demo: bool) -> None:
-    """Serve in several processes, which share their metrics in a folder."""
+def _run_workers(file: str, sockets: _Sockets, count: int, *, demo: bool) -> None:
+    """Serve in several processes."""
+    from bridge.server.app import Worker
+    from bridge.telemetry.series import SharedMemory
+
+    memories = [SharedMemory() for _ in range(count)]
 
     def run(number: int, exit_code: int | None) -> None:
         def announce() -> None:
@@ -109,8 +112,8 @@ def _run_workers(file: str, sockets: _Sockets, count: int, folder: Path, *, demo
 
         own = sockets if number == 0 else sockets._replace(admin=None)  # one worker serves the admin port
         # The worker reads the file again: a worker that replaces another may start after a change.
-        metrics_file = folder / f"{number}.json"
-        _run(_serve(file, own, None, announce, demo=demo, metrics_file=metrics_file))
+        worker = Worker(memories[number], [*memories[:number], *memories[number + 1 :]])
+        _run(_serve(file, own, None, announce, demo=demo, worker=worker))
 
     workers = Workers([listening for listening in sockets if listening is not None], run)
     workers.start(count)
@@ -125,7 +128,7 @@ async def _serve(
     announce: Callable[[], None],
     *,
     demo: bool,
-    metrics_file: Path | None = None,
+    worker: Worker | None = None,
 ) -> None:
     """Serve a loaded table, or the table of the file as it is now."""
     from bridge.server.app import ServerSettings, serve
@@ -133,7 +136,7 @@ async def _serve(
     if not demo:
         stamp, table = loaded or _load(file)
         _tune_gc()
-        settings = ServerSettings(file, table, *sockets, {}, seen=stamp, metrics_file=metrics_file)
+        settings = ServerSettings(file, table, *sockets, {}, seen=stamp, worker=worker)
         await serve(settings, announce)
         return
     from bridge.demo import running
@@ -141,7 +144,7 @@ async def _serve(
     async with running() as variables:
         table = load_routes(file, variables)
         _tune_gc()
-        settings = ServerSettings(file, table, *sockets, variables, metrics_file=metrics_file)
+        settings = ServerSettings(file, table, *sockets, variables, worker=worker)
         await serve(settings, announce)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
@@ -16,20 +15,25 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from bridge.server.api import ServerState
-    from bridge.telemetry.metrics import Snapshot
+    from bridge.telemetry.series import Series
 
 __all__ = ["admin_app"]
 
 _EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"  # the content type of Prometheus' text format
 
 
-def admin_app(state: ServerState, read_metrics: Callable[[], Sequence[Snapshot]]) -> web.Application:
-    """Return the application of the admin port."""
+def admin_app(state: ServerState, processes: Sequence[Series]) -> web.Application:
+    """Return the application of the admin port. `processes` are the metrics of all workers."""
 
-    async def metrics(_: web.Request) -> web.Response:
-        # The text can be long. In a thread, the text takes no time from requests.
-        text = await asyncio.to_thread(exposition, read_metrics())
-        return web.Response(body=text, headers={hdrs.CONTENT_TYPE: _EXPOSITION})
+    async def metrics(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: _EXPOSITION})
+        response.enable_compression()
+        await response.prepare(request)
+        if request.method != hdrs.METH_HEAD:
+            async for piece in exposition(processes):
+                await response.write(piece)
+        await response.write_eof()
+        return response
 
     async def healthy(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")

@@ -27,21 +27,29 @@ from bridge.server.http_server import HTTPServer
 from bridge.server.reload import Reloader, log_warnings
 from bridge.telemetry.logging import count_dropped_lines, log
 from bridge.telemetry.metrics import Metrics
-from bridge.telemetry.shared_metrics import SharedMetrics
+from bridge.telemetry.series import Series
 from bridge.upstream.client import UpstreamClient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from bridge.file_stamp import FileStamp
     from bridge.routes.table import RouteTable
+    from bridge.telemetry.series import SharedMemory
 
-__all__ = ["ServerSettings", "bind", "run_server", "serve", "socket_url"]
+__all__ = ["ServerSettings", "Worker", "bind", "run_server", "serve", "socket_url"]
 
 _BACKLOG = 1024  # connections that wait to be accepted
 _ADMIN_KEEPALIVE_TIMEOUT = 75.0  # seconds until an idle connection of the admin port is closed
 _DRAIN_GRACE = 5.0  # seconds for the ends of responses that outlast the drain
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What a worker shares with the other workers."""
+
+    memory: SharedMemory  # for the metrics of this worker
+    others: Sequence[SharedMemory]  # for the metrics of the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,7 @@ class ServerSettings:
     variables: Mapping[str, str]  # additions to the environment that the file is read with
     watch: bool = True  # whether to reload the file when it changes
     seen: FileStamp | None = None  # the stamp of the file from before `table` was read; None: the current one
-    metrics_file: Path | None = None  # of this worker; None: there are no other workers
+    worker: Worker | None = None  # None: this process is the only worker
 
 
 def bind(address: str) -> socket.socket:
@@ -91,7 +99,8 @@ async def serve(settings: ServerSettings, announce: Callable[[], None]) -> None:
 @asynccontextmanager
 async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
     """Run the bridge. Yield the event that requests a reload."""
-    metrics = Metrics()
+    metrics = Metrics(Series(settings.worker.memory) if settings.worker else None)
+    metrics.series.clear_gauges()  # of a worker that this worker replaces
     count_dropped_lines(metrics.log_lines_dropped)
     state = ServerState(settings.table, created=int(time.time()))
     upstream = UpstreamClient()
@@ -105,11 +114,11 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
     log_warnings(settings.table)
     _warn_if_open(settings)
     async with AsyncExitStack() as stack:
-        shared = _share(stack, metrics, settings.metrics_file) if settings.metrics_file else None
         stack.push_async_callback(upstream.close)
         stack.push_async_callback(forwarder.close)
         if settings.admin is not None:
-            app = admin_app(state, shared.read_all if shared else lambda: [metrics.snapshot()])
+            others = settings.worker.others if settings.worker else ()
+            app = admin_app(state, [metrics.series, *map(Series, others)])
             runner = web.AppRunner(
                 app,
                 access_log=None,
@@ -129,14 +138,6 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
             state.draining = True
             log("draining", seconds=drain)
             asyncio.get_running_loop().call_later(drain, forwarder.abort_all)
-
-
-def _share(stack: AsyncExitStack, metrics: Metrics, file: Path) -> SharedMetrics:
-    """Share metrics with the other workers until the stack is closed."""
-    shared = SharedMetrics(metrics, file)
-    stack.callback(shared.write)
-    stack.callback(asyncio.ensure_future(shared.write_regularly()).cancel)
-    return shared
 
 
 def _warn_if_open(settings: ServerSettings) -> None:

@@ -1,7 +1,7 @@
 """The metrics of the bridge: names, help texts, labels and buckets.
 
-Label values come from the routes file, never from a client. The names and buckets of `gen_ai_*` follow
-OpenTelemetry's semantic conventions for generative AI (1.37, metrics).
+Label values come from the routes file, never from a client. The names of `gen_ai_*` and the bounds of their
+buckets are those of OpenTelemetry's semantic conventions for generative AI (1.37, metrics).
 """
 
 from __future__ import annotations
@@ -9,25 +9,11 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 __all__ = [
-    "COUNTERS",
-    "DISCONNECTS",
-    "DROPPED",
-    "DURATION",
-    "ESTIMATED",
-    "EVICTED",
-    "FIRST_TOKEN",
-    "GAUGES",
-    "HISTOGRAMS",
-    "IN_PROGRESS",
-    "LINES_DROPPED",
-    "PER_TOKEN",
-    "RELOADS",
-    "REQUESTS",
-    "STORE_FAILURES",
-    "TOKENS",
-    "UPSTREAM_ERRORS",
-    "UPSTREAM_RETRIES",
-]
+    "BLOCK_SIZES", "COUNTERS", "DISCONNECTS", "DROPPED", "DURATION_HISTOGRAM", "ESTIMATED", "EVICTED",
+    "FIRST_TOKEN_HISTOGRAM", "GAUGES", "GEN_AI", "GEN_AI_LABELS", "HISTOGRAMS", "INPUT_TOKENS_HISTOGRAM",
+    "IN_PROGRESS", "LINES_DROPPED", "OUTPUT_TOKENS_HISTOGRAM", "PER_TOKEN_HISTOGRAM", "RELOADS", "REQUESTS",
+    "STORE_FAILURES", "UPSTREAM_ERRORS", "UPSTREAM_RETRIES", "Histogram",
+]  # fmt: skip
 
 
 class Instrument(NamedTuple):
@@ -37,12 +23,23 @@ class Instrument(NamedTuple):
     labels: tuple[str, ...]  # names
 
 
-class HistogramInstrument(NamedTuple):
-    """A histogram."""
+class Histogram(NamedTuple):
+    """A histogram: numbers in a block, with those of other histograms that have the same labels.
 
+    The numbers are the observations in each bucket, the last of which has no bound, and the sum of what was
+    observed.
+    """
+
+    name: str
     text: str  # the help text
-    labels: tuple[str, ...]  # names
-    bounds: tuple[float, ...]  # the largest values of all buckets but the last, which has no bound
+    bounds: tuple[float, ...]  # the largest values of all buckets but the last
+    start: int  # the place of the first bucket in the block
+    label: tuple[tuple[str, str], ...] = ()  # a further label and its value
+
+    @property
+    def sum_at(self) -> int:
+        """Return the place of the sum in the block."""
+        return self.start + len(self.bounds) + 1
 
 
 IN_PROGRESS: Final = "bridge_requests_in_progress"
@@ -87,27 +84,47 @@ COUNTERS: Final = {
     ),
 }
 
-_GEN_AI = ("gen_ai_operation_name", "gen_ai_request_model", "error_type", "route")
+GEN_AI: Final = "gen_ai"
+"""The name of the block of all histograms."""
+GEN_AI_LABELS: Final = ("gen_ai_operation_name", "gen_ai_request_model", "error_type", "route")
 
-HISTOGRAMS: Final = {
-    DURATION: HistogramInstrument(
-        "Seconds from the request to the end of the response.",
-        _GEN_AI,
-        (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92),
-    ),
-    FIRST_TOKEN: HistogramInstrument(
-        "Seconds from the request to the first output of a stream.",
-        _GEN_AI,
-        (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
-    ),
-    PER_TOKEN: HistogramInstrument(
-        "Seconds for each token of a stream after the first.",
-        _GEN_AI,
-        (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5),
-    ),
-    TOKENS: HistogramInstrument(
-        "Tokens of a request and its response, as the upstream counts them.",
-        (*_GEN_AI, "gen_ai_token_type"),
-        tuple(float(4**power) for power in range(14)),
-    ),
-}
+# Each bucket is a series of each route, operation and error type, and there may be 5,000 routes: these are
+# the bounds of OpenTelemetry without those that are too fine for model servers.
+_DURATION_BOUNDS = (0.08, 0.32, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+_FIRST_TOKEN_BOUNDS = (0.04, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_PER_TOKEN_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0)
+_TOKEN_BOUNDS = tuple(float(4**power) for power in range(2, 11))
+_TOKEN_TEXT = "Tokens of a request and its response, as the upstream counts them."  # noqa: S105
+
+DURATION_HISTOGRAM: Final = Histogram(
+    DURATION, "Seconds from the request to the end of the response.", _DURATION_BOUNDS, 0
+)
+FIRST_TOKEN_HISTOGRAM: Final = Histogram(
+    FIRST_TOKEN,
+    "Seconds from the request to the first output of a stream.",
+    _FIRST_TOKEN_BOUNDS,
+    DURATION_HISTOGRAM.sum_at + 1,
+)
+PER_TOKEN_HISTOGRAM: Final = Histogram(
+    PER_TOKEN,
+    "Seconds for each token of a stream after the first.",
+    _PER_TOKEN_BOUNDS,
+    FIRST_TOKEN_HISTOGRAM.sum_at + 1,
+)
+INPUT_TOKENS_HISTOGRAM: Final = Histogram(
+    TOKENS, _TOKEN_TEXT, _TOKEN_BOUNDS, PER_TOKEN_HISTOGRAM.sum_at + 1, (("gen_ai_token_type", "input"),)
+)
+OUTPUT_TOKENS_HISTOGRAM: Final = Histogram(
+    TOKENS, _TOKEN_TEXT, _TOKEN_BOUNDS, INPUT_TOKENS_HISTOGRAM.sum_at + 1, (("gen_ai_token_type", "output"),)
+)
+
+HISTOGRAMS: Final = (
+    (DURATION_HISTOGRAM,),
+    (FIRST_TOKEN_HISTOGRAM,),
+    (PER_TOKEN_HISTOGRAM,),
+    (INPUT_TOKENS_HISTOGRAM, OUTPUT_TOKENS_HISTOGRAM),
+)
+"""The histograms by name."""
+
+BLOCK_SIZES: Final = {**dict.fromkeys((*GAUGES, *COUNTERS), 1), GEN_AI: OUTPUT_TOKENS_HISTOGRAM.sum_at + 1}
+"""The number of numbers for each combination of label values, by the name of an instrument or block."""

@@ -35,6 +35,7 @@ class RequestRecord:
         "_finished",
         "_first",
         "_id",
+        "_in_progress",
         "_metrics",
         "_model",
         "_route",
@@ -52,7 +53,7 @@ class RequestRecord:
         self._first: float | None = None  # seconds from the request to the first output of a stream
         self._finished = False
         self.exchange: Exchange | None = None
-        metrics.request_started(route)
+        self._in_progress = metrics.request_started(route)
 
     def first_byte_sent(self) -> None:
         """Note that the first output is sent to the client."""
@@ -80,7 +81,7 @@ class RequestRecord:
 
     def release(self) -> None:
         """Count the request as no longer in progress."""
-        self._metrics.request_ended(self._route)
+        self._metrics.request_ended(self._in_progress)
 
     def _record(self, status: int, error_type: str, code: str | None) -> None:
         self._finished = True
