@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -58,7 +57,7 @@ class Dispatcher:
     async def dispatch(self, call: UpstreamCall, request: UpstreamRequest) -> UpstreamResponse:
         """Send a request. Return the first acceptable response; the caller closes it. Raise UpstreamError."""
         transport = call.plan.route.transport
-        if len(request.urls) > 1 or transport.retry is not None:
+        if len(request.urls) > 1 or transport.resends:
             return await self._dispatch_with_retries(call, request)
         if call.callouts is not None:
             call.replica = 0
@@ -76,7 +75,12 @@ class Dispatcher:
     async def _dispatch_with_retries(self, call: UpstreamCall, request: UpstreamRequest) -> UpstreamResponse:
         route, started = call.builder.route, self._loop.time()
         pinned = call.replica is not None
-        attempts = self._attempts(route, 1 if pinned else len(request.urls), started)
+        attempts = Attempts(
+            route.transport,
+            self._budgets[route.name],
+            replicas=1 if pinned else len(request.urls),
+            started=started,
+        )
         tried: set[int] = set()
         while True:
             try:
@@ -126,12 +130,3 @@ class Dispatcher:
         else:
             replicas.succeeded(index)
         return ReplicaResponse(response, replicas, index)
-
-    def _attempts(self, route: Route, replicas: int, started: float) -> Attempts:
-        """Return the attempts of a request that begins at `started`."""
-        rule, total = route.transport.retry, route.transport.timeouts.total
-        budget = self._budgets[route.name]
-        if rule is not None:
-            budget.add_request(rule.budget)
-        end = math.inf if total is None else started + total
-        return Attempts(rule, budget, replicas=replicas, end=end)

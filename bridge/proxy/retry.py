@@ -10,16 +10,19 @@ cause `connect`), another replica is tried without `retry` too.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from bridge.routes.rules.transport import RetrySpec
+    from bridge.routes.rules.transport import TransportSpec
 
 __all__ = ["Attempts", "RetryBudget", "status_causes"]
 
 _BURST = 10.0  # retries that a route may make at once
+_FIRST_WAIT = 0.25  # seconds until a server that is not ready is tried again; doubled each time …
+_LONGEST_WAIT = 2.0  # … up to this
 _MIN_RATE = 1.0  # retries for each second that a route may always make, so that rare requests are retried
 
 
@@ -53,20 +56,31 @@ class RetryBudget:
 class Attempts:
     """The attempts of one request.
 
-    rule: `upstream.retry`; None: the request is only sent again where nothing of the request was sent before.
+    transport: the rules of the route: `retry`, `wait`, and `timeouts.total`.
     replicas: the number of replicas that the request may be sent to.
-    end: when the call must be over (`timeouts.total`), in seconds of the clock of `now`.
+    started: when the request began, in seconds of the clock of `now`.
     """
 
-    __slots__ = ("_budget", "_end", "_failures", "_replicas", "_retries", "_rule")
+    __slots__ = (
+        "_budget", "_end", "_failures", "_replicas", "_retries", "_rule", "_wait", "_wait_interval",
+        "_wait_until",
+    )  # fmt: skip
 
-    def __init__(self, rule: RetrySpec | None, budget: RetryBudget, *, replicas: int, end: float) -> None:
+    def __init__(
+        self, transport: TransportSpec, budget: RetryBudget, *, replicas: int, started: float
+    ) -> None:
+        rule, wait, total = transport.retry, transport.wait, transport.timeouts.total
+        if rule is not None:
+            budget.add_request(rule.budget)
         self._rule = rule
+        self._wait = wait
         self._budget = budget
         self._replicas = replicas
-        self._end = end
         self._retries = 0  # made so far
         self._failures = 0  # attempts so far, each at the next replica
+        self._end = math.inf if total is None else started + total
+        self._wait_until = started if wait is None else started + wait.duration
+        self._wait_interval = _FIRST_WAIT
 
     def delay(self, causes: Collection[str], retry_after: float | None, now: float) -> float | None:
         """Return the seconds until the next attempt; None if the attempt was the last one.
@@ -78,6 +92,9 @@ class Attempts:
         untried = self._failures < self._replicas
         if untried and "connect" in causes:
             return 0.0
+        held = self._time_to_hold(causes, retry_after, now)
+        if held is not None:
+            return held
         rule = self._rule
         if rule is None or self._retries >= rule.attempts or not any(cause in rule.on for cause in causes):
             return None
@@ -87,6 +104,19 @@ class Attempts:
         if seconds > rule.max_wait or now + seconds >= self._end or not self._budget.take(now):
             return None
         self._retries += 1
+        return seconds
+
+    def _time_to_hold(self, causes: Collection[str], retry_after: float | None, now: float) -> float | None:
+        """Return the seconds until a server that is not ready is tried again; None if it is not waited for.
+
+        Such attempts are neither retries nor part of their budget: a server that loads does no work.
+        """
+        if self._wait is None or not any(cause in self._wait.on for cause in causes):
+            return None
+        seconds = max(self._wait_interval, retry_after or 0.0)
+        if now + seconds >= min(self._wait_until, self._end):
+            return None
+        self._wait_interval = min(2 * self._wait_interval, _LONGEST_WAIT)
         return seconds
 
 

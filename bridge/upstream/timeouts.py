@@ -1,7 +1,9 @@
-"""The timeouts of a route: `first_byte` until a response begins, `idle` between two reads, `total` over all.
+"""The timeouts of a route.
+
+`send` runs while a request is sent, `first_byte` until its response begins, `idle` between two reads.
 
     connect ─▶ request sent ─▶ head ─▶ data ─▶ data ─▶ end           ResponseTimeouts, of HTTP
-                     first_byte │  idle │  idle
+            send │  first_byte │  idle │  idle
     connect ─▶ request sent ─▶ message ─▶ message ─▶ end             Deadline, of a WebSocket
 
 `total` counts from the beginning of the request and includes the connect.
@@ -61,8 +63,8 @@ class ResponseTimeouts:
         self._end = math.inf if timeouts.total is None else started + timeouts.total
         self._unsent = 0
         self.last_activity = now = self._loop.time()
-        if self._handle is None or timeouts.first_byte < _CHECK_INTERVAL or timeouts.total is not None:
-            self._schedule(now, timeouts.first_byte)  # otherwise the running timer fires soon enough
+        if self._handle is None or timeouts.until_head < _CHECK_INTERVAL or timeouts.total is not None:
+            self._schedule(now, timeouts.until_head)  # otherwise the running timer fires soon enough
 
     def expect_data(self) -> None:
         """Start `idle`: a task begins to wait for the next read of the body."""
@@ -97,7 +99,8 @@ class ResponseTimeouts:
             limit, message = timeouts.idle, "nothing arrived for"
         else:
             limit, message = timeouts.first_byte, "no response began within"
-            self._note_progress(now)
+            if self._is_sending(now):
+                limit, message = timeouts.send, "nothing of the request was accepted for"
         # While a slow client is being written to, the upstream is not awaited and has no time limit.
         waited = now - self.last_activity if connection.is_awaited else 0.0
         if now >= self._end:
@@ -107,12 +110,13 @@ class ResponseTimeouts:
         else:
             self._schedule(now, limit - waited)
 
-    def _note_progress(self, now: float) -> None:
-        """Start `first_byte` again while the upstream is still accepting the request."""
+    def _is_sending(self, now: float) -> bool:
+        """Return whether a part of the request is not sent yet. Bytes that were sent start the wait again."""
         unsent = self._connection.pending_write_bytes
         if unsent != self._unsent:
             self._unsent = unsent
             self.last_activity = now
+        return unsent > 0
 
 
 class Deadline:

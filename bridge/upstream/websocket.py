@@ -119,7 +119,8 @@ class WebSocketResponse(UpstreamResponse):
 async def _send_and_receive(websocket: WebSocket, body: bytes, deadline: Deadline) -> Any:
     """Send a request and return the first message, or the normal close of an empty response."""
     limit = deadline.timeouts.first_byte
-    await deadline.wait_for(limit, _send(websocket, body), f"the request was not accepted within {limit:g} s")
+    send = deadline.timeouts.send
+    await deadline.wait_for(send, _send(websocket, body), f"the request was not accepted within {send:g} s")
     first = await deadline.wait_for(
         limit, _receive_first(websocket), f"no message arrived within {limit:g} s"
     )

@@ -7,14 +7,13 @@ import socket
 import struct
 from contextlib import contextmanager
 from email.utils import formatdate
-from math import inf
 from time import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bridge.proxy.retry import Attempts, RetryBudget, status_causes
-from bridge.routes.rules.transport import RetrySpec
+from bridge.routes.rules.transport import RetrySpec, TransportSpec, WaitSpec
 from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, Handler, http_response, responder, run_upstream
 from tests.running_bridge import load_table, run_bridge
@@ -237,8 +236,9 @@ def test_rare_requests_are_always_retried() -> None:
     assert all(budget.take(100.0 + second) for second in range(1000))
 
 
-def attempts(rule: RetrySpec | None, replicas: int = 1, end: float = inf) -> Attempts:
-    return Attempts(rule, RetryBudget(), replicas=replicas, end=end)
+def attempts(rule: RetrySpec | None, replicas: int = 1, wait: WaitSpec | None = None) -> Attempts:
+    transport = TransportSpec(retry=rule, wait=wait)
+    return Attempts(transport, RetryBudget(), replicas=replicas, started=0.0)
 
 
 def test_the_backoff_is_doubled_up_to_the_longest_wait() -> None:

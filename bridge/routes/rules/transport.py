@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bridge.config.container_types import ListOf, OneOrMany
@@ -74,10 +75,23 @@ class TimeoutsSpec:
     first_byte: float = option(
         DURATION, "the longest time from the end of the request to the response's headers", default=300.0
     )
+    send: float = option(
+        DURATION, "the longest time in which the upstream accepts nothing of a request", default=60.0
+    )
+    first_token: float | None = option(
+        DURATION,
+        "the longest time from a request to the first output of a stream; if absent: no limit",
+        default=None,
+    )
     idle: float = option(DURATION, "the longest time between two reads of the response", default=120.0)
     total: float | None = option(
         DURATION, "the longest time for the whole call; if absent: no limit", default=None
     )
+
+    @cached_property
+    def until_head(self) -> float:
+        """Return the shortest timeout of a request whose response has not begun."""
+        return min(self.first_byte, self.send)
 
     @property
     def response(self) -> float:
@@ -132,6 +146,18 @@ class RetrySpec:
 
 
 @record
+class WaitSpec:
+    """How long requests are held for an upstream that is not ready."""
+
+    duration: float = option(DURATION, "how long a request is held", default=180.0, key="for")
+    on: tuple[str, ...] = option(
+        ListOf(CAUSE),
+        "the failures by which the upstream shows that it is not ready",
+        default=("connect", "503"),
+    )
+
+
+@record
 class EvictSpec:
     """When a replica gets no requests for a while."""
 
@@ -164,6 +190,11 @@ class TransportSpec:
     retry: RetrySpec | None = option(
         Record(RetrySpec), "when to send a failed request again; if absent: never", default=None
     )
+    wait: WaitSpec | None = option(
+        Record(WaitSpec),
+        "how long requests are held for a server that is still loading; if absent: not at all",
+        default=None,
+    )
     replicas: tuple[ReplicaSpec, ...] = option(
         ListOf(Shorthand(Record(ReplicaSpec), "url", URL, f"{URL.expected}, or a mapping"), min_items=1),
         "further servers of the same upstream: URLs, or mappings with `url` and `weight`",
@@ -184,3 +215,8 @@ class TransportSpec:
         "further origins that a URL out of a response may lead to; if absent: those of the route's own URLs",
         default=(),
     )
+
+    @cached_property
+    def resends(self) -> bool:
+        """Return whether a request may be sent again to the same server."""
+        return self.retry is not None or self.wait is not None
