@@ -20,9 +20,13 @@ class Request:
         self.task = asyncio.ensure_future(self._run(limiter))
 
     async def _run(self, limiter: ConcurrencyLimiter) -> None:
-        async with limiter:
-            self.admitted = True
+        if not limiter.acquire_at_once():
+            await limiter.acquire()
+        self.admitted = True
+        try:
             await self._finished.wait()
+        finally:
+            limiter.release()
 
     def finish(self) -> None:
         self._finished.set()
@@ -51,9 +55,9 @@ def admitted(requests: list[Request]) -> list[int]:
 
 async def rejected(limiter: ConcurrencyLimiter) -> RequestError:
     """Return the error of a request that finds the queue full."""
+    assert not limiter.acquire_at_once()
     with pytest.raises(RequestError) as caught:
-        async with limiter:
-            pass
+        await limiter.acquire()
     return caught.value
 
 
