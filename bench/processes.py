@@ -64,9 +64,9 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    command: list[str], port: int, core: int, log: Path, environment: Mapping[str, str] | None = None
+    command: list[str], port: int, core: int | None, log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[Process]:
-    """Run a server on one core; yield its process once the port has answered."""
+    """Run a server on one core, or on any; yield its process once the port has answered."""
     began = time.monotonic()
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -93,9 +93,10 @@ def running(
             process.wait()
 
 
-def _prepare(core: int) -> Callable[[], None]:
+def _prepare(core: int | None) -> Callable[[], None]:
     def prepare() -> None:
-        os.sched_setaffinity(0, {core})
+        if core is not None:
+            os.sched_setaffinity(0, {core})
 
     return prepare
 

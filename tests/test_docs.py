@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PAGES = [
     "README.md", "docs/language.md", "docs/operating.md", "docs/architecture.md", "docs/reference.md",
-    "CONTRIBUTING.md", "CHANGELOG.md",
+    "docs/promises.md", "docs/security.md", "CONTRIBUTING.md", "CHANGELOG.md",
 ]  # fmt: skip
 
 
@@ -103,6 +103,12 @@ def test_named_files_exist(page: str) -> None:
     ):
         if "NAME" not in name:
             assert (ROOT / name).exists() or (ROOT / "bridge" / name).exists(), f"{page} names {name}"
+
+
+def test_every_promise_names_a_test_that_exists() -> None:
+    names = re.findall(r"`(tests/[\w/.]+)::(\w+)` \|$", page_text("docs/promises.md"), re.MULTILINE)
+    missing = [f"{file}::{name}" for file, name in names if f"def {name}(" not in page_text(file)]
+    assert (len(names) > 10, missing) == (True, [])
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import TYPE_CHECKING
 
 from bridge.core.errors import RequestError
@@ -15,30 +14,16 @@ __all__ = ["ConcurrencyLimiter"]
 
 
 class ConcurrencyLimiter:
-    """A semaphore with a bounded queue. Waiting requests are served in order.
+    """A semaphore with a bounded queue, as an async context manager. Waiting requests are served in order."""
 
-    if not limiter.acquire_at_once():
-        await limiter.acquire()
-    …
-    limiter.release()
-    """
-
-    __slots__ = ("_free", "_semaphore", "_waiting", "limits")
+    __slots__ = ("_semaphore", "_waiting", "limits")
 
     def __init__(self, limits: LimitsSpec) -> None:
         self.limits = limits
-        self._free = limits.concurrency or math.inf  # slots
-        self._semaphore = asyncio.Semaphore(0)  # the slots that requests in the queue receive
-        self._waiting = 0  # requests in the queue
+        self._semaphore = asyncio.Semaphore(limits.concurrency)
+        self._waiting = 0  # requests
 
-    def acquire_at_once(self) -> bool:
-        """Take a slot if there is a free one, which is cheaper than `acquire`."""
-        if not self._free:
-            return False
-        self._free -= 1
-        return True
-
-    async def acquire(self) -> None:
+    async def __aenter__(self) -> None:
         """Wait for a slot. Raise RequestError (429) when the queue is full."""
         if self._waiting >= self.limits.queue and self._semaphore.locked():
             raise RequestError(
@@ -53,9 +38,6 @@ class ConcurrencyLimiter:
         finally:
             self._waiting -= 1
 
-    def release(self) -> None:
-        """Free a slot."""
-        if self._waiting:
-            self._semaphore.release()
-        else:
-            self._free += 1
+    async def __aexit__(self, *_: object) -> None:
+        """Free the slot."""
+        self._semaphore.release()

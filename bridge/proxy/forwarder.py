@@ -8,6 +8,7 @@ server cancels the request's task and with it the upstream call; callouts that c
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,7 +26,7 @@ from bridge.sessions.pool import SessionPool
 from bridge.telemetry.request_log import RequestRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Iterator
+    from collections.abc import Callable, Collection
 
     from bridge.exchange.commands import FetchedResponse
     from bridge.exchange.request_context import RequestContext
@@ -41,6 +42,7 @@ R = TypeVar("R", bound=ResponseWriter)
 
 _MAX_PARALLEL_CALLS = 8  # upstream calls of one request: a long list of inputs must not flood the upstream
 _TRAILER_TIMEOUT = 0.2  # seconds for the end of a stream's connection after the last frame
+_UNLIMITED = nullcontext()
 
 _MAX_DROPPED_NAMES = 1024  # characters in a header; nginx refuses response heads over 4 KiB
 
@@ -69,13 +71,8 @@ class Forwarder:
             response.add_header("X-Bridge-Route", route.header_name)
             if exchange.dropped:
                 response.add_header("X-Bridge-Dropped", _dropped_names(exchange.dropped))
-            limiter = self._limiter(route)
-            if not limiter.acquire_at_once():
-                await limiter.acquire()
-            try:
+            async with self._limiter(route):
                 await self._run_calls(exchange, response, record)
-            finally:
-                limiter.release()
             return finish(exchange, response, record)
         except BaseException as error:
             if self._shutting_down and isinstance(error, asyncio.CancelledError):
@@ -101,39 +98,29 @@ class Forwarder:
         await self._callouts.close()
         await self._sessions.close()
 
-    def _limiter(self, route: Route) -> ConcurrencyLimiter:
+    def _limiter(self, route: Route) -> AbstractAsyncContextManager[None]:
+        if not route.limits.concurrency:
+            return _UNLIMITED
         limiter = self._limiters.get(route.name)
         if limiter is None or limiter.limits is not route.limits:  # a reload brings new limits
             limiter = self._limiters[route.name] = ConcurrencyLimiter(route.limits)
         return limiter
 
-    # Some methods return the coroutine of another method: each coroutine that waits costs 1,000 instructions.
-
-    def _run_calls(
-        self, exchange: Exchange, response: ResponseWriter, record: RequestRecord
-    ) -> Coroutine[Any, Any, None]:
+    async def _run_calls(self, exchange: Exchange, response: ResponseWriter, record: RequestRecord) -> None:
         """Run the upstream calls of an exchange. The first call that fails ends the others."""
         if exchange.is_stream and exchange.route.response.sends_comments:
-            return self._run_with_comments(exchange, response, record)
-        return self._run_pipes(exchange, lambda call: ResponsePipe(exchange, call, response, record))
+            with Keepalive(exchange, response, record) as keepalive:
+                await self._run_pipes(exchange, keepalive.pipe)
+        else:
+            await self._run_pipes(exchange, lambda call: ResponsePipe(exchange, call, response, record))
 
-    async def _run_with_comments(
-        self, exchange: Exchange, response: ResponseWriter, record: RequestRecord
-    ) -> None:
-        with Keepalive(exchange, response, record) as keepalive:
-            await self._run_pipes(exchange, keepalive.pipe)
-
-    def _run_pipes(
-        self, exchange: Exchange, pipe_of: Callable[[UpstreamCall], ResponsePipe]
-    ) -> Coroutine[Any, Any, None]:
+    async def _run_pipes(self, exchange: Exchange, pipe_of: Callable[[UpstreamCall], ResponsePipe]) -> None:
         """Run upstream calls, each into its pipe."""
         calls = exchange.calls
         if len(calls) == 1:
-            return self._run_call(pipe_of(calls[0]))
-        return self._run_in_parallel(exchange, map(pipe_of, calls))
-
-    async def _run_in_parallel(self, exchange: Exchange, queue: Iterator[ResponsePipe]) -> None:
-        """Run several calls."""
+            await self._run_call(pipe_of(calls[0]))
+            return
+        queue = map(pipe_of, calls)
 
         async def run_from_queue() -> None:
             for pipe in queue:
@@ -141,10 +128,7 @@ class Forwarder:
                 if exchange.error is not None:
                     return
 
-        tasks = [
-            asyncio.ensure_future(run_from_queue())
-            for _ in range(min(len(exchange.calls), _MAX_PARALLEL_CALLS))
-        ]
+        tasks = [asyncio.ensure_future(run_from_queue()) for _ in range(min(len(calls), _MAX_PARALLEL_CALLS))]
         try:
             pending: set[asyncio.Future[None]] = set(tasks)
             while pending and exchange.error is None:

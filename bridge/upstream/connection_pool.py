@@ -10,7 +10,7 @@ aiohttp's ClientSession costs 228 thousand instructions a request, these modules
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 from yarl import URL
@@ -24,8 +24,6 @@ from bridge.upstream.response import UpstreamResponse
 from bridge.upstream.response_parser import ResponseState
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.transport import TransportSpec
     from bridge.upstream.response import ByteSink
@@ -171,8 +169,8 @@ class HTTPResponse(UpstreamResponse):
         response = self._connection.response
         return response.state is ResponseState.COMPLETE and not response.body
 
-    def read_into(self, sink: ByteSink) -> Coroutine[Any, Any, None]:
-        return self._connection.read_into(sink)
+    async def read_into(self, sink: ByteSink) -> None:
+        await self._connection.read_into(sink)
 
     async def drain(self, timeout: float) -> None:  # noqa: ASYNC109
         if self.complete:

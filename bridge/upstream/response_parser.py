@@ -132,7 +132,9 @@ class ResponseParser:
         fields = lower_names(self._fields)
         self._fields.clear()
         status = self._parser.get_status_code()
-        if 100 <= status < 200:
+        if not 100 <= status <= 599:
+            raise ProtocolError(f"its status is {status:03}: expected 100 to 599")
+        if status < 200:
             return
         if b"keep-alive" in fields:
             self.idle_timeout = announced_idle_timeout(fields[b"keep-alive"], self.idle_timeout)

@@ -20,13 +20,9 @@ class Request:
         self.task = asyncio.ensure_future(self._run(limiter))
 
     async def _run(self, limiter: ConcurrencyLimiter) -> None:
-        if not limiter.acquire_at_once():
-            await limiter.acquire()
-        self.admitted = True
-        try:
+        async with limiter:
+            self.admitted = True
             await self._finished.wait()
-        finally:
-            limiter.release()
 
     def finish(self) -> None:
         self._finished.set()
@@ -55,9 +51,9 @@ def admitted(requests: list[Request]) -> list[int]:
 
 async def rejected(limiter: ConcurrencyLimiter) -> RequestError:
     """Return the error of a request that finds the queue full."""
-    assert not limiter.acquire_at_once()
     with pytest.raises(RequestError) as caught:
-        await limiter.acquire()
+        async with limiter:
+            pass
     return caught.value
 
 

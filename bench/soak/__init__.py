@@ -1,0 +1,1 @@
+"""Ten thousand streams with faults, clients that disconnect, reloads and scrapes: `make soak`."""
