@@ -100,6 +100,7 @@ def _announce(sockets: _Sockets) -> None:
 
 def _run_workers(file: str, sockets: _Sockets, count: int, *, demo: bool) -> None:
     """Serve in several processes."""
+    from bridge.proxy.concurrency import WorkerShare
     from bridge.server.app import Worker
     from bridge.telemetry.series import SharedMemory
 
@@ -112,7 +113,8 @@ def _run_workers(file: str, sockets: _Sockets, count: int, *, demo: bool) -> Non
 
         own = sockets if number == 0 else sockets._replace(admin=None)  # one worker serves the admin port
         # The worker reads the file again: a worker that replaces another may start after a change.
-        worker = Worker(memories[number], [*memories[:number], *memories[number + 1 :]])
+        others = [*memories[:number], *memories[number + 1 :]]
+        worker = Worker(memories[number], others, WorkerShare(number, count))
         _run(_serve(file, own, None, announce, demo=demo, worker=worker))
 
     workers = Workers([listening for listening in sockets if listening is not None], run)

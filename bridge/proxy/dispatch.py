@@ -16,7 +16,7 @@ from bridge.proxy.replica_sets import ReplicaSets
 from bridge.proxy.retry import Attempts, RetryBudget, status_causes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Awaitable, Collection
 
     from bridge.exchange.commands import SendRequest
     from bridge.exchange.upstream_call import UpstreamCall
@@ -54,14 +54,14 @@ class Dispatcher:
         """End the health checks."""
         await self._health_checks.close()
 
-    async def dispatch(self, call: UpstreamCall, request: UpstreamRequest) -> UpstreamResponse:
+    def dispatch(self, call: UpstreamCall, request: UpstreamRequest) -> Awaitable[UpstreamResponse]:
         """Send a request. Return the first acceptable response; the caller closes it. Raise UpstreamError."""
         transport = call.plan.route.transport
         if len(request.urls) > 1 or transport.resends:
-            return await self._dispatch_with_retries(call, request)
+            return self._dispatch_with_retries(call, request)
         if call.callouts is not None:
             call.replica = 0
-        return await self._upstream.send(request, transport)
+        return self._upstream.send(request, transport)
 
     async def fetch(self, call: UpstreamCall, send: SendRequest) -> FetchedResponse:
         """Send the request of a callout. Return the whole response. Raise UpstreamError."""

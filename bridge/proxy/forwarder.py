@@ -8,7 +8,7 @@ server cancels the request's task and with it the upstream call; callouts that c
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager, nullcontext
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,17 +16,18 @@ from bridge.core.errors import UpstreamError
 from bridge.exchange.exchange import Exchange
 from bridge.proxy.callout_runner import CalloutRunner
 from bridge.proxy.client_response import ResponseWriter
-from bridge.proxy.concurrency import ConcurrencyLimiter
+from bridge.proxy.concurrency import ConcurrencyLimiter, WorkerShare
 from bridge.proxy.dispatch import Dispatcher
 from bridge.proxy.keepalive import Keepalive
 from bridge.proxy.outcomes import fail, finish, shut_down
 from bridge.proxy.response_pipe import ResponsePipe
 from bridge.routes.rules.route import header_safe
 from bridge.sessions.pool import SessionPool
+from bridge.telemetry.logging import log
 from bridge.telemetry.request_log import RequestRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Coroutine, Iterator
 
     from bridge.exchange.commands import FetchedResponse
     from bridge.exchange.request_context import RequestContext
@@ -42,7 +43,6 @@ R = TypeVar("R", bound=ResponseWriter)
 
 _MAX_PARALLEL_CALLS = 8  # upstream calls of one request: a long list of inputs must not flood the upstream
 _TRAILER_TIMEOUT = 0.2  # seconds for the end of a stream's connection after the last frame
-_UNLIMITED = nullcontext()
 
 _MAX_DROPPED_NAMES = 1024  # characters in a header; nginx refuses response heads over 4 KiB
 
@@ -50,8 +50,9 @@ _MAX_DROPPED_NAMES = 1024  # characters in a header; nginx refuses response head
 class Forwarder:
     """Forwards requests to their routes' upstreams."""
 
-    def __init__(self, upstream: UpstreamClient, metrics: Metrics) -> None:
+    def __init__(self, upstream: UpstreamClient, metrics: Metrics, share: WorkerShare) -> None:
         self._metrics = metrics
+        self._share = share
         self._limiters: dict[str, ConcurrencyLimiter] = {}  # by the name of the route
         self._dispatcher = Dispatcher(upstream, metrics)
         self._sessions = SessionPool(upstream, metrics)
@@ -71,8 +72,13 @@ class Forwarder:
             response.add_header("X-Bridge-Route", route.header_name)
             if exchange.dropped:
                 response.add_header("X-Bridge-Dropped", _dropped_names(exchange.dropped))
-            async with self._limiter(route):
+            limiter = self._limiters.get(route.name) or self._add_limiter(route)
+            if not limiter.acquire_at_once():
+                await limiter.acquire()
+            try:
                 await self._run_calls(exchange, response, record)
+            finally:
+                limiter.release()
             return finish(exchange, response, record)
         except BaseException as error:
             if self._shutting_down and isinstance(error, asyncio.CancelledError):
@@ -90,6 +96,19 @@ class Forwarder:
 
     def use_routes(self, routes: Collection[Route]) -> None:
         """Prepare for requests of these routes, those of a table that is loaded."""
+        names = {route.name for route in routes}
+        self._limiters = {
+            name: limiter for name, limiter in self._limiters.items() if name in names or not limiter.is_idle
+        }
+        for route in routes:
+            if route.name in self._limiters:
+                self._limiters[route.name].use_route(route, self._share)
+            if 0 < route.limits.concurrency < self._share.workers and self._share.number == 0:
+                log(
+                    "limits.concurrency is below the number of workers, each of which forwards a request",
+                    logging.WARNING,
+                    route=route.name,
+                )
         self._dispatcher.use_routes(routes)
 
     async def close(self) -> None:
@@ -98,29 +117,37 @@ class Forwarder:
         await self._callouts.close()
         await self._sessions.close()
 
-    def _limiter(self, route: Route) -> AbstractAsyncContextManager[None]:
-        if not route.limits.concurrency:
-            return _UNLIMITED
-        limiter = self._limiters.get(route.name)
-        if limiter is None or limiter.limits is not route.limits:  # a reload brings new limits
-            limiter = self._limiters[route.name] = ConcurrencyLimiter(route.limits)
+    def _add_limiter(self, route: Route) -> ConcurrencyLimiter:
+        limiter = self._limiters[route.name] = ConcurrencyLimiter(route, self._share, self._metrics)
         return limiter
 
-    async def _run_calls(self, exchange: Exchange, response: ResponseWriter, record: RequestRecord) -> None:
+    # Some methods return the coroutine of another method: each coroutine that waits costs 1,000 instructions.
+
+    def _run_calls(
+        self, exchange: Exchange, response: ResponseWriter, record: RequestRecord
+    ) -> Coroutine[Any, Any, None]:
         """Run the upstream calls of an exchange. The first call that fails ends the others."""
         if exchange.is_stream and exchange.route.response.sends_comments:
-            with Keepalive(exchange, response, record) as keepalive:
-                await self._run_pipes(exchange, keepalive.pipe)
-        else:
-            await self._run_pipes(exchange, lambda call: ResponsePipe(exchange, call, response, record))
+            return self._run_with_comments(exchange, response, record)
+        return self._run_pipes(exchange, lambda call: ResponsePipe(exchange, call, response, record))
 
-    async def _run_pipes(self, exchange: Exchange, pipe_of: Callable[[UpstreamCall], ResponsePipe]) -> None:
+    async def _run_with_comments(
+        self, exchange: Exchange, response: ResponseWriter, record: RequestRecord
+    ) -> None:
+        with Keepalive(exchange, response, record) as keepalive:
+            await self._run_pipes(exchange, keepalive.pipe)
+
+    def _run_pipes(
+        self, exchange: Exchange, pipe_of: Callable[[UpstreamCall], ResponsePipe]
+    ) -> Coroutine[Any, Any, None]:
         """Run upstream calls, each into its pipe."""
         calls = exchange.calls
         if len(calls) == 1:
-            await self._run_call(pipe_of(calls[0]))
-            return
-        queue = map(pipe_of, calls)
+            return self._run_call(pipe_of(calls[0]))
+        return self._run_in_parallel(exchange, map(pipe_of, calls))
+
+    async def _run_in_parallel(self, exchange: Exchange, queue: Iterator[ResponsePipe]) -> None:
+        """Run several calls."""
 
         async def run_from_queue() -> None:
             for pipe in queue:
@@ -128,7 +155,10 @@ class Forwarder:
                 if exchange.error is not None:
                     return
 
-        tasks = [asyncio.ensure_future(run_from_queue()) for _ in range(min(len(calls), _MAX_PARALLEL_CALLS))]
+        tasks = [
+            asyncio.ensure_future(run_from_queue())
+            for _ in range(min(len(exchange.calls), _MAX_PARALLEL_CALLS))
+        ]
         try:
             pending: set[asyncio.Future[None]] = set(tasks)
             while pending and exchange.error is None:

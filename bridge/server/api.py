@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
     from bridge.openai.endpoint_spec import EndpointSpec
+    from bridge.proxy.concurrency import WorkerShare
     from bridge.routes.table import RouteTable
     from bridge.server.request import Request
     from bridge.telemetry.metrics import Metrics
@@ -61,12 +62,14 @@ class OpenAIHandler:
     forwarder: the proxy that requests for models are forwarded by.
     """
 
-    def __init__(self, state: ServerState, upstream: UpstreamClient, metrics: Metrics) -> None:
+    def __init__(
+        self, state: ServerState, upstream: UpstreamClient, metrics: Metrics, share: WorkerShare
+    ) -> None:
         self._state = state
         self._metrics = metrics
         self._date_header = DateHeader()
         self._request_ids = RequestIds()
-        self.forwarder = Forwarder(upstream, metrics)
+        self.forwarder = Forwarder(upstream, metrics, share)
 
     async def answer(self, request: Request) -> Response:
         """Answer one request. Raise ConnectionError if the connection cannot be used any longer."""

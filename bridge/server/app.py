@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from bridge.core.addresses import Address, parse_address
+from bridge.proxy.concurrency import WorkerShare
 from bridge.server.admin import admin_app
 from bridge.server.api import OpenAIHandler, ServerState
 from bridge.server.descriptors import affordable_connections
@@ -50,6 +51,7 @@ class Worker:
 
     memory: SharedMemory  # for the metrics of this worker
     others: Sequence[SharedMemory]  # for the metrics of the others
+    share: WorkerShare  # in the limits of routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,8 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
     count_dropped_lines(metrics.log_lines_dropped)
     state = ServerState(settings.table, created=int(time.time()))
     upstream = UpstreamClient()
-    handler = OpenAIHandler(state, upstream, metrics)
+    share = settings.worker.share if settings.worker else WorkerShare()
+    handler = OpenAIHandler(state, upstream, metrics, share)
     forwarder = handler.forwarder
     reloader = Reloader(
         settings.file, settings.variables, settings.seen, state, metrics, forwarder.use_routes

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 __all__ = [
     "BLOCK_SIZES", "COUNTERS", "DISCONNECTS", "DROPPED", "DURATION_HISTOGRAM", "ESTIMATED", "EVICTED",
     "FIRST_TOKEN_HISTOGRAM", "GAUGES", "GEN_AI", "GEN_AI_LABELS", "HISTOGRAMS", "INPUT_TOKENS_HISTOGRAM",
-    "IN_PROGRESS", "LINES_DROPPED", "OUTPUT_TOKENS_HISTOGRAM", "PER_TOKEN_HISTOGRAM", "RELOADS", "REQUESTS",
-    "STORE_FAILURES", "UPSTREAM_ERRORS", "UPSTREAM_RETRIES", "Histogram",
+    "IN_PROGRESS", "LINES_DROPPED", "OUTPUT_TOKENS_HISTOGRAM", "PER_TOKEN_HISTOGRAM", "QUEUE_REJECTIONS",
+    "RELOADS", "REQUESTS", "STORE_FAILURES", "UPSTREAM_ERRORS", "UPSTREAM_RETRIES", "WAITING", "Histogram",
 ]  # fmt: skip
 
 
@@ -44,7 +44,9 @@ class Histogram(NamedTuple):
 
 IN_PROGRESS: Final = "bridge_requests_in_progress"
 EVICTED: Final = "bridge_upstream_replicas_evicted"
+WAITING: Final = "bridge_requests_waiting"
 REQUESTS: Final = "bridge_requests"
+QUEUE_REJECTIONS: Final = "bridge_queue_rejections"
 UPSTREAM_ERRORS: Final = "bridge_upstream_errors"
 UPSTREAM_RETRIES: Final = "bridge_upstream_retries"
 DISCONNECTS: Final = "bridge_client_disconnects"
@@ -60,11 +62,15 @@ TOKENS: Final = "gen_ai_client_token_usage"
 
 GAUGES: Final = {
     IN_PROGRESS: Instrument("Requests in progress.", ("route",)),
+    WAITING: Instrument("Requests that wait for others to finish (limits.concurrency).", ("route",)),
     EVICTED: Instrument("Processes that send no requests to a replica.", ("route", "replica")),
 }
 
 COUNTERS: Final = {
     REQUESTS: Instrument("Responses to clients.", ("route", "endpoint", "code")),
+    QUEUE_REJECTIONS: Instrument(
+        "Requests that were rejected since the queue is full, or after timeouts.queue.", ("route", "reason")
+    ),
     UPSTREAM_ERRORS: Instrument("Failures of upstreams.", ("route", "kind")),
     UPSTREAM_RETRIES: Instrument(
         "Upstream requests that were sent again, or to another replica.", ("route", "cause")

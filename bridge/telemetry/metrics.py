@@ -19,11 +19,13 @@ from bridge.telemetry.instruments import (
     LINES_DROPPED,
     OUTPUT_TOKENS_HISTOGRAM,
     PER_TOKEN_HISTOGRAM,
+    QUEUE_REJECTIONS,
     RELOADS,
     REQUESTS,
     STORE_FAILURES,
     UPSTREAM_ERRORS,
     UPSTREAM_RETRIES,
+    WAITING,
 )
 from bridge.telemetry.series import Series
 
@@ -68,6 +70,14 @@ class Metrics:
     def request_ended(self, at: int) -> None:
         """Count a request as no longer in progress."""
         self._numbers[at] -= 1
+
+    def request_waits(self, route: str, number: int) -> None:
+        """Count a request as waiting for a slot of its route (1), or as no longer waiting (-1)."""
+        self._count(WAITING, route, number=number)
+
+    def queue_rejected(self, route: str, reason: str) -> None:
+        """Count a request without a slot of its route: the queue is `full`, or a `timeout`."""
+        self._count(QUEUE_REJECTIONS, route, reason)
 
     def response_finished(
         self, route: str, endpoint: EndpointSpec, model: str, status: int, error_type: str, duration: float

@@ -18,7 +18,7 @@ from bridge.upstream.tls import SSLContextCache
 from bridge.upstream.websocket import WebSocketClient
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from bridge.routes.rules.auth_rules import DynamicAuth
     from bridge.routes.rules.request_template import UpstreamRequest
@@ -44,14 +44,14 @@ class UpstreamClient:
         await self._websockets.close()
         await self._pool.close()
 
-    async def send(
+    def send(
         self,
         request: UpstreamRequest,
         transport: TransportSpec,
         *,
         replica: int = 0,
         started: float | None = None,
-    ) -> UpstreamResponse:
+    ) -> Awaitable[UpstreamResponse]:
         """Send a request. Return its response, which the caller closes. Raise UpstreamError.
 
         `timeouts.total` counts from `started`, in seconds of the loop's clock; None: from now.
@@ -60,8 +60,8 @@ class UpstreamClient:
         if started is None:
             started = self._loop.time()
         if request.auth is None:
-            return await self._send(request, url, transport, started)
-        return await self._send_signed(request, url, transport, request.auth, started)
+            return self._send(request, url, transport, started)
+        return self._send_signed(request, url, transport, request.auth, started)
 
     async def fetch(
         self, request: UpstreamRequest, transport: TransportSpec, limit: int, *, replica: int = 0
@@ -85,9 +85,9 @@ class UpstreamClient:
         signed = await self._authenticator.sign(request, url, rejected=signed)
         return await self._send(signed, signed.urls[0], transport, started)
 
-    async def _send(
+    def _send(
         self, request: UpstreamRequest, url: str, transport: TransportSpec, started: float
-    ) -> UpstreamResponse:
+    ) -> Awaitable[UpstreamResponse]:
         if request.websocket_limit is not None:
-            return await self._websockets.open(request, url, transport, started)
-        return await self._pool.request(request, url, transport, started)
+            return self._websockets.open(request, url, transport, started)
+        return self._pool.request(request, url, transport, started)

@@ -10,7 +10,7 @@ aiohttp's ClientSession costs 228 thousand instructions a request, these modules
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from yarl import URL
@@ -24,6 +24,8 @@ from bridge.upstream.response import UpstreamResponse
 from bridge.upstream.response_parser import ResponseState
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.transport import TransportSpec
     from bridge.upstream.response import ByteSink
@@ -169,8 +171,8 @@ class HTTPResponse(UpstreamResponse):
         response = self._connection.response
         return response.state is ResponseState.COMPLETE and not response.body
 
-    async def read_into(self, sink: ByteSink) -> None:
-        await self._connection.read_into(sink)
+    def read_into(self, sink: ByteSink) -> Coroutine[Any, Any, None]:
+        return self._connection.read_into(sink)
 
     async def drain(self, timeout: float) -> None:  # noqa: ASYNC109
         if self.complete:

@@ -69,6 +69,9 @@ CAUSE = Cause(("connect", "reset", "disconnect", "timeout", "5xx"))
 class TimeoutsSpec:
     """Timeouts of an upstream call, in seconds."""
 
+    queue: float = option(
+        DURATION, "the longest time that a request waits for `limits.concurrency`", default=30.0
+    )
     connect: float = option(
         DURATION, "the longest time until the connection is established, TLS included", default=10.0
     )
