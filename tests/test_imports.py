@@ -31,14 +31,16 @@ ALLOWED: dict[str, set[str]] = {
     "telemetry": {"openai", "exchange"},
     "file_stamp": set(),
     "tasks": set(),
+    "thread_pool": set(),
     "loader": {"config", "routes", "routes/compile", "upstream"},
     "upstream/auth": {"expressions", "openai", "routes/rules", "tasks"},
     "upstream": {"framing", "routes/rules", "telemetry", "upstream/auth", "file_stamp"},
     "sessions": {"exchange", "routes/rules", "tasks", "telemetry", "upstream"},
-    "proxy": {"exchange", "openai", "routes/rules", "sessions", "tasks", "telemetry", "upstream"},
+    "proxy": {"exchange", "openai", "routes/rules", "sessions", "tasks", "telemetry",
+              "thread_pool", "upstream"},
     "server": {
         "exchange", "file_stamp", "loader", "openai", "proxy", "routes", "routes/rules", "telemetry",
-        "upstream",
+        "thread_pool", "upstream",
     },
 }  # fmt: skip
 ALLOWED["cli"] = set(ALLOWED)

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from bridge.core.json import JSONObject
 
-__all__ = ["has_more_values", "nests_deeper", "repeats_names"]
+__all__ = ["MAX_INLINE", "has_more_values", "nests_deeper", "repeats_names"]
+
+MAX_INLINE: Final = 128 * 2**10
+"""Bytes of JSON above which work on a body runs in a thread, so that the event loop goes on meanwhile.
+
+For a smaller body, handing the work to a thread would take longer than the work.
+"""
 
 _CHUNK: Final = 2**16  # bytes; the parts of a chunk take some megabytes
 

@@ -145,8 +145,17 @@ class Exchange:
         deltas = decoder.feed(data)
         return self._emit(call, decoder, deltas) if deltas or decoder.finished else b""
 
-    def close(self, call: UpstreamCall) -> bytes:
-        """Return the client's bytes for the end of the response's body."""
+    def received(self, call: UpstreamCall) -> int:
+        """Return the number of bytes of a call's response that `close` is to decode at once."""
+        if call.plan.stream_rule is not None:
+            return 0  # frames are decoded as they arrive
+        return call.decoder.received if self._fast_path is None else self._fast_path.received
+
+    def close(self, call: UpstreamCall, deltas: list[Delta] | None = None) -> bytes:
+        """Return the client's bytes for the end of the response's body.
+
+        `deltas` is the result of `call.decoder.close()`, where the caller called that itself.
+        """
         out = b""
         fast_path = self._fast_path
         if fast_path is not None:
@@ -156,7 +165,7 @@ class Exchange:
                 return completion
             out = self._leave_fast_path(call, fast_path)
         decoder = call.decoder
-        return out + self._emit(call, decoder, decoder.close())
+        return out + self._emit(call, decoder, decoder.close() if deltas is None else deltas)
 
     def connection_lost(self, call: UpstreamCall, error: UpstreamError) -> bytes:
         """Return the client's bytes after a call's connection failed, or could not be made."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RequestBuilder"]
 
+_MAX_AT_ONCE = 8 * 2**20  # bytes of a client's body, whose strings are encoded in up to some 50 ms
+
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -111,7 +113,8 @@ class RequestBuilder:
         if not streams and type(rule) is not TemplateBody and "stream_options" in body:
             # Upstreams reject the options of a stream without a stream.
             body = {name: value for name, value in body.items() if name != "stream_options"}
-        return plan.request(scope, json.dumps(body), credentials)
+        dumps = json.dumps if len(self.context.data) <= _MAX_AT_ONCE else json.dumps_in_steps
+        return plan.request(scope, dumps(body), credentials)
 
     def build_callout(self, callout: Callout, newest: Any = MISSING) -> UpstreamRequest:
         """Return the request of a callout; `newest` is the response that may contain the callout's URL.

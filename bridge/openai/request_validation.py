@@ -30,14 +30,17 @@ __all__ = [
 ]
 
 
-def parse_request(endpoint: EndpointSpec, data: bytes, *, max_values: int | None = None) -> JSONObject:
+def parse_request(
+    endpoint: EndpointSpec, data: bytes, *, max_values: int | None = None, in_steps: bool = False
+) -> JSONObject:
     """Parse and check a request body. Raises RequestError (400) that names the member at fault.
 
-    A body with more than `max_values` JSON values is rejected before it is parsed.
+    A body with more than `max_values` JSON values is rejected before it is parsed. With `in_steps`, as in a
+    thread, a body with many values is parsed without holding the other threads.
     """
     if max_values is not None:
         check_values(data, max_values)
-    body = _parse(data)
+    body = _parse(data, in_steps=in_steps)
     if len(body) > _MAX_MEMBERS:
         raise RequestError(
             400, f"the body has {len(body)} members: expected up to {_MAX_MEMBERS}", code="too_many_members"
@@ -66,10 +69,11 @@ def check_values(data: bytes, limit: int) -> None:
         )
 
 
-def _parse(data: bytes) -> JSONObject:
+def _parse(data: bytes, *, in_steps: bool) -> JSONObject:
     """Return the object in a body."""
+    in_steps = in_steps and has_more_values(data, json.MAX_AT_ONCE)
     try:
-        body = json.loads(data)
+        body = json.loads_in_steps(data) if in_steps else json.loads(data)
     except json.DepthError:
         raise _too_deep() from None
     except ValueError as error:

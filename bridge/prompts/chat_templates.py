@@ -68,7 +68,7 @@ def _prompt(
         return template({**defaults, **named, **given, "add_generation_prompt": True, "strftime_now": clock})
 
     clocked = {"now"} if "strftime_now" in template.variables else set()
-    return Prompt(render, stop, reads | clocked)
+    return Prompt(render, stop, reads | clocked, is_template=True)
 
 
 def _without_last_line_end(source: str) -> str:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bridge.core.errors import UpstreamError
+from bridge.core.json_bounds import MAX_INLINE
 from bridge.exchange.exchange import Exchange
 from bridge.proxy.callout_runner import CalloutRunner
 from bridge.proxy.client_response import ResponseWriter
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from bridge.exchange.commands import FetchedResponse
     from bridge.exchange.request_context import RequestContext
     from bridge.exchange.upstream_call import UpstreamCall
+    from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.route import Route
     from bridge.telemetry.metrics import Metrics
+    from bridge.thread_pool import ThreadPool
     from bridge.upstream.client import UpstreamClient
     from bridge.upstream.response import UpstreamResponse
 
@@ -50,9 +53,12 @@ _MAX_DROPPED_NAMES = 1024  # characters in a header; nginx refuses response head
 class Forwarder:
     """Forwards requests to their routes' upstreams."""
 
-    def __init__(self, upstream: UpstreamClient, metrics: Metrics, share: WorkerShare) -> None:
+    def __init__(
+        self, upstream: UpstreamClient, metrics: Metrics, share: WorkerShare, threads: ThreadPool
+    ) -> None:
         self._metrics = metrics
         self._share = share
+        self._threads = threads
         self._limiters: dict[str, ConcurrencyLimiter] = {}  # by the name of the route
         self._dispatcher = Dispatcher(upstream, metrics)
         self._sessions = SessionPool(upstream, metrics)
@@ -68,7 +74,10 @@ class Forwarder:
         assert task is not None
         self._running.add(task)
         try:
-            exchange = record.exchange = Exchange(context)
+            if len(context.data) <= context.route.max_inline:
+                exchange = record.exchange = Exchange(context)
+            else:
+                exchange = record.exchange = await self._threads.run(Exchange, context)
             response.add_header("X-Bridge-Route", route.header_name)
             if exchange.dropped:
                 response.add_header("X-Bridge-Dropped", _dropped_names(exchange.dropped))
@@ -177,9 +186,9 @@ class Forwarder:
             if call.callouts is not None and await self._callouts.run_before(
                 call, partial(self._deliver_polled, pipe)
             ):
-                await self._write(pipe, exchange.close(call))
+                await self._write(pipe, await self._close(pipe))
                 return
-            upstream_response = await self._dispatcher.dispatch(call, call.request())
+            upstream_response = await self._dispatcher.dispatch(call, await self._request(call))
             try:
                 await self._relay(upstream_response, pipe)
             finally:
@@ -198,10 +207,27 @@ class Forwarder:
         while not (upstream_response.complete or exchange.finished(call)):
             await pipe.response.drain()
             await upstream_response.read_into(pipe)
-        await self._write(pipe, pipe.tail + exchange.close(call))
+        await self._write(pipe, pipe.tail + await self._close(pipe))
         if exchange.is_stream and len(exchange.calls) == 1 and call.fully_read:
             finish(exchange, pipe.response, pipe.record)  # before the client would wait for the trailer
             await upstream_response.drain(_TRAILER_TIMEOUT)
+
+    async def _request(self, call: UpstreamCall) -> UpstreamRequest:
+        """Return the request of a call. Raise RequestError."""
+        context = call.builder.context
+        if len(context.data) <= context.route.max_inline:
+            return call.request()
+        return await self._threads.run(call.request)
+
+    async def _close(self, pipe: ResponsePipe) -> bytes:
+        """Return the client's bytes for the end of a response's body."""
+        exchange, call = pipe.exchange, pipe.call
+        if exchange.received(call) <= MAX_INLINE:
+            return exchange.close(call)
+        if len(exchange.calls) == 1:
+            return await self._threads.run(exchange.close, call)
+        # The other calls of the exchange go on meanwhile: only the decoder is this call's own.
+        return exchange.close(call, await self._threads.run(call.decoder.close))
 
     async def _deliver_polled(self, pipe: ResponsePipe, polled: FetchedResponse) -> None:
         """Relay a polled response, or the next part of one."""

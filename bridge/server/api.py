@@ -18,6 +18,7 @@ from aiohttp import hdrs
 
 from bridge.core import json
 from bridge.core.errors import BridgeError, RequestError
+from bridge.core.json_bounds import MAX_INLINE
 from bridge.exchange.request_context import RequestContext
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.openai.request_validation import check_values, parse_request
@@ -31,11 +32,13 @@ from bridge.telemetry.logging import log
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
+    from bridge.core.json import JSONObject
     from bridge.openai.endpoint_spec import EndpointSpec
     from bridge.proxy.concurrency import WorkerShare
     from bridge.routes.table import RouteTable
     from bridge.server.request import Request
     from bridge.telemetry.metrics import Metrics
+    from bridge.thread_pool import ThreadPool
     from bridge.upstream.client import UpstreamClient
 
 __all__ = ["OpenAIHandler", "ServerState"]
@@ -63,13 +66,19 @@ class OpenAIHandler:
     """
 
     def __init__(
-        self, state: ServerState, upstream: UpstreamClient, metrics: Metrics, share: WorkerShare
+        self,
+        state: ServerState,
+        upstream: UpstreamClient,
+        metrics: Metrics,
+        share: WorkerShare,
+        threads: ThreadPool,
     ) -> None:
         self._state = state
         self._metrics = metrics
         self._date_header = DateHeader()
         self._request_ids = RequestIds()
-        self.forwarder = Forwarder(upstream, metrics, share)
+        self._threads = threads
+        self.forwarder = Forwarder(upstream, metrics, share, threads)
 
     async def answer(self, request: Request) -> Response:
         """Answer one request. Raise ConnectionError if the connection cannot be used any longer."""
@@ -93,7 +102,8 @@ class OpenAIHandler:
             body = request.buffered_body()  # most bodies arrive with the head
             if body is None:
                 body = await read_body(request, self._state.table.max_body)
-            return await self._forward(request, endpoint, body, response, id_, accepted)
+            parsed = await self._parse(endpoint, body)
+            return await self._forward(request, endpoint, body, parsed, response, id_, accepted)
         except BridgeError as error:
             return self._reject(request, endpoint, response, error)
         except ConnectionError:
@@ -110,20 +120,29 @@ class OpenAIHandler:
         log("refused", id=response.id, path=path, status=error.status, error=error.code)
         return response.set_error(error)
 
+    async def _parse(self, endpoint: EndpointSpec, data: bytes) -> JSONObject:
+        """Parse and check a body. Raise RequestError (400, 413)."""
+        table = self._state.table
+        if len(data) <= MAX_INLINE:
+            return parse_request(endpoint, data, max_values=table.max_values)
+        if len(data) > table.max_body:
+            raise too_large(table.max_body)
+        return await self._threads.run(
+            parse_request, endpoint, data, max_values=table.max_values, in_steps=True
+        )
+
     def _forward(
         self,
         request: Request,
         endpoint: EndpointSpec,
         data: bytes,
+        body: JSONObject,
         response: Response,
         id_: str,
         accepted: bytes | None,
     ) -> Coroutine[Any, Any, Response]:
         """Forward a request to the route of its model."""
         table = self._state.table
-        if len(data) > table.max_body:
-            raise too_large(table.max_body)
-        body = parse_request(endpoint, data, max_values=table.max_values)
         route, model = table.find(body["model"], endpoint)
         if len(data) > route.limits.body:
             raise too_large(route.limits.body)

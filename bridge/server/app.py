@@ -29,6 +29,7 @@ from bridge.server.reload import Reloader, log_warnings
 from bridge.telemetry.logging import count_dropped_lines, log
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.series import Series
+from bridge.thread_pool import ThreadPool
 from bridge.upstream.client import UpstreamClient
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
     state = ServerState(settings.table, created=int(time.time()))
     upstream = UpstreamClient()
     share = settings.worker.share if settings.worker else WorkerShare()
-    handler = OpenAIHandler(state, upstream, metrics, share)
+    threads = ThreadPool()
+    handler = OpenAIHandler(state, upstream, metrics, share, threads)
     forwarder = handler.forwarder
     reloader = Reloader(
         settings.file, settings.variables, settings.seen, state, metrics, forwarder.use_routes
@@ -117,6 +119,7 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
     log_warnings(settings.table)
     _warn_if_open(settings)
     async with AsyncExitStack() as stack:
+        stack.callback(threads.close)
         stack.push_async_callback(upstream.close)
         stack.push_async_callback(forwarder.close)
         if settings.admin is not None:

@@ -36,7 +36,8 @@ async def read_body(request: Request, limit: int) -> bytes:
         request.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     pieces, size = [], 0
     try:
-        while data := await asyncio.wait_for(request.read_chunk(), _READ_TIMEOUT):
+        # `asyncio.wait_for` of Python 3.11 loses a cancellation when the last piece has just arrived.
+        while data := await _read_chunk(request):
             pieces.append(data)
             size += len(data)
             if size > limit:
@@ -46,6 +47,11 @@ async def read_body(request: Request, limit: int) -> bytes:
             408, f"the body stopped arriving for {_READ_TIMEOUT:g} s", code="request_timeout"
         ) from None
     return b"".join(pieces)
+
+
+async def _read_chunk(request: Request) -> bytes:
+    async with asyncio.timeout(_READ_TIMEOUT):
+        return await request.read_chunk()
 
 
 def too_large(limit: int) -> RequestError:

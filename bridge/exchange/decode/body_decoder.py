@@ -80,7 +80,7 @@ class BodyDecoder:
 
     def _document(self, body: bytes) -> tuple[Any, bytes | None]:
         """Return the document of a body, and the body if it is strict JSON."""
-        doc, data = parse_json(body, self._plan.route.limits.response_values)
+        doc, data = parse_json(body, self._plan.route.limits.response_values, in_steps=True)
         if doc is MISSING:
             message = f"the upstream responded {self._status} with an empty body"
             raise UpstreamError(UpstreamFailure.EMPTY, message)

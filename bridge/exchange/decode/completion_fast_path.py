@@ -68,6 +68,11 @@ class CompletionFastPath:
         self._bytes_left -= len(data)
         return self._bytes_left >= 0
 
+    @property
+    def received(self) -> int:
+        """Return the number of bytes of the body so far."""
+        return self._plan.route.limits.answer - self._bytes_left
+
     def replay(self, decoder: ResponseDecoder) -> bytes:
         """Start a decoder with the head of the response, and return the body so far."""
         decoder.start(self._status, self._headers)
@@ -76,7 +81,7 @@ class CompletionFastPath:
     def complete(self, info: ResponseInfo) -> bytes | None:
         """Return the response to the client; None if the body needs the decoder."""
         data = b"".join(self._parts)
-        if has_more_values(data, self._plan.route.limits.response_values):
+        if has_more_values(data, min(self._plan.route.limits.response_values, json.MAX_AT_ONCE)):
             return None
         try:
             return self._encode(data, json.loads_strictly(data), info)

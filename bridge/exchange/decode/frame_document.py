@@ -34,11 +34,11 @@ def frame_document(frame: Frame, max_values: int, *, as_text: bool) -> tuple[Any
     return data if isinstance(data, str) else data.decode("utf-8", "replace"), None
 
 
-def parse_json(data: bytes, max_values: int) -> tuple[Any, bytes | None]:
+def parse_json(data: bytes, max_values: int, *, in_steps: bool = False) -> tuple[Any, bytes | None]:
     """Return the document in some bytes, and the bytes if they are strict JSON.
 
     Bytes that only a lenient parser reads must not be forwarded. Empty bytes give MISSING, and bytes that are
-    not JSON give INVALID_JSON.
+    not JSON give INVALID_JSON. With `in_steps`, as in a thread, many values do not hold the other threads.
 
     Raises UpstreamError if the document has more than `max_values` JSON values.
     """
@@ -46,6 +46,9 @@ def parse_json(data: bytes, max_values: int) -> tuple[Any, bytes | None]:
         message = f"the upstream sent more than {max_values} JSON values (four times limits.values)"
         raise UpstreamError(UpstreamFailure.LIMIT, message)
     try:
+        if in_steps and has_more_values(data, json.MAX_AT_ONCE):
+            doc, strict = json.loads_numbers(data)
+            return doc, data if strict else None
         return json.loads_strictly(data), data
     except ValueError:
         pass

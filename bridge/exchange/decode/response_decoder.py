@@ -55,6 +55,11 @@ class ResponseDecoder:
         return self._body.reader
 
     @property
+    def received(self) -> int:
+        """Return the number of bytes of a successful response so far."""
+        return self._plan.route.limits.answer - self._bytes_left if self.succeeded else 0
+
+    @property
     def session(self) -> Any:
         """Return the id of the upstream's session that the response contains, or MISSING."""
         return self._body.session

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from bridge.core.json_bounds import MAX_INLINE
 from bridge.core.masking import mask
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.routes.rules.body_rules import UnchangedBody
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from bridge.routes.rules.settings import EmulateSpec, LimitsSpec, SampleSpec
     from bridge.routes.rules.transport import TransportSpec
     from bridge.tool_formats import ToolFormat
+
+_MAX_INLINE_LOOPS = 16 * 2**10  # bytes: a template may loop over the messages for each message
 
 __all__ = ["CalloutRules", "RequestRules", "ResponseRules", "Route", "header_safe"]
 
@@ -149,6 +152,11 @@ class Route:
     def header_name(self) -> str:
         """Return the route's name, safe to send in a header."""
         return header_safe(self.name)
+
+    @cached_property
+    def max_inline(self) -> int:
+        """Return the size in bytes of a body above which requests are built in a thread."""
+        return _MAX_INLINE_LOOPS if self.request.prompt.is_template else MAX_INLINE
 
     def mask(self, text: str) -> str:
         """Return a text with the secrets of this route replaced by asterisks."""
