@@ -53,7 +53,8 @@ def routes_files() -> Iterator[tuple[str, str]]:
     ("name", "text"), [pytest.param(name, text, id=name) for name, text in routes_files()]
 )
 def test_examples_load_and_their_samples_hold(name: str, text: str) -> None:
-    table = load(text, name, LoadEnvironment({}, lambda path: "", read_presets()))
+    variables = {variable: f"value-of-{variable}" for variable in re.findall(r"\$\{(\w+)\}", text)}
+    table = load(text, name, LoadEnvironment(variables, lambda path: "", read_presets()))
     differences = [
         difference
         for route in table.routes

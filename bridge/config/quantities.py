@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bridge.config.value_types import ValueType
+from bridge.core.rate_bucket import Rate
 
 if TYPE_CHECKING:
     from bridge.config.problems import Problems
     from bridge.config.yaml_tree import Node
 
-__all__ = ["DURATION", "PERCENT", "POSITIVE_DURATION", "SIZE"]
+__all__ = ["DURATION", "PERCENT", "POSITIVE_DURATION", "RATE", "SIZE"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,33 @@ class Quantity(ValueType):
         return {"type": ["string", "number"], "pattern": rf"^\d+(\.\d+)?\s*({names})?$", "minimum": 0}
 
 
+class RateText(ValueType):
+    """An amount in a second, a minute or an hour."""
+
+    expected = "a rate, such as 10/s, 60/m or 100k/h"
+
+    def accepts(self, node: Node) -> bool:
+        return self._value(node) is not None
+
+    def read(self, node: Node, problems: Problems) -> Rate | None:
+        return self._value(node)
+
+    def _value(self, node: Node) -> Rate | None:
+        match = re.fullmatch(_RATE, node.value) if isinstance(node.value, str) else None
+        if match is None:
+            return None
+        amount = int(float(match["number"]) * _FACTORS[match["factor"]])
+        return Rate(amount, _UNIT_SECONDS[match["unit"]]) if amount else None
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": r"^\d+(\.\d+)?[kM]?\s*/\s*[smh]$"}
+
+
+# Up to nine digits: a float holds what is left of such an amount to the last digit.
+_RATE = r"(?P<number>[0-9]{1,9}(\.[0-9]{1,9})?)(?P<factor>[kM]?)\s*/\s*(?P<unit>[smh])"
+_FACTORS = {"": 1, "k": 10**3, "M": 10**6}
+_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+RATE = RateText()
 _SECONDS = (("", 1), ("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600))
 DURATION = Quantity(_SECONDS, integral=False, expected="a duration, such as 5s, 500ms or 2m")
 POSITIVE_DURATION = Quantity(

@@ -94,7 +94,7 @@ class Exchange:
             return
         if plan.passthrough and not call.keeps_session:
             call.passthrough_info = self._info
-        if plan.fast_rule is not None:
+        if plan.fast_rule is not None and call.builder.context.client.charge is None:
             fast_path = PassthroughFastPath if plan.passthrough else CompletionFastPath
             self._fast_path = fast_path(plan, plan.fast_rule)
 

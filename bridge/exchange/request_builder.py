@@ -77,9 +77,11 @@ class RequestBuilder:
         return messages
 
     def estimate_prompt(self) -> int | None:
-        """Return an estimate of the prompt's tokens, None if the route does not estimate token counts."""
+        """Return an estimate of the prompt's tokens, None if token counts are not estimated."""
         estimate = self.plan.endpoint.estimate_prompt
-        if self.route.emulate.usage != "estimate" or estimate is None:
+        if estimate is None:
+            return None
+        if self.route.emulate.usage != "estimate" and self.context.client.charge is None:
             return None
         return estimate(self.body, self._messages)
 

@@ -5,10 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.openai.endpoint_spec import EndpointSpec
     from bridge.routes.rules.route import Route
 
-__all__ = ["RequestContext"]
+__all__ = ["UNKNOWN_CLIENT", "Client", "RequestContext"]
+
+
+class Client(NamedTuple):
+    """The sender of a request, as far as the bridge can distinguish clients."""
+
+    address: str = ""
+    key: str | None = None  # the name of the accepted key
+    tenant: str | None = None  # the digest of the accepted key; None: the bridge requires no key
+    charge: Callable[[int], None] | None = None  # counts the tokens of a response, for a key with a limit
+
+
+UNKNOWN_CLIENT = Client()
 
 
 class RequestContext(NamedTuple):
@@ -23,4 +37,4 @@ class RequestContext(NamedTuple):
     model: str = ""  # the label of metrics: an entry of the route's `models`, possibly a pattern
     authorization: str | None = None  # the client's Authorization header, where the route passes it on
     conversation: str | None = None  # the client's name for the conversation, where the route reads a header
-    tenant: str | None = None  # the digest of the key that the bridge accepted; None: it requires no key
+    client: Client = UNKNOWN_CLIENT

@@ -108,7 +108,7 @@ class SessionSteps:
     def _key_scope(self) -> list[str | None]:
         # With the client's keys, for the bridge and for the upstream, no client finds another's conversation.
         context = self._call.builder.context
-        return [context.route.name, context.body["model"], context.tenant, context.authorization]
+        return [context.route.name, context.body["model"], context.client.tenant, context.authorization]
 
     def _members_for_close(self) -> dict[str, Any]:
         """Return the members of the request document that the request to close the session reads."""

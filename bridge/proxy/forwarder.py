@@ -69,7 +69,9 @@ class Forwarder:
     async def forward(self, context: RequestContext, response: R) -> R:
         """Answer one request on its route."""
         route = context.route
-        record = RequestRecord(self._metrics, route.name, context.endpoint, context.model, response.id)
+        record = RequestRecord(
+            self._metrics, route.name, context.endpoint, context.model, response.id, context.client
+        )
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)

@@ -42,7 +42,6 @@ class RouteTable:
         "_cache",  # routes and their names, by model and endpoint
         "_exact",  # routes by the exact names of their models
         "_globs",
-        "authorizations",  # the Authorization headers that clients may send; empty: no key is required
         "max_body",  # bytes of the largest request body that any route accepts
         "max_values",  # JSON values of the largest request body that any route accepts
         "routes",
@@ -59,7 +58,6 @@ class RouteTable:
         self._exact: dict[str, list[Route]] = {}
         self._globs: list[tuple[re.Pattern[str], str, Route]] = []
         self._cache: dict[tuple[str, str], tuple[Route, str]] = {}
-        self.authorizations = tuple(b"Bearer " + key.encode() for key in server.keys)
         self.max_body = max((route.limits.body for route in routes), default=0)
         self.max_values = max((route.limits.values for route in routes), default=0)
         for route in routes:

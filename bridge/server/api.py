@@ -8,10 +8,7 @@ begun, an error event at the end of the stream.
 
 from __future__ import annotations
 
-import hmac
 import time
-from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs
@@ -19,11 +16,13 @@ from aiohttp import hdrs
 from bridge.core import json
 from bridge.core.errors import BridgeError, RequestError
 from bridge.core.json_bounds import MAX_INLINE
-from bridge.exchange.request_context import RequestContext
+from bridge.exchange.request_context import Client, RequestContext
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.openai.request_validation import check_values, parse_request
 from bridge.proxy.forwarder import Forwarder
 from bridge.proxy.outcomes import log_internal_error
+from bridge.server.client_address import forwarded_address
+from bridge.server.client_keys import ClientKeys
 from bridge.server.request_body import check_content_encoding, read_body, too_large
 from bridge.server.request_ids import RequestIds
 from bridge.server.response import DateHeader, Response
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
     from bridge.openai.endpoint_spec import EndpointSpec
     from bridge.proxy.concurrency import WorkerShare
     from bridge.routes.table import RouteTable
+    from bridge.server.client_keys import ClientKey
+    from bridge.server.client_limits import ClientKeyLimits
     from bridge.server.request import Request
     from bridge.telemetry.metrics import Metrics
     from bridge.thread_pool import ThreadPool
@@ -50,13 +51,27 @@ _BY_PATH: Mapping[str, EndpointSpec] = {f"/{endpoint.path}": endpoint for endpoi
 _BY_TARGET: Mapping[str, EndpointSpec] = {f"/v1{path}": endpoint for path, endpoint in _BY_PATH.items()}
 
 
-@dataclass(slots=True)
 class ServerState:
-    """The state that the handlers of both ports share."""
+    """The state that the handlers of both ports share.
 
-    table: RouteTable  # replaced as a whole when the file changes
-    created: int  # seconds of Unix time: the `created` member of models
-    draining: bool = False  # whether the process is shutting down
+    table: the routes; replaced as a whole when the file changes.
+    keys: the keys of clients; None: no key is required.
+    created: the `created` member of models, in seconds of Unix time.
+    draining: whether the process is shutting down.
+    """
+
+    __slots__ = ("created", "draining", "keys", "table")
+
+    def __init__(self, table: RouteTable, created: int) -> None:
+        self.keys: ClientKeys | None = None
+        self.replace(table)
+        self.created = created
+        self.draining = False
+
+    def replace(self, table: RouteTable) -> None:
+        """Use another table, and keep what clients have left of rates that did not change."""
+        self.table = table
+        self.keys = ClientKeys(table.server.keys, self.keys) if table.server.keys else None
 
 
 class OpenAIHandler:
@@ -87,37 +102,56 @@ class OpenAIHandler:
         allowed_origin = _allowed_origin(request, cors) if cors else None
         response = Response(request, _request_id(request, id_), allowed_origin, self._date_header)
         endpoint: EndpointSpec | None = None
+        key: ClientKey | None = None
+        limits: ClientKeyLimits | None = None
         try:
             if request.error is not None:
                 raise request.error
             endpoint = _BY_TARGET.get(request.target) or _BY_PATH.get(_api_path(request))
             if request.method == hdrs.METH_OPTIONS and response.allowed_origin:
                 return response.set_preflight()
-            accepted = self._check_key(request)
+            if self._state.keys is not None:
+                key = self._state.keys.find(request.headers.get(hdrs.AUTHORIZATION, ""))
             if endpoint is None:
-                return self._answer_models(request, response)
+                return self._answer_models(request, response, key)
             _check_method(request, hdrs.METH_POST)
+            if key is not None and key.limits is not None:
+                limits = _enter(key.limits, response)
             if encoding := request.headers.get(hdrs.CONTENT_ENCODING):
                 check_content_encoding(encoding)
             body = request.buffered_body()  # most bodies arrive with the head
             if body is None:
                 body = await read_body(request, self._state.table.max_body)
             parsed = await self._parse(endpoint, body)
-            return await self._forward(request, endpoint, body, parsed, response, id_, accepted)
+            return await self._forward(request, endpoint, body, parsed, response, id_, key)
         except BridgeError as error:
-            return self._reject(request, endpoint, response, error)
+            return self._reject(request, endpoint, response, key, error)
         except ConnectionError:
             raise
         except Exception as error:
-            return self._reject(request, endpoint, response, log_internal_error(error))
+            return self._reject(request, endpoint, response, key, log_internal_error(error))
+        finally:
+            if limits is not None:
+                limits.leave()
 
     def _reject(
-        self, request: Request, endpoint: EndpointSpec | None, response: Response, error: BridgeError
+        self,
+        request: Request,
+        endpoint: EndpointSpec | None,
+        response: Response,
+        key: ClientKey | None,
+        error: BridgeError,
     ) -> Response:
         """Answer a request that has no route with an error."""
+        client = self._client(request, key)
         self._metrics.request_rejected(endpoint.name if endpoint else "", error.status)
+        if client.key is not None:
+            self._metrics.key_used(client.key, error.status)
         path = request.path[:_MAX_LOGGED_PATH]
-        log("refused", id=response.id, path=path, status=error.status, error=error.code)
+        log(
+            "refused", id=response.id, client=client.address, key=client.key, path=path,
+            status=error.status, error=error.code,
+        )  # fmt: skip
         return response.set_error(error)
 
     async def _parse(self, endpoint: EndpointSpec, data: bytes) -> JSONObject:
@@ -131,6 +165,19 @@ class OpenAIHandler:
             parse_request, endpoint, data, max_values=table.max_values, in_steps=True
         )
 
+    def _client(self, request: Request, key: ClientKey | None) -> Client:
+        """Return the sender of a request."""
+        connection = request.connection
+        client = connection.client
+        if connection.from_proxy and (forwarded := request.headers.getall(hdrs.X_FORWARDED_FOR, None)):
+            proxies = self._state.table.server.trusted_proxies
+            client = Client(forwarded_address(client.address, forwarded, proxies))
+        if key is None:
+            return client
+        limits = key.limits
+        charge = limits.charge_tokens if limits is not None and limits.counts_tokens else None
+        return Client(client.address, key.name, key.tenant, charge)
+
     def _forward(
         self,
         request: Request,
@@ -139,10 +186,12 @@ class OpenAIHandler:
         body: JSONObject,
         response: Response,
         id_: str,
-        accepted: bytes | None,
+        key: ClientKey | None,
     ) -> Coroutine[Any, Any, Response]:
         """Forward a request to the route of its model."""
         table = self._state.table
+        if key is not None and key.restricted:
+            key.check_model(body["model"])
         route, model = table.find(body["model"], endpoint)
         if len(data) > route.limits.body:
             raise too_large(route.limits.body)
@@ -154,37 +203,23 @@ class OpenAIHandler:
             route, endpoint, body, data, id=id_, now=time.time(), model=model,
             authorization=headers.get(hdrs.AUTHORIZATION) if route.request.forwards_client_key else None,
             conversation=headers.get(session.header) if session and session.header else None,
-            tenant=sha256(accepted).hexdigest() if session and accepted else None,
+            client=self._client(request, key),
         )  # fmt: skip
         return self.forwarder.forward(context, response)
 
-    def _check_key(self, request: Request) -> bytes | None:
-        """Return the accepted `Authorization`; None if no key is required. Raise RequestError (401)."""
-        bearers = self._state.table.authorizations
-        if not bearers:
-            return None
-        authorization = request.headers.get(hdrs.AUTHORIZATION, "").encode("utf-8", "surrogateescape")
-        if not _matches_any_key(authorization, bearers):
-            scheme, _, key = authorization.partition(b" ")
-            key = key.strip()
-            authorization = b"Bearer " + key
-            if scheme.lower() != b"bearer" or not _matches_any_key(authorization, bearers):
-                wrong = "Incorrect API key provided"
-                missing = "You didn't provide an API key: Authorization: Bearer KEY"
-                raise RequestError(401, wrong if key else missing, code="invalid_api_key")
-        return authorization
-
-    def _answer_models(self, request: Request, response: Response) -> Response:
+    def _answer_models(self, request: Request, response: Response, key: ClientKey | None) -> Response:
         """Answer a request for a path that is not an endpoint: the list of models, or one of them."""
+        if key is not None and key.limits is not None:
+            _add_rates(key.limits, response)
         table, path = self._state.table, _api_path(request)
         if path != "/models" and not path.startswith("/models/"):
             raise RequestError(404, f"there is no {request.method} {request.path}", code="unknown_url")
         _check_method(request, hdrs.METH_GET, hdrs.METH_HEAD)
         name = path[len("/models/") :]
         if not name:
-            models = [self._model(model) for model in table.models]
+            models = [self._model(model) for model in table.models if key is None or key.allows(model)]
             return response.set_body(200, json.dumps({"object": "list", "data": models}))
-        if not table.serves(name):
+        if not table.serves(name) or (key is not None and not key.allows(name)):
             message = f"the model `{name}` does not exist"
             raise RequestError(404, message, param="model", code="model_not_found")
         return response.set_body(200, json.dumps(self._model(name)))
@@ -204,12 +239,19 @@ def _api_path(request: Request) -> str:
     return request.path.removeprefix("/v1").rstrip("/")
 
 
-def _matches_any_key(authorization: bytes, bearers: tuple[bytes, ...]) -> bool:
-    # All keys are compared, and each in constant time: the duration must not reveal a nearly correct key.
-    matches = False
-    for bearer in bearers:
-        matches |= hmac.compare_digest(authorization, bearer)
-    return matches
+def _enter(limits: ClientKeyLimits, response: Response) -> ClientKeyLimits:
+    """Count a request for its key, and return the limits to leave. Raise RequestError (429)."""
+    try:
+        limits.enter()
+    finally:
+        _add_rates(limits, response)
+    return limits
+
+
+def _add_rates(limits: ClientKeyLimits, response: Response) -> None:
+    """Add the headers that show what is left of the rates of a key."""
+    for name, value in limits.headers().items():
+        response.add_header(name, value)
 
 
 def _check_method(request: Request, *allowed: str) -> None:

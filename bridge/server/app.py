@@ -134,7 +134,7 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
             )
             await _listen(stack, runner, settings.admin)
         affordable = affordable_connections(settings.table.server.limits.connections)
-        server = HTTPServer(handler.answer, lambda: state.table.server.limits, affordable)
+        server = HTTPServer(handler.answer, state, affordable)
         await _listen(stack, web.ServerRunner(server, shutdown_timeout=drain + _DRAIN_GRACE), settings.front)
         reloading = asyncio.ensure_future(reloader.run(watch=settings.watch))
         stack.callback(reloading.cancel)

@@ -23,6 +23,8 @@ from yarl import URL
 
 from bridge.core import json
 from bridge.core.errors import BridgeError, RequestError
+from bridge.exchange.request_context import UNKNOWN_CLIENT, Client
+from bridge.server.client_address import peer_address
 from bridge.server.descriptors import unsent_bytes
 from bridge.server.request import Request
 from bridge.server.request_parser import RequestParser
@@ -47,7 +49,11 @@ SILENT_LOGGER.setLevel(logging.CRITICAL + 1)
 
 
 class HTTPProtocol(web.RequestHandler):
-    """One connection of a client."""
+    """One connection of a client.
+
+    client: the other end of the connection.
+    from_proxy: whether the other end is a trusted proxy.
+    """
 
     __slots__ = (
         "_draining",  # whether no requests are accepted after those that arrived
@@ -58,6 +64,8 @@ class HTTPProtocol(web.RequestHandler):
         "_requests",  # requests that wait for their turn
         "_server",
         "_written",  # bytes written for the client
+        "client",
+        "from_proxy",
     )
 
     def __init__(self, server: HTTPServer) -> None:
@@ -73,6 +81,8 @@ class HTTPProtocol(web.RequestHandler):
         self._server = server
         self._handler = server.handler
         self._draining = False
+        self.client = UNKNOWN_CLIENT
+        self.from_proxy = False
         self._written = 0
         self._flushed = -1
         self._moved = 0.0
@@ -204,6 +214,9 @@ class HTTPProtocol(web.RequestHandler):
             refused.write(_TOO_MANY_CONNECTIONS)
             refused.close()
             return
+        address = peer_address(transport.get_extra_info("peername"))
+        self.client = Client(address)
+        self.from_proxy = self._server.is_proxy(address)
         super().connection_made(transport)
         self._start_head_timer()
 
@@ -263,14 +276,14 @@ class HTTPProtocol(web.RequestHandler):
     def _head_timed_out(self) -> None:
         self._head_timer = None
         if self._parser.head_size:
-            seconds = self._server.limits().first_request
+            seconds = self._server.limits.first_request
             message = f"the head of the request is incomplete after {seconds:g} s"
             self._parser.reject(RequestError(408, message, code="request_timeout"))
         else:
             self.close_gracefully()  # a new connection that sends nothing
 
     def _start_head_timer(self) -> None:
-        self._head_timer = self._loop.call_later(self._server.limits().first_request, self._head_timed_out)
+        self._head_timer = self._loop.call_later(self._server.limits.first_request, self._head_timed_out)
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:

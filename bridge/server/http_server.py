@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from bridge.server.client_address import is_trusted
 from bridge.server.http_protocol import HTTPProtocol
 from bridge.telemetry.logging import log
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bridge.routes.rules.server_settings import ClientLimitsSpec
+    from bridge.server.api import ServerState
     from bridge.server.request import Request
     from bridge.server.response import Response
 
@@ -29,25 +31,32 @@ _LOG_INTERVAL = 60.0  # seconds between two log lines about too many connections
 
 
 class HTTPServer(web.Server):
-    """The connections of one port.
-
-    limits: returns the limits that are in force, which a reload replaces.
-    """
+    """The connections of one port."""
 
     def __init__(
         self,
         handler: Callable[[Request], Awaitable[Response]],
-        limits: Callable[[], ClientLimitsSpec],
+        state: ServerState,
         affordable: int,
     ) -> None:
         # The handler gets a Request and returns a Response of the bridge, not aiohttp's.
         super().__init__(handler, handler_cancellation=True)  # type: ignore[arg-type]
         self.handler = handler
-        self.limits = limits
+        self._state = state
         self._affordable = affordable  # connections that file descriptors suffice for
         self._admitted: dict[HTTPProtocol, None] = {}  # a set in the order of arrival
         self._next_log = 0.0  # seconds of the loop's clock
         self._timer = self._loop.call_later(0, self._check_sending)
+
+    @property
+    def limits(self) -> ClientLimitsSpec:
+        """The limits that are in force, which a reload replaces."""
+        return self._state.table.server.limits
+
+    def is_proxy(self, address: str) -> bool:
+        """Return whether an address is that of a trusted proxy."""
+        proxies = self._state.table.server.trusted_proxies
+        return bool(proxies) and is_trusted(address, proxies)
 
     def __call__(self) -> web.RequestHandler:
         return HTTPProtocol(self)
@@ -55,7 +64,7 @@ class HTTPServer(web.Server):
     def admit(self, connection: HTTPProtocol) -> bool:
         """Return whether a new connection is accepted, after closing idle ones if there are too many."""
         admitted = self._admitted
-        limit = min(self.limits().connections, self._affordable)
+        limit = min(self.limits.connections, self._affordable)
         if len(admitted) >= limit:
             self._log_full()
             # As nginx does: connections without a request are closed for a new one, the oldest first.
@@ -80,7 +89,7 @@ class HTTPServer(web.Server):
 
     def _check_sending(self) -> None:
         """Disconnect the clients that read nothing."""
-        timeout, now = self.limits().send, self._loop.time()
+        timeout, now = self.limits.send, self._loop.time()
         for connection in [*self._admitted]:
             connection.check_sending(now, timeout)
         self._timer = self._loop.call_later(timeout / _CHECKS_PER_TIMEOUT, self._check_sending)

@@ -78,7 +78,7 @@ class Reloader:
             self._reject("reload failed, the last good table is kept", error=repr(error)[:500])
         else:
             self._log_unused_settings(table)
-            self._state.table = table
+            self._state.replace(table)
             self._use_routes(table.routes)
             self._metrics.reloaded("ok")
             log("reloaded", file=self._file, routes=len(table.routes))

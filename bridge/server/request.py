@@ -19,8 +19,6 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from bridge.core.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from aiohttp.http import RawRequestMessage
     from aiohttp.streams import StreamReader
 
@@ -63,7 +61,7 @@ class Request:
         self.connection = connection
         self.method = message.method
         self.target = message.path
-        self.headers: Mapping[str, str] = message.headers
+        self.headers = message.headers
         self.is_http11 = message.version is HttpVersion11
         if not self.is_http11 or message.chunked:
             error = error or _validate(message)

@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 __all__ = [
     "BLOCK_SIZES", "COUNTERS", "DISCONNECTS", "DROPPED", "DURATION_HISTOGRAM", "ESTIMATED", "EVICTED",
     "FIRST_TOKEN_HISTOGRAM", "GAUGES", "GEN_AI", "GEN_AI_LABELS", "HISTOGRAMS", "INPUT_TOKENS_HISTOGRAM",
-    "IN_PROGRESS", "LINES_DROPPED", "OUTPUT_TOKENS_HISTOGRAM", "PER_TOKEN_HISTOGRAM", "QUEUE_REJECTIONS",
-    "RELOADS", "REQUESTS", "STORE_FAILURES", "UPSTREAM_ERRORS", "UPSTREAM_RETRIES", "WAITING", "Histogram",
+    "IN_PROGRESS", "KEY_REQUESTS", "KEY_TOKENS", "LINES_DROPPED", "OUTPUT_TOKENS_HISTOGRAM",
+    "PER_TOKEN_HISTOGRAM", "QUEUE_REJECTIONS", "RELOADS", "REQUESTS", "STORE_FAILURES", "UPSTREAM_ERRORS",
+    "UPSTREAM_RETRIES", "WAITING", "Histogram",
 ]  # fmt: skip
 
 
@@ -53,6 +54,8 @@ DISCONNECTS: Final = "bridge_client_disconnects"
 DROPPED: Final = "bridge_dropped_parameters"
 ESTIMATED: Final = "bridge_estimated_tokens"
 STORE_FAILURES: Final = "bridge_session_store_failures"
+KEY_REQUESTS: Final = "bridge_key_requests"
+KEY_TOKENS: Final = "bridge_key_tokens"
 RELOADS: Final = "bridge_reloads"
 LINES_DROPPED: Final = "bridge_log_lines_dropped"
 DURATION: Final = "gen_ai_server_request_duration_seconds"
@@ -82,6 +85,11 @@ COUNTERS: Final = {
     ESTIMATED: Instrument(
         "Tokens that the upstream did not count, estimated by the bridge (emulate.usage: estimate).",
         ("route", "gen_ai_token_type"),
+    ),
+    KEY_REQUESTS: Instrument("Responses to the clients of a named key.", ("key", "code")),
+    KEY_TOKENS: Instrument(
+        "Tokens of the clients of a named key, counted by the upstream or estimated.",
+        ("key", "gen_ai_token_type"),
     ),
     STORE_FAILURES: Instrument("Failures to reach the store of kept sessions.", ("route",)),
     RELOADS: Instrument("Reloads of the routes file.", ("result",)),

@@ -16,6 +16,8 @@ from bridge.telemetry.instruments import (
     GEN_AI,
     IN_PROGRESS,
     INPUT_TOKENS_HISTOGRAM,
+    KEY_REQUESTS,
+    KEY_TOKENS,
     LINES_DROPPED,
     OUTPUT_TOKENS_HISTOGRAM,
     PER_TOKEN_HISTOGRAM,
@@ -119,6 +121,15 @@ class Metrics:
     def request_rejected(self, endpoint: str, status: int) -> None:
         """Count a request that was answered without a route."""
         self._count(REQUESTS, "", endpoint, str(status))
+
+    def key_used(self, key: str, status: int) -> None:
+        """Count a response to a client of a named key."""
+        self._count(KEY_REQUESTS, key, str(status))
+
+    def key_tokens_used(self, key: str, usage: Usage) -> None:
+        """Count tokens of a client of a named key."""
+        self._count(KEY_TOKENS, key, "input", number=min(usage.prompt_tokens, _MAX_TOKENS))
+        self._count(KEY_TOKENS, key, "output", number=min(usage.completion_tokens, _MAX_TOKENS))
 
     def client_disconnected(self, route: str) -> None:
         """Count a client that disconnected before its response was complete."""

@@ -11,11 +11,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.errors import UpstreamError
+from bridge.exchange.request_context import UNKNOWN_CLIENT
 from bridge.telemetry.logging import log_members
 
 if TYPE_CHECKING:
+    from bridge.core.deltas import Usage
     from bridge.core.errors import BridgeError
     from bridge.exchange.exchange import Exchange
+    from bridge.exchange.request_context import Client
     from bridge.openai.endpoint_spec import EndpointSpec
     from bridge.telemetry.metrics import Metrics
 
@@ -31,6 +34,7 @@ class RequestRecord:
     """
 
     __slots__ = (
+        "_client",
         "_endpoint",
         "_finished",
         "_first",
@@ -43,13 +47,22 @@ class RequestRecord:
         "exchange",
     )
 
-    def __init__(self, metrics: Metrics, route: str, endpoint: EndpointSpec, model: str, id: str) -> None:  # noqa: A002
+    def __init__(
+        self,
+        metrics: Metrics,
+        route: str,
+        endpoint: EndpointSpec,
+        model: str,
+        id: str,  # noqa: A002
+        client: Client = UNKNOWN_CLIENT,
+    ) -> None:
         self._started = time.perf_counter()
         self._metrics = metrics
         self._route = route
         self._endpoint = endpoint
         self._model = model  # the model in the routes file that the request's model matches
         self._id = id
+        self._client = client
         self._first: float | None = None  # seconds from the request to the first output of a stream
         self._finished = False
         self.exchange: Exchange | None = None
@@ -86,12 +99,14 @@ class RequestRecord:
     def _record(self, status: int, error_type: str, code: str | None) -> None:
         self._finished = True
         duration = time.perf_counter() - self._started
-        route, endpoint, model = self._route, self._endpoint, self._model
+        route, endpoint, model, client = self._route, self._endpoint, self._model, self._client
         self._metrics.response_finished(route, endpoint, model, status, error_type, duration)
         members: dict[str, Any] = {
-            "id": self._id, "route": route, "endpoint": endpoint.name, "status": status, "stream": False,
-            "ms": _milliseconds(duration),
+            "id": self._id, "client": client.address, "route": route, "endpoint": endpoint.name,
+            "status": status, "stream": False, "ms": _milliseconds(duration),
         }  # fmt: skip
+        if client.tenant is not None:
+            self._record_key(client, status, members)
         if self.exchange is not None:
             self._record_exchange(self.exchange, error_type, duration, members)
         if error_type:
@@ -99,6 +114,19 @@ class RequestRecord:
         if code is not None:
             members["code"] = code
         log_members("request", members)
+
+    def _record_key(self, client: Client, status: int, members: dict[str, Any]) -> None:
+        """Record the key of the client."""
+        if client.key is not None:
+            self._metrics.key_used(client.key, status)
+            members["key"] = client.key
+
+    def _charge(self, client: Client, usage: Usage) -> None:
+        """Count the tokens of the response for the key of the client."""
+        if client.key is not None:
+            self._metrics.key_tokens_used(client.key, usage)
+        if client.charge is not None:
+            client.charge(max(usage.total_tokens, usage.prompt_tokens + usage.completion_tokens))
 
     def _record_exchange(
         self, exchange: Exchange, error_type: str, duration: float, members: dict[str, Any]
@@ -113,6 +141,8 @@ class RequestRecord:
                 self._route, self._endpoint, self._model, error_type, duration, first, usage
             )
         if usage is not None:
+            if self._client.tenant is not None:
+                self._charge(self._client, usage)
             members["prompt_tokens"] = usage.prompt_tokens
             members["completion_tokens"] = usage.completion_tokens
             if usage.estimated:
