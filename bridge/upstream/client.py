@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bridge.upstream.auth import RequestAuthenticator
 from bridge.upstream.connection_pool import ConnectionPool
+from bridge.upstream.resolver import Resolver
 from bridge.upstream.tls import SSLContextCache
 from bridge.upstream.websocket import WebSocketClient
 
@@ -33,8 +34,9 @@ class UpstreamClient:
 
     def __init__(self) -> None:
         contexts = SSLContextCache()
-        self._pool = ConnectionPool(contexts)
-        self._websockets = WebSocketClient(contexts)
+        resolver = Resolver()
+        self._pool = ConnectionPool(contexts, resolver)
+        self._websockets = WebSocketClient(contexts, resolver)
         self._authenticator = RequestAuthenticator(self.fetch)
         self._loop = asyncio.get_running_loop()
 

@@ -18,6 +18,7 @@ from yarl import URL
 from bridge.core.errors import UpstreamError
 from bridge.upstream.errors import NETWORK_ERRORS, to_upstream_error
 from bridge.upstream.http_connection import HTTPConnection
+from bridge.upstream.keep_alive import set_tcp_keepalive
 from bridge.upstream.origin import Origin, connector_key
 from bridge.upstream.request_head import request_head, split_url
 from bridge.upstream.response import UpstreamResponse
@@ -26,8 +27,11 @@ from bridge.upstream.response_parser import ResponseState
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from aiohttp.client_reqrep import ClientRequest
+
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.transport import TransportSpec
+    from bridge.upstream.resolver import Resolver
     from bridge.upstream.response import ByteSink
     from bridge.upstream.tls import SSLContextCache
 
@@ -35,16 +39,17 @@ __all__ = ["ConnectionPool"]
 
 _MAX_TARGETS = 1000  # URLs that are remembered, since templates may make URLs without end
 _MAX_CACHED_URL = 2048  # characters; a client's text may be a part of a longer URL
+_DNS_CACHE_TIME = 30  # seconds
 _SWEEP_INTERVAL = 5.0  # seconds between two searches for expired connections
 
 
 class ConnectionPool:
     """The connections to all upstreams, by origin."""
 
-    def __init__(self, contexts: SSLContextCache) -> None:
+    def __init__(self, contexts: SSLContextCache, resolver: Resolver) -> None:
         self._contexts = contexts
         self._loop = asyncio.get_running_loop()
-        self._connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30)
+        self._connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=_DNS_CACHE_TIME, resolver=resolver)
         self._origins: dict[tuple[object, ...], Origin] = {}
         self._targets: dict[tuple[str, TransportSpec], tuple[Origin, str]] = {}
         self._connections: set[HTTPConnection] = set()  # idle or in use
@@ -113,10 +118,20 @@ class ConnectionPool:
                 handle.close()
                 raise aiohttp.ServerDisconnectedError
         except NETWORK_ERRORS as error:
-            raise to_upstream_error(error, url, timeouts) from error
-        connection = HTTPConnection(handle, socket_transport, origin)
+            self._forget_address(key)
+            failure = to_upstream_error(error, url, timeouts)
+            if "connect" not in failure.causes:  # nothing was sent, however the connection ended
+                failure.causes = ("connect", *failure.causes)
+            raise failure from error
+        set_tcp_keepalive(socket_transport, transport.connections.keepalive)
+        connection = HTTPConnection(handle, socket_transport, origin, transport.connections)
         self._connections.add(connection)
         return connection
+
+    def _forget_address(self, key: ClientRequest) -> None:
+        """Look a name up again for the next connection: the name may lead elsewhere by now."""
+        reached = key.proxy or key.url
+        self._connector.clear_dns_cache(reached.raw_host, reached.port)
 
     def _close_expired(self) -> None:
         """Close connections that have idled too long, and forget those that the upstream has closed."""

@@ -24,7 +24,7 @@ from bridge.upstream.timeouts import ResponseTimeouts
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
 
-    from bridge.routes.rules.transport import TimeoutsSpec
+    from bridge.routes.rules.transport import ConnectionsSpec, TimeoutsSpec
     from bridge.upstream.errors import NetworkError
     from bridge.upstream.origin import Origin
     from bridge.upstream.response import ByteSink
@@ -40,11 +40,17 @@ class HTTPConnection(asyncio.Protocol):
     """A connection made by aiohttp's connector, which brings DNS, TLS and proxies."""
 
     __slots__ = (
-        "_connection", "_loop", "_lost", "_poll", "_reading_paused", "_sink", "_timeouts", "_transport",
-        "_url", "_waiter", "idle_until", "origin", "response",
+        "_connection", "_loop", "_lost", "_poll", "_reading_paused", "_retires_at", "_sink", "_timeouts",
+        "_transport", "_url", "_waiter", "idle_until", "origin", "response",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, transport: asyncio.Transport, origin: Origin) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        transport: asyncio.Transport,
+        origin: Origin,
+        settings: ConnectionsSpec,
+    ) -> None:
         # Per connection.
         self._connection = connection  # by which the connector counts its open connections
         self._transport = transport
@@ -54,7 +60,9 @@ class HTTPConnection(asyncio.Protocol):
         self._poll: select.poll | None = None  # of the socket, made when the connection is first reused
         self._reading_paused = False
         self.response = ResponseParser()
+        self.response.idle_timeout = settings.idle
         self.origin = origin
+        self._retires_at = self._loop.time() + settings.max_age
         self.idle_until = 0.0  # when the connection becomes too old to be reused, by the loop's clock
         # Per request.
         self._url = ""
@@ -135,7 +143,7 @@ class HTTPConnection(asyncio.Protocol):
         )
         response.reset()
         self._waiter = self._sink = None
-        self.idle_until = self._loop.time() + response.idle_timeout
+        self.idle_until = min(self._loop.time() + response.idle_timeout, self._retires_at)
         if not reusable:
             self.close()
         return reusable

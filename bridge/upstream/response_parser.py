@@ -11,7 +11,7 @@ from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.core.headers import Headers, header_bytes, lower_names
 from bridge.upstream.content_encoding import content_decoder
 from bridge.upstream.errors import ProtocolError
-from bridge.upstream.keep_alive import DEFAULT_IDLE_TIMEOUT, announced_idle_timeout
+from bridge.upstream.keep_alive import announced_idle_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +58,7 @@ class ResponseParser:
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
         self.keep_alive = True  # whether the upstream accepts another request on the connection
-        self.idle_timeout = DEFAULT_IDLE_TIMEOUT  # seconds that the connection may idle
+        self.idle_timeout = 0.0  # seconds that the connection may idle
         # Per response.
         self._decoder: ContentDecoder | None = None
         self._head_size = 0  # bytes that arrived while the head was incomplete

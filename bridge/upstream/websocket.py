@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.transport import TransportSpec
+    from bridge.upstream.resolver import Resolver
     from bridge.upstream.response import ByteSink
     from bridge.upstream.tls import SSLContextCache
     from bridge.upstream.websocket_connect import WebSocket
@@ -41,8 +42,8 @@ _NORMAL_CLOSE_CODES = (0, 1000)  # 0: the close frame had no code (RFC 6455, 7.1
 class WebSocketClient:
     """Opens WebSockets and sends requests on them. A WebSocket carries one request."""
 
-    def __init__(self, contexts: SSLContextCache) -> None:
-        self._connector = WebSocketConnector(contexts)
+    def __init__(self, contexts: SSLContextCache, resolver: Resolver) -> None:
+        self._connector = WebSocketConnector(contexts, resolver)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -13,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.upstream.keep_alive import set_tcp_keepalive
 from bridge.upstream.response import UpstreamResponse
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.transport import TransportSpec
     from bridge.upstream.errors import NetworkError
+    from bridge.upstream.resolver import Resolver
     from bridge.upstream.response import ByteSink
     from bridge.upstream.timeouts import Deadline
     from bridge.upstream.tls import SSLContextCache
@@ -63,10 +65,10 @@ class HandshakeRejected(UpstreamResponse):
 class WebSocketConnector:
     """Opens WebSockets. They are never shared, so their connections are in no pool."""
 
-    def __init__(self, contexts: SSLContextCache) -> None:
+    def __init__(self, contexts: SSLContextCache, resolver: Resolver) -> None:
         self._contexts = contexts
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, force_close=True),
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, force_close=True, resolver=resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             skip_auto_headers=["User-Agent"],
@@ -101,7 +103,7 @@ class WebSocketConnector:
             raise aiohttp.InvalidURL(url) from error
         proxy = URL(transport.proxy) if transport.proxy else None
         try:
-            return await self._session.ws_connect(
+            websocket = await self._session.ws_connect(
                 target,
                 headers=request.headers,
                 timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT),
@@ -115,6 +117,8 @@ class WebSocketConnector:
                 ),  # the first size that is rejected
                 decode_text=False,
             )
+            set_tcp_keepalive(websocket, transport.connections.keepalive)
+            return websocket
         except aiohttp.WSServerHandshakeError as error:
             raise _no_websocket(error.message.lower()) from error
         except _ConnectionFailed as failed:

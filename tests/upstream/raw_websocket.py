@@ -46,7 +46,7 @@ WEBSOCKET_ROUTES = """
 x-common: &common
   upstream: &upstream
     url: ${UPSTREAM}/chat
-    timeouts: {connect: 60s, first_byte: 300ms, idle: 300ms}
+    timeouts: {connect: 60s, send: 300ms, first_byte: 300ms, idle: 300ms}
   limits: {frame: 64KiB, answer: 256KiB}
   response: false
   request: {body: {say: $.last, stop: $.stop}}

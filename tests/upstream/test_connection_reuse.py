@@ -11,7 +11,7 @@ from bridge.core.headers import RequestHeaders
 from bridge.routes.rules.request_template import UpstreamRequest
 from bridge.routes.rules.transport import TransportSpec
 from bridge.upstream.client import UpstreamClient
-from bridge.upstream.keep_alive import DEFAULT_IDLE_TIMEOUT, announced_idle_timeout
+from bridge.upstream.keep_alive import announced_idle_timeout
 from tests.raw_client import HELLO
 from tests.raw_upstream import (
     Connection,
@@ -142,7 +142,7 @@ async def test_a_connection_that_the_upstream_has_half_closed_is_not_used() -> N
     ],
 )
 def test_the_upstream_announces_how_long_a_connection_may_idle(header: bytes, seconds: float) -> None:
-    assert announced_idle_timeout(header, DEFAULT_IDLE_TIMEOUT) == seconds
+    assert announced_idle_timeout(header, default=4.0) == seconds
 
 
 @pytest.mark.parametrize(("header", "connections"), [("timeout=30", 1), ("timeout=1", 2)])

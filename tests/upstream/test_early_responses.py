@@ -28,7 +28,7 @@ ON_BOTH_LOOPS = True
 ROUTES = """
 routes:
   - {models: m, upstream: {url: "${UPSTREAM}", tls: {verify: false}, timeouts: {first_byte: 10s, idle: 10s}}}
-  - {models: hasty, upstream: {url: "${UPSTREAM}", timeouts: {first_byte: 400ms, idle: 10s}}}
+  - {models: hasty, upstream: {url: "${UPSTREAM}", timeouts: {first_byte: 400ms, send: 400ms, idle: 10s}}}
 """
 LARGE: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "x" * 8_000_000}]}
 GOOD = http_response(completion("hello"))

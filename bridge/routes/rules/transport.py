@@ -21,6 +21,7 @@ __all__ = [
     "METHOD",
     "PROXY",
     "URL",
+    "ConnectionsSpec",
     "EvictSpec",
     "ReplicaSpec",
     "RetrySpec",
@@ -149,6 +150,26 @@ class RetrySpec:
 
 
 @record
+class ConnectionsSpec:
+    """The connections to an upstream."""
+
+    max_age: float = option(
+        DURATION, "the age at which a connection gets no further requests", default=3600.0
+    )
+    idle: float = option(
+        DURATION,
+        "how long a connection is kept without a request, unless the upstream announces its own time "
+        "(`Keep-Alive: timeout=…`)",
+        default=4.0,
+    )
+    keepalive: float = option(
+        DURATION,
+        "the silence on a connection after which TCP probes whether the upstream still exists; 0: never",
+        default=60.0,
+    )
+
+
+@record
 class WaitSpec:
     """How long requests are held for an upstream that is not ready."""
 
@@ -189,6 +210,9 @@ class TransportSpec:
     method: str | None = option(METHOD, "the HTTP method; if absent: POST", default=None)
     timeouts: TimeoutsSpec = option(Record(TimeoutsSpec), "the timeouts of a call", default=TimeoutsSpec())
     tls: TLSSpec = option(Record(TLSSpec), "the certificates of https and wss", default=TLSSpec())
+    connections: ConnectionsSpec = option(
+        Record(ConnectionsSpec), "how long connections are used", default=ConnectionsSpec()
+    )
     proxy: str | None = option(PROXY, "a forward proxy for requests; if absent or empty: none", default=None)
     retry: RetrySpec | None = option(
         Record(RetrySpec), "when to send a failed request again; if absent: never", default=None
