@@ -62,6 +62,7 @@ def test_examples_load_and_their_samples_hold(name: str, text: str) -> None:
         for difference in check_sample(route, sample)
     ]
     assert differences == []
+    assert [str(warning) for warning in table.warnings] == []
 
 
 def test_shipped_routes_pass_the_check() -> None:

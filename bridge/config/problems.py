@@ -17,7 +17,7 @@ from bridge.core.masking import mask
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-__all__ = ["Location", "Problem", "Problems", "SourceFile", "closest_match"]
+__all__ = ["Location", "NameRead", "Problem", "Problems", "SourceFile", "closest_match"]
 
 _MAX_EXCERPT = 110  # characters of a line that are printed
 _EXCERPT_LEAD = 60  # characters of a longer line that are printed before the problem
@@ -85,15 +85,27 @@ class Problem:
         return [f"    {text[start : start + _MAX_EXCERPT]}", f"    {' ' * (column - 1 - start)}^"]
 
 
+class NameRead(NamedTuple):
+    """A name by which an expression of the file reads a member of the request document."""
+
+    location: Location
+    path: str  # of the expression
+    name: str
+    in_template: bool  # by a template, not by a path
+
+
 class Problems(list[Problem]):
     """The problems of a file, collected in one pass so that all of them are printed at once.
 
     warnings: what is valid, but has probably another effect than intended; printed beside the problems.
+    names_read: the names of members of the request document that expressions read, to be checked when all
+        members of the document are declared.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.warnings: list[Problem] = []
+        self.names_read: list[NameRead] = []
         self._suppressed: set[tuple[str, int, int]] = set()
 
     def add(

@@ -7,6 +7,7 @@ that braces in the value have no meaning.
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,20 @@ from bridge.core.errors import BridgeError, RequestError
 from bridge.core.strings import Interpolated, PathText
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["JinjaTemplate"]
+__all__ = ["JinjaTemplate", "UnknownNameError"]
+
+_UNKNOWN = re.compile(r"No (?P<kind>filter|test) named '(?P<name>[^']*)'")
+
+
+class UnknownNameError(ValueError):
+    """A filter or a test that Jinja lacks."""
+
+    def __init__(self, message: str, word: str, known: Iterable[str]) -> None:
+        super().__init__(message)
+        self.word = word
+        self.known = tuple(known)
 
 
 class JinjaTemplate:
@@ -41,9 +53,12 @@ class JinjaTemplate:
             self._render = environment.from_string(tree).render
         except TemplateError as error:
             line = getattr(error, "lineno", None)
-            raise ValueError(
-                f"{error.message}" + (f" (line {line} of the template)" if line else "")
-            ) from None
+            message = f"{error.message}" + (f" (line {line} of the template)" if line else "")
+            unknown = _UNKNOWN.match(error.message or "")
+            if unknown is None:
+                raise ValueError(message) from None
+            known = environment.filters if unknown["kind"] == "filter" else environment.tests
+            raise UnknownNameError(message, unknown["name"], known) from None
 
     def __call__(self, variables: Mapping[str, Any]) -> str:
         """Render. Raises RequestError if the template rejects the messages, BridgeError (500) if it fails."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Holds = Callable[[Scope], bool]
     Match = Callable[[Any], bool]
 
-__all__ = ["Condition", "compile_match", "compile_when", "values_equal"]
+__all__ = ["Condition", "compile_match", "compile_request_condition", "compile_when", "values_equal"]
 
 
 class Condition(NamedTuple):
@@ -41,10 +41,16 @@ class Condition(NamedTuple):
         return frozenset(path.head for path in self.paths if not path.on_item)
 
 
-def compile_when(value: Any, errors: RuleErrors, *, fields: bool = True) -> Condition:
-    """Compile a condition; `fields` is whether a key may name an SSE field."""
-    paths: list[Path] = []
-    return Condition(_compile(value, errors, paths, fields), tuple(paths))
+def compile_when(value: Any, errors: RuleErrors) -> Condition:
+    """Compile a condition on an upstream response or frame, in which a key may name an SSE field."""
+    keys = _Keys()
+    return Condition(_compile(value, errors, keys), tuple(keys.paths))
+
+
+def compile_request_condition(value: Any, errors: RuleErrors, *, in_list: bool = False) -> Condition:
+    """Compile a condition on the request document; `in_list` is whether there is an `$item`."""
+    keys = _Keys(of_request=True, in_list=in_list)
+    return Condition(_compile(value, errors, keys), tuple(keys.paths))
 
 
 def compile_match(value: Any, errors: RuleErrors) -> Match:
@@ -74,23 +80,42 @@ def values_equal(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-def _compile(value: Any, errors: RuleErrors, paths: list[Path], fields: bool) -> Holds:  # noqa: FBT001
+class _Keys:
+    """The keys of a condition: their kind, and the paths among them."""
+
+    __slots__ = ("in_list", "of_request", "paths")
+
+    def __init__(self, *, of_request: bool = False, in_list: bool = True) -> None:
+        self.of_request = of_request  # a key is a path into the request document, not an SSE field
+        self.in_list = in_list
+        self.paths: list[Path] = []
+
+    def add(self, path: Path, errors: RuleErrors) -> None:
+        """Add a path, and an error if the path reads an element outside a list."""
+        self.paths.append(path)
+        if path.on_item and not self.in_list:
+            errors.add_key("`$item` outside a list", expected="`$item` inside `$as`, or a path from `$`")
+        elif self.of_request and path.head is not None and not path.on_item:
+            errors.add_read(path.head, of_key=True)
+
+
+def _compile(value: Any, errors: RuleErrors, keys: _Keys) -> Holds:
     if isinstance(value, list):
         if not value:
             errors.add("an empty list is not a valid condition", expected="a mapping of path to match")
-        return _any([_compile(item, errors.below(n), paths, fields) for n, item in enumerate(value)])
+        return _any([_compile(item, errors.below(n), keys) for n, item in enumerate(value)])
     if not isinstance(value, dict) or not value:
         errors.add(
             "not a valid condition",
             expected="a mapping of path to match, such as {$.code: {not: 0}}, or a list of such",
         )
         return _never
-    tests = [_compile_test(key, match, errors.below(key), paths, fields) for key, match in value.items()]
+    tests = [_compile_test(key, match, errors.below(key), keys) for key, match in value.items()]
     return tests[0] if len(tests) == 1 else _all(tests)
 
 
-def _compile_test(key: Any, match: Any, errors: RuleErrors, paths: list[Path], fields: bool) -> Holds:  # noqa: FBT001
-    source, many = _compile_key(key, errors, paths, fields)
+def _compile_test(key: Any, match: Any, errors: RuleErrors, keys: _Keys) -> Holds:
+    source, many = _compile_key(key, errors, keys)
     matches = compile_match(match, errors)
     if not many:
         return lambda scope: matches(source(scope))
@@ -102,12 +127,7 @@ def _compile_test(key: Any, match: Any, errors: RuleErrors, paths: list[Path], f
     return test
 
 
-def _compile_key(
-    key: Any,
-    errors: RuleErrors,
-    paths: list[Path],
-    fields: bool,  # noqa: FBT001
-) -> tuple[Callable[[Scope], Any], bool]:
+def _compile_key(key: Any, errors: RuleErrors, keys: _Keys) -> tuple[Callable[[Scope], Any], bool]:
     """Return a function that reads a key's value, and whether the value is a list of matches."""
     if is_path(key):
         try:
@@ -115,8 +135,9 @@ def _compile_key(
         except ValueError as error:
             errors.add_key(str(error))
             return _missing, False
-        paths.append(path)
+        keys.add(path, errors)
         return path.find, path.many
+    fields = not keys.of_request
     if fields and isinstance(key, str) and re.fullmatch(r"[\w:.-]+", key):
         return lambda scope: scope.fields.get(key, MISSING), False
     errors.add_key(

@@ -9,7 +9,7 @@ from bridge.core.deltas import MISSING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["RuleError", "RuleErrors", "Scope"]
+__all__ = ["MemberRead", "RuleError", "RuleErrors", "Scope"]
 
 _EMPTY: Mapping[str, str] = {}
 
@@ -52,18 +52,37 @@ class RuleError(NamedTuple):
     of_key: bool = False  # the error is in the key, not in its value
 
 
+class MemberRead(NamedTuple):
+    """A member of the request document that a rule reads by its name."""
+
+    steps: tuple[str | int, ...]  # keys and indexes from the top of the rule to the expression
+    name: str
+    in_template: bool  # by a template, not by a path
+    of_key: bool = False  # the expression is a key
+
+
 class RuleErrors:
-    """The errors of one rule, collected while the rule is compiled."""
+    """The errors of one rule, collected while the rule is compiled, and the members that the rule reads."""
 
-    __slots__ = ("_steps", "found")
+    __slots__ = ("_steps", "found", "reads")
 
-    def __init__(self, found: list[RuleError] | None = None, steps: tuple[str | int, ...] = ()) -> None:
+    def __init__(
+        self,
+        found: list[RuleError] | None = None,
+        steps: tuple[str | int, ...] = (),
+        reads: list[MemberRead] | None = None,
+    ) -> None:
         self.found: list[RuleError] = [] if found is None else found
+        self.reads: list[MemberRead] = [] if reads is None else reads
         self._steps = steps
 
     def below(self, step: str | int) -> RuleErrors:
         """Return the collector for a member of the current value."""
-        return RuleErrors(self.found, (*self._steps, step))
+        return RuleErrors(self.found, (*self._steps, step), self.reads)
+
+    def add_read(self, name: str, *, in_template: bool = False, of_key: bool = False) -> None:
+        """Add a member of the request document that the current value reads."""
+        self.reads.append(MemberRead(self._steps, name, in_template, of_key))
 
     def add(self, message: str, *, expected: str = "", known: Iterable[str] = (), word: str = "") -> None:
         """Add an error of the current value."""

@@ -10,11 +10,12 @@ or `$when`.
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import MISSING
 from bridge.core.strings import is_template, key_text
-from bridge.expressions.conditions import compile_when
+from bridge.expressions.conditions import compile_request_condition
 from bridge.expressions.paths import compile_path, is_path
 from bridge.expressions.selection import compile_selection
 from bridge.expressions.transforms import TRANSFORMS, compile_transforms, unmapped_value
@@ -77,6 +78,7 @@ class _TemplateCompiler:
         self.reads: set[str | None] = set()
         self.copied_members: set[str] = set()
         self._finalize = finalize
+        self._lists = 0  # `$each` around the current value
 
     def compile(self, value: Any, errors: RuleErrors) -> Build:
         """Compile a value of any shape."""
@@ -96,14 +98,22 @@ class _TemplateCompiler:
             literal = str(value)
             return lambda scope: literal
         # Few files need Jinja, which costs start-up time and memory.
-        from bridge.core.jinja import JinjaTemplate
+        from bridge.core.jinja import JinjaTemplate, UnknownNameError
 
         try:
             template = JinjaTemplate(value, finalize=self._finalize)
+        except UnknownNameError as error:
+            known = get_close_matches(error.word, error.known)
+            errors.add(f"not a valid Jinja template: {error}", known=known, word=error.word)
+            return lambda scope: ""
         except ValueError as error:
             errors.add(f"not a valid Jinja template: {error}")
             return lambda scope: ""
-        self.reads |= template.variables - {"item"}
+        if "item" in template.variables and not self._lists:
+            errors.add("`item` outside a list", expected="`item` inside `$as`, or a member of the request")
+        for name in sorted(template.variables - {"item"}):
+            self.reads.add(name)
+            errors.add_read(name, in_template=True)
         return lambda scope: template(
             scope.doc if scope.item is MISSING else {**scope.doc, "item": scope.item}
         )
@@ -115,8 +125,13 @@ class _TemplateCompiler:
         except ValueError as error:
             errors.add(str(error))
             return _missing
-        if not path.on_item:
+        if path.on_item:
+            if not self._lists:
+                errors.add("`$item` outside a list", expected="`$item` inside `$as`, or a path from `$`")
+        else:
             self.reads.add(path.head)
+            if path.head is not None:
+                errors.add_read(path.head)
             if copies and path.steps and len(path.steps) == 1:
                 self.copied_members.add(str(path.head))
         return path.find
@@ -204,8 +219,10 @@ class _TemplateCompiler:
             )
             return _missing
         find = self._path(value["$each"], errors.below("$each"), copies=value.keys() == {"$each"})
+        self._lists += 1
         build_item = self.compile(value.get("$as", "$item"), errors.below("$as"))
         select = compile_selection(value, self._when(value, errors), errors)
+        self._lists -= 1
 
         def build(scope: Scope) -> Any:
             found = find(scope)
@@ -230,7 +247,7 @@ class _TemplateCompiler:
         return lambda scope: then(scope) if holds(scope) else otherwise(scope)
 
     def _condition(self, value: Any, errors: RuleErrors) -> Callable[[Scope], bool]:
-        condition = compile_when(value, errors, fields=False)
+        condition = compile_request_condition(value, errors, in_list=bool(self._lists))
         self.reads |= condition.reads
         return condition.holds
 

@@ -13,6 +13,7 @@ from bridge.config.secrets import secret_texts
 from bridge.config.value_types import INVALID
 from bridge.config.yaml_tree import parse
 from bridge.core.errors import ConfigError, RequestError
+from bridge.routes.compile.names import check_names, check_reads
 from bridge.routes.compile.presets import apply_preset
 from bridge.routes.compile.route import compile_route
 from bridge.routes.route_warnings import warn_of_route
@@ -151,7 +152,7 @@ def _check_routes(
 
 def _check_route(node: Node, environment: LoadEnvironment, problems: Problems) -> Route | None:
     """Return the route of a node; None if problems were added. Their messages contain no secret."""
-    before = len(problems)
+    before, names_before = len(problems), len(problems.names_read)
     spec = ROUTE.check(node, problems)
     if spec is INVALID:
         # A member that seems to be missing may be misspelled: only the misspelling is reported.
@@ -163,9 +164,13 @@ def _check_route(node: Node, environment: LoadEnvironment, problems: Problems) -
     else:
         route = compile_route(spec, node, environment, problems)
         if route is not None:
+            if len(problems) == before:
+                check_reads(spec, route, node, problems)
             warn_of_route(route, node, problems)
+    check_names(node, problems.names_read[names_before:], problems)
     if len(problems) > before:
         problems.mask(tuple(secret_texts(node)), before)
+        return None
     return route
 
 

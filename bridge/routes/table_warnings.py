@@ -8,7 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from bridge.core.addresses import parse_address
-from bridge.core.strings import Interpolated
+from bridge.core.strings import Interpolated, is_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,7 +96,7 @@ def warn_of_server(server: ServerSpec, node: Node, problems: Problems) -> None:
 def warn_of_literal_secret(node: Node, problems: Problems) -> None:
     """Warn of a secret that is written in the file, or that looks like a variable and is not."""
     text = node.value
-    if not isinstance(text, str) or node.secret is not True:
+    if not isinstance(text, str) or node.secret is not True or is_template(text):
         return
     if not isinstance(text, Interpolated) and (match := re.fullmatch(r"\$\(?(\w+)\)?|%(\w+)%", text)):
         name = match[1] or match[2]

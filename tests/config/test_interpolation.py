@@ -118,6 +118,7 @@ routes:
     upstream: http://127.0.0.1:8000
     request:
       body:
+        text: $.last
         alone: ${A}
         in_text: "x ${A} y"
         in_template: "{{ model }} ${A}"
@@ -167,6 +168,7 @@ routes:
   - models: m
     upstream: http://127.0.0.1:8000
     prompt: {template: "${A} {{ last }}"}
+    request: {body: {text: $.prompt}}
     auth: {bearer: "${A}"}
 """
     route = _load(text, {"A": "{{ last }}"})
@@ -186,7 +188,7 @@ routes:
   - models: m
     upstream: http://127.0.0.1:8000
     headers: {a: "$$.x", b: "$${X}"}
-    request: {body: {c: $$.model, d: "$$ {{ model }}", e: "$${X}", $$key: [$$]}}
+    request: {body: {c: $$.model, d: "$$ {{ model }}", e: "$${X}", $$key: [$$], f: $.last}}
 """
     assert _sent(text, {}, {"model": "m"}) == {
         "c": "$.model",

@@ -65,7 +65,10 @@ PROMPT = {"model": "m", "prompt": "hi"}
 def table(rules: str) -> RouteTable:
     """Return a table with one route."""
     rules = dedent(rules)
-    upstream = "" if "upstream:" in rules else "upstream: http://server/api\n"
+    # Many rules here read one parameter. A URL that reads the conversation makes such rules valid.
+    reads = ("body:" in rules or "keep: " in rules) and "session:" not in rules
+    read = "{{ (messages or input) and '' }}" if reads else ""
+    upstream = "" if "upstream:" in rules else f'upstream: "http://server/api{read}"\n'
     text = "routes:\n  - models: [m]\n" + indent(upstream + rules, "    ")
     return load(text, "routes.yaml", LoadEnvironment({}, _no_file, {}))
 

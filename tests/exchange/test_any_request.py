@@ -60,7 +60,7 @@ ROUTES = {
           rename: {max_tokens: n, messages: chat}
           message_keys: {role: who, content: text}
           roles: {assistant: bot}
-          fields: {user: $.last, x: "{{ system }}", messages: no, h: $.history}
+          fields: {user: $.last, x: "{{ system }}", h: $.history}
         response: $.a
     """,
     "templated": TEMPLATED,

@@ -290,7 +290,7 @@ def test_the_request_is_a_poll_if_calls_started_the_job(rules: str, expected: st
     assert read_completion(out).choice.text == "hello"
 
 
-@pytest.mark.parametrize("more", ["path: /answer", "request: {body: {job: $.id}}"])
+@pytest.mark.parametrize("more", ["path: /answer", "request: {body: {job: $.id, text: $.last}}"])
 def test_the_request_is_sent_if_calls_only_prepared_it(more: str) -> None:
     rules = f"""
     upstream: http://server

@@ -95,10 +95,6 @@ def test_fields_are_set_last() -> None:
     assert body == request(user="12345", b=2)
 
 
-def test_fields_do_not_replace_messages() -> None:
-    assert edited("{fields: {messages: [], a: 1}}") == request(a=1)
-
-
 def test_fields_read_the_document() -> None:
     body = edited("{fields: {q: $.last, t: '{{ model }}!', gone: $.seed, deep: [{x: $.last}]}}")
     assert body == request(q="hi", t="m!", deep=[{"x": "hi"}])

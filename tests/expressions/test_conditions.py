@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.expressions.conditions import compile_when
+from bridge.expressions.conditions import compile_request_condition, compile_when
 from bridge.expressions.scope import RuleErrors, Scope
 from tests.config.yaml_reader import read
 from tests.expressions.rule_compiler import JSON, holds
@@ -197,7 +197,7 @@ def test_an_invalid_condition_is_reported_with_its_path(when: str, at: tuple[str
 
 def test_a_field_is_invalid_in_a_condition_without_frames() -> None:
     faults = RuleErrors()
-    compile_when({"event": "x"}, faults, fields=False)
+    compile_request_condition({"event": "x"}, faults)
     assert [fault.steps for fault in faults.found] == [("event",)]
 
 

@@ -234,7 +234,7 @@ def test_a_text_template_is_never_a_path(text: str, value: str | None) -> None:
 
 
 TEMPLATES = st.recursive(
-    st.sampled_from(["$.a", "$.a.b[0]", "$", "$item.a", "{{ a }}", "text", 5, None, True, "$.absent"]),
+    st.sampled_from(["$.a", "$.a.b[0]", "$", "{{ a }}", "text", 5, None, True, "$.absent"]),
     lambda below: st.one_of(
         st.lists(below, max_size=3),
         st.dictionaries(st.sampled_from(["a", "b", "$$x", "c"]), below, max_size=3),
@@ -243,7 +243,10 @@ TEMPLATES = st.recursive(
             below,
             below,
         ),
-        st.builds(lambda each: {"$each": "$.a", "$as": each, "skip": ["system"], "merge": "role"}, below),
+        st.builds(
+            lambda each: {"$each": "$.a", "$as": [each, "$item.a"], "skip": ["system"], "merge": "role"},
+            below,
+        ),
         st.builds(lambda default: {"$path": "$.b", "default": default, "max": 3, "as": "string"}, below),
     ),
     max_leaves=8,

@@ -87,6 +87,7 @@ def test_the_example_in_the_head_is_valid(name: str) -> None:
     assert f"- preset: {name}\n" in text
     (route,) = table.routes
     assert route.samples == (), "samples are not inherited by routes"
+    assert [str(warning) for warning in table.warnings] == []
 
 
 @pytest.mark.parametrize(

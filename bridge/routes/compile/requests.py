@@ -105,6 +105,8 @@ def compile_body(spec: RequestSpec | None, node: Node, problems: Problems) -> Bo
         return TemplateBody(spec.body)
     if not edits:
         return UnchangedBody()
+    sets = frozenset(_members(node, "fields") | _members(node, "customFields"))
+    _check_edits(node, sets, problems)
     return EditedBody(
         keep=None if spec.keep is None else frozenset(spec.keep),
         drop=frozenset(spec.drop),
@@ -112,8 +114,29 @@ def compile_body(spec: RequestSpec | None, node: Node, problems: Problems) -> Bo
         message_keys=spec.message_keys or {},
         roles=spec.roles or {},
         fields=spec.fields,
-        sets=frozenset(_members(node, "fields") | _members(node, "customFields")),
+        sets=sets,
     )
+
+
+def _check_edits(node: Node, sets: frozenset[str], problems: Problems) -> None:
+    """Add problems for edits that have no effect."""
+    keep, drop = node.get("keep"), node.get("drop")
+    # A route may drop what its preset keeps.
+    if keep and drop and keep.location.source == drop.location.source:
+        problems.add(
+            drop.key_location or drop.location,
+            drop.path,
+            "`drop` cannot be combined with `keep`",
+            expected="`keep` alone, without the members to drop",
+        )
+    if "messages" in sets:
+        at = node.get("fields", "messages") or node.find(("customFields", "messages"))
+        problems.add(
+            at.key_location or at.location,
+            at.path,
+            "`messages` cannot be set",
+            expected="`message_keys` and `roles`, or a `body` of its own",
+        )
 
 
 def _members(node: Node, key: str) -> set[str]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.config.merge import deep_merge
+from bridge.config.problems import NameRead
 from bridge.config.records import Record
 from bridge.config.secrets import basic_pair, secret_texts
 from bridge.config.value_types import INVALID
@@ -233,7 +234,13 @@ class RouteCompiler:
             return PROMPTS["plain"]
         try:
             if spec.template is not None:
-                return template_prompt(spec.template)
+                prompt = template_prompt(spec.template)
+                at = self._at("prompt", "template")
+                self._problems.names_read += [
+                    NameRead(at.location, at.path, name, in_template=True)
+                    for name in sorted(prompt.variables)
+                ]
+                return prompt
             text = self._environment.read_file(spec.file)
             config = json.loads(text) if spec.file.endswith(".json") else {"chat_template": text}
             return tokenizer_prompt(config if isinstance(config, dict) else {})

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ErrorRule", "FinishSlot", "ResponseSlots", "StreamRule", "TextSlot", "UsagePart", "compile_choices",
-    "compile_done", "compile_word", "missing_outputs",
+    "compile_done", "compile_status", "compile_word", "missing_outputs",
 ]  # fmt: skip
 
 
@@ -138,6 +138,13 @@ class ResponseSlots:
         """Return whether a slot is set."""
         return getattr(self, name) is not None
 
+    @property
+    def reads_item(self) -> bool:
+        """Return whether a slot of a choice reads `$item`."""
+        texts = [slot.extractor for slot in (self.text, self.reasoning, self.finish_reason) if slot]
+        slots = [*texts, *(slot for slot in (self.role, self.logprobs) if slot)]
+        return any(path.on_item for slot in slots for path in slot.paths)
+
     def sources(self, names: Iterable[str]) -> list[tuple[str, str]]:
         """Return the paths of slots and of token counts, by name, for people; "" for a slot without path."""
         slots = [(name, getattr(self, name)) for name in names]
@@ -212,6 +219,32 @@ def compile_word(value: Any, errors: RuleErrors) -> Extractor:
     if isinstance(value, str | int) and not isinstance(value, bool) and not is_path(value):
         return Extractor(lambda scope: value, ())
     return compile_slot(value, errors)
+
+
+def compile_status(value: Any, errors: RuleErrors) -> Extractor:
+    """Compile the HTTP status of an error: a number, or a slot."""
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if is_path(value) or isinstance(value, list | dict):
+        options = value if isinstance(value, dict) else {}
+        table = options.get("map")
+        mapped = [("default", options["default"])] if "default" in options else []
+        mapped += list(table.items()) if isinstance(table, dict) else []
+        for key, status in mapped:
+            if not _is_error_status(status):
+                at = errors if key == "default" else errors.below("map")
+                at.below(key).add(f"`{status}` is not allowed here", expected=_STATUS)
+        return compile_slot(value, errors)
+    if not _is_error_status(value):
+        errors.add(f"`{value}` is not allowed here", expected=_STATUS)
+    return Extractor(lambda scope: value, ())
+
+
+def _is_error_status(value: Any) -> bool:
+    return (isinstance(value, int) and 400 <= value <= 599) or value is None
+
+
+_STATUS = "a status from 400 to 599, or a slot"
 
 
 def compile_choices(value: Any, errors: RuleErrors) -> Path | None:

@@ -21,9 +21,7 @@ class RequestSpec:
     keep: tuple[str, ...] | None = option(
         ListOf(TEXT), "only these members of the client's body are sent", default=None
     )
-    drop: tuple[str, ...] = option(
-        ListOf(TEXT), "these members are not sent, also if `keep` lists them", default=()
-    )
+    drop: tuple[str, ...] = option(ListOf(TEXT), "these members are not sent; not beside `keep`", default=())
     rename: dict[str, str] = option(MapOf(TEXT), "top-level members get other names", default=None)
     message_keys: dict[str, str] = option(
         MapOf(TEXT),

@@ -21,6 +21,7 @@ from bridge.routes.spec.value_types import (
     HEADERS,
     QUERY,
     SLOT,
+    STATUS,
     TEXT_SLOT,
     USAGE_PART,
     WORD,
@@ -137,7 +138,7 @@ class ErrorSpec:
     message: Any = option(SLOT, "the error message", default=None)
     type: Any = option(WORD, "OpenAI's `type`", default=None)
     code: Any = option(WORD, "OpenAI's `code`", default=None)
-    status: Any = option(WORD, "the HTTP status for the client", default=None)
+    status: Any = option(STATUS, "the HTTP status for the client", default=None)
     retry_after: Any = option(SLOT, "the seconds until a retry makes sense", default=None)
 
 

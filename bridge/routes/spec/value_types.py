@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bridge.config.container_types import MapOf
+from bridge.config.problems import NameRead
 from bridge.config.value_types import INVALID, Text, ValueType
 from bridge.core.addresses import parse_address
 from bridge.core.errors import BridgeError
 from bridge.core.headers import can_be_sent
 from bridge.core.strings import Interpolated
-from bridge.expressions.conditions import compile_when
+from bridge.expressions.conditions import compile_request_condition, compile_when
 from bridge.expressions.extractors import compile_slot
 from bridge.expressions.scope import RuleErrors, Scope
 from bridge.expressions.templates import compile_body, compile_text
@@ -26,6 +26,7 @@ from bridge.routes.rules.response_rules import (
     UsagePart,
     compile_choices,
     compile_done,
+    compile_status,
     compile_word,
 )
 
@@ -38,19 +39,26 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BODY", "CHOICES", "CONDITION", "DONE", "FINISH", "HEADERS", "HEADER_NAME", "HEADER_TEXT", "QUERY",
-    "REQUEST_CONDITION", "SLOT", "TEMPLATE", "TEXT_SLOT", "USAGE_PART", "WORD", "AddressText",
+    "REQUEST_CONDITION", "SLOT", "STATUS", "TEMPLATE", "TEXT_SLOT", "USAGE_PART", "WORD", "AddressText",
     "CompiledValue", "Constant", "HeaderMap", "Nullable", "add_problems",
 ]  # fmt: skip
 
 
 def add_problems(errors: RuleErrors, node: Node, problems: Problems) -> bool:
-    """Add the errors of a rule as problems with locations, and return whether there were any."""
+    """Add the errors of a rule as problems with locations, and return whether there were any.
+
+    The members that the rule reads are added to `problems.names_read`.
+    """
     for error in errors.found:
         at = node.find(error.steps)
         location = at.key_location if error.of_key and at.key_location else at.location
         problems.add(
             location, at.path, error.message, expected=error.expected, known=error.known, word=error.word
         )
+    for read in errors.reads:
+        at = node.find(read.steps)
+        location = at.key_location if read.of_key and at.key_location else at.location
+        problems.names_read.append(NameRead(location, at.path, read.name, read.in_template))
     return bool(errors.found)
 
 
@@ -177,11 +185,12 @@ TEXT_SLOT = CompiledValue(TextSlot.compile, _A_SLOT)
 FINISH = CompiledValue(FinishSlot.compile, _A_SLOT)
 USAGE_PART = CompiledValue(UsagePart.compile, _A_SLOT)
 WORD = CompiledValue(compile_word, f"a word, or {_A_SLOT}", (str, int, list, dict))
+STATUS = CompiledValue(compile_status, f"a status from 400 to 599, or {_A_SLOT}", (str, int, list, dict))
 CHOICES = CompiledValue(compile_choices, "the path of a list, such as $.results[*]", (str,))
 CONDITION = CompiledValue(
     compile_when, "a mapping of path to match, such as {$.code: {not: 0}}, or a list of such", (dict, list)
 )
-REQUEST_CONDITION = CompiledValue(partial(compile_when, fields=False), CONDITION.expected, (dict, list))
+REQUEST_CONDITION = CompiledValue(compile_request_condition, CONDITION.expected, (dict, list))
 DONE = CompiledValue(compile_done, "a literal, such as [DONE], or a mapping of path to match")
 TEMPLATE = CompiledValue(
     lambda value, errors: compile_text(_text(value), errors),

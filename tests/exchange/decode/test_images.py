@@ -153,8 +153,10 @@ def test_usage_has_the_members_of_image_usage() -> None:
 def test_n_is_sent_in_one_call_or_split_into_several() -> None:
     [body] = request_bodies(new_exchange(SERVES, image_request(n=3), endpoint="images"))
     assert body["n"] == 3
-    expected = SERVES + "request: {body: {count: $.n}}\nresponse: {images: $.i}"
-    assert request_bodies(new_exchange(expected, image_request(n=3), endpoint="images")) == [{"count": 3}]
+    expected = SERVES + "request: {body: {count: $.n, text: $.prompt}}\nresponse: {images: $.i}"
+    assert request_bodies(new_exchange(expected, image_request(n=3), endpoint="images")) == [
+        {"count": 3, "text": "a cat"}
+    ]
     assert (
         request_bodies(new_exchange(BARE, image_request(n=3), endpoint="images")) == [{"text": "a cat"}] * 3
     )

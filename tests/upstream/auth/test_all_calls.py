@@ -26,7 +26,7 @@ routes:
     session:
       open: {path: /open, body: {}, id: $.id}
       close: {path: /close, body: {id: $.session}}
-    request: {body: {id: $.session}}
+    request: {body: {id: $.session, text: $.last}}
     response: $.text
 """
 
