@@ -152,7 +152,7 @@ def test_a_frame_that_is_decoded_is_within_its_bound() -> None:
 
 
 async def test_a_completion_over_http_is_within_its_bound() -> None:
-    text = "routes: [{models: m, upstream: '${UPSTREAM}', response: '$.data[0].output[0]', prompt: join}]"
+    text = "routes: [{models: m, upstream: '${UPSTREAM}', response: '$.data[0].output[0]'}]"
     async with (
         run_upstream(responder(http_response(UPSTREAM_BODY))) as server,
         run_bridge(text, {"UPSTREAM": server.url}) as bridge,

@@ -22,6 +22,7 @@ __all__ = ["is_glob", "warn_of_literal_secret", "warn_of_models", "warn_of_serve
 
 _MIN_SECRET = 8  # characters; a shorter literal is a placeholder, such as `none`
 _FRESH = ("", "\ue000", "\ue000\ue001")  # texts that no pattern contains, in place of each `*`
+_MAX_COMPARED = 64  # earlier models that a model is compared with
 _MAX_STARS = 4  # of a pattern that is compared; the comparisons are a power of them
 
 
@@ -32,17 +33,22 @@ def is_glob(model: str) -> bool:
 
 def warn_of_models(routes: Sequence[tuple[Route, Node]], problems: Problems) -> None:
     """Warn of each model that earlier models leave no request for."""
-    earlier: list[tuple[str, Route]] = []
+    names: dict[str, list[tuple[str, Route]]] = {}  # earlier exact names, each with its routes
+    globs: list[tuple[str, Route]] = []  # the first of the earlier patterns
     for route, node in routes:
         for model, at in _models(node):
-            endpoint_names = set(route.serves)
+            same = names.setdefault(model, [])
+            earlier = [each for each in globs if _covers(each[0], model)] if is_glob(model) else same
+            endpoints = set(route.serves)
             for name, other in earlier:
-                if _covers(name, model) and (endpoint_names & other.serves):
-                    endpoint_names -= other.serves
-                    if not endpoint_names:
-                        problems.warn(at.location, at.path, _unreachable(model, name, route, other))
-                        break
-            earlier.append((model, route))
+                endpoints -= other.serves
+                if not endpoints:
+                    problems.warn(at.location, at.path, _unreachable(model, name, route, other))
+                    break
+            if is_glob(model) and len(globs) < _MAX_COMPARED:
+                globs.append((model, route))
+            elif len(same) < _MAX_COMPARED:
+                same.append((model, route))
 
 
 def _models(node: Node) -> Iterator[tuple[str, Node]]:
@@ -60,14 +66,7 @@ def _unreachable(model: str, name: str, route: Route, other: Route) -> str:
 
 
 def _covers(glob: str, model: str) -> bool:
-    """Return whether each name that a model matches is matched by an earlier model of the same kind.
-
-    Exact names have precedence over patterns, so a pattern covers patterns only.
-    """
-    if not is_glob(model):
-        return glob == model
-    if not is_glob(glob):
-        return False
+    """Return whether each name that a pattern `model` matches is matched by another pattern."""
     if "[" in model or model.count("*") > _MAX_STARS:
         return glob in (model, "*")
     parts = model.replace("?", "\ue002").split("*")

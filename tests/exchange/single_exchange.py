@@ -9,6 +9,7 @@ another. A response is a JSON value, text or bytes; `sse` and `ndjson` make stre
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from textwrap import dedent, indent
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,7 @@ __all__ = [
 
 Body = dict[str, Any]
 
+CONVERSATION = r"\$\.(messages|prompt|last|turns|history|system|raw)\b"
 ID = "exchange"
 NOW = 1_763_600_000.0
 
@@ -66,8 +68,8 @@ def table(rules: str) -> RouteTable:
     """Return a table with one route."""
     rules = dedent(rules)
     # Many rules here read one parameter. A URL that reads the conversation makes such rules valid.
-    reads = ("body:" in rules or "keep: " in rules) and "session:" not in rules
-    read = "{{ (messages or input) and '' }}" if reads else ""
+    own = re.search(r"body:|keep: ", rules) and not re.search(f"session:|{CONVERSATION}", rules)
+    read = "{{ (messages or input) and '' }}" if own else ""
     upstream = "" if "upstream:" in rules else f'upstream: "http://server/api{read}"\n'
     text = "routes:\n  - models: [m]\n" + indent(upstream + rules, "    ")
     return load(text, "routes.yaml", LoadEnvironment({}, _no_file, {}))
