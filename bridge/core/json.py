@@ -28,6 +28,7 @@ __all__ = [
     "loads_in_steps",
     "loads_numbers",
     "loads_strictly",
+    "member_names",
     "objects",
     "pretty",
 ]
@@ -87,6 +88,17 @@ def loads_numbers(data: bytes) -> tuple[Any, bool]:
         return loads_in_steps(data), False
     # orjson rejects half of a surrogate pair; the escape of a whole pair begins with the same characters.
     return value, not (constants or b"\\ud" in data or b"\\uD" in data)
+
+
+def member_names(data: bytes) -> list[str]:
+    """Return the names of an object's members as written; a name may be repeated."""
+    names: list[str] = []
+
+    def read(pairs: list[tuple[str, Any]]) -> None:
+        names[:] = [name for name, _ in pairs]  # the outermost object is read last
+
+    _decode(_standard.JSONDecoder(strict=False, object_pairs_hook=read), data)
+    return names
 
 
 def dumps(value: Any) -> bytes:

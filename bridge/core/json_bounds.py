@@ -5,12 +5,9 @@ The work of every check here is linear in the size of its input, and its memory 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from bridge.core.json import JSONObject
-
-__all__ = ["MAX_INLINE", "has_more_values", "nests_deeper", "repeats_names"]
+__all__ = ["MAX_INLINE", "has_more_values", "nests_deeper"]
 
 MAX_INLINE: Final = 128 * 2**10
 """Bytes of JSON above which work on a body runs in a thread, so that the event loop goes on meanwhile.
@@ -56,36 +53,9 @@ def nests_deeper(value: Any, levels: int) -> bool:
     return bool(level)
 
 
-def repeats_names(data: bytes, value: JSONObject) -> bool:
-    """Return whether an object in JSON text has a name twice; `value` is what the text was parsed to.
-
-    A parser keeps one of the members of such a name, so that the text has more strings than the value. Names
-    that are written with escapes are found as well.
-    """
-    return _without_escapes(data).count(b'"') // 2 != _count_strings(value)
-
-
 def _without_escapes(data: bytes) -> bytes:
     """Return JSON text without escaped backslashes and quotes, so that every quote delimits a string."""
     return data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
-
-
-def _count_strings(value: JSONObject) -> int:
-    """Return the number of strings in a value, names of members included."""
-    count = 0
-    containers: list[Any] = [value]
-    for container in containers:  # grows meanwhile
-        items = container
-        if type(container) is dict:
-            count += len(container)
-            items = container.values()
-        for item in items:
-            kind = type(item)
-            if kind is str:
-                count += 1
-            elif kind is dict or kind is list:
-                containers.append(item)
-    return count
 
 
 def _is_container(value: Any) -> bool:

@@ -16,7 +16,7 @@ from bridge.openai.endpoint_spec import MemberCheck
 
 if TYPE_CHECKING:
     from bridge.core.json import JSONObject
-    from bridge.openai.endpoint_spec import EndpointSpec
+    from bridge.openai.endpoint_spec import BodySchema, EndpointSpec
 
 __all__ = [
     "COMMON_MEMBERS",
@@ -46,6 +46,10 @@ def parse_request(
             400, f"the body has {len(body)} members: expected up to {_MAX_MEMBERS}", code="too_many_members"
         )
     schema = endpoint.body
+    if data.count(b'"model"') > 1 or b"\\u00" in data:  # which may be an escaped letter of a name
+        _check_repeated_names(data)
+    if set(map(str.casefold, body)) != body.keys():
+        _check_case_of_names(schema, body)
     if "model" not in body:
         if schema.default_model is None:
             raise missing_member("model")
@@ -84,6 +88,31 @@ def _parse(data: bytes, *, in_steps: bool) -> JSONObject:
     if data.count(b"[") + data.count(b"{") > _MAX_DEPTH and nests_deeper(body, _MAX_DEPTH):
         raise _too_deep()
     return body
+
+
+def _check_repeated_names(data: bytes) -> None:
+    """Raise RequestError (400) if the body repeats a name: upstreams may read either of the members."""
+    seen: set[str] = set()
+    for name in json.member_names(data):
+        if name in seen:
+            raise RequestError(
+                400, f"the body has `{name}` more than once", param=name, code="duplicate_parameter"
+            )
+        seen.add(name)
+
+
+def _check_case_of_names(schema: BodySchema, body: JSONObject) -> None:
+    """Raise RequestError (400) if names differ in case only. Go's servers read `MODEL` as `model`."""
+    seen = {name: name for name in schema.members}
+    for name in body:
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            raise RequestError(
+                400,
+                f"`{name}` differs from `{other}` in upper and lower case only: expected `{other}` alone",
+                param=name,
+                code="duplicate_parameter",
+            )
 
 
 def _too_deep() -> RequestError:

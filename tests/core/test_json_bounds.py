@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.json_bounds import has_more_values, nests_deeper, repeats_names
+from bridge.core.json_bounds import has_more_values, nests_deeper
 
 TEXTS = st.text(st.sampled_from('ab,[]{}:"\\é\n'), max_size=8)
 VALUES = st.recursive(
@@ -57,24 +57,6 @@ def test_levels_are_counted(value: Any) -> None:
     levels = depth(value)
     assert not nests_deeper(value, levels)
     assert levels == 0 or nests_deeper(value, levels - 1)
-
-
-@given(st.dictionaries(TEXTS, VALUES, max_size=4), st.booleans())
-def test_no_name_is_repeated_in_what_a_writer_wrote(value: dict[str, Any], ascii_only: bool) -> None:
-    assert not repeats_names(json.dumps(value, ensure_ascii=ascii_only).encode(), value)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"a":1,"a":2}',
-        '{"a":"x","b":[{"c":1,"c":"\\""}]}',
-        r'{"a":"\\","\u0061":2}',
-        '{"":{},"":[]}',
-    ],
-)
-def test_a_repeated_name_is_found(text: str) -> None:
-    assert repeats_names(text.encode(), json.loads(text))
 
 
 @pytest.mark.parametrize(

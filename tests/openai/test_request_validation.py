@@ -157,3 +157,43 @@ def test_a_model_name_has_up_to_256_characters() -> None:
     error = request_error({**HI, "model": "m" * 257})
     assert (error.param, error.code) == ("model", "string_above_max_length")
     assert "256" in error.message
+
+
+@pytest.mark.parametrize(
+    ("data", "param"),
+    [
+        (b'{"model":"hidden","messages":[],"model":"m"}', "model"),
+        (b'{"mod\\u0065l":"hidden","messages":[],"model":"m"}', "model"),
+        (b'{"\\u006Dodel":"hidden","messages":[],"model":"m"}', "model"),
+        (b'{"model":"m","messages":[],"x":1,"\\u0078":2}', "x"),
+        (b'{"model":"m","MODEL":"hidden","messages":[]}', "MODEL"),
+        (b'{"Model":"hidden","model":"m","messages":[]}', "Model"),
+        ('{"model":"m","messages":[],"me\u017f\u017fages":[]}'.encode(), "me\u017f\u017fages"),
+        (b'{"model":"m","messages":[],"Stream":true}', "Stream"),
+        (b'{"model":"m","messages":[],"topK":1,"topk":2}', "topk"),
+    ],
+)
+def test_names_that_servers_may_read_otherwise_are_refused(data: bytes, param: str) -> None:
+    with pytest.raises(RequestError) as raised:
+        parse_request(CHAT, data)
+    assert (raised.value.status, raised.value.param) == (400, param)
+    assert raised.value.code == "duplicate_parameter"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"topK": 1, "Extra": {"model": "x", "Model": "y"}},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"model": {}}}}]},
+        {"messages": [{"role": "user", "content": 'is "model" < "\\u0001"?', "model": "x"}]},
+    ],
+)
+def test_names_below_the_first_level_may_be_equal(more: dict[str, Any]) -> None:
+    body = {**HI, **more}
+    assert parse_request(CHAT, json.dumps(body).encode()) == body
+
+
+def test_many_names_with_a_repeated_one_are_refused_in_linear_time() -> None:
+    names = ",".join(f'"x{number}":"\\u0061"' for number in range(9_000))
+    with pytest.raises(RequestError, match="more than once"):
+        parse_request(CHAT, f'{{"model":"m","messages":[],{names},"x8999":1}}'.encode())
