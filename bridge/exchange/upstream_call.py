@@ -34,6 +34,7 @@ class UpstreamCall:
         "plan",
         "replica",  # that holds the session; None: any
         "retries",  # how many times requests of the call were sent again, or to another replica
+        "sent_at",  # when the latest attempt began, in seconds of the event loop; 0: not measured
     )
 
     def __init__(self, builder: RequestBuilder) -> None:
@@ -43,6 +44,7 @@ class UpstreamCall:
         self.passthrough_info: ResponseInfo | None = None
         self.replica: int | None = None
         self.retries = 0
+        self.sent_at = 0.0
         self.done = False
         self._decoder: ResponseDecoder | None = None
         # With callouts, read from the document now: callouts add members that upstreams find.

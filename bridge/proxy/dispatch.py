@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bridge.exchange.upstream_call import UpstreamCall
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.route import Route
+    from bridge.routes.rules.transport import TransportSpec
     from bridge.telemetry.metrics import Metrics
     from bridge.upstream.client import UpstreamClient
     from bridge.upstream.response import UpstreamResponse
@@ -56,27 +57,36 @@ class Dispatcher:
 
     def dispatch(self, call: UpstreamCall, request: UpstreamRequest) -> Awaitable[UpstreamResponse]:
         """Send a request. Return the first acceptable response; the caller closes it. Raise UpstreamError."""
-        transport = call.plan.route.transport
-        if len(request.urls) > 1 or transport.resends:
-            return self._dispatch_with_retries(call, request)
-        if call.callouts is not None:
-            call.replica = 0
-        return self._upstream.send(request, transport)
+        plan = call.plan
+        if plan.first_token is not None:
+            call.sent_at = self._loop.time()
+        return self._dispatch(call, request, plan.transport)
 
     async def fetch(self, call: UpstreamCall, send: SendRequest) -> FetchedResponse:
         """Send the request of a callout. Return the whole response. Raise UpstreamError."""
-        response = await self.dispatch(call, send.request)
+        response = await self._dispatch(call, send.request, call.plan.route.transport)
         try:
             body = await response.read(send.limit)
             return FetchedResponse(response.status, response.headers, body, asyncio.get_running_loop().time())
         finally:
             await response.close()
 
-    async def _dispatch_with_retries(self, call: UpstreamCall, request: UpstreamRequest) -> UpstreamResponse:
+    def _dispatch(
+        self, call: UpstreamCall, request: UpstreamRequest, transport: TransportSpec
+    ) -> Awaitable[UpstreamResponse]:
+        if len(request.urls) > 1 or transport.resends:
+            return self._dispatch_with_retries(call, request, transport)
+        if call.callouts is not None:
+            call.replica = 0
+        return self._upstream.send(request, transport)
+
+    async def _dispatch_with_retries(
+        self, call: UpstreamCall, request: UpstreamRequest, transport: TransportSpec
+    ) -> UpstreamResponse:
         route, started = call.builder.route, self._loop.time()
         pinned = call.replica is not None
         attempts = Attempts(
-            route.transport,
+            transport,
             self._budgets[route.name],
             replicas=1 if pinned else len(request.urls),
             started=started,
@@ -84,7 +94,7 @@ class Dispatcher:
         tried: set[int] = set()
         while True:
             try:
-                response = await self._send(call, request, tried, started)
+                response = await self._send(call, request, transport, tried, started)
             except UpstreamError as error:
                 delay = attempts.delay(error.causes, None, self._loop.time())
                 if delay is None:
@@ -106,10 +116,16 @@ class Dispatcher:
             await asyncio.sleep(delay)
 
     async def _send(
-        self, call: UpstreamCall, request: UpstreamRequest, tried: set[int], started: float
+        self,
+        call: UpstreamCall,
+        request: UpstreamRequest,
+        transport: TransportSpec,
+        tried: set[int],
+        started: float,
     ) -> UpstreamResponse:
         """Send a request to the call's replica, or else to one that is not among the `tried` ones."""
-        transport, count = call.builder.route.transport, len(request.urls)
+        count = len(request.urls)
+        call.sent_at = self._loop.time()
         if count == 1:
             return await self._upstream.send(request, transport, started=started)
         replicas = self._replica_sets.get(call.builder.route)

@@ -12,7 +12,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bridge.core.errors import UpstreamError
+from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.core.json_bounds import MAX_INLINE
 from bridge.exchange.exchange import Exchange
 from bridge.proxy.callout_runner import CalloutRunner
@@ -192,7 +192,10 @@ class Forwarder:
                 return
             upstream_response = await self._dispatcher.dispatch(call, await self._request(call))
             try:
-                await self._relay(upstream_response, pipe)
+                if call.plan.first_token is None:
+                    await self._relay(upstream_response, pipe)
+                else:
+                    await self._relay_in_time(upstream_response, pipe, call.sent_at + call.plan.first_token)
             finally:
                 await upstream_response.close()
         except UpstreamError as error:
@@ -213,6 +216,26 @@ class Forwarder:
         if exchange.is_stream and len(exchange.calls) == 1 and call.fully_read:
             finish(exchange, pipe.response, pipe.record)  # before the client would wait for the trailer
             await upstream_response.drain(_TRAILER_TIMEOUT)
+
+    async def _relay_in_time(
+        self, upstream_response: UpstreamResponse, pipe: ResponsePipe, end: float
+    ) -> None:
+        """Relay a response whose first output must arrive before `end` (`timeouts.first_token`)."""
+        timeout = pipe.until_output = asyncio.timeout_at(end)
+        try:
+            async with timeout:
+                await self._relay(upstream_response, pipe)
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            upstream_response.note_failure()
+            message = (
+                f"the upstream is too slow: no output within {pipe.call.plan.first_token:g} s "
+                "(upstream.timeouts.first_token)"
+            )
+            raise UpstreamError(UpstreamFailure.TIMEOUT, message, status=504) from None
+        finally:
+            pipe.until_output = None
 
     async def _request(self, call: UpstreamCall) -> UpstreamRequest:
         """Return the request of a call. Raise RequestError."""

@@ -111,5 +111,5 @@ class _KeepalivePipe(ResponsePipe):
         if data:
             self._keepalive.wrote = True
             if self.exchange.started:  # the pipe would take a comment for the first output
-                self.record.first_byte_sent()
+                self.note_output()
         return super().write(data)

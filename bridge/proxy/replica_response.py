@@ -40,10 +40,14 @@ class ReplicaResponse(UpstreamResponse):
         try:
             await self._response.read_into(sink)
         except UpstreamError as error:
-            if not self._failed and error.kind is not UpstreamFailure.LIMIT:
-                self._failed = True
-                self._replicas.failed(self.index, asyncio.get_running_loop().time())
+            if error.kind is not UpstreamFailure.LIMIT:
+                self.note_failure()
             raise
+
+    def note_failure(self) -> None:
+        if not self._failed:
+            self._failed = True
+            self._replicas.failed(self.index, asyncio.get_running_loop().time())
 
     async def drain(self, timeout: float) -> None:  # noqa: ASYNC109
         await self._response.drain(timeout)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from bridge.openai.encoders import ChunkEncoder
 
 if TYPE_CHECKING:
+    import asyncio
+
     from bridge.exchange.exchange import Exchange
     from bridge.exchange.upstream_call import UpstreamCall
     from bridge.proxy.client_response import ResponseWriter
@@ -21,9 +23,11 @@ class ResponsePipe:
     """Feeds the bytes of one upstream response to the exchange, and writes what results to the client.
 
     A ByteSink: the connection to the upstream calls `feed` for every network read.
+
+    until_output: the timeout until the first output of a stream; None: there is none.
     """
 
-    __slots__ = ("_streams", "call", "exchange", "record", "response", "tail")
+    __slots__ = ("_streams", "call", "exchange", "record", "response", "tail", "until_output")
 
     def __init__(
         self, exchange: Exchange, call: UpstreamCall, response: ResponseWriter, record: RequestRecord
@@ -36,6 +40,7 @@ class ResponsePipe:
         # Output of the read that completed the response. The pipe holds the tail back, since the session of
         # the conversation is stored before the client can see the end and send its next turn.
         self.tail = b""
+        self.until_output: asyncio.Timeout | None = None
 
     def feed(self, data: bytes) -> bool:
         """Decode bytes from the upstream and write the output. Return whether more are wanted at once."""
@@ -46,6 +51,13 @@ class ResponsePipe:
             return False
         return self.write(output) if output else True
 
+    def note_output(self) -> None:
+        """Note that output is written to the client."""
+        self.record.first_byte_sent()
+        if self.until_output is not None and not self.until_output.expired():
+            self.until_output.reschedule(None)
+            self.until_output = None
+
     def write(self, data: bytes) -> bool:
         """Write bytes to the client. Return whether the client accepts more at once."""
         if not data:
@@ -55,5 +67,5 @@ class ResponsePipe:
             response.set_body(200, data)  # a non-streaming response is encoded in one piece
             return True
         if not response.started:
-            self.record.first_byte_sent()
+            self.note_output()
         return response.write(data, _STREAM_TYPE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -42,10 +43,11 @@ def set_tcp_keepalive(connection: _HasSocket, seconds: float) -> None:
     raw_socket = connection.get_extra_info("socket")
     if raw_socket is None:
         return
-    raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(seconds > 0))
-    if seconds > 0:
-        for option, value in _tcp_options(max(1, round(seconds))):
-            raw_socket.setsockopt(socket.IPPROTO_TCP, option, value)
+    with suppress(OSError):  # the upstream has reset the connection, which the request will notice
+        raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(seconds > 0))
+        if seconds > 0:
+            for option, value in _tcp_options(max(1, round(seconds))):
+                raw_socket.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _tcp_options(seconds: int) -> Iterator[tuple[int, int]]:

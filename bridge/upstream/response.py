@@ -50,6 +50,9 @@ class UpstreamResponse(ABC):
     async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - expiry is no error here
         """Discard the rest of the body for up to `timeout` seconds, so that the connection can be reused."""
 
+    def note_failure(self) -> None:  # noqa: B027 - most responses have nobody to report to
+        """Report that the response is a failure of its server, for another reason than `read_into` raises."""
+
     @abstractmethod
     async def close(self) -> None:
         """Release the connection: for reuse if nothing of the exchange is left on it."""

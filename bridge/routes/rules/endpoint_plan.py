@@ -60,6 +60,7 @@ class EndpointPlan:
         "endpoint",
         "fast_path_excludes",  # extractors that must find nothing in a response on the fast path
         "fast_rule",  # the rule of the fast path for completions; None: there is no fast path
+        "first_token",  # seconds from a request to the first output of a stream; None: no limit
         "has_callouts",
         "is_text_body",  # a non-streaming response body is itself the text, so that it need not be JSON
         "may_cut",  # the bridge may have to cut at stop strings that the request does not contain
@@ -72,6 +73,7 @@ class EndpointPlan:
         "route",
         "sends_stop",  # the client's stop strings reach the upstream unchanged
         "stream_rule",  # how a stream is read; None: the upstream is called without streaming
+        "transport",  # of the call for the response
     )
 
     def __init__(self, route: Route, endpoint: EndpointSpec, *, streaming: bool) -> None:
@@ -91,6 +93,10 @@ class EndpointPlan:
         self.has_callouts = bool(route.callouts.all) or route.callouts.session is not None
         self.changes_body = route.request.model is not None or (endpoint.streams and streams is not streaming)
         self._fixed_request: UpstreamRequest | None = None
+        self.transport = route.transport
+        self.first_token = route.transport.timeouts.first_token if self.client_streams else None
+        if self.first_token is not None:
+            self.transport = route.transport.with_first_byte(self.first_token)
         self._plan_document()
         self._plan_parameters()
         self._plan_response()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -242,6 +242,11 @@ class TransportSpec:
         "further origins that a URL out of a response may lead to; if absent: those of the route's own URLs",
         default=(),
     )
+
+    def with_first_byte(self, seconds: float) -> TransportSpec:
+        """Return this transport with a `timeouts.first_byte` of at most some seconds."""
+        first_byte = min(self.timeouts.first_byte, seconds)
+        return replace(self, timeouts=replace(self.timeouts, first_byte=first_byte))
 
     @cached_property
     def resends(self) -> bool:
