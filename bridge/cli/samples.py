@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from bridge.cli.json_diff import differences
 from bridge.cli.merge_chunks import merge_chunks
@@ -12,6 +13,7 @@ from bridge.exchange.dry_run import encode_sample, fill_placeholders, simulate
 from bridge.exchange.exchange import Exchange
 from bridge.exchange.request_context import RequestContext
 from bridge.openai.endpoints import ENDPOINTS
+from bridge.openai.request_validation import parse_request
 from bridge.routes.spec import ABSENT
 
 if TYPE_CHECKING:
@@ -26,16 +28,28 @@ __all__ = ["check_sample"]
 
 def check_sample(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str]]:
     """Yield the keys of a sample that do not hold, each with a message."""
+    yield from _check_keys(route, sample)
     try:
         exchange = _exchange(route, sample)
         yield from _check_request(exchange, sample)
         if sample.receives is not ABSENT:
             yield from _check_response(route, sample)
+        elif sample.answers is not ABSENT:
+            yield "answers", "without `receives`, no response is checked: expected the upstream's response"
     except BridgeError as error:
-        if not isinstance(sample.answers, dict):
+        if not (isinstance(sample.answers, dict) and "error" in sample.answers):
             yield "request", f"the request is refused with {error.status}: {error.message}"
             return
         yield from (("answers", difference) for difference in differences(sample.answers, error.envelope))
+
+
+def _check_keys(route: Route, sample: SampleSpec) -> Iterator[tuple[str, str]]:
+    """Yield what makes a sample pointless, whatever its request becomes."""
+    if sample.endpoint not in route.serves:
+        yield "endpoint", f"the route does not serve `{sample.endpoint}`: expected it in `serves`"
+    expectations = (sample.sends, sample.receives, sample.answers)
+    if all(each is ABSENT for each in expectations) and sample.url is None and not sample.headers:
+        yield "request", "the sample checks nothing: expected `sends`, `url`, `headers` or `receives`"
 
 
 def _check_request(exchange: Exchange, sample: SampleSpec) -> Iterator[tuple[str, str]]:
@@ -44,12 +58,20 @@ def _check_request(exchange: Exchange, sample: SampleSpec) -> Iterator[tuple[str
         sent = json.loads(request.body) if request.body else None
         for difference in differences(sample.sends, sent, exact=True):
             yield "sends", difference
-    if sample.url is not None and sample.url != request.urls[0]:
-        yield "url", f"the request is sent to {request.urls[0]}"
+    if sample.url is not None and sample.url != _like(sample.url, request.urls[0]):
+        yield "url", f"the request is sent to {_like(sample.url, request.urls[0])}"
     headers = {name.lower(): value for name, value in request.headers.items()}
     for name, value in (sample.headers or {}).items():
         if headers.get(name.lower()) != value:
             yield "headers", f"{name} is {headers.get(name.lower(), 'not sent')}, expected {value}"
+
+
+def _like(written: str, url: str) -> str:
+    """Return a URL, or its path and query if the sample's URL is a path."""
+    if not written.startswith("/"):
+        return url
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def _first_request(exchange: Exchange) -> UpstreamRequest:
@@ -97,7 +119,8 @@ def _respond(route: Route, sample: SampleSpec, parts: list[bytes]) -> tuple[obje
 
 
 def _exchange(route: Route, sample: SampleSpec) -> Exchange:
-    body = {"model": route.models[0], **sample.request}
-    return Exchange(
-        RequestContext(route, ENDPOINTS[sample.endpoint], body, json.dumps(body), id="sample", now=0.0)
-    )
+    """Return the exchange of the request, which is checked as that of a client. Raises RequestError."""
+    data = json.dumps({"model": route.models[0], **sample.request})
+    endpoint = ENDPOINTS[sample.endpoint]
+    body = parse_request(endpoint, data, max_values=route.limits.values)
+    return Exchange(RequestContext(route, endpoint, body, data, id="sample", now=0.0))

@@ -75,10 +75,12 @@ class EmulateSpec:
 class SampleSpec:
     """An example of a request and its response."""
 
-    request: Any = option(ANY, "the client's body; `model` defaults to the route's first model")
+    request: dict[str, Any] = option(
+        MapOf(ANY), "the client's body; `model` defaults to the route's first model"
+    )
     endpoint: str = option(Keyword(ENDPOINTS), "the endpoint that the client calls", default="chat")
     sends: Any = option(ANY, "the body that must be sent upstream, exactly", default=ABSENT)
-    url: str | None = option(TEXT, "the URL that must be requested", default=None)
+    url: str | None = option(TEXT, "the URL that must be requested, or its path alone", default=None)
     headers: dict[str, str] = option(
         MapOf(Text(lenient=True)), "headers that must be sent", default=None, secret=EXTERNAL
     )
@@ -89,7 +91,11 @@ class SampleSpec:
     )
     status: int = option(Integer(100, 599), "the HTTP status of that response", default=200)
     response_headers: dict[str, str] = option(
-        MapOf(Text(lenient=True)), "the headers of that response", default=None, secret=EXTERNAL
+        MapOf(Text(lenient=True)),
+        "the headers of that response",
+        default=None,
+        aliases=["headers_in"],
+        secret=EXTERNAL,
     )
     answers: Any = option(
         ANY,
