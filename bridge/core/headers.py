@@ -20,7 +20,7 @@ def can_be_sent(value: str) -> bool:
 
 def lower_names(named: dict[bytes, bytes]) -> dict[bytes, bytes]:
     """Return headers by lower-case name. Of names that differ only in case, the first is kept."""
-    return dict(zip(map(bytes.lower, reversed(named)), reversed(named.values()), strict=True))
+    return {name.lower(): value for name, value in reversed(named.items())}
 
 
 def header_bytes(named: dict[bytes, bytes]) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from bridge.core.errors import RequestError
 from bridge.exchange.request_document import prompt_to_messages
@@ -20,7 +21,8 @@ __all__ = ["CallPart", "CallParts", "LazyParts", "chat_part", "image_part", "inp
 _INPUTS: frozenset[str | None] = frozenset({"input", "inputs", "raw", None})
 
 
-class CallPart(NamedTuple):
+@dataclass(slots=True)
+class CallPart:
     """The part of a request that one upstream call carries."""
 
     body: JSONObject

@@ -5,7 +5,8 @@ OpenAI's side of an endpoint is an `EndpointSpec`, in a module of `bridge/openai
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from bridge.exchange.call_parts import chat_part, image_part, input_batches, prompt_parts
 from bridge.exchange.decode.completion_passthrough import CompletionPassthrough
@@ -28,7 +29,8 @@ __all__ = ["EXCHANGE_PARTS", "EndpointPassthrough", "ExchangeParts", "make_reade
 EndpointPassthrough = CompletionPassthrough | EmbeddingsPassthrough | ImagesPassthrough
 
 
-class ExchangeParts(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ExchangeParts:
     """The parts of an exchange that depend on the endpoint."""
 
     split: Callable[[EndpointPlan, JSONObject], CallParts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ class Client(NamedTuple):
 UNKNOWN_CLIENT = Client()
 
 
-class RequestContext(NamedTuple):
+@dataclass(slots=True)
+class RequestContext:
     """One request of a client, on the route that was found for its model."""
 
     route: Route

@@ -26,8 +26,8 @@ def check_list_lengths(limits: LimitsSpec, body: JSONObject) -> None:
     """Raise RequestError (400) if a list of the body, or its stop strings in all, are over their limits."""
     for name in _LISTS.intersection(body):
         value = body[name]
-        if type(value) is list:
-            _check_length(limits, name, value)
+        if type(value) is list and len(value) > getattr(limits, _KEYS[name]):
+            _check_items(limits, name, value)
     stop = body.get("stop")
     if stop and sum(map(len, [stop] if isinstance(stop, str) else stop)) > _MAX_STOP_CHARACTERS:
         raise RequestError(
@@ -38,14 +38,13 @@ def check_list_lengths(limits: LimitsSpec, body: JSONObject) -> None:
         )
 
 
-def _check_length(limits: LimitsSpec, name: str, items: list[Any]) -> None:
-    key = _KEYS[name]
-    limit = getattr(limits, key)
-    # The tokens of one text are one input.
-    if len(items) > limit and not (name == "input" and type(items[0]) is int):
+def _check_items(limits: LimitsSpec, name: str, items: list[Any]) -> None:
+    """Raise RequestError (400) if a list over its limit holds more than the tokens of one text."""
+    if name != "input" or type(items[0]) is not int:
+        key = _KEYS[name]
         raise RequestError(
             400,
-            f"`{name}` has {len(items)} items: expected up to {limit} (limits.{key})",
+            f"`{name}` has {len(items)} items: expected up to {getattr(limits, key)} (limits.{key})",
             param=name,
             code="array_above_max_length",
         )

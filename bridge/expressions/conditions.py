@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import operator
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import MISSING
 from bridge.core.regex import Pattern
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Condition", "compile_match", "compile_request_condition", "compile_when", "values_equal"]
 
 
-class Condition(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Condition:
     """A compiled condition."""
 
     holds: Callable[[Scope], bool]

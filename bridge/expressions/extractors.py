@@ -9,7 +9,8 @@ Null counts as no value.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import MISSING
@@ -29,7 +30,8 @@ SOURCES = ("path", "header", "field", "const")
 _A_PATH = "a path, such as $.answer"
 
 
-class Extractor(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Extractor:
     """A compiled slot."""
 
     read: Callable[[Scope], Any]  # returns a value other than null, or MISSING
@@ -104,7 +106,7 @@ def _mapping_slot(options: dict[Any, Any], errors: RuleErrors, extra: tuple[str,
     source = _source(options, errors)
     transform = compile_transforms(options, errors)
     when = compile_when(options["when"], errors.below("when")) if "when" in options else None
-    holds = when and when.holds
+    holds = when.holds if when else None
     default = options.get("default", MISSING)
     inner = source.read
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["BodySchema", "EndpointSpec", "MemberCheck"]
 
 
-class MemberCheck(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class MemberCheck:
     """The check of one member of a request body."""
 
     expected: str  # for the error text: "`stop` must be …"
@@ -22,7 +23,8 @@ class MemberCheck(NamedTuple):
     is_valid: Callable[[Any], bool] | None = None  # decides for values of every other type
 
 
-class BodySchema(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BodySchema:
     """The checks of a request body."""
 
     members: Mapping[str, MemberCheck]

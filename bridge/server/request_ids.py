@@ -18,4 +18,4 @@ class RequestIds:
         self._counter = count()
 
     def __call__(self) -> str:
-        return f"{self._prefix}{next(self._counter):012x}"
+        return self._prefix + next(self._counter).to_bytes(6, "big").hex()

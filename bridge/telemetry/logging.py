@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
@@ -98,18 +99,16 @@ class _JSONHandler(_LineHandler):
 
     def write(self, event: str, level: int, at: float, members: Mapping[str, Any]) -> None:
         """Write one line. `at`: seconds of Unix time."""
-        name = logging.getLevelName(level).lower()
-        line = {"time": self._format_time(at), "level": name, "event": event, **members}
+        line = {"time": self._format_time(at), "level": _level_name(level), "event": event, **members}
         self.writer.put(json.dumps(line) + b"\n")
 
     def line(self, record: logging.LogRecord) -> bytes:
         members = _members(record)
         if record.exc_info:
             members = {**members, "exception": logging.Formatter().formatException(record.exc_info)}
-        name = logging.getLevelName(record.levelno).lower()
         line = {
             "time": self._format_time(record.created),
-            "level": name,
+            "level": _level_name(record.levelno),
             "event": record.getMessage(),
             **members,
         }
@@ -134,6 +133,11 @@ class _ConsoleHandler(_LineHandler):
         if record.exc_info:
             line += "\n" + formatter.formatException(record.exc_info)
         return (line + "\n").encode("utf-8", "backslashreplace")
+
+
+@cache
+def _level_name(level: int) -> str:
+    return logging.getLevelName(level).lower()
 
 
 def _printable(text: str) -> str:

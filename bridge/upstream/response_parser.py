@@ -61,7 +61,7 @@ class ResponseParser:
         self.idle_timeout = 0.0  # seconds that the connection may idle
         # Per response.
         self._decoder: ContentDecoder | None = None
-        self._head_size = 0  # bytes that arrived while the head was incomplete
+        self._head_size = 0  # bytes that have arrived, up to the read that completed the head
         self.state = _IDLE
         self.error: Exception | None = None  # why the response will not be complete
         self.status = 0  # 0 until the head has arrived
@@ -80,6 +80,8 @@ class ResponseParser:
         """Parse bytes. Raise ProtocolError or UpstreamError where they are invalid."""
         if self.state is _AWAITED:
             self.state = _HEAD
+        if self.state is _HEAD:
+            self._head_size += len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
@@ -87,11 +89,9 @@ class ResponseParser:
         finally:
             if self._decoder is not None:
                 self._decompress(self._decoder)
-        if self.state is _HEAD:
-            # `on_headers_complete` checks the exact size; this bounds a head that does not end.
-            self._head_size += len(data)
-            if self._head_size > 2 * _MAX_HEAD_SIZE:
-                raise _head_too_large()
+        # `on_headers_complete` checks the exact size; this bounds a head that does not end.
+        if self._head_size > 2 * _MAX_HEAD_SIZE and self.state is _HEAD:
+            raise _head_too_large()
 
     def take_body(self) -> bytes:
         """Return the body that has arrived, and forget it."""
@@ -127,7 +127,7 @@ class ResponseParser:
             raise ProtocolError("bytes follow its response")
 
     def on_headers_complete(self) -> None:
-        if header_bytes(self._fields) > _MAX_HEAD_SIZE:
+        if self._head_size > _MAX_HEAD_SIZE and header_bytes(self._fields) > _MAX_HEAD_SIZE:
             raise _head_too_large()
         fields = lower_names(self._fields)
         self._fields.clear()
@@ -138,9 +138,11 @@ class ResponseParser:
             return
         if b"keep-alive" in fields:
             self.idle_timeout = announced_idle_timeout(fields[b"keep-alive"], self.idle_timeout)
-        has_length = b"content-length" in fields or status in _BODILESS_STATUSES
-        chunked = b"chunked" in fields.get(b"transfer-encoding", b"").lower()
-        self.ends_with_connection = not (has_length or chunked)
+        self.ends_with_connection = not (
+            b"content-length" in fields
+            or status in _BODILESS_STATUSES
+            or b"chunked" in fields.get(b"transfer-encoding", b"").lower()
+        )
         self.headers = headers = Headers(fields)
         if b"content-encoding" in fields:
             self._decoder = content_decoder(headers["content-encoding"])

@@ -7,7 +7,8 @@ Plans are made when the file is loaded, so that requests do not evaluate the rou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from bridge.openai.endpoints import PARAMETERS, STRUCTURAL_MEMBERS
 from bridge.routes.rules.body_rules import UnchangedBody
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["EndpointPlan", "RequiredMembers"]
 
 
-class RequiredMembers(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RequiredMembers:
     """The members of the request document that rules read, and what has to be computed for them."""
 
     names: frozenset[str]  # contains "None" if a rule may read every member
@@ -217,5 +219,5 @@ class EndpointPlan:
 
 def _excluded(rule: ResponseSlots) -> tuple[Extractor, ...]:
     """Return the extractors of what a completion on the fast path cannot contain."""
-    extractors = (rule.reasoning and rule.reasoning.extractor, rule.tool_calls, rule.logprobs)
+    extractors = (rule.reasoning.extractor if rule.reasoning else None, rule.tool_calls, rule.logprobs)
     return tuple(extractor for extractor in extractors if extractor is not None)

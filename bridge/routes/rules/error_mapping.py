@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import MISSING
 from bridge.core.errors import UpstreamError, UpstreamFailure
@@ -26,7 +27,8 @@ _AUTH_STATUSES = {401, 403}
 _MAX_RETRY_AFTER = 1e9  # seconds; anything longer is not a meaningful delay
 
 
-class ErrorMapper(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ErrorMapper:
     """The error rules of a route, in order; what no rule reads is read from common shapes of errors."""
 
     rules: Sequence[ErrorRule]

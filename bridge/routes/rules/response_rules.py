@@ -31,7 +31,8 @@ __all__ = [
 ]  # fmt: skip
 
 
-class TextSlot(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TextSlot:
     """The slot of a text, with the options for texts."""
 
     extractor: Extractor
@@ -66,7 +67,8 @@ class TextSlot(NamedTuple):
         return str(self.extractor)
 
 
-class FinishSlot(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FinishSlot:
     """The slot of a finish reason."""
 
     extractor: Extractor
