@@ -20,7 +20,8 @@ from urllib.request import Request, urlopen
 
 from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import load
-from bridge.server.app import ServerSettings, bind, run_server, socket_url
+from bridge.server.app import ServerSettings, run_server
+from bridge.server.listening import bind, socket_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,10 +173,10 @@ async def _measure_case(name: str) -> None:
     url = (await client.stdout.readline()).decode().strip()
     table = load(ROUTES.replace("URL", url), "routes.yaml", LoadEnvironment({}, str, {}))
     front = bind("127.0.0.1:0")
-    async with run_server(ServerSettings("routes.yaml", table, front, None, {}, watch=False)):
+    async with run_server(ServerSettings("routes.yaml", table, front, [], {}, watch=False)):
         ticker = asyncio.ensure_future(_longest_tick(stop := asyncio.Event()))
         before = _reset_peak()
-        client.stdin.write(socket_url(front).encode() + b"\n")
+        client.stdin.write(socket_url(front[0]).encode() + b"\n")
         status, took = (await client.stdout.readline()).split()
         stop.set()
         longest = await ticker

@@ -22,7 +22,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from bridge.loader import load_routes
 from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.table import RouteTable, load
-from bridge.server.app import ServerSettings, bind, run_server
+from bridge.server.app import ServerSettings, run_server
+from bridge.server.listening import bind
 from tests.raw_client import Client, Response
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ async def serve_table(
 ) -> AsyncIterator[RunningBridge]:
     """Run a bridge with a table. `limit` is the timeout of the block, in seconds."""
     front, admin = bind("127.0.0.1:0"), bind("127.0.0.1:0")
-    ports = front.getsockname(), admin.getsockname()
+    ports = front[0].getsockname(), admin[0].getsockname()
     settings = ServerSettings(file, table, front, admin, variables or {}, watch=watch, seen=seen)
     async with asyncio.timeout(limit), run_server(settings) as reload:
         yield RunningBridge(*ports, reload)

@@ -99,8 +99,8 @@ def _parser() -> argparse.ArgumentParser:
 def _add_serve_arguments(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("file", nargs="?", help="the routes file (default: routes.yaml)")
-    add("--listen", metavar="HOST:PORT", help="the address of OpenAI's API; port 0: any free port")
-    add("--admin", metavar="HOST:PORT|off", help="the address of /metrics, /healthz and /readyz")
+    add("--listen", metavar="HOST:PORT,…", help="the addresses of OpenAI's API; port 0: any free port")
+    add("--admin", metavar="HOST:PORT,…|off", help="the addresses of /metrics, /healthz and /readyz")
     add("--demo", action="store_true", help="start small model servers to try the bridge on")
     add("--workers", type=_positive, metavar="N", help="processes that share the address")
 

@@ -18,7 +18,7 @@ from bridge.upstream.tls import without_default_ca
 if TYPE_CHECKING:
     import argparse
     import socket
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from bridge.file_stamp import FileStamp
     from bridge.routes.spec import ServerSpec
@@ -34,8 +34,8 @@ _SHIPPED = Path(__file__).parent.parent / "demo" / "routes.yaml"
 class _Sockets(NamedTuple):
     """The listening sockets."""
 
-    front: socket.socket
-    admin: socket.socket | None
+    front: Sequence[socket.socket]
+    admin: Sequence[socket.socket]
 
 
 class _Loaded(NamedTuple):
@@ -81,21 +81,22 @@ def _load(file: str) -> _Loaded:
 
 def _bind(arguments: argparse.Namespace, server: ServerSpec) -> _Sockets:
     with without_default_ca():  # importing aiohttp would read the system's certificates
-        from bridge.server.app import bind
+        from bridge.server.listening import bind
     from bridge.server.descriptors import raise_descriptor_limit
 
     raise_descriptor_limit()
     front = bind(arguments.listen or os.environ.get("BRIDGE_LISTEN") or server.listen)
     admin = arguments.admin or os.environ.get("BRIDGE_ADMIN") or server.admin
-    return _Sockets(front, None if admin == "off" else bind(admin))
+    texts = [admin] if isinstance(admin, str) else admin
+    return _Sockets(front, bind(text for text in texts if text != "off"))
 
 
 def _announce(sockets: _Sockets) -> None:
-    from bridge.server.app import socket_url
+    from bridge.server.listening import socket_url
 
-    print(f"front listening on {socket_url(sockets.front)}", flush=True)
-    if sockets.admin is not None:
-        print(f"admin listening on {socket_url(sockets.admin)}", flush=True)
+    for name, listening_sockets in zip(sockets._fields, sockets, strict=True):
+        for listening in listening_sockets:
+            print(f"{name} listening on {socket_url(listening)}", flush=True)
 
 
 def _run_workers(file: str, sockets: _Sockets, count: int, *, demo: bool) -> None:
@@ -111,13 +112,13 @@ def _run_workers(file: str, sockets: _Sockets, count: int, *, demo: bool) -> Non
             if exit_code is not None:
                 log("worker restarted", logging.WARNING, worker=number, exit_code=exit_code)
 
-        own = sockets if number == 0 else sockets._replace(admin=None)  # one worker serves the admin port
+        own = sockets if number == 0 else sockets._replace(admin=[])  # one worker serves the admin port
         # The worker reads the file again: a worker that replaces another may start after a change.
         others = [*memories[:number], *memories[number + 1 :]]
         worker = Worker(memories[number], others, WorkerShare(number, count))
         _run(_serve(file, own, None, announce, demo=demo, worker=worker))
 
-    workers = Workers([listening for listening in sockets if listening is not None], run)
+    workers = Workers([*sockets.front, *sockets.admin], run)
     workers.start(count)
     _announce(sockets)
     workers.wait()

@@ -6,7 +6,7 @@ import re
 from ipaddress import ip_address
 from typing import NamedTuple
 
-__all__ = ["ADDRESS_FORM", "Address", "parse_address"]
+__all__ = ["ADDRESS_FORM", "Address", "is_local", "parse_addresses"]
 
 ADDRESS_FORM = "HOST:PORT, such as 127.0.0.1:8080"
 
@@ -17,7 +17,7 @@ _MAX_PORT = 65535
 class Address(NamedTuple):
     """An address to listen on."""
 
-    host: str
+    host: str  # "": every interface
     port: int  # 0: any free port
 
     @property
@@ -29,10 +29,18 @@ class Address(NamedTuple):
             return self.host == "localhost"
 
 
-def parse_address(text: str) -> Address:
-    """Return the parts of an address. Raises ValueError that contains the remedy."""
+def parse_addresses(text: str) -> list[Address]:
+    """Return the addresses of a text, which commas separate. Raises ValueError that contains the remedy."""
+    return [_parse(part.strip()) for part in text.split(",")]
+
+
+def is_local(text: str) -> bool:
+    """Return whether only this machine reaches the addresses of a text."""
+    return all(address.is_loopback for address in parse_addresses(text))
+
+
+def _parse(text: str) -> Address:
     match = _ADDRESS.fullmatch(text)
     if match is None or int(match["port"]) > _MAX_PORT:
         raise ValueError(f"`{text}` is not a valid address: expected {ADDRESS_FORM}")
-    host = match["host"].strip("[]") or "0.0.0.0"  # noqa: S104 - `:8080` means every interface
-    return Address(host, int(match["port"]))
+    return Address(match["host"].strip("[]"), int(match["port"]))

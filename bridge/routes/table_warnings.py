@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from itertools import product
 from typing import TYPE_CHECKING
 
-from bridge.core.addresses import parse_address
+from bridge.core.addresses import is_local
 from bridge.core.strings import Interpolated, is_template
 
 if TYPE_CHECKING:
@@ -80,11 +80,12 @@ def _covers(glob: str, model: str) -> bool:
 def warn_of_server(server: ServerSpec, node: Node, problems: Problems) -> None:
     """Warn of an API that every machine of the network may use, and of keys in the file."""
     at = node.find(("server", "listen"))
-    if not server.keys and not parse_address(server.listen).is_loopback:
+    open_addresses = [text for text in server.listen if not is_local(text)]
+    if open_addresses and not server.keys:
         problems.warn(
             at.location,
             at.path,
-            f"`{server.listen}` accepts clients of other machines, and no key is required",
+            f"`{open_addresses[0]}` accepts clients of other machines, and no key is required",
             expected="`server.keys`, or an address of this machine, such as 127.0.0.1:8080",
         )
     if (keys := node.get("server", "keys")) is not None:

@@ -7,10 +7,7 @@ SIGTERM ─▶ not ready, no new connections ─▶ responses in progress go on,
 from __future__ import annotations
 
 import asyncio
-import errno
-import logging
 import signal
-import socket
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -18,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from bridge.core.addresses import Address, parse_address
+from bridge.core.addresses import is_local
 from bridge.proxy.concurrency import WorkerShare
 from bridge.server.admin import admin_app
 from bridge.server.api import OpenAIHandler, ServerState
 from bridge.server.descriptors import affordable_connections
 from bridge.server.http_protocol import SILENT_LOGGER
 from bridge.server.http_server import HTTPServer
+from bridge.server.listening import BACKLOG, warn_if_open
 from bridge.server.reload import Reloader, log_warnings
 from bridge.telemetry.logging import count_dropped_lines, log
 from bridge.telemetry.metrics import Metrics
@@ -33,15 +31,15 @@ from bridge.thread_pool import ThreadPool
 from bridge.upstream.client import UpstreamClient
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from bridge.file_stamp import FileStamp
     from bridge.routes.table import RouteTable
     from bridge.telemetry.series import SharedMemory
 
-__all__ = ["ServerSettings", "Worker", "bind", "run_server", "serve", "socket_url"]
+__all__ = ["ServerSettings", "Worker", "run_server", "serve"]
 
-_BACKLOG = 1024  # connections that wait to be accepted
 _ADMIN_KEEPALIVE_TIMEOUT = 75.0  # seconds until an idle connection of the admin port is closed
 _DRAIN_GRACE = 5.0  # seconds for the ends of responses that outlast the drain
 
@@ -61,30 +59,12 @@ class ServerSettings:
 
     file: str  # the routes file
     table: RouteTable  # the routes of the file
-    front: socket.socket  # the listening socket for clients
-    admin: socket.socket | None  # the listening socket of the admin port, if there is one
+    front: Sequence[socket.socket]  # the listening sockets for clients
+    admin: Sequence[socket.socket]  # the listening sockets of the admin port, if there is one
     variables: Mapping[str, str]  # additions to the environment that the file is read with
     watch: bool = True  # whether to reload the file when it changes
     seen: FileStamp | None = None  # the stamp of the file from before `table` was read; None: the current one
     worker: Worker | None = None  # None: this process is the only worker
-
-
-def bind(address: str) -> socket.socket:
-    """Return a socket that listens on HOST:PORT; port 0 takes a free one. Raise OSError or ValueError."""
-    host, port = parse_address(address)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        in_use = "the address is in use by another program: choose another port, or stop the other program"
-        reason = in_use if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-        raise OSError(f"cannot listen on {address}: {reason}") from None
-
-
-def socket_url(listening: socket.socket) -> str:
-    """Return the URL that a listening socket is reached by."""
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def serve(settings: ServerSettings, announce: Callable[[], None]) -> None:
@@ -117,12 +97,14 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
     forwarder.use_routes(settings.table.routes)
     drain = settings.table.server.drain
     log_warnings(settings.table)
-    _warn_if_open(settings)
+    server_settings = settings.table.server
+    if not server_settings.keys and all(map(is_local, server_settings.listen)):
+        warn_if_open(settings.front)  # by a flag or a variable: the file's own address has its own warning
     async with AsyncExitStack() as stack:
         stack.callback(threads.close)
         stack.push_async_callback(upstream.close)
         stack.push_async_callback(forwarder.close)
-        if settings.admin is not None:
+        if settings.admin:
             others = settings.worker.others if settings.worker else ()
             app = admin_app(state, [metrics.series, *map(Series, others)])
             runner = web.AppRunner(
@@ -146,20 +128,9 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
             asyncio.get_running_loop().call_later(drain, forwarder.abort_all)
 
 
-def _warn_if_open(settings: ServerSettings) -> None:
-    """Log if a flag or a variable opens the API to other machines; the file's address has its own warning."""
-    server, (host, port) = settings.table.server, settings.front.getsockname()[:2]
-    if server.keys or Address(host, port).is_loopback or not parse_address(server.listen).is_loopback:
-        return
-    log(
-        "clients of other machines are accepted, and no key is required: set `server.keys`",
-        logging.WARNING,
-        address=f"{host}:{port}",
-    )
-
-
-async def _listen(stack: AsyncExitStack, runner: web.BaseRunner, listening: socket.socket) -> None:
-    """Accept connections on a socket until the stack is closed."""
+async def _listen(stack: AsyncExitStack, runner: web.BaseRunner, sockets: Sequence[socket.socket]) -> None:
+    """Accept connections on sockets until the stack is closed."""
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.SockSite(runner, listening, backlog=_BACKLOG).start()
+    for listening in sockets:
+        await web.SockSite(runner, listening, backlog=BACKLOG).start()

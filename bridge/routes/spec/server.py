@@ -46,19 +46,21 @@ _KEYS = ClientKeys(
     Shorthand(Record(ClientKeySpec), "key", CLIENT_KEY, f"{CLIENT_KEY.expected}, or a mapping with `key`"),
     min_items=0,
 )
-_ADDRESS = AddressText(ADDRESS_FORM)
-_ADDRESS_OR_OFF = AddressText("HOST:PORT, or off", other=("off",))
+_ADDRESSES = OneOrMany(AddressText(ADDRESS_FORM))
+_ADDRESSES_OR_OFF = OneOrMany(AddressText("HOST:PORT, or off", other=("off",)))
 
 
 @record
 class ServerSpec:
     """The settings of the bridge itself."""
 
-    listen: str = option(_ADDRESS, "the address of the OpenAI API", default="127.0.0.1:8080")
-    admin: str = option(
-        _ADDRESS_OR_OFF,
-        "the address of /metrics, /healthz and /readyz; `off` for none",
-        default="127.0.0.1:9090",
+    listen: tuple[str, ...] = option(
+        _ADDRESSES, "the addresses of the OpenAI API", default=("127.0.0.1:8080",)
+    )
+    admin: tuple[str, ...] = option(
+        _ADDRESSES_OR_OFF,
+        "the addresses of /metrics, /healthz and /readyz; `off` for none",
+        default=("127.0.0.1:9090",),
     )
     keys: tuple[ClientKeySpec, ...] = option(
         _KEYS, "the keys that clients must send; if absent: no key is required", default=(), secret=True

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.config.container_types import MapOf
 from bridge.config.problems import NameRead
 from bridge.config.value_types import INVALID, Text, ValueType
-from bridge.core.addresses import parse_address
+from bridge.core.addresses import parse_addresses
 from bridge.core.errors import BridgeError
 from bridge.core.headers import can_be_sent
 from bridge.core.strings import Interpolated
@@ -103,7 +103,7 @@ class HeaderMap(MapOf):
 
 
 class AddressText(ValueType):
-    """An address to listen on, or one of a few words."""
+    """Addresses to listen on, which commas separate, or one of a few words."""
 
     def __init__(self, expected: str, other: tuple[str, ...] = ()) -> None:
         self._other = other
@@ -116,7 +116,7 @@ class AddressText(ValueType):
         if node.value in self._other:
             return node.value
         try:
-            parse_address(node.value)
+            parse_addresses(node.value)
         except ValueError:
             message = f"`{node.value}` is not a valid address"
             problems.add(node.location, node.path, message, expected=self.expected)
