@@ -56,21 +56,23 @@ async def test_the_numbers_of_all_workers_are_added() -> None:
     finish_request(second, 1000.0)
     second.request_started("r")
     text = await lines(*processes)
-    assert 'bridge_requests_total{route="r",endpoint="chat",code="200"} 3.0' in text
+    assert 'bridge_requests_total{code="200",endpoint="chat",route="r"} 3.0' in text
     assert 'bridge_requests_in_progress{route="r"} 1.0' in text
     assert "bridge_log_lines_dropped_total 0.0" in text
     name = "gen_ai_server_request_duration_seconds"
-    labels = 'gen_ai_operation_name="chat",gen_ai_request_model="m",error_type="",route="r"'
+    labels = 'error_type="",gen_ai_operation_name="chat",gen_ai_request_model="m"'
     for bound, count in (("0.08", 1), ("0.32", 2), ("81.92", 2), ("+Inf", 3)):
-        assert f'{name}_bucket{{{labels},le="{bound}"}} {count}.0' in text, "a bucket contains its bound"
-    assert f"{name}_count{{{labels}}} 3.0" in text
-    (total,) = (line for line in text if line.startswith(f"{name}_sum{{{labels}}} "))
+        assert f'{name}_bucket{{{labels},le="{bound}",route="r"}} {count}.0' in text, (
+            "a bucket contains its bound"
+        )
+    assert f'{name}_count{{{labels},route="r"}} 3.0' in text
+    (total,) = (line for line in text if line.startswith(f'{name}_sum{{{labels},route="r"}} '))
     assert float(total.rpartition(" ")[2]) == pytest.approx(1000.161)
     second.log_lines_dropped(4)
     finish_request(second, 0.1, "later")
     text = await lines(*processes)
     assert "bridge_log_lines_dropped_total 4.0" in text
-    assert 'bridge_requests_total{route="later",endpoint="chat",code="200"} 1.0' in text
+    assert 'bridge_requests_total{code="200",endpoint="chat",route="later"} 1.0' in text
 
 
 async def test_a_worker_continues_the_counters_of_the_worker_before() -> None:
@@ -83,9 +85,9 @@ async def test_a_worker_continues_the_counters_of_the_worker_before() -> None:
     finish_request(successor, 0.5)
     finish_request(successor, 0.5, "third")
     text = await lines(successor.series)
-    assert 'bridge_requests_total{route="r",endpoint="chat",code="200"} 2.0' in text
-    assert 'bridge_requests_total{route="second",endpoint="chat",code="200"} 1.0' in text
-    assert 'bridge_requests_total{route="third",endpoint="chat",code="200"} 1.0' in text
+    assert 'bridge_requests_total{code="200",endpoint="chat",route="r"} 2.0' in text
+    assert 'bridge_requests_total{code="200",endpoint="chat",route="second"} 1.0' in text
+    assert 'bridge_requests_total{code="200",endpoint="chat",route="third"} 1.0' in text
     assert 'bridge_requests_in_progress{route="r"} 0.0' in text
 
 
