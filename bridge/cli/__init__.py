@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -41,11 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command, and return its exit code: 1 for an invalid file or setting. Misuse exits with 2."""
     arguments = _parse(argv)
     try:
-        return _run(arguments)
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
     except ConfigError as error:
         print(error)
         print(f"{arguments.file}: {count_of(len(error.problems), 'problem')}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader of the output, such as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (OSError, ValueError) as error:
         print(f"{_NAME}: {error}", file=sys.stderr)
         return 1

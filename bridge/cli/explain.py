@@ -82,7 +82,11 @@ def _request_data(arguments: argparse.Namespace) -> bytes:
     if arguments.request is None:
         return json.dumps({"model": arguments.model, **ENDPOINTS[arguments.endpoint].example})
     data = sys.stdin.buffer.read() if arguments.request == "-" else Path(arguments.request).read_bytes()
-    body = json.loads(data)
+    name = "standard input" if arguments.request == "-" else arguments.request
+    try:
+        body = json.loads(data)
+    except ValueError as error:
+        raise ValueError(f"{name} is not JSON: {error}") from None
     # --model replaces the model of the file.
     return json.dumps({**body, "model": arguments.model}) if isinstance(body, dict) else data
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING
 
-from bridge.config.records import Record
-from bridge.config.value_types import ValueType
+from bridge.config.records import Record, records_within
 from bridge.core import json
 from bridge.routes.spec import ABSENT, FILE
 
@@ -53,19 +52,8 @@ def _records(path: str, record: Record, seen: set[type]) -> Iterator[tuple[str, 
     seen.add(record.of)
     yield path, record
     for key, option in record.options.items():
-        for inner in _records_within(option.type):
+        for inner in records_within(option.type):
             yield from _records(f"{path}.{key}".lstrip("."), inner, seen)
-
-
-def _records_within(value_type: ValueType) -> Iterator[Record]:
-    """Yield the records that a value type is made of."""
-    if isinstance(value_type, Record):
-        yield value_type
-        return
-    for attribute in vars(value_type).values():
-        for part in attribute if isinstance(attribute, tuple) else (attribute,):
-            if isinstance(part, ValueType):
-                yield from _records_within(part)
 
 
 def _section(path: str, record: Record) -> str:

@@ -16,16 +16,18 @@ from bridge.config.problems import Problems
 from bridge.config.value_types import INVALID, ValueType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from bridge.config.secrets import Secrecy
     from bridge.config.yaml_tree import Node
 
-__all__ = ["Option", "Record", "Shorthand", "option", "record"]
+__all__ = ["Option", "Record", "Shorthand", "option", "record", "records_within"]
 
 T = TypeVar("T")
 
 _REQUIRED = object()
+_MAX_PATHS = 2  # that are suggested for a key
+_MAX_LEVELS = 2  # of records that are searched for a key
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,10 @@ class Record(ValueType):
             spelling: key for key, option in self.options.items() for spelling in (key, *option.aliases)
         }
 
+    def has_key(self, spelling: str) -> bool:
+        """Return whether a key, or another spelling of one, is known."""
+        return spelling in self._keys
+
     def accepts(self, node: Node) -> bool:
         return isinstance(node.value, dict)
 
@@ -138,8 +144,25 @@ class Record(ValueType):
         if str(spelling).startswith("x-"):
             return False
         location = item.key_location or item.location
-        problems.add(location, item.path, "unknown key", known=self.options, word=str(spelling))
+        inner = self._inner_paths(str(spelling))
+        expected = f"{' or '.join(inner)}, not here" if inner else ""
+        word = "" if inner else str(spelling)
+        problems.add(location, item.path, "unknown key", expected=expected, known=self.options, word=word)
         return True
+
+    def _inner_paths(self, spelling: str) -> list[str]:
+        """Return the paths of a key in the records within this one, the shallowest alone."""
+        level: list[tuple[str, Record]] = [("", self)]
+        for _ in range(_MAX_LEVELS):
+            level = [
+                (f"{path}{key}.", inner)
+                for path, record in level
+                for key, option in record.options.items()
+                for inner in records_within(option.type)
+            ]
+            if paths := [f"`{path}{spelling}`" for path, inner in level if inner.has_key(spelling)]:
+                return list(dict.fromkeys(paths))[:_MAX_PATHS]
+        return []
 
     def canonical(self, node: Node) -> Node:
         if not isinstance(node.value, dict):
@@ -165,6 +188,17 @@ class Record(ValueType):
             "patternProperties": {"^x-": {}},
             "additionalProperties": False,
         } | ({"required": required} if required else {})
+
+
+def records_within(value_type: ValueType) -> Iterator[Record]:
+    """Yield the records that a value type is made of."""
+    if isinstance(value_type, Record):
+        yield value_type
+        return
+    for attribute in vars(value_type).values():
+        for part in attribute if isinstance(attribute, tuple) else (attribute,):
+            if isinstance(part, ValueType):
+                yield from records_within(part)
 
 
 class Shorthand(ValueType):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bridge.config.problems import Location, SourceFile
+from bridge.config.yaml_remedies import yaml_remedy
 from bridge.config.yaml_scalars import MERGE_TAG, TAGS, Scalar, ScalarLoader, scalar_value
 from bridge.core.strings import key_text
 
@@ -116,10 +117,13 @@ def parse(text: str, name: str, problems: Problems) -> Node | None:
     try:
         tree = yaml.compose(text, Loader=ScalarLoader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        of_quote = error.context == "while scanning a quoted scalar"  # which may end the file
+        mark = error.context_mark if of_quote else error.problem_mark or error.context_mark
         location = Location(source, mark.line + 1, mark.column + 1) if mark else top
         message = f"invalid YAML: {error.problem or error.context}"
-        problems.add(location, "", message, expected=_advice(source, location))
+        problems.add(
+            location, "", message, expected=yaml_remedy(location, error.problem or "", of_quote=of_quote)
+        )
         return None
     except yaml.reader.ReaderError as error:
         location = _location_at(source, text, error.position)
@@ -203,8 +207,7 @@ class _Converter:
         invalid = [key for key, _ in tree.value if not isinstance(key, yaml.ScalarNode)]
         for key in invalid:
             location = self._location(key)
-            advice = _advice(self._source, location)
-            self._problems.add(location, path, "a key must be a scalar", expected=advice)
+            self._problems.add(location, path, "a key must be a scalar", expected=yaml_remedy(location))
         if invalid:
             self._problems.suppress(self._location(tree))
 
@@ -237,13 +240,3 @@ def _location_at(source: SourceFile, text: str, position: int) -> Location:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "…"
-
-
-def _advice(source: SourceFile, location: Location) -> str:
-    """Return the most frequent remedy for a line that is not valid YAML."""
-    line = source.lines[location.line - 1] if location.line <= len(source.lines) else ""
-    if "\t" in line[: location.column]:
-        return "spaces for indentation, YAML allows no tabs"
-    if any(mark in line for mark in ("{{", "{%", "${", "$.", "$[")):
-        return 'quotes around "{{ … }}", "${…}" and "$.…" at the start of a value or inside {…} or […]'
-    return ""

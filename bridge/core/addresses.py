@@ -6,9 +6,11 @@ import re
 from ipaddress import ip_address
 from typing import NamedTuple
 
-__all__ = ["ADDRESS_FORM", "Address", "is_local", "parse_addresses"]
+__all__ = ["ADDRESS_FORM", "PORT_PATTERN", "Address", "is_local", "parse_addresses"]
 
 ADDRESS_FORM = "HOST:PORT, such as 127.0.0.1:8080"
+
+PORT_PATTERN = r"(6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|\d{1,4})"
 
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:/@\[\]]*):(?P<port>[0-9]{1,5})")
 _MAX_PORT = 65535

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bridge import __version__
-from tests.bridge_process import call
+from tests.bridge_process import ROOT, call
 from tests.cli.command import KEY, ROUTES, Run, run
 
 if TYPE_CHECKING:
@@ -172,3 +174,9 @@ async def test_the_launcher_runs_the_command(tmp_path: Path) -> None:
         environment={"KEY": KEY}, data=b'{"messages": [{"role": "user", "content": "piped"}]}',
     )  # fmt: skip
     assert (code, '"say": "piped"' in out) == (0, True)
+
+
+def test_a_closed_pipe_ends_the_command_quietly() -> None:
+    command = f"{sys.executable} bridge.py reference | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 1, "")

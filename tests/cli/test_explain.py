@@ -142,3 +142,10 @@ def test_check_reads_websocket_messages_from_a_list(
     sample = f"    samples: [{{request: {{messages: []}}, receives: {receives}, answers: hello}}]\n"
     (tmp_path / "socket.yaml").write_text(WEBSOCKET + sample.replace("[]", "[{role: user, content: hi}]"))
     assert run("check", "socket.yaml").code == code
+
+
+def test_an_invalid_request_file_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "request.json").write_text("{no json")
+    result = run("explain", "routes.yaml", "--model", "m", "request.json")
+    assert (result.code, result.out) == (1, "")
+    assert result.errors.startswith("format-bridge: request.json is not JSON: ")

@@ -149,10 +149,13 @@ def _check_url(url: str, node: Node, problems: Problems, schemes: tuple[str, ...
     """Add a problem unless a URL has one of the schemes, and a host unless the host is a template."""
     try:
         parts = urlsplit(url)
-        valid = parts.scheme in schemes and bool(parts.netloc) and not _UNSAFE.search(url)
+        named = bool(parts.hostname) and (parts.port or 1) > 0  # reading an invalid port raises
+        valid = parts.scheme in schemes and named and not _UNSAFE.search(url)
     except ValueError:
         valid = False
-    if valid or (is_template(url) and url.startswith(tuple(f"{scheme}://" for scheme in schemes))):
+    is_known = valid or not is_template(url)  # a template may be the host or the port
+    start = re.match(r"(\w+)://[^/?#{]*?(?::(\d+))?(?=[/?#{]|$)", url)
+    if valid or (not is_known and start and start[1] in schemes and int(start[2] or 1) in range(1, 65536)):
         return
     expected = f"{schemes[0]}://HOST:PORT/PATH or {schemes[1]}://…"
     message = f"`{url}` is not a valid URL"

@@ -11,6 +11,7 @@ from bridge.config.container_types import ListOf, OneOrMany
 from bridge.config.quantities import DURATION, PERCENT
 from bridge.config.records import Record, Shorthand, option, record
 from bridge.config.value_types import FLAG, TEXT, Integer, Keyword, Text
+from bridge.core.addresses import PORT_PATTERN
 
 if TYPE_CHECKING:
     from bridge.config.problems import Problems
@@ -33,12 +34,12 @@ __all__ = [
 METHOD = Keyword(("GET", "POST", "PUT", "PATCH", "DELETE"))
 ORIGIN = Text(
     "an origin, such as http://127.0.0.1:8000",
-    pattern=r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]{}]+)(:\d{1,5})?/?",
+    pattern=r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]{}]+)(:" + PORT_PATTERN + r")?/?",
 )
 URL = Text("a URL, such as http://127.0.0.1:8000/api/chat")
 PROXY = Text(
     "the URL of an HTTP proxy, such as http://127.0.0.1:3128; an empty string for none",
-    pattern=r"(https?://([^\s/?#@]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?/?)?",
+    pattern=r"(https?://([^\s/?#@]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(:" + PORT_PATTERN + r")?/?)?",
 )
 
 

@@ -9,6 +9,7 @@ from bridge.config.quantities import DURATION
 from bridge.config.records import Record, option, record
 from bridge.config.secrets import EXTERNAL
 from bridge.config.value_types import TEXT, Integer, Keyword, Text
+from bridge.core.addresses import PORT_PATTERN
 from bridge.routes.rules.settings import ABSENT
 from bridge.routes.rules.transport import METHOD
 from bridge.routes.spec.value_types import BODY, CONDITION, HEADERS, QUERY, REQUEST_CONDITION, SLOT
@@ -17,7 +18,9 @@ __all__ = ["CallSpec", "FoundByHeaderSpec", "OpenSpec", "PollSpec", "SessionSpec
 
 _STORE = Text(
     "memory, or the URL of a Redis, such as redis://127.0.0.1:6379/0",
-    pattern=r"memory|rediss?://([^\s/?#@]*@)?([^\s/?#@:\[\]]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?(/\d*)?",
+    pattern=r"memory|rediss?://([^\s/?#@]*@)?([^\s/?#@:\[\]]+|\[[0-9A-Fa-f:]+\])(:"
+    + PORT_PATTERN
+    + r")?(/\d*)?",
 )
 
 
