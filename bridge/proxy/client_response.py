@@ -32,6 +32,9 @@ class ResponseWriter(Protocol):
     def add_header(self, name: str, value: str) -> None:
         """Add a header. Raise ValueError for a value that would begin another header."""
 
+    def remove_header(self, name: str) -> None:
+        """Remove a header that was added."""
+
     def set_body(self, status: int, body: bytes, content_type: str = ...) -> Self:
         """Set the status and the body."""
 

@@ -12,13 +12,14 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.core.errors import BridgeError, UpstreamError, UpstreamFailure
 from bridge.core.json_bounds import MAX_INLINE
 from bridge.exchange.exchange import Exchange
 from bridge.proxy.callout_runner import CalloutRunner
 from bridge.proxy.client_response import ResponseWriter
 from bridge.proxy.concurrency import ConcurrencyLimiter, WorkerShare
 from bridge.proxy.dispatch import Dispatcher
+from bridge.proxy.fallback import BRIDGE_DROPPED, BRIDGE_ROUTE, fallback_context
 from bridge.proxy.keepalive import Keepalive
 from bridge.proxy.outcomes import fail, finish, shut_down
 from bridge.proxy.response_pipe import ResponsePipe
@@ -67,30 +68,34 @@ class Forwarder:
         self._shutting_down = False
 
     async def forward(self, context: RequestContext, response: R) -> R:
-        """Answer one request on its route."""
-        route = context.route
+        """Answer one request on its route, or on the fallback of the route."""
         record = RequestRecord(
-            self._metrics, route.name, context.endpoint, context.model, response.id, context.client
+            self._metrics, context.route.name, context.endpoint, context.model, response.id, context.client
         )
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
         try:
-            if len(context.data) <= context.route.max_inline:
-                exchange = record.exchange = Exchange(context)
-            else:
-                exchange = record.exchange = await self._threads.run(Exchange, context)
-            response.add_header("X-Bridge-Route", route.header_name)
-            if exchange.dropped:
-                response.add_header("X-Bridge-Dropped", _dropped_names(exchange.dropped))
-            limiter = self._limiters.get(route.name) or self._add_limiter(route)
-            if not limiter.acquire_at_once():
-                await limiter.acquire()
-            try:
-                await self._run_calls(exchange, response, record)
-            finally:
-                limiter.release()
-            return finish(exchange, response, record)
+            while True:
+                route = context.route
+                if len(context.data) <= route.max_inline:
+                    exchange = record.exchange = Exchange(context)
+                else:
+                    exchange = record.exchange = await self._threads.run(Exchange, context)
+                response.add_header(BRIDGE_ROUTE, route.header_name)
+                if exchange.dropped:
+                    response.add_header(BRIDGE_DROPPED, _dropped_names(exchange.dropped))
+                limiter = self._limiters.get(route.name) or self._add_limiter(route)
+                if limiter.acquire_at_once() or await _wait_for_slot(limiter, exchange):
+                    try:
+                        await self._run_calls(exchange, response, record)
+                    finally:
+                        limiter.release()
+                error = exchange.error
+                fallback = None if error is None else fallback_context(context, error, response, record)
+                if fallback is None:
+                    return finish(exchange, response, record)
+                context = fallback
         except BaseException as error:
             if self._shutting_down and isinstance(error, asyncio.CancelledError):
                 return shut_down(response, record)
@@ -267,6 +272,16 @@ class Forwarder:
             await self._callouts.store_session(pipe.call)
         if not pipe.write(data):
             await pipe.response.drain()
+
+
+async def _wait_for_slot(limiter: ConcurrencyLimiter, exchange: Exchange) -> bool:
+    """Wait for a slot. Return False, after ending the exchange, if there is none in time."""
+    try:
+        await limiter.acquire()
+    except BridgeError as error:
+        exchange.abort(error)
+        return False
+    return True
 
 
 def _dropped_names(names: tuple[str, ...]) -> str:

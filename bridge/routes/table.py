@@ -16,6 +16,7 @@ from bridge.core.errors import ConfigError, RequestError
 from bridge.routes.compile.names import check_names, check_reads
 from bridge.routes.compile.presets import apply_preset
 from bridge.routes.compile.route import compile_route
+from bridge.routes.fallbacks import check_fallbacks, link_fallbacks
 from bridge.routes.route_warnings import warn_of_route
 from bridge.routes.spec import ABSENT, FILE, ROUTE, ServerSpec
 from bridge.routes.table_warnings import is_glob, warn_of_models, warn_of_server
@@ -119,10 +120,12 @@ def load(text: str, name: str, environment: LoadEnvironment) -> RouteTable:
         warn_of_server(file.server, tree, problems)
     compiled = [(route, node) for route, node in routes if route is not None]
     warn_of_models(compiled, problems)
+    if len(compiled) == len(routes):  # otherwise a fallback may be a route that has problems
+        check_fallbacks(compiled, problems)
     if problems:
         raise ConfigError(problems.sorted(), problems.sorted_warnings())
     server = ServerSpec() if file is INVALID else file.server  # invalid for a placeholder only
-    return RouteTable(tuple(route for route, _ in compiled), server, problems.sorted_warnings())
+    return RouteTable(link_fallbacks([route for route, _ in compiled]), server, problems.sorted_warnings())
 
 
 def _route_nodes(tree: Node) -> list[Node]:

@@ -102,6 +102,11 @@ class Response:
             raise ValueError(f"the response's {name} contains a line break")
         self._extra_headers += f"{name}: {value}\r\n"
 
+    def remove_header(self, name: str) -> None:
+        """Remove a header that was added."""
+        lines = self._extra_headers.split("\r\n")
+        self._extra_headers = "\r\n".join([line for line in lines if not line.startswith(f"{name}: ")])
+
     def set_body(self, status: int, body: bytes, content_type: str = "application/json") -> Self:
         """Set the status and the body."""
         self.status = status

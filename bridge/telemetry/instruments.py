@@ -10,10 +10,10 @@ from typing import Final, NamedTuple
 
 __all__ = [
     "BLOCK_SIZES", "COUNTERS", "DISCONNECTS", "DROPPED", "DURATION_HISTOGRAM", "ESTIMATED", "EVICTED",
-    "FIRST_TOKEN_HISTOGRAM", "GAUGES", "GEN_AI", "GEN_AI_LABELS", "HISTOGRAMS", "INPUT_TOKENS_HISTOGRAM",
-    "IN_PROGRESS", "KEY_REQUESTS", "KEY_TOKENS", "LINES_DROPPED", "OUTPUT_TOKENS_HISTOGRAM",
-    "PER_TOKEN_HISTOGRAM", "QUEUE_REJECTIONS", "RELOADS", "REQUESTS", "STORE_FAILURES", "UPSTREAM_ERRORS",
-    "UPSTREAM_RETRIES", "WAITING", "Histogram",
+    "FALLBACKS", "FIRST_TOKEN_HISTOGRAM", "GAUGES", "GEN_AI", "GEN_AI_LABELS", "HISTOGRAMS",
+    "INPUT_TOKENS_HISTOGRAM", "IN_PROGRESS", "KEY_REQUESTS", "KEY_TOKENS", "LINES_DROPPED",
+    "OUTPUT_TOKENS_HISTOGRAM", "PER_TOKEN_HISTOGRAM", "QUEUE_REJECTIONS", "RELOADS", "REQUESTS",
+    "STORE_FAILURES", "UPSTREAM_ERRORS", "UPSTREAM_RETRIES", "WAITING", "Histogram",
 ]  # fmt: skip
 
 
@@ -50,6 +50,7 @@ REQUESTS: Final = "bridge_requests"
 QUEUE_REJECTIONS: Final = "bridge_queue_rejections"
 UPSTREAM_ERRORS: Final = "bridge_upstream_errors"
 UPSTREAM_RETRIES: Final = "bridge_upstream_retries"
+FALLBACKS: Final = "bridge_fallbacks"
 DISCONNECTS: Final = "bridge_client_disconnects"
 DROPPED: Final = "bridge_dropped_parameters"
 ESTIMATED: Final = "bridge_estimated_tokens"
@@ -77,6 +78,9 @@ COUNTERS: Final = {
     UPSTREAM_ERRORS: Instrument("Failures of upstreams.", ("route", "kind")),
     UPSTREAM_RETRIES: Instrument(
         "Upstream requests that were sent again, or to another replica.", ("route", "cause")
+    ),
+    FALLBACKS: Instrument(
+        "Requests that failed on their route and were sent to its fallback.", ("route", "fallback")
     ),
     DISCONNECTS: Instrument("Clients that disconnected before their response was complete.", ("route",)),
     DROPPED: Instrument(

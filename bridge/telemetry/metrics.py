@@ -12,6 +12,7 @@ from bridge.telemetry.instruments import (
     DURATION_HISTOGRAM,
     ESTIMATED,
     EVICTED,
+    FALLBACKS,
     FIRST_TOKEN_HISTOGRAM,
     GEN_AI,
     IN_PROGRESS,
@@ -142,6 +143,10 @@ class Metrics:
     def upstream_retried(self, route: str, cause: str) -> None:
         """Count an upstream request that is sent again, or to another replica."""
         self._count(UPSTREAM_RETRIES, route, cause)
+
+    def fell_back(self, route: str, fallback: str) -> None:
+        """Count a request that failed on its route and is sent to the fallback of the route."""
+        self._count(FALLBACKS, route, fallback)
 
     def replica_changed(self, route: str, replica: str, *, evicted: bool) -> None:
         """Report whether requests of a route are sent to a replica."""

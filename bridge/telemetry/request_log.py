@@ -36,6 +36,7 @@ class RequestRecord:
     __slots__ = (
         "_client",
         "_endpoint",
+        "_fallback",
         "_finished",
         "_first",
         "_id",
@@ -65,6 +66,7 @@ class RequestRecord:
         self._client = client
         self._first: float | None = None  # seconds from the request to the first output of a stream
         self._finished = False
+        self._fallback: str | None = None  # the name of the route that was tried last, if not the first one
         self.exchange: Exchange | None = None
         self._in_progress = metrics.request_started(route)
 
@@ -72,6 +74,14 @@ class RequestRecord:
         """Note that the first output is sent to the client."""
         if self._first is None:
             self._first = time.perf_counter() - self._started
+
+    def fall_back(self, error: BridgeError, fallback: str) -> None:
+        """Note that a route has failed, and that its fallback is tried."""
+        failed = self._fallback or self._route
+        if isinstance(error, UpstreamError):
+            self._metrics.upstream_failed(failed, error.kind)
+        self._metrics.fell_back(failed, fallback)
+        self._fallback = fallback
 
     def finish(self, error: BridgeError | None, status: int) -> None:
         """Record a complete response."""
@@ -83,7 +93,7 @@ class RequestRecord:
         error_type = str(error.status)
         if isinstance(error, UpstreamError):
             error_type = str(error.kind)
-            self._metrics.upstream_failed(self._route, error_type)
+            self._metrics.upstream_failed(self._fallback or self._route, error_type)
         self._record(status, error_type, error.code)
 
     def client_disconnected(self) -> None:
@@ -109,6 +119,8 @@ class RequestRecord:
             self._record_key(client, status, members)
         if self.exchange is not None:
             self._record_exchange(self.exchange, error_type, duration, members)
+        if self._fallback is not None:
+            members["fallback"] = self._fallback
         if error_type:
             members["error"] = error_type
         if code is not None:

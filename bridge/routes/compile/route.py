@@ -90,6 +90,7 @@ class RouteCompiler:
             ),
             samples=spec.samples,
             secrets=self._secrets(),
+            fallback_name=None if spec.fallback is None else str(spec.fallback),
         )
 
     def _secrets(self) -> tuple[str, ...]:

@@ -132,6 +132,8 @@ class Route:
     health: HealthRule | None = None
     samples: tuple[tuple[Node, SampleSpec], ...] = ()
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    fallback_name: str | None = None
+    fallback: Route | None = field(default=None, repr=False)  # tried when this route fails
 
     @cached_property
     def plans(self) -> Mapping[tuple[str, bool], EndpointPlan]:

@@ -114,6 +114,11 @@ class RouteSpec:
         "what happens to parameters that are neither sent upstream nor emulated",
         default="drop",
     )
+    fallback: str | None = option(
+        TEXT,
+        "the name of the route that is tried when this one fails before its first output; if absent: none",
+        default=None,
+    )
     limits: LimitsSpec = option(Record(LimitsSpec), "limits of sizes and numbers", default=LimitsSpec())
     samples: tuple[tuple[Node, SampleSpec], ...] = option(
         ListOf(WithNode(Record(SampleSpec))), "examples that `format-bridge check` runs", default=()
