@@ -196,6 +196,7 @@ def _delta(parsed: Choice, delta: Body, *, first: bool) -> None:
             _has(call["function"], name=str)
             parsed.tool_calls.append({"id": call["id"], "name": call["function"]["name"], "arguments": ""})
         else:
+            parsed.tool_calls[call["index"]]["name"] += call["function"].get("name") or ""
             assert call.get("id") in (None, parsed.tool_calls[call["index"]]["id"]), f"another id: {call}"
         parsed.tool_calls[call["index"]]["arguments"] += call["function"].get("arguments") or ""
 

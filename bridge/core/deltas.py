@@ -22,6 +22,7 @@ __all__ = [
     "Delta",
     "Embedding",
     "Image",
+    "Rest",
     "ToolCallFragment",
     "Usage",
     "add_usages",
@@ -51,6 +52,9 @@ class Usage(NamedTuple):
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
     estimated: bool = False  # by the bridge, for an upstream that sends no counts
+    sent: Mapping[str, Any] | None = (
+        None  # OpenAI's object with the counts and further members, if one was sent
+    )
 
 
 class ToolCallFragment(NamedTuple):
@@ -62,7 +66,16 @@ class ToolCallFragment(NamedTuple):
     arguments: str = ""  # JSON text, or a part of it
     default_arguments: str = "{}"  # JSON text, for a call that ends without arguments
     ended: bool = False  # the last fragment of the call
+    begins_message: bool = False  # no part of a call, but the beginning of the message with all calls
     more: Mapping[str, Any] = MappingProxyType({})  # further members of the call for the client
+
+
+class Rest(NamedTuple):
+    """Members of OpenAI's own format that no slot reads, such as annotations and the results of filters."""
+
+    message: JSONObject  # of a message or delta
+    choice: JSONObject
+    body: JSONObject  # of a completion or chunk
 
 
 class Delta(NamedTuple):
@@ -75,6 +88,7 @@ class Delta(NamedTuple):
     tool_calls: list[JSONObject] | None = None  # {index, id?, type?, function: {name?, arguments?}} each
     logprobs: Any = None
     replaces: bool = False  # the text replaces all earlier text, which a stream cannot do any more
+    rest: Rest | None = None
 
 
 class Embedding(NamedTuple):
@@ -93,13 +107,18 @@ class Image(NamedTuple):
     choice: int = 0  # index of the image
 
 
+_COUNTS = 5  # the fields of `Usage` that are counts
+
+
 def add_usages(counts: Sequence[Usage]) -> Usage:
     """Return the sum of one or more counts. A sum with an estimate is an estimate."""
     total, *others = counts
     for usage in others:
         # A detail that no upstream sends stays None.
-        sums = [
-            left if right is None else right + (left or 0) for left, right in zip(total, usage, strict=True)
-        ]
-        total = Usage._make(sums)._replace(estimated=total.estimated or usage.estimated)
+        sums = map(_add, total[:_COUNTS], usage[:_COUNTS])
+        total = Usage._make((*sums, total.estimated or usage.estimated, None))
     return total
+
+
+def _add(left: Any, right: Any) -> Any:
+    return left if right is None else right + (left or 0)

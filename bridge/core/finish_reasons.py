@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["EXPLAINS_NO_TEXT", "FAILED", "FINISH_REASONS", "read_finish_reason"]
+__all__ = ["EXPLAINS_NO_TEXT", "FAILED", "FINISH_REASONS", "read_finish_reason", "text_finish_reason"]
 
 FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 """The values of `finish_reason` that OpenAI documents."""
@@ -31,6 +31,11 @@ def read_finish_reason(value: Any) -> str | None:
         word = value.lower().translate(_SEPARATORS)
         return None if word in _NOT_FINISHED else _TABLE.get(word, "stop")
     return None if value is None or value is False else "stop"
+
+
+def text_finish_reason(value: str) -> str:
+    """Return the finish reason of a legacy completion, which has no tool calls."""
+    return "stop" if value in ("tool_calls", "function_call") else value
 
 
 def _table(**words: str) -> dict[str, str]:

@@ -43,7 +43,9 @@ def make_reader(plan: EndpointPlan, options: ReadOptions, info: ResponseInfo | N
     if plan.stream_rule is not None:
         if info is not None:
             return ChunkPassthrough(plan.stream_rule.slots, options, info)
-        return ResponseReader(plan.stream_rule.slots, options, cumulative=plan.stream_rule.cumulative)
+        return ResponseReader(
+            plan.stream_rule.slots, options, streams=True, cumulative=plan.stream_rule.cumulative
+        )
     parts, slots = EXCHANGE_PARTS[plan.endpoint.name], plan.route.response.non_streaming
     assert slots is not None  # an upstream without a stream has non-streaming responses
     return parts.reader(slots, options) if info is None else parts.passthrough(slots, options, info)

@@ -27,6 +27,7 @@ from bridge.exchange.request_limits import check_list_lengths
 from bridge.exchange.split_calls import split_calls, unsupported_parameters
 from bridge.exchange.upstream_calls import UpstreamCalls
 from bridge.openai.encoders import sse_event
+from bridge.openai.normalize import upstream_identity
 from bridge.openai.response_encoder import ResponseInfo
 
 if TYPE_CHECKING:
@@ -260,6 +261,9 @@ class Exchange:
         if isinstance(reader, EndpointPassthrough):
             return PassthroughEncoder()
         info = self._info
+        if reader.body is not None:
+            identity = upstream_identity(info, reader.body)
+            info = replace(info, created=identity.created, model=identity.model)
         if reader.id or reader.role:
             info = replace(info, id=reader.id or info.id, role=reader.role or info.role)
         stream_encoder = self.endpoint.stream_encoder

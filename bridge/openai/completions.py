@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.core.errors import RequestError
-from bridge.openai.encoders import ChunkEncoder, CompletionEncoder, text_finish_reason
+from bridge.core.finish_reasons import text_finish_reason
+from bridge.openai.encoders import ChunkEncoder, CompletionEncoder
 from bridge.openai.endpoint_spec import BodySchema, EndpointSpec
 from bridge.openai.request_validation import COMMON_MEMBERS, missing_member
 from bridge.openai.token_estimate import input_tokens

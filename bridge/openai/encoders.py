@@ -11,10 +11,14 @@ text are encoded once for each choice.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
+from bridge.core.finish_reasons import text_finish_reason
 from bridge.openai.folded_tool_calls import FoldedToolCalls
+from bridge.openai.joined_members import join_members
+from bridge.openai.normalize import normalize_usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +34,6 @@ __all__ = [
     "completion",
     "completion_choice",
     "sse_event",
-    "text_finish_reason",
     "usage_object",
 ]
 
@@ -56,7 +59,7 @@ class ChunkEncoder:
         """Return the chunks of deltas."""
         out: list[bytes] = []
         for delta in deltas:
-            text, choice, finish, reasoning, tool_calls, logprobs, replaces = delta
+            text, choice, finish, reasoning, tool_calls, logprobs, replaces, rest = delta
             before, after = self._text_templates.get(choice) or self._open(delta, out)
             if reasoning:
                 out.append(self._chunk(choice, {"reasoning_content": reasoning}))
@@ -67,6 +70,9 @@ class ChunkEncoder:
             if tool_calls:
                 self._with_tool_calls.add(choice)
                 out.append(self._chunk(choice, {"tool_calls": tool_calls}))
+            if rest:
+                chunk = self._object([self._choice(choice, rest.message, None, None) | rest.choice])
+                out.append(sse_event(chunk | rest.body))
             if finish:
                 self._finish_reasons[choice] = finish
         return b"".join(out)
@@ -120,7 +126,7 @@ class ChunkEncoder:
 class _Choice:
     """One choice of a completion while its deltas are folded."""
 
-    __slots__ = ("finish", "logprobs", "reasoning", "text", "tool_calls")
+    __slots__ = ("finish", "logprobs", "message", "more", "reasoning", "text", "tool_calls")
 
     def __init__(self) -> None:
         self.text: list[str] = []
@@ -128,6 +134,8 @@ class _Choice:
         self.tool_calls = FoldedToolCalls()
         self.logprobs: Any = None
         self.finish: str | None = None
+        self.message: JSONObject = {}  # members that no slot reads
+        self.more: JSONObject = {}  # the same of the choice
 
     def add(self, delta: Delta) -> None:
         if delta.replaces:
@@ -139,19 +147,23 @@ class _Choice:
             self.tool_calls.add(call)
         if delta.logprobs is not None:
             self.logprobs = _merge_logprobs(self.logprobs, delta.logprobs)
+        if delta.rest is not None:
+            join_members(self.message, delta.rest.message)
+            self.more |= delta.rest.choice
         self.finish = delta.finish_reason or self.finish
 
 
 class CompletionEncoder:
     """Folds deltas into one completion."""
 
-    __slots__ = ("_choices", "_info")
+    __slots__ = ("_choices", "_info", "_more")
 
     started = False  # nothing is sent before the end, so that a failure keeps its status
 
     def __init__(self, info: ResponseInfo) -> None:
         self._info = info
         self._choices: dict[int, _Choice] = {}
+        self._more: JSONObject = {}  # members of the body that no slot reads
 
     def write(self, deltas: Sequence[Delta]) -> bytes:
         """Keep the deltas."""
@@ -160,6 +172,8 @@ class CompletionEncoder:
             if choice is None:
                 choice = self._choices[delta.choice] = _Choice()
             choice.add(delta)
+            if delta.rest is not None:
+                self._more |= delta.rest.body
         return b""
 
     def close(self, usage: Usage | None, choices: int) -> bytes:
@@ -168,12 +182,13 @@ class CompletionEncoder:
             if choice not in self._choices:
                 self._choices[choice] = _Choice()
         bodies = [self._choice_body(number, choice) for number, choice in sorted(self._choices.items())]
-        return completion(self._info, bodies, usage)
+        return completion(self._info, bodies, usage, self._more)
 
     def _choice_body(self, number: int, choice: _Choice) -> JSONObject:
         text, reasoning = "".join(choice.text), "".join(choice.reasoning)
         body = completion_choice(self._info, number, text, choice.finish)
         body["logprobs"] = choice.logprobs
+        body |= choice.more
         if not self._info.endpoint.has_messages:
             return body
         message = body["message"]
@@ -183,11 +198,19 @@ class CompletionEncoder:
             message["content"] = text or None
             message["tool_calls"] = choice.tool_calls.complete()
             body["finish_reason"] = finish_reason(choice.finish, tools=True)
+        if choice.message:
+            message["content"] = text or None
+            message |= choice.message
         return body
 
 
-def completion(info: ResponseInfo, choices: Sequence[Mapping[str, Any]], usage: Usage | None) -> bytes:
-    """Return the body of a completion."""
+def completion(
+    info: ResponseInfo,
+    choices: Sequence[Mapping[str, Any]],
+    usage: Usage | None,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> bytes:
+    """Return the body of a completion; `more` is members that no slot reads."""
     body: JSONObject = {
         "id": info.id,
         "object": info.endpoint.object,
@@ -197,7 +220,7 @@ def completion(info: ResponseInfo, choices: Sequence[Mapping[str, Any]], usage: 
     }
     if usage is not None:
         body["usage"] = usage_object(usage)
-    return json.dumps(body)
+    return json.dumps({**body, **more})
 
 
 def completion_choice(info: ResponseInfo, number: int, text: str, finish: str | None) -> JSONObject:
@@ -216,13 +239,10 @@ def finish_reason(value: str | None, *, tools: bool) -> str:
     return value or "stop"
 
 
-def text_finish_reason(value: str) -> str:
-    """Return the finish reason of a legacy completion, which has no tool calls."""
-    return "stop" if value in ("tool_calls", "function_call") else value
-
-
 def usage_object(usage: Usage) -> JSONObject:
-    """Return token counts in OpenAI's shape."""
+    """Return token counts in OpenAI's shape, with the further members of an object that was sent."""
+    if usage.sent is not None:
+        return normalize_usage(usage.sent, usage)
     body: JSONObject = {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,

@@ -28,7 +28,7 @@ class FoldedToolCalls:
         return bool(self._calls)
 
     def add(self, delta: JSONObject) -> None:
-        """Add a delta to its call: append the arguments, and keep the first of every other member."""
+        """Add a delta to its call: join names and arguments, and keep the first of every other member."""
         index, sent = delta["index"], delta.get("function") or {}
         call = self._calls.get(index)
         if call is None:
@@ -36,7 +36,7 @@ class FoldedToolCalls:
             self._calls[index], self._arguments[index] = call, []
         function = call["function"]
         call["id"] = call["id"] or delta.get("id")
-        function["name"] = function["name"] or sent.get("name") or ""
+        function["name"] += sent.get("name") or ""
         self._arguments[index].append(sent.get("arguments") or "")
         for name, value in delta.items():
             if name != "index":

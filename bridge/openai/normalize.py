@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core import json
 from bridge.core.deltas import MISSING
-from bridge.core.finish_reasons import read_finish_reason
-from bridge.openai.encoders import text_finish_reason
+from bridge.core.finish_reasons import read_finish_reason, text_finish_reason
 
 if TYPE_CHECKING:
     from bridge.core.deltas import Usage
@@ -24,15 +23,19 @@ __all__ = [
     "choice_text",
     "coerce_text_fields",
     "dicts_in",
+    "is_thinking",
     "keep_items",
     "normalize_finish_reason",
     "normalize_usage",
     "omit",
+    "thinking_text",
     "upstream_identity",
     "with_members",
 ]
 
 _TEXTS = ("content", "reasoning_content", "reasoning")
+_THINKING = frozenset({"thinking", "reasoning"})  # types of content parts
+_THINKING_TEXTS = ("thinking", "reasoning", "text", "content")
 _TEXT_TYPES = frozenset({str, type(None)})
 _NOT_IN_COUNTS = frozenset({float, dict})
 _SCALARS = (str, int, bool, type(None))
@@ -117,8 +120,23 @@ def coerce_text_fields(message: JSONObject) -> JSONObject:
         return message
     for name in _TEXTS:
         if not isinstance(message.get(name), str | None):
-            message = {**message, name: _as_text(message[name])}
+            message = {**message, **_reasoning(name, message), name: _as_text(message[name])}
     return message
+
+
+def is_thinking(part: JSONObject) -> bool:
+    """Return whether a content part is reasoning, not text."""
+    return part.get("type") in _THINKING
+
+
+def thinking_text(parts: list[Any]) -> str:
+    """Return the reasoning among content parts: texts, or lists of parts with texts."""
+    texts = []
+    for part in parts:
+        if isinstance(part, dict) and is_thinking(part):
+            found = next((part[name] for name in _THINKING_TEXTS if part.get(name)), "")
+            texts.append(found if isinstance(found, str) else _as_text(found))
+    return "".join(texts)
 
 
 def dicts_in(value: Any) -> list[JSONObject]:
@@ -129,9 +147,18 @@ def dicts_in(value: Any) -> list[JSONObject]:
 def _as_text(value: Any) -> str:
     """Return text for a value in its place: that of content parts (Mistral's reasoning models), or JSON."""
     if isinstance(value, list):
-        texts = [part.get("text") for part in value if isinstance(part, dict)]
+        texts = [part.get("text") for part in value if isinstance(part, dict) and not is_thinking(part)]
         return "".join(text for text in texts if isinstance(text, str))
     return json.dumps(value).decode()
+
+
+def _reasoning(name: str, message: JSONObject) -> JSONObject:
+    """Return the reasoning among the parts of a content, unless the message has reasoning of its own."""
+    parts = message[name]
+    if name != "content" or not isinstance(parts, list) or any(message.get(each) for each in _TEXTS[1:]):
+        return {}
+    text = thinking_text(parts)
+    return {"reasoning_content": text} if text else {}
 
 
 def _integers(value: Any) -> Any:

@@ -17,7 +17,7 @@ from bridge.openai.normalize import (
     upstream_identity,
     with_members,
 )
-from bridge.openai.tool_calls import normalize_tool_call
+from bridge.openai.tool_call_shapes import normalize_tool_call
 
 if TYPE_CHECKING:
     from bridge.core.deltas import Usage

@@ -40,14 +40,15 @@ class ChunkNormalizer:
     """Normalizes the chunks of one stream."""
 
     __slots__ = (
-        "_has_identity", "_info", "_roles", "_seen", "_tool_calls", "_with_content", "failed", "finished",
-        "finished_with_content", "has_content", "has_output", "resumed",
+        "_has_identity", "_info", "_roles", "_said", "_seen", "_tool_calls", "_with_content", "failed",
+        "finished", "finished_with_content", "has_content", "has_output", "resumed",
     )  # fmt: skip
 
     def __init__(self, info: ResponseInfo) -> None:
         self._info = info  # fills in what the first chunk lacks
         self._has_identity = False  # the upstream's id, created and model were read
         self._roles: set[int] = set()  # choices whose role was sent
+        self._said: set[tuple[int, str]] = set()  # choices and the members of their deltas
         self._seen: set[int] = set()  # choices
         self._tool_calls: dict[int, ToolCallAssembler] = {}  # by choice
         self._with_content = False  # the current choice of the current chunk has content
@@ -121,6 +122,11 @@ class ChunkNormalizer:
         ]
         return {**chunk, "choices": choices}
 
+    def check_calls(self) -> None:
+        """Raise UpstreamError if the name of a tool call never arrived."""
+        for calls in self._tool_calls.values():
+            calls.close()
+
     def finish(self) -> list[JSONObject]:
         """Return finish chunks for the choices without a finish reason."""
         missing = sorted((self._seen or {0}) - self.finished)
@@ -128,8 +134,16 @@ class ChunkNormalizer:
 
     def _finish_choice(self, index: int) -> JSONObject:
         reason = "tool_calls" if self._tool_calls.get(index) else "stop"
-        empty: JSONObject = {"delta": {}} if self._info.endpoint.has_messages else {"text": ""}
+        empty: JSONObject = {"text": ""}
+        if self._info.endpoint.has_messages:
+            empty = {"delta": self._with_default_arguments(index, {})}
         return {"index": index, **empty, "logprobs": None, "finish_reason": reason}
+
+    def _with_default_arguments(self, index: int, delta: Any) -> JSONObject:
+        """Return a last delta with the arguments of calls that had none, which clients parse."""
+        calls = self._tool_calls.get(index)
+        missing = calls.close() if calls is not None else None
+        return {**delta, "tool_calls": missing} if missing else delta
 
     def _choice(self, number: int, choice: Any, ended: _Choices) -> JSONObject | None:
         if not isinstance(choice, dict):
@@ -148,6 +162,8 @@ class ChunkNormalizer:
             return None
         if content is None:
             content = self._delta(index, {"delta": {}}) if is_chat else ""
+        if finish is not None and index in self._tool_calls and not self._with_content and is_chat:
+            content = self._with_default_arguments(index, content)
         members = {"index": index, "delta" if is_chat else "text": content, "finish_reason": finish}
         normalized = with_members(choice, members)
         return choice if normalized is choice else {**omit(choice, *_TEXTS), **members}
@@ -179,34 +195,49 @@ class ChunkNormalizer:
     def _delta(self, index: int, choice: JSONObject) -> JSONObject | None:
         """Return the delta, or the message or text in its place, with the role in the first one only."""
         delta = choice.get("delta")
-        if not isinstance(delta, dict):
-            delta = choice.get("message")
+        said = self._said if isinstance(delta, dict) else None
+        if said is None and isinstance(delta := choice.get("message"), dict):
+            # The last chunk of some upstreams repeats the whole message.
+            delta = omit(delta, *(name for name in delta if (index, name) in self._said))
         if not isinstance(delta, dict):
             text = choice.get("text")
             delta = {"content": text} if isinstance(text, str) else None
         if delta is None:
             return None
-        normalized = self._normalize_texts(delta)
+        if delta.get("tool_calls"):
+            delta = self._with_calls(index, delta)
+        normalized = self._normalize_texts(index, delta, said)
         if index not in self._roles:
             self._roles.add(index)
             if delta.get("role") != "assistant":
                 normalized = {"content": "", **normalized, "role": "assistant"}
         elif "role" in delta:
             normalized = omit(normalized, "role")
-        if normalized.get("tool_calls") is not None:
-            assembler = self._tool_calls.setdefault(index, ToolCallAssembler(f"call_{self._info.id}_{index}"))
-            sent = normalized["tool_calls"]
-            calls = [assembler.add_delta(call) for call in dicts_in(sent)]
-            normalized = with_members(normalized, {"tool_calls": keep_items(calls, sent)})
         return normalized
 
-    def _normalize_texts(self, delta: JSONObject) -> JSONObject:
+    def _with_calls(self, index: int, delta: JSONObject) -> JSONObject:
+        """Return the delta with those of its tool calls whose names have arrived."""
+        assembler = self._tool_calls.get(index)
+        if assembler is None:
+            assembler = self._tool_calls[index] = ToolCallAssembler(f"call_{self._info.id}_{index}")
+        sent = delta["tool_calls"]
+        calls = [part for call in dicts_in(sent) if (part := assembler.add_delta(call)) is not None]
+        if not calls:
+            return omit(delta, "tool_calls")
+        return with_members(delta, {"tool_calls": keep_items(calls, sent)})
+
+    def _normalize_texts(
+        self, index: int, delta: JSONObject, said: set[tuple[int, str]] | None
+    ) -> JSONObject:
         """Return the delta with texts that are strings, and record whether the delta has content."""
         normalized = delta
         for name, value in delta.items():
             if name in _CONTENT and value is not None:
                 self.has_output = True
-                self._with_content = self._with_content or bool(value)
+                if value:
+                    self._with_content = True
+                    if said is not None:
+                        said.add((index, name))
                 if type(value) is not str:
                     normalized = coerce_text_fields(delta)
             elif name == "content":

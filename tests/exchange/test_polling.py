@@ -119,7 +119,7 @@ def test_a_failed_job_is_an_error() -> None:
 
 
 def test_a_job_without_text_is_an_error() -> None:
-    exchange, _, out = polled(PREDICTION, fetched(prediction("succeeded")), None)
+    exchange, _, out = polled(PREDICTION, fetched({"status": "succeeded", "result": "hi"}), None)
     assert out == b""
     assert isinstance(exchange.error, UpstreamError)
     assert exchange.error.kind is UpstreamFailure.EMPTY

@@ -102,7 +102,10 @@ def _deltas(draw: st.DrawFn) -> list[Delta]:
         pieces = draw(
             st.lists(
                 st.fixed_dictionaries(
-                    {"index": st.integers(0, 2), "function": st.fixed_dictionaries({"arguments": ANY_TEXT})},
+                    {
+                        "index": st.integers(0, 2),
+                        "function": st.fixed_dictionaries({"name": NAMES, "arguments": ANY_TEXT}),
+                    },
                     optional={"id": NAMES},
                 ),
                 max_size=2,
@@ -114,7 +117,7 @@ def _deltas(draw: st.DrawFn) -> list[Delta]:
                 choice,
                 draw(st.sampled_from([None, None, *sorted(FINISH_REASONS)])),
                 draw(st.just("") | ANY_TEXT),
-                [calls[choice].add_delta(piece) for piece in pieces] or None,
+                calls[choice].add(pieces) or None,
             )
         )
     return deltas
@@ -194,9 +197,9 @@ def test_log_probabilities_are_encoded_with_their_text() -> None:
 
 
 def test_content_is_null_in_a_message_with_tool_calls() -> None:
-    call = ToolCallAssembler("c").add_delta({"name": "f", "arguments": {}})
+    calls = ToolCallAssembler("c").add([{"name": "f", "arguments": {}}])
     encoder = CompletionEncoder(ResponseInfo(CHAT, "a", 1, "m"))
-    encoder.write([Delta(tool_calls=[call], finish_reason="stop")])
+    encoder.write([Delta(tool_calls=calls, finish_reason="stop")])
     [choice] = json.loads(encoder.close(None, 1))["choices"]
     assert choice["message"]["content"] is None
     assert choice["finish_reason"] == "tool_calls"

@@ -73,19 +73,23 @@ class ChoiceState:
             self._reasoning = SurrogateJoiner()
         return self._reasoning.feed(text)
 
-    def feed_tool_calls(self, calls: list[Any]) -> list[dict[str, Any]]:
-        """Return parts of tool calls as OpenAI's deltas."""
+    def feed_tool_calls(self, calls: list[Any], *, complete: bool) -> list[dict[str, Any]]:
+        """Return tool calls, or parts of tool calls, as OpenAI's deltas. Raises UpstreamError."""
         if self._tool_calls is None:
             self._tool_calls = ToolCallAssembler(self._call_id)
-        return self._tool_calls.add(calls)
+        return self._tool_calls.add(calls, complete=complete)
 
     def close(self, index: int) -> Delta | None:
-        """Return what was held back: the rest of each filter passes the filters after it."""
+        """Return what was held back. Raises UpstreamError if a tool call is incomplete."""
+        text, reasoning = self.release()
+        calls = self._tool_calls.close() if self._tool_calls else None
+        return Delta(text, index, None, reasoning, calls) if text or reasoning or calls else None
+
+    def release(self) -> tuple[str, str]:
+        """Return the held text and reasoning: the rest of each filter passes the filters after it."""
         text = ""
         for text_filter in self._filters:
             text = (text_filter.feed(text) if text else "") + text_filter.close()
         if self.ended:
             text = ""
-        reasoning = self._reasoning.close() if self._reasoning else ""
-        calls = self._tool_calls.close() if self._tool_calls else None
-        return Delta(text, index, None, reasoning, calls) if text or reasoning or calls else None
+        return text, self._reasoning.close() if self._reasoning else ""

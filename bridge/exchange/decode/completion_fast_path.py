@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import MISSING
+from bridge.core.errors import UpstreamError
 from bridge.core.finish_reasons import FAILED
 from bridge.core.json_bounds import has_more_values
 from bridge.exchange.decode.usage_counts import UsageCounts, openai_usage
@@ -85,7 +86,7 @@ class CompletionFastPath:
             return None
         try:
             return self._encode(data, json.loads_strictly(data), info)
-        except (ValueError, RecursionError):  # not strict JSON, or nested too deeply
+        except (ValueError, RecursionError, UpstreamError):  # not strict JSON, nested too deeply, unreadable
             return None
 
     def _encode(self, data: bytes, doc: Any, info: ResponseInfo) -> bytes | None:
@@ -112,6 +113,8 @@ class CompletionFastPath:
     def _read_usage(self, scope: Scope) -> None:
         counts = UsageCounts()
         counts.read(self._rule.usage, scope)
+        if self._rule.openai_usage:
+            counts.read_sent(scope.doc)
         self.usage = counts.usage()
 
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import MISSING, Delta, Usage
+from bridge.core.errors import UpstreamError
 from bridge.core.finish_reasons import EXPLAINS_NO_TEXT, FAILED
 from bridge.core.messages import choice_index
 from bridge.exchange.decode.choice_state import ChoiceState
 from bridge.exchange.decode.finish_failure import finish_failure
+from bridge.exchange.decode.openai_rest import OpenAIRest, replaces_text
 from bridge.exchange.decode.usage_counts import UsageCounts
 from bridge.exchange.decode.values import as_identifier, as_list, read_text_slot
 from bridge.expressions.paths import find_text_paths
 from bridge.openai.token_estimate import TokenEstimator
 
 if TYPE_CHECKING:
-    from bridge.core.errors import UpstreamError
+    from bridge.core.json import JSONObject
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.exchange.decode.text_filters import SurrogateJoiner
     from bridge.expressions.scope import Scope
@@ -41,9 +43,12 @@ class ResponseReader:
         "_cut_choices",  # choices that ended at a stop string
         "_estimator",  # of the response's tokens; None without `emulate.usage: estimate`
         "_options",
+        "_rest",  # the members that no slot reads; None: the format is not OpenAI's
         "_rule",
         "_samples",  # documents in which no output was found
+        "_streams",  # a response has several frames
         "_surrogates",  # the filter of the first choice, if nothing else happens to the text; else None
+        "body",  # the first chunk, or the completion, in OpenAI's format
         "counts",  # token counts that the upstream sent
         "ended",  # every requested choice was cut at a stop string, so that no more need be read
         "failure",  # the error of a choice that failed by its finish reason
@@ -53,16 +58,21 @@ class ResponseReader:
         "role",  # the upstream's role of the message
     )
 
-    def __init__(self, rule: ResponseSlots, options: ReadOptions, *, cumulative: bool = False) -> None:
+    def __init__(
+        self, rule: ResponseSlots, options: ReadOptions, *, streams: bool = False, cumulative: bool = False
+    ) -> None:
         self._rule = rule
         self._options = options
+        self._streams = streams
         self._cumulative = cumulative
         self._choices: dict[int, ChoiceState] = {}
         self._estimator = None if options.prompt_tokens is None else TokenEstimator()
         self._samples: list[Any] = []
+        self._rest = None if rule.message is None else OpenAIRest(rule.message)
         self._cut_choices = 0
         self._surrogates: SurrogateJoiner | None = None
         self._begun = False
+        self.body: JSONObject | None = None
         self.counts = UsageCounts()
         self.ended = False
         self.failure: UpstreamError | None = None
@@ -95,6 +105,10 @@ class ResponseReader:
                 self.role = as_identifier(rule.role.read(scope))
         if rule.usage:
             self.counts.read(rule.usage, scope)
+            if rule.openai_usage:
+                self.counts.read_sent(scope.doc)
+        if self.body is None and rule.message is not None and isinstance(scope.doc, dict):
+            self.body = scope.doc
         if rule.choices is None:
             deltas = self._read_choice(0, scope)
         else:
@@ -145,8 +159,10 @@ class ResponseReader:
 
         Without earlier output, nothing is returned, so that the failure keeps its status.
         """
-        deltas = self.close() if self._begun else []
-        return [delta._replace(tool_calls=None) for delta in deltas if delta.text or delta.reasoning]
+        if not self._begun:
+            return []
+        held = [(number, *choice.release()) for number, choice in self._choices.items()]
+        return [Delta(text, number, None, reasoning) for number, text, reasoning in held if text or reasoning]
 
     def replace(self, text: str) -> Delta:
         """Return the delta of a text with which the upstream replaces all earlier text."""
@@ -199,9 +215,15 @@ class ResponseReader:
         return deltas
 
     def _read_choice(self, index: int, scope: Scope) -> list[Delta]:
-        rule = self._rule
+        rule, rest = self._rule, None
+        if self._rest is not None:
+            scope = self._rest.choice_scope(index, scope)
+            rest = self._rest.read(index, scope)
+            self.has_output = self.has_output or replaces_text(rest)
         text = "" if rule.text is None else self._read_text(rule.text, scope)
         reasoning = "" if rule.reasoning is None else self._read_text(rule.reasoning, scope)
+        if reasoning is MISSING and self._rest is not None:
+            reasoning = self._rest.reasoning(scope)
         calls = MISSING if rule.tool_calls is None else rule.tool_calls.read(scope)
         finish = None if rule.finish_reason is None else rule.finish_reason.read(scope)
         logprobs = None if rule.logprobs is None else rule.logprobs.read(scope) or None
@@ -210,7 +232,7 @@ class ResponseReader:
         if finish:
             self.finish_seen = True
             self.has_output = self.has_output or finish in EXPLAINS_NO_TEXT
-        if text is MISSING and reasoning is MISSING and calls is MISSING and not finish:
+        if text is MISSING and reasoning is MISSING and calls is MISSING and not finish and rest is None:
             return []
         choice = self._choices.get(index) or self._begin_choice(index)
         if choice.ended:
@@ -218,9 +240,12 @@ class ResponseReader:
         reasoning = choice.feed_reasoning(reasoning) if reasoning else ""
         tool_calls = None
         if calls is not MISSING:
-            tool_calls = choice.feed_tool_calls(as_list(calls)) or None
+            tool_calls = self._read_tool_calls(choice, calls)
             self.has_output = self.has_output or tool_calls is not None
-        return self._deltas(choice, index, text or "", finish, reasoning, tool_calls, logprobs)
+        deltas = self._deltas(choice, index, text or "", finish, reasoning, tool_calls, logprobs)
+        if rest is None:
+            return deltas
+        return [deltas[0]._replace(rest=rest)] if deltas else [Delta("", index, rest=rest)]
 
     def _deltas(
         self,
@@ -245,6 +270,14 @@ class ResponseReader:
         if text or finish or reasoning or calls or logprobs:
             return [Delta(text, index, finish, reasoning, calls, logprobs)]
         return []
+
+    def _read_tool_calls(self, choice: ChoiceState, calls: Any) -> list[dict[str, Any]] | None:
+        try:
+            return choice.feed_tool_calls(as_list(calls), complete=not self._streams) or None
+        except UpstreamError as error:
+            if path := str(self._rule.tool_calls):
+                error.message = f"`{path}`: {error.message}"
+            raise
 
     def _begin_choice(self, index: int) -> ChoiceState:
         choice = ChoiceState(self._rule.text, self._options, index, cumulative=self._cumulative)

@@ -43,7 +43,7 @@ class ChunkPassthrough(ResponseReader):
     )
 
     def __init__(self, rule: ResponseSlots, options: ReadOptions, info: ResponseInfo) -> None:
-        super().__init__(rule, options)
+        super().__init__(rule, options, streams=True)
         self.normalizer = ChunkNormalizer(info)
         self._held: list[bytes | JSONObject] = []
         self._unsettled: tuple[JSONObject, bytes] | None = None
@@ -98,14 +98,18 @@ class ChunkPassthrough(ResponseReader):
         return self._release() if normalizer.has_content else []
 
     def close(self) -> list[Any]:
-        """Return the events that were held."""
-        self.normalizer.resumed = frozenset()
-        self._settle()
-        return self._release()
+        """Return the events that were held. Raises UpstreamError if a tool call is incomplete."""
+        self.normalizer.check_calls()
+        return self._close()
 
     def release(self) -> list[Any]:
         """Return the event that was held after the first content."""
-        return self.close() if self.normalizer.has_content else []
+        return self._close() if self.normalizer.has_content else []
+
+    def _close(self) -> list[Any]:
+        self.normalizer.resumed = frozenset()
+        self._settle()
+        return self._release()
 
     def usage_event(self, usage: Usage) -> bytes:
         """Return the event of the token counts: the upstream's own chunk, or a new chunk."""

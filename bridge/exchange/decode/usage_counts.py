@@ -27,11 +27,13 @@ class UsageCounts:
     __slots__ = (
         "_addends",  # the last count of each slot of a sum, by the name of the sum
         "_counts",
+        "_sent",  # OpenAI's own object with the counts
     )
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._addends: dict[str, dict[int, int]] = {}
+        self._sent: JSONObject | None = None
 
     def __contains__(self, name: str) -> bool:
         return name in self._counts
@@ -56,6 +58,16 @@ class UsageCounts:
         if name in self._addends:
             self._counts[name] = min(sum(self._addends[name].values()), _MAX_COUNT)
 
+    def read_sent(self, body: Any) -> None:
+        """Keep the object with the counts of a body or chunk in OpenAI's format."""
+        if isinstance(body, dict):
+            choices = body.get("choices")
+            first = choices[0] if isinstance(choices, list) and choices else None
+            for holder in (body, first):
+                if isinstance(holder, dict) and isinstance(sent := holder.get("usage"), dict) and sent:
+                    self._sent = sent
+                    return
+
     def usage(self) -> Usage | None:
         """Return the counts with those that follow from them; None without counts."""
         counts = self._counts
@@ -68,6 +80,7 @@ class UsageCounts:
             counts.get("total_tokens", prompt + completion),
             counts.get("cached_tokens"),
             counts.get("reasoning_tokens"),
+            sent=self._sent,
         )
 
 
@@ -99,4 +112,5 @@ def openai_usage(body: JSONObject) -> Usage | None:
     counts = totals + [count for count in (cached, reasoning) if count is not None]
     if {*map(type, counts)} != {int} or min(counts) < 0 or max(counts) > _MAX_COUNT:
         return None
-    return Usage._make((*totals, cached, reasoning, False))
+    prompt_tokens, completion_tokens, total_tokens = totals
+    return Usage(prompt_tokens, completion_tokens, total_tokens, cached, reasoning, sent=sent)

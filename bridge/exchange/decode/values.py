@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.core import json
 from bridge.core.deltas import MISSING
 from bridge.expressions.transforms import convert
+from bridge.openai.normalize import is_thinking
 
 if TYPE_CHECKING:
     from bridge.expressions.scope import Scope
@@ -27,8 +28,9 @@ def read_text_slot(slot: TextSlot, scope: Scope) -> Any:
             return MISSING
     if not isinstance(value, list):
         return _scalar_text(value)
-    texts = [_scalar_text(_part_text(item)) for item in value]
-    return MISSING if not texts or MISSING in texts else slot.separator.join(texts)
+    # Parts without text, such as reasoning and images, lie between those with text.
+    texts = [text for item in value if (text := _scalar_text(_part_text(item))) is not MISSING]
+    return slot.separator.join(texts) if texts else MISSING
 
 
 def as_list(value: Any) -> list[Any]:
@@ -47,8 +49,10 @@ def as_identifier(value: Any) -> str | None:
 
 
 def _part_text(item: Any) -> Any:
-    """Return the text of a content part; other items as they are."""
-    return item["text"] if isinstance(item, dict) and isinstance(item.get("text"), str) else item
+    """Return the text of a content part, MISSING of a part without text; other items as they are."""
+    if not isinstance(item, dict):
+        return item
+    return MISSING if is_thinking(item) else item.get("text", MISSING)
 
 
 def _scalar_text(value: Any) -> Any:

@@ -17,6 +17,7 @@ from bridge.expressions.conditions import Condition
 from bridge.expressions.extractors import Extractor
 from bridge.expressions.paths import Path, compile_path
 from bridge.routes.rules.openai_defaults import OPENAI_STREAM
+from bridge.routes.rules.response_rules import ResponseSlots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,10 +36,13 @@ def independent_text_path(
     if rule is None:
         return None
     # OpenAI's own rule reads choices with `$item`; the fast path itself checks that there is one choice.
-    text = _OPENAI_TEXT if rule is OPENAI_STREAM else _text_path(rule)
-    others: list[Any] = [errors, session_id]
-    if rule is not OPENAI_STREAM:
-        others.append(replace(rule, slots=replace(rule.slots, text=None)))
+    own = rule.slots is OPENAI_STREAM.slots
+    text = _text_path(rule, own=own)
+    others = [
+        errors,
+        session_id,
+        replace(rule, slots=ResponseSlots() if own else replace(rule.slots, text=None)),
+    ]
     if text is None or any(text.overlaps(path) for path in paths_read(others)):
         return None
     return text
@@ -58,13 +62,18 @@ def paths_read(rule: Any) -> Iterator[Path]:
             yield from paths_read(getattr(rule, entry.name))
 
 
-def _text_path(rule: StreamRule) -> Path | None:
-    """Return the path of the text if the text is forwarded exactly as found there, else None."""
+def _text_path(rule: StreamRule, *, own: bool) -> Path | None:
+    """Return the path of the text if the text is forwarded exactly as found there, else None.
+
+    `own`: the slots are those of OpenAI's own streams.
+    """
     text = rule.slots.text
-    if rule.text_data or rule.replace is not None or rule.slots.choices is not None:
+    if rule.text_data or rule.replace is not None or (rule.slots.choices is not None and not own):
         return None
     if '"' in rule.done_literal:
         return None  # a frame with a text could be the literal
+    if own:
+        return _OPENAI_TEXT
     if text is None or not text.extractor.plain or text.parse or text.trim or text.strip_prompt:
         return None
     (path,) = text.extractor.sources

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.framing import FRAMINGS
 from bridge.routes.rules.openai_defaults import OPENAI_RESPONSE, OPENAI_STREAM
-from bridge.routes.rules.response_rules import ErrorRule, ResponseSlots, StreamRule
+from bridge.routes.rules.response_rules import ErrorRule, ResponseSlots, StreamRule, TextSlot
 from bridge.routes.rules.settings import ABSENT
-from bridge.routes.spec.responses import ResponseSpec
+from bridge.routes.spec.responses import ResponseSpec, SlotsSpec
 
 if TYPE_CHECKING:
     from bridge.routes.spec import RouteSpec
-    from bridge.routes.spec.responses import SlotsSpec
     from bridge.tool_formats import ToolFormat
 
 __all__ = ["compile_errors", "compile_response", "compile_stream"]
@@ -47,9 +46,9 @@ def compile_stream(spec: RouteSpec, tools: ToolFormat | None) -> StreamRule | No
         return None
     inherited = _inherited(response, stream)
     if stream is ABSENT:
-        if response is ABSENT:
+        if response is ABSENT or response is False:
             return OPENAI_STREAM
-        if inherited is None or not _adjusts_openai(response):
+        if inherited is None or response.text is not ABSENT or response.choices is not ABSENT:
             return None
         return replace(OPENAI_STREAM, slots=inherited.with_tool_format(tools, _declared(response)))
     slots = _slots(stream).inherit_from(inherited, _declared(stream))
@@ -83,19 +82,45 @@ def _inherited(response: Any, stream: Any) -> ResponseSlots | None:
         slots = _slots(response)
         if _adjusts_openai(response):
             return slots.inherit_from(OPENAI_STREAM.slots, _declared(response))
+        if stream is not ABSENT and _is_openai_text(stream.text) and stream.choices is ABSENT:
+            return slots.inherit_from(OPENAI_STREAM.slots, _declared(response) - {"text", "choices"})
         return slots
     return OPENAI_STREAM.slots if stream is not ABSENT and _adjusts_openai(stream) else None
 
 
 def _adjusts_openai(spec: SlotsSpec) -> bool:
-    """Return whether slots adjust OpenAI's format: they declare a map of finish reasons, say, but no text."""
-    return spec.text is ABSENT and spec.choices is ABSENT
+    """Return whether slots adjust OpenAI's format: they declare a map of finish reasons, say, but no text.
+
+    The place of the text in OpenAI's format declares nothing more: the other parts have their places too.
+    """
+    return (spec.text is ABSENT or _is_openai_text(spec.text)) and spec.choices is ABSENT
+
+
+def _is_openai_text(text: Any) -> bool:
+    """Return whether a slot is OpenAI's own place of the text, without options."""
+    return (
+        isinstance(text, TextSlot)
+        and text == TextSlot(text.extractor)
+        and (text.extractor.plain and text.extractor.sources[0].steps in _OPENAI_TEXTS)
+    )
 
 
 def _declared(*specs: Any) -> frozenset[str]:
     """Return the names of the slots that specs declare, or turn off with null."""
-    names = [(spec, entry.name) for spec in specs for entry in fields(ResponseSpec)]
-    return frozenset(name for spec, name in names if getattr(spec, name, ABSENT) is not ABSENT)
+    # `url` of a stream is not the slot of an image.
+    kinds = [(spec, ResponseSpec if isinstance(spec, ResponseSpec) else SlotsSpec) for spec in specs]
+    names = [(spec, entry.name) for spec, kind in kinds for entry in fields(kind)]
+    return frozenset(
+        name
+        for spec, name in names
+        if (value := getattr(spec, name, ABSENT)) is not ABSENT
+        and not (name == "text" and spec.choices is ABSENT and _is_openai_text(value))
+    )
+
+
+_OPENAI_TEXTS = frozenset({
+    ("choices", 0, "message", "content"), ("choices", 0, "delta", "content"), ("choices", 0, "text")
+})  # fmt: skip
 
 
 def _slots(spec: SlotsSpec) -> ResponseSlots:

@@ -1,7 +1,7 @@
 """The rules for OpenAI's own format, which a route without rules uses.
 
 Chat completions and legacy completions are read by the same rules, since some servers respond to a chat with
-the latter. Frequent deviations are read too: usage within the choice (Moonshot), a message within a stream.
+the latter. A frequent deviation is read too: usage within the choice (Moonshot).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _USAGE = {
 }
 
 
-def _slots(message: str, *other_texts: str) -> ResponseSlots:
+def _slots(message: str) -> ResponseSlots:
     """Return the slots of choices whose message is the member `message`."""
     errors = RuleErrors()
     slots = ResponseSlots(
-        text=TextSlot.compile([f"$item.{message}.content", "$item.text", *other_texts], errors),
+        text=TextSlot.compile([f"$item.{message}.content", "$item.text"], errors),
         reasoning=TextSlot.compile([f"$item.{message}.{name}" for name in _REASONING], errors),
         finish_reason=FinishSlot.compile({"path": "$item.finish_reason", "unset": ["null", "None"]}, errors),
         tool_calls=compile_slot(f"$item.{message}.tool_calls", errors),
@@ -46,6 +46,8 @@ def _slots(message: str, *other_texts: str) -> ResponseSlots:
         id=compile_slot("$.id", errors),
         logprobs=compile_slot("$item.logprobs", errors),
         choices=compile_choices("$.choices", errors),
+        message=message,
+        openai_usage=True,
     )
     assert not errors.found
     return slots
@@ -56,4 +58,4 @@ OPENAI_RESPONSE = replace(
     embeddings=compile_slot("$.data", RuleErrors()),
     images=compile_choices("$.data", RuleErrors()),
 )
-OPENAI_STREAM = StreamRule(_slots("delta", "$item.message.content"), done_promised=True, finish_ends=True)
+OPENAI_STREAM = StreamRule(_slots("delta"), done_promised=True, finish_ends=True)

@@ -130,6 +130,8 @@ class ResponseSlots:
     id: Extractor | None = None
     logprobs: Extractor | None = None
     choices: Path | None = None  # if set, the other slots read each choice as `$item`
+    message: str | None = None  # in OpenAI's format, whose further members are kept: `message` or `delta`
+    openai_usage: bool = False  # the token counts are OpenAI's own, whose further members are kept
     embeddings: Extractor | None = None
     images: Path | None = None  # if set, the slots below read each image as `$item`
     url: Extractor | None = None
@@ -173,9 +175,13 @@ class ResponseSlots:
         """
         if inherited is None:
             return self
+        if not declared:
+            return inherited
         on_item = self.text is not None and any(path.on_item for path in self.text.extractor.sources)
         if "text" in declared and not on_item:
-            declared |= {"choices"}
+            declared |= {"choices", "message"}
+        if "usage" in declared:
+            declared |= {"openai_usage"}
         return replace(inherited, **{name: getattr(self, name) for name in declared})
 
 

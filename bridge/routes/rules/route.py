@@ -79,7 +79,10 @@ class ResponseRules:
     @cached_property
     def openai_streaming(self) -> bool:
         """Return whether streams are OpenAI's own, to be normalized and passed through."""
-        return self.streaming is OPENAI_STREAM
+        rule = self.streaming
+        if rule is None or rule.slots is not OPENAI_STREAM.slots:
+            return False
+        return not (rule.cumulative or rule.text_data or rule.replace is not None)
 
 
 @dataclass(frozen=True)

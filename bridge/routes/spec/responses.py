@@ -23,6 +23,7 @@ from bridge.routes.spec.value_types import (
     SLOT,
     STATUS,
     TEXT_SLOT,
+    TOOL_CALLS,
     USAGE_PART,
     WORD,
     Nullable,
@@ -50,7 +51,12 @@ class SlotsSpec:
     reasoning: Any = option(Nullable(TEXT_SLOT), "the model's reasoning", default=ABSENT)
     role: Any = option(Nullable(SLOT), "the role of the message; if absent: `assistant`", default=ABSENT)
     finish_reason: Any = option(Nullable(FINISH), "why the response ended", default=ABSENT)
-    tool_calls: Any = option(Nullable(SLOT), "tool calls in OpenAI's format", default=ABSENT)
+    tool_calls: Any = option(
+        Nullable(TOOL_CALLS),
+        "tool calls in OpenAI's format or as {name, arguments}; or slots of a call: "
+        "{each, id, index, name, arguments}",
+        default=ABSENT,
+    )
     usage: Any = option(Nullable(Record(UsageSpec)), "token counts", default=ABSENT)
     id: Any = option(Nullable(SLOT), "the completion's id; if absent: the bridge makes one", default=ABSENT)
     logprobs: Any = option(Nullable(SLOT), "log probabilities in OpenAI's format", default=ABSENT)

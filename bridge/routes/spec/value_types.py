@@ -29,6 +29,7 @@ from bridge.routes.rules.response_rules import (
     compile_status,
     compile_word,
 )
+from bridge.routes.rules.tool_call_slot import compile_tool_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BODY", "CHOICES", "CONDITION", "DONE", "FINISH", "HEADERS", "HEADER_NAME", "HEADER_TEXT", "QUERY",
-    "REQUEST_CONDITION", "SLOT", "STATUS", "TEMPLATE", "TEXT_SLOT", "USAGE_PART", "WORD", "AddressText",
+    "REQUEST_CONDITION", "SLOT", "STATUS", "TEMPLATE", "TEXT_SLOT", "TOOL_CALLS", "USAGE_PART", "WORD",
+    "AddressText",
     "CompiledValue", "Constant", "HeaderMap", "Nullable", "add_problems",
 ]  # fmt: skip
 
@@ -183,6 +185,7 @@ _A_SLOT = "a path, such as $.answer, a list of sources, or a mapping with one so
 SLOT = CompiledValue(compile_slot, _A_SLOT)
 TEXT_SLOT = CompiledValue(TextSlot.compile, _A_SLOT)
 FINISH = CompiledValue(FinishSlot.compile, _A_SLOT)
+TOOL_CALLS = CompiledValue(compile_tool_calls, _A_SLOT)
 USAGE_PART = CompiledValue(UsagePart.compile, _A_SLOT)
 WORD = CompiledValue(compile_word, f"a word, or {_A_SLOT}", (str, int, list, dict))
 STATUS = CompiledValue(compile_status, f"a status from 400 to 599, or {_A_SLOT}", (str, int, list, dict))
