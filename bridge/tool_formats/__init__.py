@@ -11,7 +11,7 @@ YAML cannot express this. To add a format, write a module with a `ToolFormat` an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bridge.core.deltas import MISSING
 from bridge.tool_formats.anthropic import ANTHROPIC
@@ -20,11 +20,11 @@ from bridge.tool_formats.cohere import COHERE
 from bridge.tool_formats.gemini import GEMINI
 from bridge.tool_formats.messages import read_messages
 from bridge.tool_formats.ollama import OLLAMA
-from bridge.tool_formats.tool_choice import read_functions, read_tool_choice
+from bridge.tool_formats.tool_choice import ToolChoice, called_functions, read_functions, read_tool_choice
 from bridge.tool_formats.tool_format import ToolFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
 
     from bridge.core.json import JSONObject
@@ -44,6 +44,11 @@ def to_format(
     if reads & {None, "tools", "tool_choice"}:
         functions = read_functions(body.get("tools"))
         choice = read_tool_choice(body, functions)
+        if tool_format.calls_need_tools and (called := called_functions(messages)):
+            if not functions:
+                functions, choice = called, ToolChoice("none")
+            if tool_format.write_tools(functions, choice) is MISSING:
+                choice = choice._replace(mode=None)  # of these formats, `none` is expressed by no tools
         # Servers reject a choice without tools, and an empty list of tools.
         members["tools"] = tool_format.write_tools(functions, choice) if functions else MISSING
         members["tool_choice"] = tool_format.write_choice(choice) if functions else MISSING
@@ -53,7 +58,18 @@ def to_format(
         members["turns"] = tool_format.write_messages(
             message for message in parsed if message.role != "system"
         )
+    if tool_format.write_schema is not None and reads & {None, "response_format"}:
+        members |= _response_format(tool_format.write_schema, body.get("response_format"))
     return members
+
+
+def _response_format(write: Callable[[JSONObject, str], JSONObject], value: Any) -> JSONObject:
+    """Return `response_format` with a schema in the upstream's subset; {} without a schema."""
+    match value:
+        case {"json_schema": {"schema": dict(schema)} as named}:
+            written = write(schema, "response_format.json_schema.schema")
+            return {"response_format": {**value, "json_schema": {**named, "schema": written}}}
+    return {}
 
 
 TOOL_FORMATS: Final[Mapping[str, ToolFormat]] = {

@@ -3,10 +3,10 @@
     {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "pick", "input": {"n": 1}}]}
     {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "red"}]}
 
-Roles must alternate, so neighbors of the same role are merged. Empty texts are rejected, so they are left
-out. A stream numbers blocks, not calls: a text before a call shifts the index of the call, and the input of
-tools that the server runs itself (searches) streams like that of calls. The input is `{}` in the start of a
-block, and follows in fragments unless it is empty.
+Roles must alternate, so neighbors of the same role are merged. Blank texts, empty messages, and calls without
+tools are rejected. A stream numbers blocks, not calls: a text before a call shifts the index of the call, and
+the input of tools that the server runs itself (searches) streams like that of calls. The input is `{}` in the
+start of a block, and follows in fragments unless it is empty.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def _write_choice(choice: ToolChoice) -> Any:
 
 def _write_messages(messages: Iterable[Message]) -> list[JSONObject]:
     written = ({"role": _role(message), "content": _blocks(message)} for message in messages)
-    merged = merge_same_role(written, "content")
+    # A message without content is rejected.
+    merged = merge_same_role((message for message in written if message["content"]), "content")
     return [{**message, "content": _simplified(message["content"])} for message in merged]
 
 
@@ -65,7 +66,8 @@ def _role(message: Message) -> str:
 def _blocks(message: Message) -> list[JSONObject]:
     blocks = [_block(piece) for piece in message.pieces]
     if message.role == "tool":
-        return [{"type": "tool_result", "tool_use_id": message.tool_call_id, "content": _simplified(blocks)}]
+        result = {"type": "tool_result", "tool_use_id": message.tool_call_id}
+        return [{**result, "content": _simplified(blocks)} if blocks else result]
     return blocks + [
         {"type": "tool_use", "id": call.id, "name": call.name, "input": call.read_arguments()}
         for call in message.calls
@@ -84,8 +86,6 @@ def _block(piece: str | Image) -> JSONObject:
 def _simplified(blocks: list[JSONObject]) -> str | list[JSONObject]:
     """Return blocks, or the text of a single block of text."""
     match blocks:
-        case []:
-            return ""
         case [{"type": "text", "text": str(text)}]:
             return text
     return blocks
@@ -94,6 +94,10 @@ def _simplified(blocks: list[JSONObject]) -> str | list[JSONObject]:
 def _read_calls(document: Any) -> Iterator[ToolCallFragment]:
     index = as_int(get_path(document, "index"))
     match get_path(document, "type"):
+        case "message_start":
+            yield ToolCallFragment(begins_message=True)
+            # A call by a program of the upstream arrives complete.
+            yield from _complete_calls(get_path(document, "message", "content"))
         case "content_block_start":
             block = get_path(document, "content_block")
             if get_path(block, "type") == "tool_use":
@@ -107,9 +111,20 @@ def _read_calls(document: Any) -> Iterator[ToolCallFragment]:
         case "content_block_stop":
             yield ToolCallFragment(index, ended=True)
         case _:
-            for block in json.objects(get_path(document, "content")):
-                if block.get("type") == "tool_use":
-                    yield complete_call(block.get("id"), block.get("name"), block.get("input"))
+            yield from _complete_calls(get_path(document, "content"))
 
 
-ANTHROPIC = ToolFormat(_write_tools, _write_choice, _write_messages, _read_calls, choice_sets_parallel=True)
+def _complete_calls(content: Any) -> Iterator[ToolCallFragment]:
+    for block in json.objects(content):
+        if block.get("type") == "tool_use":
+            yield complete_call(block.get("id"), block.get("name"), block.get("input"))
+
+
+ANTHROPIC = ToolFormat(
+    _write_tools,
+    _write_choice,
+    _write_messages,
+    _read_calls,
+    choice_sets_parallel=True,
+    calls_need_tools=True,
+)

@@ -51,8 +51,8 @@ def _write_choice(choice: ToolChoice) -> Any:
 
 def _write_messages(messages: Iterable[Message]) -> list[JSONObject]:
     written = ({"role": _role(message), "content": _blocks(message)} for message in messages)
-    merged = merge_same_role(written, "content")
-    return [{**message, "content": message["content"] or [{"text": ""}]} for message in merged]
+    # A message without content is rejected, and so is a blank text.
+    return merge_same_role((message for message in written if message["content"]), "content")
 
 
 def _role(message: Message) -> str:
@@ -73,22 +73,29 @@ def _block(piece: str | Image) -> JSONObject:
     if isinstance(piece, str):
         return {"text": piece}
     media_type, data = piece.read_data()
-    subtype = media_type.partition("/")[2]
-    return {"image": {"format": {"jpg": "jpeg"}.get(subtype, subtype), "source": {"bytes": data}}}
+    return {"image": {"format": media_type.partition("/")[2], "source": {"bytes": data}}}
 
 
 def _read_calls(document: Any) -> Iterator[ToolCallFragment]:
     index = as_int(get_path(document, "contentBlockIndex"))
     start, delta = get_path(document, "start"), get_path(document, "delta")
-    if call := get_path(start, "toolUse"):
+    if (call := get_path(start, "toolUse")) and get_path(call, "type") == _SERVER_CALL:
+        return
+    if call:
         yield ToolCallFragment(index, as_str(get_path(call, "toolUseId")), as_str(get_path(call, "name")))
     elif fragment := get_path(delta, "toolUse"):
         yield ToolCallFragment(index, arguments=as_str(get_path(fragment, "input")))
     elif index is not None and start is None and delta is None:
         yield ToolCallFragment(index, ended=True)
-    for block in json.objects(get_path(document, "output", "message", "content")):
-        if isinstance(call := block.get("toolUse"), dict):
+    content = list(json.objects(get_path(document, "output", "message", "content")))
+    # A call that has its result in the same message was made by the upstream itself.
+    own = {get_path(block, "toolResult", "toolUseId") for block in content}
+    for block in content:
+        call = block.get("toolUse")
+        if isinstance(call, dict) and call.get("type") != _SERVER_CALL and call.get("toolUseId") not in own:
             yield complete_call(call.get("toolUseId"), call.get("name"), call.get("input"))
 
 
-BEDROCK = ToolFormat(_write_tools, _write_choice, _write_messages, _read_calls)
+_SERVER_CALL = "server_tool_use"
+
+BEDROCK = ToolFormat(_write_tools, _write_choice, _write_messages, _read_calls, calls_need_tools=True)

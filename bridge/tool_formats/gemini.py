@@ -103,4 +103,4 @@ def _read_calls(document: Any) -> Iterator[ToolCallFragment]:
 
 _ROLES = {"system": "system", "user": "user", "tool": "user", "assistant": "model"}
 
-GEMINI = ToolFormat(_write_tools, _write_choice, _write_messages, _read_calls)
+GEMINI = ToolFormat(_write_tools, _write_choice, _write_messages, _read_calls, write_schema=subset)

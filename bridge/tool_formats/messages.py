@@ -68,7 +68,8 @@ class Image(NamedTuple):
                 "this model's server does not fetch images",
                 code="unsupported_content",
             )
-        return data_url["type"].lower(), data_url["data"]
+        media_type = data_url["type"].lower()
+        return _REGISTERED.get(media_type, media_type), data_url["data"]
 
     @property
     def is_remote(self) -> bool:
@@ -98,9 +99,9 @@ class Message(NamedTuple):
 
     @property
     def pieces(self) -> list[str | Image]:
-        """Return texts and images in their order, without empty texts; texts without images are joined."""
+        """Return texts and images in their order, without blank texts; texts without images are joined."""
         pieces = self.parts if self.images else (self.text,)
-        return [piece for piece in pieces if piece]
+        return [piece for piece in pieces if not isinstance(piece, str) or piece.strip()]
 
 
 def read_messages(messages: list[JSONObject]) -> list[Message]:
@@ -177,6 +178,9 @@ def _parts(at: str, content: Any) -> Iterator[str | Image]:
                     code="unsupported_content",
                 )  # fmt: skip
 
+
+# Names in use for registered media types, which servers reject.
+_REGISTERED = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png"}
 
 # Every quantifier is possessive: a match of a long URL remembers no places to return to.
 _DATA_URL = re.compile(

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from bridge.core import json
 from bridge.tool_formats.messages import invalid_parameter
 
 if TYPE_CHECKING:
     from bridge.core.json import JSONObject
 
-__all__ = ["Function", "ToolChoice", "read_functions", "read_tool_choice", "select_functions"]
+__all__ = [
+    "Function",
+    "ToolChoice",
+    "called_functions",
+    "read_functions",
+    "read_tool_choice",
+    "select_functions",
+]
 
 Mode = Literal["auto", "none", "required"]
 
@@ -55,6 +63,14 @@ class ToolChoice(NamedTuple):
 def read_functions(tools: Any) -> list[Function]:
     """Parse `tools`. Raises RequestError (400) about an invalid tool."""
     return [_function(f"tools[{number}]", tool) for number, tool in enumerate(tools or [])]
+
+
+def called_functions(messages: list[JSONObject]) -> list[Function]:
+    """Return the functions that messages have calls of, with unknown parameters."""
+    calls = [call for message in messages for call in json.objects(message.get("tool_calls"))]
+    functions = [call["function"] for call in calls if isinstance(call.get("function"), dict)]
+    names = dict.fromkeys(name for each in functions if isinstance(name := each.get("name"), str) and name)
+    return [Function(name, "", {}, "tools") for name in names]
 
 
 def read_tool_choice(body: JSONObject, functions: list[Function]) -> ToolChoice:

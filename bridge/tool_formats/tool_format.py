@@ -42,6 +42,10 @@ class ToolFormat(NamedTuple):
     write_messages: Callable[[Iterable[Message]], list[JSONObject]]
     read_calls: Callable[[Any], Iterable[ToolCallFragment]]  # from a frame, a body, or one of several choices
     choice_sets_parallel: bool = False  # `$.tool_choice` carries `parallel_tool_calls`
+    calls_need_tools: bool = False  # messages with calls are rejected without tools
+    write_schema: Callable[[JSONObject, str], JSONObject] | None = (
+        None  # of `response_format`; None: unchanged
+    )
 
 
 def merge_same_role(messages: Iterable[JSONObject], content: str) -> list[JSONObject]:
@@ -70,7 +74,9 @@ def complete_call(
     call_id: Any, name: Any, arguments: Any, more: JSONObject | None = None
 ) -> ToolCallFragment:
     """Return a call that arrives complete, with its arguments as JSON or as text."""
-    text = arguments_text(arguments or None) or "{}"
+    text = arguments_text(arguments or None)
+    if text.strip() in ("", "null"):  # clients cannot unpack null
+        text = "{}"
     return ToolCallFragment(None, as_str(call_id), as_str(name), text, more=more or {})
 
 

@@ -195,7 +195,7 @@ def test_thoughts_of_gemini_are_reasoning() -> None:
 
 @pytest.mark.parametrize(
     ("output", "content"),
-    [(["hello"], "hello"), ("hello", "hello"), (["hihello"], "hello"), ([], None)],
+    [(["hello"], "hello"), ("hello", "hello"), (["hihello"], "hello"), ([], ""), ({}, None)],
 )
 def test_an_output_of_litellm_is_a_list_or_a_string(output: Any, content: str | None) -> None:
     result = response_to("litellm-custom", {"data": [{"output": output}], "message": "ok"})

@@ -152,9 +152,9 @@ def test_a_message_without_content_is_converted() -> None:
     assert sent_messages("ollama", without_content)[0]["content"] == ""
     assert "tool_plan" not in sent_messages("cohere", without_content)[0]
     empty = {"role": "user", "content": ""}
-    assert sent_messages("anthropic", empty) == [{"role": "user", "content": ""}]
+    assert sent_messages("anthropic", empty) == []
     assert sent_messages("gemini", empty) == [{"role": "user", "parts": [{"text": ""}]}]
-    assert sent_messages("bedrock", empty) == [{"role": "user", "content": [{"text": ""}]}]
+    assert sent_messages("bedrock", empty) == []
 
 
 LOOK = {"role": "user", "content": [{"type": "text", "text": "what?"}, PNG]}

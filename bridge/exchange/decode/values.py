@@ -52,7 +52,13 @@ def _part_text(item: Any) -> Any:
     """Return the text of a content part, MISSING of a part without text; other items as they are."""
     if not isinstance(item, dict):
         return item
-    return MISSING if is_thinking(item) else item.get("text", MISSING)
+    if is_thinking(item):
+        return MISSING
+    if "text" in item or "type" in item or not isinstance(item.get("content"), list):
+        return item.get("text", MISSING)
+    # Bedrock's text with citations is a list of parts in a part.
+    texts = [text for part in item["content"] if isinstance(text := _part_text(part), str)]
+    return "".join(texts) if texts else MISSING
 
 
 def _scalar_text(value: Any) -> Any:
