@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bridge.config.yaml_tree import Node
 
-__all__ = ["EXTERNAL", "Secrecy", "basic_pair", "secret_texts"]
+__all__ = ["EXTERNAL", "Secrecy", "basic_pair", "secret_texts", "url_passwords"]
 
 EXTERNAL: Final = "external"
 _USER_INFO = re.compile(r"://(?P<user>[^\s/?#@:]*):(?P<password>[^\s/?#]*)@")
@@ -39,12 +39,12 @@ def secret_texts(tree: Node) -> Iterator[str]:
             yield from (str(text), *values)
         elif "://" in text:  # the address in a URL is not secret, its password is, and its query may be
             yield from (value for value in values if value in text.partition("?")[2])
-            yield from _passwords(text)
+            yield from url_passwords(text)
         elif node.secret:
             yield from values
 
 
-def _passwords(url: str) -> Iterator[str]:
+def url_passwords(url: str) -> Iterator[str]:
     """Yield the password of a URL as written and as sent, and the pair for `Authorization: Basic`."""
     if (match := _USER_INFO.search(url)) is not None and match["password"]:
         yield match["password"]

@@ -9,6 +9,7 @@ from aiohttp.client_reqrep import ClientRequest
 from yarl import URL
 
 from bridge.core.headers import RequestHeaders
+from bridge.routes.rules.proxies import proxy_for
 
 if TYPE_CHECKING:
     from bridge.routes.rules.transport import TransportSpec
@@ -26,7 +27,8 @@ def connector_key(url: URL, transport: TransportSpec, contexts: SSLContextCache)
     3.14 all arguments but method and URL have defaults, in aiohttp's main branch 21 are required. Therefore
     pyproject.toml admits 3.14 only, and tests/upstream/test_aiohttp_connector.py checks the constructor.
     """
-    proxy = URL(transport.proxy) if transport.proxy else None
+    address = proxy_for(transport.proxy, str(url))
+    proxy = URL(address) if address else None
     return ClientRequest(
         "POST",
         url,

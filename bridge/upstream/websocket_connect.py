@@ -13,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.routes.rules.proxies import proxy_for
 from bridge.upstream.keep_alive import set_tcp_keepalive
 from bridge.upstream.response import UpstreamResponse
 
@@ -99,9 +100,10 @@ class WebSocketConnector:
     async def _connect(self, request: UpstreamRequest, url: str, transport: TransportSpec) -> WebSocket:
         try:
             target = URL(url, encoded=True)
+            address = proxy_for(transport.proxy, url)
         except ValueError as error:
             raise aiohttp.InvalidURL(url) from error
-        proxy = URL(transport.proxy) if transport.proxy else None
+        proxy = URL(address) if address else None
         try:
             websocket = await self._session.ws_connect(
                 target,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bridge.config.yaml_tree import Node
     from bridge.routes.compile.environment import LoadEnvironment
     from bridge.routes.rules.auth_rules import DynamicAuth
+    from bridge.routes.rules.proxies import EnvironmentProxies
     from bridge.routes.spec.auth import AuthSpec
 
 __all__ = ["compile_dynamic_auth", "compile_static_auth"]
@@ -59,7 +60,7 @@ def compile_dynamic_auth(
     environment: LoadEnvironment,
     problems: Problems,
     *,
-    proxy: str | None,
+    proxy: str | EnvironmentProxies | None,
 ) -> DynamicAuth | None:
     """Return the rule of a credential that the bridge makes; None without such a rule.
 

@@ -14,6 +14,7 @@ from bridge.config.secrets import secret_texts
 from bridge.core.errors import BridgeError
 from bridge.core.jwt import JWTSigner, is_known
 from bridge.expressions.scope import Scope
+from bridge.routes.compile.proxies import compile_proxy
 from bridge.routes.compile.requests import compile_tls, compile_urls
 from bridge.routes.rules.auth_rules import AWS, CLAIM_VARIABLES, HMAC, JWT, SIGNED_VARIABLES, OAuth2
 from bridge.routes.rules.transport import TimeoutsSpec, TransportSpec
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from bridge.expressions.templates import ValueTemplate
     from bridge.routes.compile.environment import LoadEnvironment
     from bridge.routes.rules.auth_rules import DynamicAuth
+    from bridge.routes.rules.proxies import EnvironmentProxies
     from bridge.routes.spec.auth import AssertionSpec, AWSSpec, HMACSpec, OAuth2Spec
 
 __all__ = ["DYNAMIC", "AuthCompiler"]
@@ -47,7 +49,11 @@ class AuthCompiler:
     """A compiler of one kind of credentials. Subclasses implement `compile`."""
 
     def __init__(
-        self, node: Node, environment: LoadEnvironment, problems: Problems, proxy: str | None
+        self,
+        node: Node,
+        environment: LoadEnvironment,
+        problems: Problems,
+        proxy: str | EnvironmentProxies | None,
     ) -> None:
         self._node = node  # the node of the spec
         self._environment = environment
@@ -181,8 +187,11 @@ class OAuth2Compiler(AuthCompiler):
         tls = compile_tls(spec.tls, self._node.find(("tls",)), self._environment, self._problems)
         limit = spec.timeout
         timeouts = TimeoutsSpec(connect=limit, first_byte=limit, idle=limit, total=limit)
-        proxy = self._proxy if spec.proxy is None else spec.proxy
-        return TransportSpec(timeouts=timeouts, tls=tls, proxy=proxy or None)
+        proxy = self._proxy
+        if spec.proxy is not None:
+            at = self._node.find(("proxy",))
+            proxy = compile_proxy(spec.proxy, at, self._environment, self._problems)
+        return TransportSpec(timeouts=timeouts, tls=tls, proxy=proxy)
 
     def _assertion(self, spec: OAuth2Spec) -> JWT | None:
         if spec.assertion is None:

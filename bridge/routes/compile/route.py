@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.config.merge import deep_merge
 from bridge.config.problems import NameRead
 from bridge.config.records import Record
-from bridge.config.secrets import basic_pair, secret_texts
+from bridge.config.secrets import basic_pair, secret_texts, url_passwords
 from bridge.config.value_types import INVALID
 from bridge.core import json
 from bridge.framing import FRAMINGS, MESSAGE_FRAMINGS, SSE
@@ -17,10 +17,12 @@ from bridge.routes.compile.auth import compile_dynamic_auth, compile_static_auth
 from bridge.routes.compile.callouts import CalloutCompiler
 from bridge.routes.compile.fast_path import independent_text_path
 from bridge.routes.compile.health import compile_health
+from bridge.routes.compile.proxies import compile_proxy
 from bridge.routes.compile.requests import compile_body, compile_tls, compile_urls
 from bridge.routes.compile.responses import compile_errors, compile_response, compile_stream
 from bridge.routes.rules.body_rules import TemplateBody
 from bridge.routes.rules.error_mapping import ErrorMapper
+from bridge.routes.rules.proxies import EnvironmentProxies
 from bridge.routes.rules.request_template import RequestTemplate
 from bridge.routes.rules.response_rules import missing_outputs
 from bridge.routes.rules.route import CalloutRules, RequestRules, ResponseRules, Route
@@ -98,7 +100,10 @@ class RouteCompiler:
         auth = self._spec.auth
         basic = auth.basic if isinstance(auth, AuthSpec) else None
         pair = [basic_pair(basic.user, basic.password)] if basic else []
-        return (*secret_texts(self._node), *pair)
+        proxies = self._proxy()
+        urls = (proxies.http, proxies.https) if isinstance(proxies, EnvironmentProxies) else ()
+        passwords = [text for url in urls if url for text in url_passwords(url)]
+        return (*secret_texts(self._node), *pair, *passwords)
 
     def _response(self) -> ResponseRules:
         """Return how responses are read."""
@@ -159,7 +164,12 @@ class RouteCompiler:
         """Return the transport with absolute names of certificate files."""
         at = self._at("upstream", "tls")
         tls = compile_tls(self._transport.tls, at, self._environment, self._problems)
-        return replace(self._transport, tls=tls, proxy=self._transport.proxy or None)
+        return replace(self._transport, tls=tls, proxy=self._proxy())
+
+    def _proxy(self) -> str | EnvironmentProxies | None:
+        """Return the setting of the upstream's proxy."""
+        at = self._at("upstream", "proxy")
+        return compile_proxy(self._transport.proxy, at, self._environment, self._problems)
 
     def _template(self, only_stream: StreamRule | None) -> RequestTemplate:
         """Return the template of non-streaming requests; `only_stream` is the rule if there are none."""
@@ -181,7 +191,7 @@ class RouteCompiler:
                 self._at("auth"),
                 self._environment,
                 self._problems,
-                proxy=self._transport.proxy,
+                proxy=self._proxy(),
             ),
         )
 

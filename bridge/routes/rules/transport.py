@@ -16,11 +16,13 @@ from bridge.core.addresses import PORT_PATTERN
 if TYPE_CHECKING:
     from bridge.config.problems import Problems
     from bridge.config.yaml_tree import Node
+    from bridge.routes.rules.proxies import EnvironmentProxies
 
 __all__ = [
     "CAUSE",
     "METHOD",
     "PROXY",
+    "PROXY_URL",
     "URL",
     "ConnectionsSpec",
     "EvictSpec",
@@ -37,9 +39,10 @@ ORIGIN = Text(
     pattern=r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]{}]+)(:" + PORT_PATTERN + r")?/?",
 )
 URL = Text("a URL, such as http://127.0.0.1:8000/api/chat")
+PROXY_URL = r"https?://([^\s/?#@]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(:" + PORT_PATTERN + r")?/?"
 PROXY = Text(
-    "the URL of an HTTP proxy, such as http://127.0.0.1:3128; an empty string for none",
-    pattern=r"(https?://([^\s/?#@]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(:" + PORT_PATTERN + r")?/?)?",
+    "the URL of an HTTP proxy, such as http://127.0.0.1:3128; environment, or none (an empty string too)",
+    pattern=rf"({PROXY_URL}|environment|none)?",
 )
 
 
@@ -214,7 +217,12 @@ class TransportSpec:
     connections: ConnectionsSpec = option(
         Record(ConnectionsSpec), "how long connections are used", default=ConnectionsSpec()
     )
-    proxy: str | None = option(PROXY, "a forward proxy for requests; if absent or empty: none", default=None)
+    proxy: str | EnvironmentProxies | None = option(
+        PROXY,
+        "a forward proxy for requests; `environment`: the one that HTTP_PROXY, HTTPS_PROXY and NO_PROXY "
+        "name; if absent: none",
+        default=None,
+    )
     retry: RetrySpec | None = option(
         Record(RetrySpec), "when to send a failed request again; if absent: never", default=None
     )
