@@ -48,7 +48,7 @@ def parse_request(
     schema = endpoint.body
     if data.count(b'"model"') > 1 or b"\\u00" in data:  # which may be an escaped letter of a name
         _check_repeated_names(data)
-    if set(map(str.casefold, body)) != body.keys():
+    if not body.keys() <= schema.members.keys() and set(map(str.casefold, body)) != body.keys():
         _check_case_of_names(schema, body)
     if "model" not in body:
         if schema.default_model is None:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from bridge.exchange.commands import FetchedResponse
     from bridge.exchange.request_context import RequestContext
     from bridge.exchange.upstream_call import UpstreamCall
-    from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.route import Route
     from bridge.telemetry.metrics import Metrics
     from bridge.thread_pool import ThreadPool
@@ -193,9 +192,14 @@ class Forwarder:
             if call.callouts is not None and await self._callouts.run_before(
                 call, partial(self._deliver_polled, pipe)
             ):
-                await self._write(pipe, await self._close(pipe))
+                await self._end(pipe)
                 return
-            upstream_response = await self._dispatcher.dispatch(call, await self._request(call))
+            context = call.builder.context
+            if len(context.data) <= context.route.max_inline:
+                request = call.request()
+            else:
+                request = await self._threads.run(call.request)
+            upstream_response = await self._dispatcher.dispatch(call, request)
             try:
                 if call.plan.first_token is None:
                     await self._relay(upstream_response, pipe)
@@ -217,7 +221,7 @@ class Forwarder:
         while not (upstream_response.complete or exchange.finished(call)):
             await pipe.response.drain()
             await upstream_response.read_into(pipe)
-        await self._write(pipe, pipe.tail + await self._close(pipe))
+        await self._end(pipe)
         if exchange.is_stream and len(exchange.calls) == 1 and call.fully_read:
             finish(exchange, pipe.response, pipe.record)  # before the client would wait for the trailer
             await upstream_response.drain(_TRAILER_TIMEOUT)
@@ -242,22 +246,20 @@ class Forwarder:
         finally:
             pipe.until_output = None
 
-    async def _request(self, call: UpstreamCall) -> UpstreamRequest:
-        """Return the request of a call. Raise RequestError."""
-        context = call.builder.context
-        if len(context.data) <= context.route.max_inline:
-            return call.request()
-        return await self._threads.run(call.request)
-
-    async def _close(self, pipe: ResponsePipe) -> bytes:
-        """Return the client's bytes for the end of a response's body."""
+    async def _end(self, pipe: ResponsePipe) -> None:
+        """Decode the end of a response's body, and write the result to the client."""
         exchange, call = pipe.exchange, pipe.call
         if exchange.received(call) <= MAX_INLINE:
-            return exchange.close(call)
-        if len(exchange.calls) == 1:
-            return await self._threads.run(exchange.close, call)
-        # The other calls of the exchange go on meanwhile: only the decoder is this call's own.
-        return exchange.close(call, await self._threads.run(call.decoder.close))
+            data = exchange.close(call)
+        elif len(exchange.calls) == 1:
+            data = await self._threads.run(exchange.close, call)
+        else:
+            # The other calls of the exchange go on meanwhile: only the decoder is this call's own.
+            data = exchange.close(call, await self._threads.run(call.decoder.close))
+        if call.callouts is not None:
+            await self._write(pipe, pipe.tail + data)
+        elif not pipe.write(pipe.tail + data):
+            await pipe.response.drain()
 
     async def _deliver_polled(self, pipe: ResponsePipe, polled: FetchedResponse) -> None:
         """Relay a polled response, or the next part of one."""

@@ -122,7 +122,10 @@ class OpenAIHandler:
             body = request.buffered_body()  # most bodies arrive with the head
             if body is None:
                 body = await read_body(request, self._state.table.max_body)
-            parsed = await self._parse(endpoint, body)
+            if len(body) <= MAX_INLINE:
+                parsed = parse_request(endpoint, body, max_values=self._state.table.max_values)
+            else:
+                parsed = await self._parse_in_thread(endpoint, body)
             return await self._forward(request, endpoint, body, parsed, response, id_, key)
         except BridgeError as error:
             return self._reject(request, endpoint, response, key, error)
@@ -154,11 +157,9 @@ class OpenAIHandler:
         )  # fmt: skip
         return response.set_error(error)
 
-    async def _parse(self, endpoint: EndpointSpec, data: bytes) -> JSONObject:
-        """Parse and check a body. Raise RequestError (400, 413)."""
+    async def _parse_in_thread(self, endpoint: EndpointSpec, data: bytes) -> JSONObject:
+        """Parse and check a large body. Raise RequestError (400, 413)."""
         table = self._state.table
-        if len(data) <= MAX_INLINE:
-            return parse_request(endpoint, data, max_values=table.max_values)
         if len(data) > table.max_body:
             raise too_large(table.max_body)
         return await self._threads.run(

@@ -39,12 +39,13 @@ class CompletionFastPath:
     """One response on the fast path."""
 
     __slots__ = (
-        "_bytes_left",  # of `limits.answer`
         "_headers",  # keyed in lower case
+        "_limit",  # bytes of a body
         "_parts",
         "_plan",
         "_rule",
         "_status",
+        "received",  # bytes of the body so far
         "usage",  # the token counts that the upstream sent, once complete
     )
 
@@ -52,7 +53,8 @@ class CompletionFastPath:
         self._plan = plan
         self._rule = rule
         self._parts: list[bytes] = []
-        self._bytes_left = plan.route.limits.answer
+        self._limit = plan.route.limits.answer
+        self.received = 0
         self._status = 0
         self._headers: Mapping[str, str] = {}
         self.usage: Usage | None = None
@@ -66,13 +68,8 @@ class CompletionFastPath:
     def feed(self, data: bytes) -> bool:
         """Keep a part of the body. Return False if the body is over its limit."""
         self._parts.append(data)
-        self._bytes_left -= len(data)
-        return self._bytes_left >= 0
-
-    @property
-    def received(self) -> int:
-        """Return the number of bytes of the body so far."""
-        return self._plan.route.limits.answer - self._bytes_left
+        self.received += len(data)
+        return self.received <= self._limit
 
     def replay(self, decoder: ResponseDecoder) -> bytes:
         """Start a decoder with the head of the response, and return the body so far."""
