@@ -63,16 +63,19 @@ class BridgeError(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status  # of the response to the client
-        self.message = message  # for a person
+        self.message = message  # for the client
+        self.reason = message  # for the log: without content of requests and responses
         self.type = type or _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
         self.param = param  # the member of the request at fault
         self.code = code
         self.retry_after = retry_after  # seconds, or an HTTP date
+        self.upstream = ""  # host and port of the server that failed
         self.headers: dict[str, str] = {}  # further headers of the response
 
     def mask(self, mask: Callable[[str], str]) -> None:
         """Replace every text of the error by what `mask` returns for the text."""
         self.message = mask(self.message)
+        self.reason = mask(self.reason)
         self.type = mask(self.type)
         self.param, self.code, self.retry_after = (
             None if text is None else mask(text) for text in (self.param, self.code, self.retry_after)
@@ -102,7 +105,9 @@ class UpstreamError(BridgeError):
         code: str | None = None,
         retry_after: str | None = None,
         causes: tuple[str, ...] = (),
+        reason: str | None = None,
     ) -> None:
+        """Make an error. `reason` is the message for the log, if `message` contains text of the upstream."""
         super().__init__(
             status,
             message,
@@ -112,6 +117,7 @@ class UpstreamError(BridgeError):
             retry_after=retry_after,
         )
         self.kind = kind
+        self.reason = message if reason is None else reason
         self.causes = causes or (str(kind),)  # by which `upstream.retry.on` names the failure
 
 

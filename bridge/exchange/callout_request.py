@@ -48,7 +48,9 @@ def build_callout(
     if not isinstance(url, str) or not _URL.fullmatch(url) or origin(url) is None:
         value = "nothing" if url is MISSING else excerpt(json.dumps(url).decode(), _MAX_EXCERPT)
         raise UpstreamError(
-            UpstreamFailure.MALFORMED, f"`{callout.name}.url` found {value} in a response: expected a URL"
+            UpstreamFailure.MALFORMED,
+            f"`{callout.name}.url` found {value} in a response: expected a URL",
+            reason=f"`{callout.name}.url` found no URL in a response",
         )
     if not template.origins.allow(url):
         raise UpstreamError(

@@ -71,10 +71,8 @@ class CalloutSteps:
             value = extractor.read(scope)
             if value is MISSING:
                 body = excerpt(response.body.decode("utf-8", "replace"), _MAX_EXCERPT)
-                raise UpstreamError(
-                    UpstreamFailure.EMPTY,
-                    f"`{extractor}` found no `{name}` in the response of `{callout.name}`: {body}",
-                )
+                reason = f"`{extractor}` found no `{name}` in the response of `{callout.name}`"
+                raise UpstreamError(UpstreamFailure.EMPTY, f"{reason}: {body}", reason=reason)
             self._builder.document[name] = value
 
     def wait(

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from bridge.core.deltas import add_usages
 from bridge.core.errors import UpstreamError, UpstreamFailure
@@ -178,7 +179,7 @@ class Exchange:
 
     def abort(self, error: BridgeError) -> bytes:
         """End the exchange with an error of the bridge. Return the end of a response that has started."""
-        self._fail(error)
+        self._fail(error, None)
         return self._error_event(error)
 
     def keep_alive(self) -> bytes:
@@ -208,16 +209,18 @@ class Exchange:
             out = encoder.write(deltas)
             return self._end(call, decoder, encoder, out) if decoder.finished else out
         except UpstreamError as error:  # the responses of several calls cannot be combined
-            self._fail(error)
+            self._fail(error, call)
             return self._error_event(error)
         except (RecursionError, ValueError):  # JSON that can be parsed may be nested too deeply to be written
-            self.error = UpstreamError(
+            failure = UpstreamError(
                 UpstreamFailure.MALFORMED, "the upstream sent JSON that is nested too deeply"
             )
-            return self._error_event(self.error)
+            self._fail(failure, call)
+            return self._error_event(failure)
 
-    def _fail(self, error: BridgeError) -> None:
+    def _fail(self, error: BridgeError, call: UpstreamCall | None) -> None:
         """Set the failure of the exchange, without the secrets that an upstream may have repeated."""
+        error.upstream = urlsplit(call.url).netloc.rpartition("@")[2] if call is not None else ""
         error.mask(self.route.mask)
         self.error = error
 
@@ -239,7 +242,7 @@ class Exchange:
         if len(self.calls) > 1 and call.callouts is None:
             call.builder.release()
         if decoder.error is not None:
-            self._fail(decoder.error)
+            self._fail(decoder.error, call)
             return out + self._error_event(decoder.error)
         self._open_calls -= 1
         if self._open_calls == 0:

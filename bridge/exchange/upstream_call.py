@@ -35,6 +35,7 @@ class UpstreamCall:
         "replica",  # that holds the session; None: any
         "retries",  # how many times requests of the call were sent again, or to another replica
         "sent_at",  # when the latest attempt began, in seconds of the event loop; 0: not measured
+        "url",  # of the last request that was sent; "" before
     )
 
     def __init__(self, builder: RequestBuilder) -> None:
@@ -45,6 +46,7 @@ class UpstreamCall:
         self.replica: int | None = None
         self.retries = 0
         self.sent_at = 0.0
+        self.url = ""
         self.done = False
         self._decoder: ResponseDecoder | None = None
         # With callouts, read from the document now: callouts add members that upstreams find.

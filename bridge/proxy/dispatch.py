@@ -78,6 +78,7 @@ class Dispatcher:
             return self._dispatch_with_retries(call, request, transport)
         if call.callouts is not None:
             call.replica = 0
+        call.url = request.urls[0]
         return self._upstream.send(request, transport)
 
     async def _dispatch_with_retries(
@@ -127,6 +128,7 @@ class Dispatcher:
         count = len(request.urls)
         call.sent_at = self._loop.time()
         if count == 1:
+            call.url = request.urls[0]
             return await self._upstream.send(request, transport, started=started)
         replicas = self._replica_sets.get(call.builder.route)
         if call.replica is None:
@@ -134,6 +136,7 @@ class Dispatcher:
         else:
             index = replicas.begin(call.replica % count)
         tried.add(index)
+        call.url = request.urls[index]
         try:
             response = await self._upstream.send(request, transport, replica=index, started=started)
         except BaseException as error:

@@ -7,6 +7,7 @@ record.release()
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ class RequestRecord:
         if isinstance(error, UpstreamError):
             error_type = str(error.kind)
             self._metrics.upstream_failed(self._fallback or self._route, error_type)
-        self._record(status, error_type, error.code)
+        self._record(status, error_type, error)
 
     def client_disconnected(self) -> None:
         """Record that the client disconnected before the response was complete."""
@@ -106,14 +107,14 @@ class RequestRecord:
         """Count the request as no longer in progress."""
         self._metrics.request_ended(self._in_progress)
 
-    def _record(self, status: int, error_type: str, code: str | None) -> None:
+    def _record(self, status: int, error_type: str, error: BridgeError | None) -> None:
         self._finished = True
         duration = time.perf_counter() - self._started
         route, endpoint, model, client = self._route, self._endpoint, self._model, self._client
         self._metrics.response_finished(route, endpoint, model, status, error_type, duration)
         members: dict[str, Any] = {
-            "id": self._id, "client": client.address, "route": route, "endpoint": endpoint.name,
-            "status": status, "stream": False, "ms": _milliseconds(duration),
+            "id": self._id, "client": client.address, "route": route, "model": model,
+            "endpoint": endpoint.name, "status": status, "stream": False, "ms": _milliseconds(duration),
         }  # fmt: skip
         if client.tenant is not None:
             self._record_key(client, status, members)
@@ -123,9 +124,10 @@ class RequestRecord:
             members["fallback"] = self._fallback
         if error_type:
             members["error"] = error_type
-        if code is not None:
-            members["code"] = code
-        log_members("request", members)
+        level = logging.INFO
+        if error is not None:
+            level = _record_error(error, members)
+        log_members("request", members, level)
 
     def _record_key(self, client: Client, status: int, members: dict[str, Any]) -> None:
         """Record the key of the client."""
@@ -164,6 +166,19 @@ class RequestRecord:
         if exchange.dropped:
             self._metrics.parameters_dropped(self._route, exchange.dropped)
             members["dropped"] = len(exchange.dropped)
+
+
+def _record_error(error: BridgeError, members: dict[str, Any]) -> int:
+    """Add what explains an error to the members of a line. Return the level of the line."""
+    if error.code is not None:
+        members["code"] = error.code
+    if (
+        isinstance(error, UpstreamError) or error.status >= 500
+    ):  # a client's error may quote the client's body
+        members["reason"] = error.reason
+    if error.upstream:
+        members["upstream"] = error.upstream
+    return logging.WARNING if error.status >= 500 else logging.INFO
 
 
 def _milliseconds(seconds: float) -> float:

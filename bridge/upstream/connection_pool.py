@@ -10,13 +10,15 @@ aiohttp's ClientSession costs 228 thousand instructions a request, these modules
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from yarl import URL
 
-from bridge.core.errors import UpstreamError
-from bridge.upstream.errors import NETWORK_ERRORS, to_upstream_error
+from bridge.core.errors import BridgeError, UpstreamError
+from bridge.telemetry.logging import log
+from bridge.upstream.errors import NETWORK_ERRORS, out_of_descriptors, to_upstream_error
 from bridge.upstream.http_connection import HTTPConnection
 from bridge.upstream.keep_alive import set_tcp_keepalive
 from bridge.upstream.origin import Origin, connector_key
@@ -118,6 +120,8 @@ class ConnectionPool:
                 handle.close()
                 raise aiohttp.ServerDisconnectedError
         except NETWORK_ERRORS as error:
+            if out_of_descriptors(error):
+                raise _no_descriptor_left() from error
             self._forget_address(key)
             failure = to_upstream_error(error, url, timeouts)
             if "connect" not in failure.causes:  # nothing was sent, however the connection ended
@@ -168,6 +172,13 @@ class ConnectionPool:
         if len(url) <= _MAX_CACHED_URL:
             self._targets[url, transport] = resolved
         return resolved
+
+
+def _no_descriptor_left() -> BridgeError:
+    """Log that the bridge cannot open a connection. Return the error for the client."""
+    message = "the bridge has no file descriptor left for a connection to the upstream"
+    log("no descriptor left: raise the limit of open files (ulimit -n)", logging.ERROR)
+    return BridgeError(503, message, code="no_descriptor_left", retry_after="1")
 
 
 class HTTPResponse(UpstreamResponse):

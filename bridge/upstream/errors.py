@@ -6,6 +6,7 @@ bridge, which ends the request as an internal error that is logged, and never bl
 
 from __future__ import annotations
 
+import errno
 import ssl
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
@@ -17,7 +18,14 @@ from bridge.core.errors import UpstreamError, UpstreamFailure
 if TYPE_CHECKING:
     from bridge.routes.rules.transport import TimeoutsSpec
 
-__all__ = ["NETWORK_ERRORS", "NetworkError", "ProtocolError", "to_upstream_error"]
+__all__ = [
+    "NETWORK_ERRORS",
+    "NetworkError",
+    "ProtocolError",
+    "out_of_descriptors",
+    "tls_closed",
+    "to_upstream_error",
+]
 
 
 class ProtocolError(Exception):
@@ -61,6 +69,22 @@ def to_upstream_error(error: NetworkError, url: str, timeouts: TimeoutsSpec) -> 
         case _:
             message = f"the upstream {host} sent invalid HTTP: {_reason(error)}"
             return UpstreamError(UpstreamFailure.MALFORMED, message)
+
+
+def tls_closed(error: ssl.SSLError, url: str) -> UpstreamError:
+    """Return the error for a TLS connection that ended after its handshake.
+
+    With TLS 1.3, a server that rejects the bridge's certificate says so only then.
+    """
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    reason = (error.reason or str(error)).replace("_", " ").lower()
+    message = f"the upstream {host} closed the connection before its response was complete: {reason}"
+    return UpstreamError(UpstreamFailure.DISCONNECT, message)
+
+
+def out_of_descriptors(error: BaseException) -> bool:
+    """Return whether the bridge, or the system, has no descriptor left for a connection."""
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
 
 
 def _reason(error: Exception) -> str:

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import select
+import ssl
 from typing import TYPE_CHECKING
 
 import aiohttp
 
 from bridge.core.errors import UpstreamError
-from bridge.upstream.errors import ProtocolError, to_upstream_error
+from bridge.upstream.errors import ProtocolError, tls_closed, to_upstream_error
 from bridge.upstream.response_parser import ResponseParser, ResponseState
 from bridge.upstream.timeouts import ResponseTimeouts
 
@@ -229,7 +230,13 @@ class HTTPConnection(asyncio.Protocol):
         if response.ends_with_connection and (error is None or response.status >= 400):
             self._end_with_connection()
         else:
-            self.fail(error if isinstance(error, ConnectionResetError) else aiohttp.ServerDisconnectedError())
+            match error:
+                case ssl.SSLError():
+                    self.fail(tls_closed(error, self._url))
+                case ConnectionResetError():
+                    self.fail(error)
+                case _:
+                    self.fail(aiohttp.ServerDisconnectedError())
 
     def _end_with_connection(self) -> None:
         response = self.response

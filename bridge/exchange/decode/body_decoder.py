@@ -89,11 +89,9 @@ class BodyDecoder:
         if self._plan.is_text_body:
             return body.decode("utf-8", "replace"), None
         kind = self._headers.get("content-type", "no content type")
-        raise UpstreamError(
-            UpstreamFailure.MALFORMED,
-            f"the upstream responded {self._status} with {kind} that is not JSON: "
-            + excerpt(_beginning(body), MAX_EXCERPT),
-        )
+        reason = f"the upstream responded {self._status} with {kind} that is not JSON"
+        message = f"{reason}: {excerpt(_beginning(body), MAX_EXCERPT)}"
+        raise UpstreamError(UpstreamFailure.MALFORMED, message, reason=reason)
 
     def _raise_error(self, body: bytes) -> NoReturn:
         """Raise the failure that the body of an HTTP error reports."""

@@ -25,7 +25,9 @@ def finish_failure(slot: FinishSlot | None, scope: Scope) -> UpstreamError:
 
 def choice_failure(word: Any, choice: Any) -> UpstreamError:
     """Return the error for the finish reason of a choice, whose own `error` has the message (OpenRouter)."""
-    message = f"the upstream ended the response with the finish reason `{excerpt(str(word), _MAX_WORD)}`"
+    reason = message = (
+        f"the upstream ended the response with the finish reason `{excerpt(str(word), _MAX_WORD)}`"
+    )
     if has_error(choice):
         message = parse_error_body(choice, message, 502).message
-    return UpstreamError(UpstreamFailure.REFUSED, message)
+    return UpstreamError(UpstreamFailure.REFUSED, message, reason=reason)

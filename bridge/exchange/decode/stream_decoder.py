@@ -179,4 +179,5 @@ class StreamDecoder:
 
 def _malformed(subject: str, frame: Frame) -> UpstreamError:
     text = excerpt(frame_text(frame), MAX_EXCERPT)
-    return UpstreamError(UpstreamFailure.MALFORMED, f"the upstream sent {subject}: {text}")
+    reason = f"the upstream sent {subject}"
+    return UpstreamError(UpstreamFailure.MALFORMED, f"{reason}: {text}", reason=reason)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import formatdate, mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from bridge.core.deltas import MISSING
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.expressions.transforms import convert
-from bridge.openai.error_bodies import parse_error_body
+from bridge.openai.error_bodies import excerpt, parse_error_body
 from bridge.routes.rules.response_rules import ErrorRule
 
 if TYPE_CHECKING:
@@ -24,6 +27,9 @@ _FORWARDED_STATUSES = {400, 404, 408, 409, 413, 422, 429}
 # They concern the bridge's own key, unless the client's key was sent. Servers repeat a part of the key in
 # their messages, and no client can do anything about the key.
 _AUTH_STATUSES = {401, 403}
+_MAX_LOCATION = 200  # characters
+_MAX_RETRY_AFTER_DIGITS = 10
+_MAX_DATE = 40  # characters
 _MAX_RETRY_AFTER = 1e9  # seconds; anything longer is not a meaningful delay
 
 
@@ -53,8 +59,13 @@ class ErrorMapper:
         declared = _declared_status(rule, scope)
         details = parse_error_body(scope.doc, text, status)
         message = _word(rule.message, scope) or details.message
+        reason = f"the upstream responded {status} with an error"
         if status in _AUTH_STATUSES and declared is None and not self.client_key:
+            reason = f"the upstream refused the bridge's credentials ({status}): {excerpt(message)}"
             message = f"the upstream refused the bridge's credentials ({status})"
+        elif 300 <= status <= 399:
+            reason = _redirect(status, scope.headers.get("location", ""))
+            message = message if isinstance(scope.doc, dict) else reason
         return UpstreamError(
             UpstreamFailure.REFUSED,
             message,
@@ -62,7 +73,9 @@ class ErrorMapper:
             type=_word(rule.type, scope) or details.type,
             param=details.param,
             code=_word(rule.code, scope) or details.code,
-            retry_after=_seconds(rule.retry_after, scope) or scope.headers.get("retry-after"),
+            retry_after=_seconds(rule.retry_after, scope)
+            or _retry_after(scope.headers.get("retry-after", "")),
+            reason=reason,
         )
 
     def _status(self, status: int) -> int:
@@ -70,6 +83,16 @@ class ErrorMapper:
         if status in _FORWARDED_STATUSES or 500 <= status <= 599:
             return status
         return status if status in _AUTH_STATUSES and self.client_key else 502
+
+
+def _redirect(status: int, location: str) -> str:
+    """Return the message for a redirect, with the URL to use instead, but without user and query."""
+    parts = urlsplit(location)
+    url = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    target = excerpt(url, _MAX_LOCATION) if url.isprintable() else ""
+    if not target:
+        return f"the upstream redirects ({status}), without a location"
+    return f"the upstream redirects ({status}) to {target}: use that URL as `upstream`"
 
 
 def _declared_status(rule: ErrorRule, scope: Scope) -> int | None:
@@ -87,6 +110,17 @@ def _word(slot: Extractor | None, scope: Scope) -> str | None:
     if found is MISSING or isinstance(found, bool | dict):
         return None
     return str(found).strip() or None
+
+
+def _retry_after(value: str) -> str | None:
+    """Return the upstream's own Retry-After if it is a number of seconds or a date (RFC 9110, 10.2.3)."""
+    value = value.strip()
+    if value.isascii() and value.isdecimal() and len(value) < _MAX_RETRY_AFTER_DIGITS:
+        return value
+    date = parsedate_tz(value) if len(value) < _MAX_DATE else None
+    with suppress(ValueError, OverflowError):  # such as the 99th of a month
+        return formatdate(mktime_tz(date), usegmt=True) if date else None
+    return None
 
 
 def _seconds(slot: Extractor | None, scope: Scope) -> str | None:
