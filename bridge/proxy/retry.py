@@ -90,7 +90,7 @@ class Attempts:
         """
         self._failures += 1
         untried = self._failures < self._replicas
-        if untried and "connect" in causes:
+        if untried and "connect" in causes and now < self._end:
             return 0.0
         held = self._time_to_hold(causes, retry_after, now)
         if held is not None:

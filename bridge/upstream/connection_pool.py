@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from aiohttp.client_reqrep import ClientRequest
+    from aiohttp.connector import Connection
 
     from bridge.routes.rules.request_template import UpstreamRequest
-    from bridge.routes.rules.transport import TransportSpec
+    from bridge.routes.rules.transport import TimeoutsSpec, TransportSpec
     from bridge.upstream.resolver import Resolver
     from bridge.upstream.response import ByteSink
     from bridge.upstream.tls import SSLContextCache
@@ -42,6 +44,7 @@ __all__ = ["ConnectionPool"]
 _MAX_TARGETS = 1000  # URLs that are remembered, since templates may make URLs without end
 _MAX_CACHED_URL = 2048  # characters; a client's text may be a part of a longer URL
 _DNS_CACHE_TIME = 30  # seconds
+_SHORTEST_TIMEOUT = 0.001  # seconds; aiohttp takes 0 for no timeout
 _SWEEP_INTERVAL = 5.0  # seconds between two searches for expired connections
 
 
@@ -70,7 +73,7 @@ class ConnectionPool:
     ) -> HTTPResponse:
         """Send a request. Return its response, whose head has arrived. Raise UpstreamError."""
         origin, target = self._targets.get((url, transport)) or self._resolve(url, transport)
-        connection = self._pop_idle(origin) or await self._connect(origin, url, transport)
+        connection = self._pop_idle(origin) or await self._connect(origin, url, transport, started)
         head = request_head(request, target, origin.default_headers)
         try:
             await connection.send(head, request.body or b"", url, transport.timeouts, started)
@@ -100,30 +103,19 @@ class ConnectionPool:
             self._connections.discard(connection)
         return None
 
-    async def _connect(self, origin: Origin, url: str, transport: TransportSpec) -> HTTPConnection:
-        timeouts, key = transport.timeouts, origin.key
+    async def _connect(
+        self, origin: Origin, url: str, transport: TransportSpec, started: float
+    ) -> HTTPConnection:
+        key = origin.key
         if key.ssl is not self._contexts.get(transport.tls, key.url, key.proxy):  # a certificate was renewed
             key = origin.key = connector_key(key.url, transport, self._contexts)
-        timeout = aiohttp.ClientTimeout(connect=timeouts.connect, sock_connect=timeouts.connect)
         try:
-            try:
-                handle = await self._connector.connect(key, [], timeout)
-            except TimeoutError as error:
-                raise aiohttp.ConnectionTimeoutError from error
-            socket_transport, protocol = handle.transport, handle.protocol
-            if (
-                socket_transport is None
-                or protocol is None
-                or protocol.should_close  # bytes arrived before any request was sent
-                or socket_transport.is_closing()
-            ):
-                handle.close()
-                raise aiohttp.ServerDisconnectedError
+            handle, socket_transport = await self._open(key, transport.timeouts, started)
         except NETWORK_ERRORS as error:
             if out_of_descriptors(error):
                 raise _no_descriptor_left() from error
             self._forget_address(key)
-            failure = to_upstream_error(error, url, timeouts)
+            failure = to_upstream_error(error, url, transport.timeouts)
             if "connect" not in failure.causes:  # nothing was sent, however the connection ended
                 failure.causes = ("connect", *failure.causes)
             raise failure from error
@@ -131,6 +123,30 @@ class ConnectionPool:
         connection = HTTPConnection(handle, socket_transport, origin, transport.connections)
         self._connections.add(connection)
         return connection
+
+    async def _open(
+        self, key: ClientRequest, timeouts: TimeoutsSpec, started: float
+    ) -> tuple[Connection, asyncio.Transport]:
+        """Open a connection. Raise one of NETWORK_ERRORS."""
+        remaining = math.inf if timeouts.total is None else started + timeouts.total - self._loop.time()
+        seconds = min(timeouts.connect, max(remaining, _SHORTEST_TIMEOUT))
+        try:
+            timeout = aiohttp.ClientTimeout(connect=seconds, sock_connect=seconds)
+            handle = await self._connector.connect(key, [], timeout)
+        except TimeoutError as error:
+            if remaining < timeouts.connect:
+                raise TimeoutError(f"the response took more than {timeouts.total:g} s") from error
+            raise aiohttp.ConnectionTimeoutError from error
+        transport, protocol = handle.transport, handle.protocol
+        if (
+            transport is None
+            or protocol is None
+            or protocol.should_close  # bytes arrived before any request was sent
+            or transport.is_closing()
+        ):
+            handle.close()
+            raise aiohttp.ServerDisconnectedError
+        return handle, transport
 
     def _forget_address(self, key: ClientRequest) -> None:
         """Look a name up again for the next connection: the name may lead elsewhere by now."""

@@ -81,6 +81,16 @@ async def test_without_another_replica_a_connect_timeout_is_a_timeout() -> None:
             assert (response.status, response.error()["code"]) == (504, "upstream_timeout")
 
 
+async def test_total_bounds_the_connection_and_the_replicas() -> None:
+    text = routes("{url: '${A}', replicas: ['${B}', '${C}'], timeouts: {connect: 20s, total: 300ms}}")
+    with full_listener() as slow:
+        async with run_bridge(text, {"A": slow, "B": slow, "C": slow}) as bridge:
+            async with asyncio.timeout(5):
+                response = await bridge.request(HELLO)
+            assert (response.status, response.error()["code"]) == (504, "upstream_timeout")
+            assert "the response took more than 0.3 s" in response.error()["message"]
+
+
 async def test_a_request_that_is_running_is_not_sent_to_another_replica() -> None:
     async def hang(peer: Connection) -> None:
         await peer.request()
