@@ -1,4 +1,4 @@
-"""The command `format-bridge`: serve, check, explain, routes, presets, schema, reference."""
+"""The command `format-bridge`: serve, check, explain, try, routes, presets, schema, reference."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ A translating reverse proxy: OpenAI's API before any model server, by rules in Y
   format-bridge check routes.yaml     report every problem of a file at once, then run its samples
   format-bridge explain routes.yaml --model llama request.json
                                       show the request that would be sent upstream
+  format-bridge try routes.yaml --model llama "Hello!"
+                                      send a request, and show everything that is sent and received
   format-bridge presets [NAME]        list the shipped routes for known servers, or print one
 """
 
@@ -58,13 +60,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the parsed arguments, including the BODY of `explain FILE --model M BODY`."""
+    """Return the parsed arguments, with the last one of `explain FILE --model M BODY` and `try … TEXT`."""
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
     # argparse does not accept a positional argument after an option if it is not the first one.
-    is_body = len(rest) == 1 and (rest[0] == "-" or not rest[0].startswith("-"))
-    if is_body and getattr(arguments, "request", "") is None:
-        arguments.request = rest[0]
+    is_last = len(rest) == 1 and (rest[0] == "-" or not rest[0].startswith("-"))
+    last = next((name for name in ("request", "text") if getattr(arguments, name, "") is None), None)
+    if is_last and last is not None:
+        setattr(arguments, last, rest[0])
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return arguments
@@ -90,11 +93,19 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("explain", help="show what a request and its response become")
     _add_explain_arguments(command)
 
+    command = commands.add_parser("try", help="send a request to the upstream, and show every step")
+    _add_try_arguments(command)
+
     command = commands.add_parser("routes", help="list the routes of a file")
     command.add_argument("file", help="the routes file")
 
     command = commands.add_parser("presets", help="list the shipped routes for known servers, or print one")
     command.add_argument("name", nargs="?", help="the preset to print")
+    command.add_argument(
+        "--route",
+        action="store_true",
+        help="print the preset as a whole routes file, to be copied and changed",
+    )
     command.add_argument("--markdown", action="store_true", help="print the list as a table in Markdown")
 
     commands.add_parser("schema", help="print the JSON Schema of routes files, for editors")
@@ -127,12 +138,31 @@ def _add_explain_arguments(command: argparse.ArgumentParser) -> None:
     add("request", nargs="?", help="a file with the client's body; - for standard input")
     add("--model", required=True, help="the model that the client requests")
     add("--endpoint", choices=list(ENDPOINTS), default="chat", help="the endpoint that the client calls")
+    add("--stream", action="store_true", help="the client requests a stream")
     add("--receives", metavar="FILE", help="a file with the upstream's response")
+    add("--status", type=_status, default=200, metavar="N", help="the HTTP status of that response")
+    add("--curl", action="store_true", help="print the upstream requests as commands of curl, secrets masked")
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"`{text}` is not a whole number of at least 1")
+    return int(text)
+
+
+def _add_try_arguments(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("file", help="the routes file")
+    add("text", nargs="?", help="the user's message, or the prompt or input of another endpoint")
+    add("--model", required=True, help="the model that the client requests")
+    add("--endpoint", choices=list(ENDPOINTS), default="chat", help="the endpoint that the client calls")
+    add("--stream", action="store_true", help="the client requests a stream")
+    add("--key", help="the client's key, for a route with `auth: client`")
+
+
+def _status(text: str) -> int:
+    if not text.isdecimal() or not 100 <= int(text) <= 599:
+        raise argparse.ArgumentTypeError(f"`{text}` is not an HTTP status, from 100 to 599")
     return int(text)
 
 
@@ -145,6 +175,8 @@ def _run(arguments: argparse.Namespace) -> int:
             from bridge.cli.check import check as run
         case "explain":
             from bridge.cli.explain import explain as run
+        case "try":
+            from bridge.cli.try_request import try_request as run
         case "routes":
             from bridge.cli.explain import list_routes as run
         case "presets":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bridge.cli.preset_route import preset_route
 from bridge.config.problems import closest_match
 from bridge.loader import read_presets
 
@@ -21,7 +22,8 @@ __all__ = ["markdown", "print_presets", "summaries"]
 def print_presets(arguments: argparse.Namespace) -> int:
     """Print the list or one preset, and return the exit code. Raises ValueError for an unknown preset."""
     if arguments.name is not None:
-        print(_text(arguments.name), end="")
+        text = _text(arguments.name)
+        print(preset_route(arguments.name, text) if arguments.route else text, end="")
     elif arguments.markdown:
         print(markdown(), end="")
     else:

@@ -6,7 +6,12 @@ the text of the file may be a template or a path, never the values that it inclu
 
 from __future__ import annotations
 
-__all__ = ["Interpolated", "PathText", "count_of", "is_template", "key_text"]
+import json
+import re
+
+__all__ = ["Interpolated", "PathText", "count_of", "flow_text", "is_template", "key_text"]
+
+_PLAIN = re.compile(r"[\w$/.][\w$/. *@-]*(\[[\w*]+\])*")
 
 _OPEN, _CLOSE = "\ue000", "\ue001"  # private use: they mark the holes of `Interpolated.template`
 
@@ -44,6 +49,21 @@ def is_template(text: str) -> bool:
 def key_text(key: object) -> str:
     """Return a YAML key as the key of a JSON object."""
     return str(key).lower() if isinstance(key, bool) else "null" if key is None else str(key)
+
+
+def flow_text(value: object) -> str:
+    """Return data as it is written in YAML on one line: {$.code: {not: 0}}."""
+    match value:
+        case dict():
+            return "{" + ", ".join(f"{key_text(key)}: {flow_text(item)}" for key, item in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(map(flow_text, value)) + "]"
+        case str() if _PLAIN.fullmatch(value):
+            return value
+        case str():
+            return json.dumps(value, ensure_ascii=False)
+        case _:
+            return key_text(value)
 
 
 def count_of(number: int, noun: str) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import MISSING
 from bridge.core.regex import Pattern
+from bridge.core.strings import flow_text
 from bridge.expressions.paths import Path, compile_path, is_path
 
 if TYPE_CHECKING:
@@ -36,23 +37,27 @@ class Condition:
 
     holds: Callable[[Scope], bool]
     paths: tuple[Path, ...]  # every path that the condition reads
+    source: Any = None  # the condition as written
 
     @property
     def reads(self) -> frozenset[str | None]:
         """Return the members of the document that the condition reads; None: possibly every member."""
         return frozenset(path.head for path in self.paths if not path.on_item)
 
+    def __str__(self) -> str:
+        return flow_text(self.source)
+
 
 def compile_when(value: Any, errors: RuleErrors) -> Condition:
     """Compile a condition on an upstream response or frame, in which a key may name an SSE field."""
     keys = _Keys()
-    return Condition(_compile(value, errors, keys), tuple(keys.paths))
+    return Condition(_compile(value, errors, keys), tuple(keys.paths), value)
 
 
 def compile_request_condition(value: Any, errors: RuleErrors, *, in_list: bool = False) -> Condition:
     """Compile a condition on the request document; `in_list` is whether there is an `$item`."""
     keys = _Keys(of_request=True, in_list=in_list)
-    return Condition(_compile(value, errors, keys), tuple(keys.paths))
+    return Condition(_compile(value, errors, keys), tuple(keys.paths), value)
 
 
 def compile_match(value: Any, errors: RuleErrors) -> Match:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import MISSING
+from bridge.core.strings import flow_text
 from bridge.expressions.conditions import compile_when
 from bridge.expressions.paths import Path, compile_path, is_path
 from bridge.expressions.scope import Scope
@@ -38,6 +39,7 @@ class Extractor:
     sources: tuple[Path, ...]  # the paths that values come from
     condition_paths: tuple[Path, ...] = ()  # the paths that conditions of the slot read
     plain: bool = False  # the slot is one path and nothing else
+    options: str = ""  # what the slot has besides its path, as written
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -48,6 +50,11 @@ class Extractor:
     def reads_document(self) -> bool:
         """Return whether the document itself may be the value, so that the document need not be JSON."""
         return any(path.steps == () and not path.on_item for path in self.sources)
+
+    @property
+    def written(self) -> str:
+        """Return the slot with its options, for people."""
+        return " ".join(part for part in (str(self), self.options) if part)
 
     def __str__(self) -> str:
         return " or ".join(path.text for path in self.sources)
@@ -98,6 +105,7 @@ def first_of(slots: Sequence[Extractor]) -> Extractor:
         read,
         tuple(path for slot in slots for path in slot.sources),
         tuple(path for slot in slots for path in slot.condition_paths),
+        options=" ".join(slot.options for slot in slots if slot.options),
     )
 
 
@@ -121,7 +129,10 @@ def _mapping_slot(options: dict[Any, Any], errors: RuleErrors, extra: tuple[str,
                 found = unmapped if default is MISSING else default
         return MISSING if found is None else found
 
-    return Extractor(read, source.sources, when.paths if when else ())
+    written = {name: value for name, value in options.items() if name != "path" or not is_path(value)}
+    return Extractor(
+        read, source.sources, when.paths if when else (), options=flow_text(written) if written else ""
+    )
 
 
 def _source(options: dict[Any, Any], errors: RuleErrors) -> Extractor:

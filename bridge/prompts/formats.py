@@ -272,6 +272,6 @@ PROMPTS: Mapping[str, Prompt] = {
     "human-assistant": _prompt(_HUMAN_ASSISTANT),
     "zephyr": _prompt(_ZEPHYR),
     "gemma": _prompt(_GEMMA),
-    "last": Prompt(_last, (), MESSAGES),
+    "last": Prompt(_last, (), MESSAGES, parts=frozenset({"last"})),
     "join": Prompt(_join, (), MESSAGES),
 }

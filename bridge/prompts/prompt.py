@@ -34,6 +34,7 @@ class Prompt(NamedTuple):
     stop: tuple[str, ...]  # strings with which a completion model begins the user's next turn
     variables: frozenset[str]  # the members of the request document that `render` reads
     cut: tuple[str, ...] = ()  # stop strings that the bridge applies itself, as a chat may contain the words
+    parts: frozenset[str] = frozenset({"system", "turns", "last"})  # of the conversation that are written
     is_template: bool = False  # written in Jinja, so that its work may exceed the length of the messages
 
 

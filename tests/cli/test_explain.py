@@ -18,7 +18,8 @@ __all__ = ["run"]
 def test_explain_shows_the_request_with_masked_secrets(run: Run) -> None:
     result = run("explain", "routes.yaml", "--model", "glob-7")
     assert (result.code, result.errors) == (0, "")
-    for line in ("route    own (by `glob-*`)", "POST http://127.0.0.1:1/api?key=***", "Authorization: ***",
+    for line in ("route    own (by `glob-*`)", "POST http://127.0.0.1:1/api?key=***",
+                 "Authorization: Bearer ***",
                  "X-Api-Version: 2", "X-Custom: Custom ***", '"model": "sent-glob-7"', '"secret": "***"',
                  "$.text", "$.count", "drops    nothing"):  # fmt: skip
         assert line in result.out, result.out
@@ -149,3 +150,45 @@ def test_an_invalid_request_file_is_named(run: Run, tmp_path: Path) -> None:
     result = run("explain", "routes.yaml", "--model", "m", "request.json")
     assert (result.code, result.out) == (1, "")
     assert result.errors.startswith("format-bridge: request.json is not JSON: ")
+
+
+RULES = """
+routes:
+  - models: m
+    upstream: http://127.0.0.1:1/generate
+    request: {body: {q: $.last}}
+    response: {text: $.text, finish_reason: {path: $.why, map: {eos: stop}, when: {$.end: true}}}
+    stream: {text: $.t, only: {event: message}, done: {$.end: true}, mode: cumulative}
+    error: {when: {$.code: {not: 0}}, message: $.msg, status: {path: $.code, map: {7: 429}, default: 502}}
+"""
+TALK = (
+    b"""{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}], "stop": "END"}"""
+)
+
+
+def test_explain_shows_maps_conditions_cuts_and_what_is_not_read(run: Run) -> None:
+    result = run("explain", "routes.yaml", "-", "--model", "m", text=RULES, data=TALK)
+    for line in ("finish_reason      $.why {map: {eos: stop}, when: {$.end: true}}",
+                 "error              when {$.code: {not: 0}}, message $.msg, status $.code {map: {7: 429}, ",
+                 'cuts     at "END"', "not read the system text, earlier turns"):  # fmt: skip
+        assert line in result.out, result.out
+
+
+def test_explain_shows_the_rules_of_a_stream(run: Run) -> None:
+    result = run("explain", "routes.yaml", "--model", "m", "--stream", text=RULES)
+    for line in ("only               {event: message}", "done               {$.end: true}", "mode"):
+        assert line in result.out, result.out
+
+
+def test_explain_shows_the_response_to_a_status(run: Run) -> None:
+    result = run("explain", "routes.yaml", "--model", "m", "--status", "503", text=RULES)
+    assert "answers  503" in result.out
+    assert run("explain", "routes.yaml", "--model", "m", "--status", "5", text=RULES).code == 2
+
+
+def test_explain_prints_a_command_of_curl(run: Run) -> None:
+    result = run("explain", "routes.yaml", "--model", "m", "--curl")
+    assert result.out.startswith("curl -N -X POST 'http://127.0.0.1:1/api?key=***'")
+    assert "-H 'Authorization: Bearer ***'" in result.out
+    assert "-d '" in result.out
+    assert KEY not in result.out

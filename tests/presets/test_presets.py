@@ -164,3 +164,16 @@ def bare(name: str) -> Route:
     _, _, samples = PRESETS[name].partition("\nsamples:")
     (sampled,) = load_with_presets(f"{only}{textwrap.indent(samples, '    ')}").routes
     return replace(route, samples=sampled.samples)
+
+
+@every_preset
+def test_a_preset_as_a_route_is_a_valid_file(name: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = run("presets", name, "--route", text=None)
+    assert (printed.code, printed.errors) == (0, "")
+    assert " # <- yours" in printed.out
+    for variable in re.findall(r"\$\{(\w+)", printed.out):
+        monkeypatch.setenv(variable, "a-key.of-two-parts")
+    checked = run("check", "routes.yaml", "--strict", text=printed.out)
+    assert (checked.code, checked.errors) == (0, ""), checked.out
+    assert " 0 samples" not in checked.out
+    assert "preset:" not in yaml.safe_load(printed.out)["routes"][0]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["check_names", "check_reads"]
 
 _OF_CREDENTIALS = re.compile(r"(routes\[\d+\]\.)?auth\.")  # `compile/dynamic_auth` checks their names
+_CHOICE_SLOTS = ("text", "reasoning", "finish_reason", "role", "logprobs")
 _RAW = "`raw.NAME` for a member that only some clients send"
 
 
@@ -94,13 +95,24 @@ def check_reads(spec: RouteSpec, route: Route, node: Node, problems: Problems) -
 def _check_items(key: str, slots: ResponseSlots | None, node: Node, problems: Problems) -> None:
     """Add a problem if a slot reads `$item` of a response that is read as a single choice."""
     at = node.get(key)
-    if at is not None and slots is not None and slots.choices is None and slots.reads_item:
+    if at is not None and slots is not None and slots.choices is None and _reads_item(at):
         problems.add(
             at.key_location or at.location,
             at.path,
             "`$item` is read without a list",
             expected="`choices`, the path of the list of choices, or a path from `$`",
         )
+
+
+def _reads_item(at: Node) -> bool:
+    """Return whether a slot of a choice is declared with `$item`."""
+    slots = [at] if isinstance(at.value, str) else [at.get(name) for name in _CHOICE_SLOTS]
+    return any(
+        isinstance(node.value, str) and node.value.startswith("$item")
+        for slot in slots
+        if slot is not None
+        for node in slot.walk()
+    )
 
 
 def _templates(route: Route, node: Node) -> Iterator[tuple[RequestTemplate, Node]]:

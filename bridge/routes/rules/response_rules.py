@@ -142,18 +142,11 @@ class ResponseSlots:
         """Return whether a slot is set."""
         return getattr(self, name) is not None
 
-    @property
-    def reads_item(self) -> bool:
-        """Return whether a slot of a choice reads `$item`."""
-        texts = [slot.extractor for slot in (self.text, self.reasoning, self.finish_reason) if slot]
-        slots = [*texts, *(slot for slot in (self.role, self.logprobs) if slot)]
-        return any(path.on_item for slot in slots for path in slot.paths)
-
-    def sources(self, names: Iterable[str]) -> list[tuple[str, str]]:
-        """Return the paths of slots and of token counts, by name, for people; "" for a slot without path."""
+    def named(self, names: Iterable[str]) -> list[tuple[str, Extractor | Path]]:
+        """Return the slots of these names that are set, and the token counts, by name, for people."""
         slots = [(name, getattr(self, name)) for name in names]
-        return [(name, "" if slot is None else str(slot)) for name, slot in slots] + [
-            (name, str(part.extractor)) for name, part in self.usage
+        return [(name, getattr(slot, "extractor", slot)) for name, slot in slots if slot is not None] + [
+            (name, part.extractor) for name, part in self.usage
         ]
 
     def with_tool_format(self, tools: ToolFormat | None, declared: frozenset[str]) -> ResponseSlots:
