@@ -180,6 +180,10 @@ class _Response:
         """Print a header of the response."""
         print(f"header   {name}: {value}")
 
+    def remove_header(self, name: str) -> None:
+        """Print that a header is not sent after all."""
+        print(f"header   {name}: removed")
+
     def set_body(self, status: int, body: bytes, content_type: str = "") -> Self:
         """Keep the body."""
         self.status, self._body = status, body
