@@ -181,5 +181,5 @@ async def serve_table(
     front, admin = bind("127.0.0.1:0"), bind("127.0.0.1:0")
     ports = front[0].getsockname(), admin[0].getsockname()
     settings = ServerSettings(file, table, front, admin, variables or {}, watch=watch, seen=seen)
-    async with asyncio.timeout(limit), run_server(settings) as reload:
-        yield RunningBridge(*ports, reload)
+    async with asyncio.timeout(limit), run_server(settings) as server:
+        yield RunningBridge(*ports, server.reload)

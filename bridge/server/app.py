@@ -1,7 +1,7 @@
 """The running bridge: both ports, reloads, and an orderly shutdown.
 
 sockets ─▶ front and admin ─▶ ready ─▶ … the file changes: the table is replaced …
-SIGTERM ─▶ not ready, no new connections ─▶ responses in progress go on, up to `drain` ─▶ end
+SIGTERM ─▶ not ready, for `shutdown_delay` ─▶ no new connections ─▶ responses go on, up to `drain` ─▶ end
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from bridge.routes.table import RouteTable
     from bridge.telemetry.series import SharedMemory
 
-__all__ = ["ServerSettings", "Worker", "run_server", "serve"]
+__all__ = ["RunningServer", "ServerSettings", "Worker", "run_server", "serve"]
 
 _ADMIN_KEEPALIVE_TIMEOUT = 75.0  # seconds until an idle connection of the admin port is closed
 _DRAIN_GRACE = 5.0  # seconds for the ends of responses that outlast the drain
@@ -73,15 +73,35 @@ async def serve(settings: ServerSettings, announce: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with run_server(settings) as reload:
-        loop.add_signal_handler(signal.SIGHUP, reload.set)
+    async with run_server(settings) as server:
+        loop.add_signal_handler(signal.SIGHUP, server.reload.set)
         announce()
         await stop.wait()
+        stop.clear()
+        await _delay_shutdown(server.state, stop)
+
+
+async def _delay_shutdown(state: ServerState, stop: asyncio.Event) -> None:
+    """Serve on while load balancers notice that /readyz is 503, until a second signal."""
+    state.draining = True
+    delay = state.table.server.shutdown_delay
+    if delay:
+        log("shutdown requested", delay=delay)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), delay)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A running bridge."""
+
+    state: ServerState
+    reload: asyncio.Event  # requests a reload
 
 
 @asynccontextmanager
-async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
-    """Run the bridge. Yield the event that requests a reload."""
+async def run_server(settings: ServerSettings) -> AsyncIterator[RunningServer]:
+    """Run the bridge."""
     metrics = Metrics(Series(settings.worker.memory) if settings.worker else None)
     metrics.series.clear_gauges()  # of a worker that this worker replaces
     count_dropped_lines(metrics.log_lines_dropped)
@@ -105,27 +125,33 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[asyncio.Event]:
         stack.push_async_callback(upstream.close)
         stack.push_async_callback(forwarder.close)
         if settings.admin:
-            others = settings.worker.others if settings.worker else ()
-            app = admin_app(state, [metrics.series, *map(Series, others)])
-            runner = web.AppRunner(
-                app,
-                access_log=None,
-                logger=SILENT_LOGGER,
-                keepalive_timeout=_ADMIN_KEEPALIVE_TIMEOUT,
-                shutdown_timeout=_DRAIN_GRACE,
-            )
-            await _listen(stack, runner, settings.admin)
+            await _serve_admin(stack, settings, state, metrics)
         affordable = affordable_connections(settings.table.server.limits.connections)
         server = HTTPServer(handler.answer, state, affordable)
         await _listen(stack, web.ServerRunner(server, shutdown_timeout=drain + _DRAIN_GRACE), settings.front)
         reloading = asyncio.ensure_future(reloader.run(watch=settings.watch))
         stack.callback(reloading.cancel)
         try:
-            yield reloader.requested
+            yield RunningServer(state, reloader.requested)
         finally:
             state.draining = True
             log("draining", seconds=drain)
             asyncio.get_running_loop().call_later(drain, forwarder.abort_all)
+
+
+async def _serve_admin(
+    stack: AsyncExitStack, settings: ServerSettings, state: ServerState, metrics: Metrics
+) -> None:
+    """Serve the admin port until the stack is closed."""
+    others = settings.worker.others if settings.worker else ()
+    runner = web.AppRunner(
+        admin_app(state, [metrics.series, *map(Series, others)]),
+        access_log=None,
+        logger=SILENT_LOGGER,
+        keepalive_timeout=_ADMIN_KEEPALIVE_TIMEOUT,
+        shutdown_timeout=_DRAIN_GRACE,
+    )
+    await _listen(stack, runner, settings.admin)
 
 
 async def _listen(stack: AsyncExitStack, runner: web.BaseRunner, sockets: Sequence[socket.socket]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bridge_process import ROOT, call, run_process
+from tests.bridge_process import ROOT, BridgeProcess, call, run_process
 from tests.raw_client import HELLO, Response
 from tests.raw_upstream import Connection, chunk, http_response, responder, run_upstream
 from tests.running_bridge import sum_samples, wait_until
@@ -141,6 +141,39 @@ async def test_connections_are_refused_while_draining(workers: str, tmp_path: Pa
         client.writer.close()
         assert await ending == 0
         assert refused
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_requests_are_accepted_during_the_shutdown_delay(workers: str, tmp_path: Path) -> None:
+    text = routes("http://127.0.0.1:1", "shutdown_delay: 1h")
+    async with run_process(tmp_path, text, *FREE, "--workers", workers) as bridge:
+        await bridge.ready()
+        ending = asyncio.ensure_future(bridge.end())
+
+        async def unready() -> bool:
+            return (await bridge.get_admin("/readyz")).status == 503
+
+        await wait_until(unready)
+        assert (await bridge.get_admin("/healthz")).status == 200
+        for _ in range(3):
+            assert (await bridge.request(method="GET", path="/v1/models")).status == 200
+        assert not ending.done()
+        bridge.process.terminate()  # a second signal ends the delay
+        assert await ending == 0
+        assert shutdown_events(bridge) == ["shutdown requested"] * int(workers) + ["draining"] * int(workers)
+
+
+async def test_the_shutdown_delay_ends_by_itself(tmp_path: Path) -> None:
+    text = routes("http://127.0.0.1:1", "shutdown_delay: 200ms")
+    async with run_process(tmp_path, text, *FREE) as bridge:
+        assert await bridge.end() == 0
+        assert shutdown_events(bridge) == ["shutdown requested", "draining"]
+
+
+def shutdown_events(bridge: BridgeProcess) -> list[str]:
+    """Return the events of the log that concern the shutdown."""
+    events = [json.loads(line)["event"] for line in bridge.log().splitlines()]
+    return [event for event in events if event in ("shutdown requested", "draining")]
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -280,6 +313,7 @@ async def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
             return len(set(bridge.workers) - before) == 2
 
         await wait_until(replaced)
+        await bridge.ready()
         release.set()
         assert (await bridge.request({**HELLO, "stream": True})).stream().choice.text == "hello to the end"
 

@@ -77,6 +77,11 @@ class ServerSpec:
     drain: float = option(
         DURATION, "the longest time that responses in progress may take at shutdown", default=30.0
     )
+    shutdown_delay: float = option(
+        DURATION,
+        "the time between SIGTERM and the drain, in which /readyz is 503 and requests are still accepted",
+        default=0.0,
+    )
     limits: ClientLimitsSpec = option(
         Record(ClientLimitsSpec), "limits of the connections of clients", default=ClientLimitsSpec()
     )
