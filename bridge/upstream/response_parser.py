@@ -41,8 +41,9 @@ class ResponseParser:
     """The parser of one connection's responses, one after the other."""
 
     __slots__ = (
-        "_arrived", "_decoder", "_fields", "_head_size", "_parser", "body", "ends_with_connection", "error",
-        "headers", "idle_timeout", "keep_alive", "on_body", "on_header", "state", "status",
+        "_arrived", "_decoder", "_fields", "_head_size", "_parser", "_trailer_size", "body",
+        "ends_with_connection", "error", "headers", "idle_timeout", "keep_alive", "on_body", "on_header",
+        "state", "status",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -62,6 +63,7 @@ class ResponseParser:
         # Per response.
         self._decoder: ContentDecoder | None = None
         self._head_size = 0  # bytes that have arrived, up to the read that completed the head
+        self._trailer_size = 0  # bytes since the last part of the body
         self.state = _IDLE
         self.error: Exception | None = None  # why the response will not be complete
         self.status = 0  # 0 until the head has arrived
@@ -73,7 +75,7 @@ class ResponseParser:
         """Expect a response."""
         self.state = _AWAITED
         self.error = None
-        self.status = self._head_size = 0
+        self.status = self._head_size = self._trailer_size = 0
         self.ends_with_connection = False
 
     def feed(self, data: bytes) -> None:
@@ -82,16 +84,32 @@ class ResponseParser:
             self.state = _HEAD
         if self.state is _HEAD:
             self._head_size += len(data)
+        parts = len(self._arrived)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
             raise _cause(error) from error
+        else:
+            if len(self._arrived) > parts:
+                self._trailer_size = 0
+            elif self.state is _BODY:
+                self._count_trailer(len(data))
         finally:
             if self._decoder is not None:
                 self._decompress(self._decoder)
         # `on_headers_complete` checks the exact size; this bounds a head that does not end.
         if self._head_size > 2 * _MAX_HEAD_SIZE and self.state is _HEAD:
             raise _head_too_large()
+
+    def _count_trailer(self, size: int) -> None:
+        """Count bytes of a body that contain no part of the body: trailers, or the frame of a chunk."""
+        self._fields.clear()  # no rule reads trailers
+        self._trailer_size += size
+        if self._trailer_size > _MAX_HEAD_SIZE:
+            raise UpstreamError(
+                UpstreamFailure.MALFORMED,
+                f"the upstream's trailers are too large: expected up to {_MAX_HEAD_SIZE} bytes",
+            )
 
     def take_body(self) -> bytes:
         """Return the body that has arrived, and forget it."""

@@ -30,18 +30,23 @@ routes:
   - {<<: *common, name: own, models: own, response: $.text, stream: {text: $.delta, keepalive: 20ms}}
   - {<<: *common, name: streams, models: streams, response: false, stream: {text: $.delta, keepalive: 20ms}}
   - {<<: *common, name: whole, models: whole, response: $.text, stream: {keepalive: 20ms}}
-  - {<<: *common, name: n, models: several, request: {body: {}}, response: $.text, stream: {keepalive: 20ms}}
+  - <<: *common
+    name: several
+    models: several
+    request: {body: {prompt: $.prompt}}
+    response: $.text
+    stream: {keepalive: 20ms}
   - name: websocket
     models: websocket
     upstream: "${UPSTREAM}"
     path: /socket
-    request: {body: {}}
+    request: {body: {prompt: $.prompt}}
     response: false
     stream: {framing: websocket, text: $.text, keepalive: 20ms}
   - name: polled
     models: polled
     upstream: "${UPSTREAM}"
-    request: {body: {}}
+    request: {body: {prompt: $.prompt}}
     poll: {path: /poll, every: 1ms, until: {$.status: done}}
     response: $.text
     stream: {keepalive: 20ms}
