@@ -60,9 +60,10 @@ class ServerState:
     draining: whether the process is shutting down.
     """
 
-    __slots__ = ("created", "draining", "keys", "table")
+    __slots__ = ("_share", "created", "draining", "keys", "table")
 
-    def __init__(self, table: RouteTable, created: int) -> None:
+    def __init__(self, table: RouteTable, created: int, share: WorkerShare) -> None:
+        self._share = share
         self.keys: ClientKeys | None = None
         self.replace(table)
         self.created = created
@@ -71,7 +72,8 @@ class ServerState:
     def replace(self, table: RouteTable) -> None:
         """Use another table, and keep what clients have left of rates that did not change."""
         self.table = table
-        self.keys = ClientKeys(table.server.keys, self.keys) if table.server.keys else None
+        keys = table.server.keys
+        self.keys = ClientKeys(keys, self._share, self.keys) if keys else None
 
 
 class OpenAIHandler:

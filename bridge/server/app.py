@@ -105,9 +105,9 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[RunningServer]:
     metrics = Metrics(Series(settings.worker.memory) if settings.worker else None)
     metrics.series.clear_gauges()  # of a worker that this worker replaces
     count_dropped_lines(metrics.log_lines_dropped)
-    state = ServerState(settings.table, created=int(time.time()))
-    upstream = UpstreamClient()
     share = settings.worker.share if settings.worker else WorkerShare()
+    state = ServerState(settings.table, int(time.time()), share)
+    upstream = UpstreamClient()
     threads = ThreadPool()
     handler = OpenAIHandler(state, upstream, metrics, share, threads)
     forwarder = handler.forwarder

@@ -11,21 +11,23 @@ from bridge.core.rate_bucket import RateBucket
 
 if TYPE_CHECKING:
     from bridge.core.rate_bucket import Rate
+    from bridge.proxy.concurrency import WorkerShare
     from bridge.routes.rules.server_settings import ClientKeySpec
 
 __all__ = ["ClientKeyLimits"]
 
 
 class ClientKeyLimits:
-    """What the clients of one key have left."""
+    """What the clients of one key have left, of this worker's share in the limits."""
 
     __slots__ = ("_concurrency", "_in_progress", "_requests", "_tokens")
 
-    def __init__(self, spec: ClientKeySpec, previous: ClientKeyLimits | None) -> None:
-        self._concurrency = spec.concurrency
+    def __init__(self, spec: ClientKeySpec, share: WorkerShare, previous: ClientKeyLimits | None) -> None:
+        # A worker without a share could serve no request: a limit below the number of workers is exceeded.
+        self._concurrency = spec.concurrency and max(1, share.of(spec.concurrency))
         requests, tokens, self._in_progress = previous.state if previous else (None, None, [0])
-        self._requests = _bucket(spec.requests, requests)
-        self._tokens = _bucket(spec.tokens, tokens)
+        self._requests = _bucket(spec.requests, share, requests)
+        self._tokens = _bucket(spec.tokens, share, tokens)
 
     @property
     def state(self) -> tuple[RateBucket | None, RateBucket | None, list[int]]:
@@ -69,10 +71,11 @@ class ClientKeyLimits:
         return headers
 
 
-def _bucket(rate: Rate | None, previous: RateBucket | None) -> RateBucket | None:
+def _bucket(rate: Rate | None, share: WorkerShare, previous: RateBucket | None) -> RateBucket | None:
     """Return the bucket of a rate: the one from before a reload, if the rate did not change."""
     if rate is None:
         return None
+    rate = rate._replace(amount=max(1, share.of(rate.amount)))
     return previous if previous is not None and previous.rate == rate else RateBucket(rate)
 
 

@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bridge.core.errors import RequestError
+from bridge.core.rate_bucket import Rate
+from bridge.proxy.concurrency import WorkerShare
+from bridge.routes.rules.server_settings import ClientKeySpec
+from bridge.server.client_limits import ClientKeyLimits
 from tests.raw_client import HELLO, Response
 from tests.raw_upstream import Connection, UpstreamServer, chunk, http_response, responder, run_upstream
 from tests.running_bridge import RunningBridge, run_bridge
@@ -261,3 +266,14 @@ async def test_a_reload_counts_the_requests_in_progress(tmp_path: Path) -> None:
         release.set()
         assert (await first).status == 200
         assert (await ask(bridge, "k1")).status == 200
+
+
+@pytest.mark.parametrize(("number", "shares"), [(0, ["34", "4"]), (1, ["33", "3"]), (2, ["33", "3"])])
+def test_each_worker_has_a_share_of_the_limits(number: int, shares: list[str]) -> None:
+    spec = ClientKeySpec("key", requests=Rate(100, 60.0), tokens=Rate(10, 60.0), concurrency=2)
+    limits = ClientKeyLimits(spec, WorkerShare(number, 3), None)
+    headers = limits.headers()
+    assert [headers[f"x-ratelimit-limit-{of}"] for of in ("requests", "tokens")] == shares
+    limits.enter()
+    with pytest.raises(RequestError):  # the share is 1, or would be 0 and is 1
+        limits.enter()
