@@ -83,9 +83,15 @@ class UpstreamClient:
         response = await self._send(signed, signed.urls[0], transport, started)
         if response.status != 401 or not auth.refreshes_on_401:
             return response
+        try:
+            fresh = await self._authenticator.sign(request, url, rejected=signed)
+        except BaseException:
+            await response.close()
+            raise
+        if fresh.headers == signed.headers and fresh.urls == signed.urls:
+            return response  # the credential cannot be newer: the upstream would reject the request again
         await response.close()
-        signed = await self._authenticator.sign(request, url, rejected=signed)
-        return await self._send(signed, signed.urls[0], transport, started)
+        return await self._send(fresh, fresh.urls[0], transport, started)
 
     def _send(
         self, request: UpstreamRequest, url: str, transport: TransportSpec, started: float

@@ -32,7 +32,7 @@ SIGNED_VARIABLES = ("method", "host", "path", "query", "date", "now", "body", "k
 class JWT:
     """A token that the bridge signs."""
 
-    refreshes_on_401: ClassVar = False
+    refreshes_on_401: ClassVar = True
 
     signer: JWTSigner
     key: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
 from bridge.core.deltas import MISSING
@@ -17,25 +17,41 @@ if TYPE_CHECKING:
 __all__ = ["JWTSigning", "make_token"]
 
 
+class _Token(NamedTuple):
+    """A token, and the times between which the token is used."""
+
+    text: str
+    renew_at: float  # monotonic, in seconds
+    made: float  # in seconds since 1970
+    renew_wall: float  # in seconds since 1970
+
+
 class JWTSigning:
     """The signer of JWT rules, with one token per rule."""
 
     def __init__(self, context: SignerContext) -> None:
         self._context = context
-        # Tokens, and the monotonic times in seconds at which each is replaced.
-        self._tokens: WeakKeyDictionary[JWT, tuple[str, float]] = WeakKeyDictionary()
+        self._tokens: WeakKeyDictionary[JWT, _Token] = WeakKeyDictionary()
 
     async def sign(
         self, auth: JWT, request: UpstreamRequest, rejected: UpstreamRequest | None
     ) -> UpstreamRequest:
-        """Return the request with a token."""
-        token, renew_at = self._tokens.get(auth, ("", 0.0))
-        now = self._context.monotonic()
-        if not token or now >= renew_at:
-            token = make_token(auth, self._context.now())
+        """Return the request with a token; with the same token if it was rejected at once."""
+        token = self._tokens.get(auth)
+        now, wall = self._context.monotonic(), self._context.now()
+        is_rejected = (
+            token is not None
+            and rejected is not None
+            and rejected.headers.get(auth.header) == auth.prefix + token.text
+        )
+        # Both clocks count: the upstream compares the token's times with the wall clock, which may be set,
+        # and the monotonic clock stands still while the machine sleeps.
+        if token is None or is_rejected or now >= token.renew_at or not token.made <= wall < token.renew_wall:
             # Half of the lifetime, so that an upstream whose clock is fast still accepts the token.
-            self._tokens[auth] = token, now + auth.expires / 2
-        return with_headers(request, {auth.header: auth.prefix + token})
+            lifetime = auth.expires / 2
+            text = make_token(auth, wall)
+            token = self._tokens[auth] = _Token(text, now + lifetime, wall, wall + lifetime)
+        return with_headers(request, {auth.header: auth.prefix + token.text})
 
 
 def make_token(auth: JWT, now: float) -> str:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from bridge.core.errors import ConfigError
 from tests.bridge_process import ROOT
-from tests.raw_upstream import run_upstream
+from tests.raw_upstream import Connection, http_response, run_upstream
 from tests.running_bridge import load_table
 from tests.upstream.auth.signed_requests import NOW, bearer_token, run_sender, token_server
 
@@ -105,10 +105,52 @@ async def test_a_token_is_reused_for_half_of_its_lifetime() -> None:
     async with run_sender(plain("expires: 10m"), {"KEY": "k"}) as sending:
         first = bearer_token(await sending.sign())
         sending.clock.now += 299
-        sending.time.now += 86400  # a change of the wall clock has no effect
+        sending.time.now += 299
         assert bearer_token(await sending.sign()) == first
         sending.clock.now += 1
+        sending.time.now += 1
         assert bearer_token(await sending.sign()) != first
+
+
+@pytest.mark.parametrize("step", [-1, -86_400, 150, 86_400])
+async def test_a_token_is_renewed_after_the_wall_clock_was_set(step: int) -> None:
+    async with run_sender(plain(), {"KEY": "k" * 32}) as sending:
+        first = bearer_token(await sending.sign())
+        sending.time.now += step
+        second = bearer_token(await sending.sign())
+        _, claims, _, _ = parse_token(second)
+        assert second != first
+        assert claims["iat"] == int(NOW) + step
+        assert bearer_token(await sending.sign()) == second
+
+
+async def test_a_rejected_token_is_renewed_once() -> None:
+    tokens: list[str] = []
+    accepts = False
+
+    async def behave(peer: Connection) -> None:
+        while request := await peer.request():
+            tokens.append(request.headers["authorization"])
+            refused = not accepts or len(tokens) == 2
+            await peer.send(
+                http_response({"error": "expired"}, 401) if refused else http_response({"ok": True})
+            )
+
+    async with (
+        run_upstream(behave) as server,
+        run_sender(plain().replace("http://127.0.0.1:9", server.url), {"KEY": "k" * 32}) as sending,
+    ):
+        assert (await sending.send()).status == 401
+        assert len(tokens) == 1, "a new token of the same second would be the same"
+        accepts = True
+        sending.time.now += 1
+        assert (await sending.send()).status == 200
+        assert len(tokens) == 3
+        assert tokens[0] == tokens[1] != tokens[2]
+        accepts = False
+        sending.time.now += 1
+        assert (await sending.send()).status == 401
+        assert len(tokens) == 5
 
 
 def pem(key: Any) -> str:
