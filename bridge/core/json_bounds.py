@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from bridge.core.ascii_codes import BACKSLASH
+
 __all__ = ["MAX_INLINE", "has_more_values", "nests_deeper"]
 
 MAX_INLINE: Final = 128 * 2**10
@@ -55,7 +57,7 @@ def nests_deeper(value: Any, levels: int) -> bool:
 
 def _without_escapes(data: bytes) -> bytes:
     """Return JSON text without escaped backslashes and quotes, so that every quote delimits a string."""
-    return data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
+    return data.replace(b"\\\\", b"").replace(b'\\"', b"") if BACKSLASH in data else data
 
 
 def _is_container(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bridge.core.ascii_codes import LF
 from bridge.core.frames import Frame
 from bridge.framing.buffer import FrameBuffer, too_large
 
@@ -26,7 +27,7 @@ class LineFramer:
     def feed(self, data: bytes) -> Iterator[Frame]:
         if self._separator != b"\n":
             data = data.replace(self._separator, b"\n")
-        if b"\n" not in data:
+        if LF not in data:
             self._buffer.append(data)
             return
         # bytes.split, not splitlines: only these separators end a frame, U+2028 does not.

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bridge.core.ascii_codes import CR, LF
 from bridge.core.frames import Frame
 from bridge.framing.buffer import FrameBuffer, too_large
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["SSEFramer"]
 
@@ -37,26 +38,19 @@ class SSEFramer:
         self._after_cr = False  # the data ended with CR, whose LF may follow
         self._bare = False  # the body is JSON, not a stream
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes) -> Iterable[Frame]:
         if not self._started:
             data = self._start(data)
-        if b"\r" in data or self._after_cr:
+        if CR in data or self._after_cr:
             data = self._normalize_line_ends(data)
-        # Join only where an event may end, so that an event of many lines is not copied for each line.
-        buffer = self._buffer
-        may_end = b"\n\n" in data or (data.startswith(b"\n") and buffer.endswith(b"\n"))
-        if not may_end or self._bare:
-            buffer.append(data)
-            return
-        *blocks, rest = (buffer.take(data) if buffer.size else data).split(b"\n\n")
-        for block in blocks:
-            # Most events are one line of data, which needs no parser.
-            if block.startswith(b"data: ") and b"\n" not in block and len(block) <= self._limit:
-                yield Frame(block[6:])
-            else:
-                yield from self._event(block)
-        if rest:
-            buffer.append(rest)
+        if self._bare or self._buffer.size:
+            data = self._join(data)
+        blocks = data.split(b"\n\n")
+        rest = blocks.pop()
+        # Most streams send their events one by one: a generator would take twice the time.
+        if not rest and len(blocks) == 1 and self._is_data_line(blocks[0]):
+            return (Frame(blocks[0][6:]),)
+        return self._events(blocks, rest)
 
     def close(self) -> Iterator[Frame]:
         yield from self._event(self._buffer.take().removesuffix(b"\n"))
@@ -76,6 +70,16 @@ class SSEFramer:
         self._bare = data[:1] in (b"{", b"[")
         return data
 
+    def _join(self, data: bytes) -> bytes:
+        """Return the unfinished event followed by `data` if an event may end there, else keep both."""
+        # So that an event of many lines is not copied for each line.
+        buffer = self._buffer
+        may_end = data.find(b"\n\n") >= 0 or (data.startswith(b"\n") and buffer.endswith(b"\n"))
+        if may_end and not self._bare:
+            return buffer.take(data)
+        buffer.append(data)
+        return b""
+
     def _normalize_line_ends(self, data: bytes) -> bytes:
         """Replace every end of a line by LF. The LF of a CRLF may arrive with the next data."""
         if self._after_cr and data:
@@ -84,6 +88,19 @@ class SSEFramer:
         if data:
             self._after_cr = data.endswith(b"\r")
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _events(self, blocks: Iterable[bytes], rest: bytes) -> Iterator[Frame]:
+        for block in blocks:
+            if self._is_data_line(block):
+                yield Frame(block[6:])
+            else:
+                yield from self._event(block)
+        if rest:
+            self._buffer.append(rest)
+
+    def _is_data_line(self, block: bytes) -> bool:
+        """Return whether an event is one line of data, as most are. Such a line needs no parser."""
+        return block.startswith(b"data: ") and LF not in block and len(block) <= self._limit
 
     def _event(self, block: bytes) -> Iterator[Frame]:
         block = block.lstrip(b"\n")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 
@@ -137,7 +138,7 @@ class Response:
         """Write a piece of a stream. Return whether the client accepts more at once."""
         head = b"" if self.started else self._start_stream(content_type)
         if self._chunked:
-            return self._connection.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
+            return self._connection.write(b"".join((head, _size_line(len(data)), data, b"\r\n")))
         return self._connection.write(head + data)
 
     async def drain(self) -> None:
@@ -188,6 +189,12 @@ class Response:
             f"HTTP/{'1.1' if request.is_http11 else '1.0'} {_STATUS_LINES.get(status) or f'{status} '}\r\n"
             f"X-Request-Id: {self.id}\r\n{self._extra_headers}{headers}{connection}{self._date_header()}"
         ).encode("utf-8", "surrogateescape")
+
+
+@lru_cache(4096)  # formatting a number costs as much as writing a short chunk
+def _size_line(size: int) -> bytes:
+    """Return the line before a chunk of `size` bytes (RFC 9112, 7.1)."""
+    return b"%x\r\n" % size
 
 
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}

@@ -30,13 +30,13 @@ class FrameTemplate:
     """The bytes before and after the text of a stream's frames, from a frame that the rules have read."""
 
     __slots__ = (
-        "_after",  # bytes of the frame after the text's literal
+        "_after",  # bytes of the frame from the quote after the text
         "_attempts",  # frames that may still become the template: no limit would cost each frame of a
         #               stream whose frames differ in more than their text
-        "_before",  # bytes of the frame before the text's literal; None before the first attempt
+        "_before",  # bytes of the frame up to the quote before the text; None before the first attempt
         "_fields",  # SSE fields of the frame
         "_path",  # of the text in the document
-        "_text",  # the place of the text's literal in the bytes of a frame
+        "_text",  # the place of the text and its quotes in the bytes of a frame
     )
 
     def __init__(self, path: Path) -> None:
@@ -70,7 +70,7 @@ class FrameTemplate:
         except ValueError:  # the literal crosses the borders of strings, as `":"` does in {"t":":"}
             return
         if probed == _PROBE:
-            self._before, self._after = before, after
+            self._before, self._after = before + b'"', b'"' + after
             self._text = slice(len(before), -len(after) or None)
             self._fields = frame.fields
 
@@ -79,14 +79,12 @@ class FrameTemplate:
         data, before = frame.data, self._before
         if before is None or type(data) is not bytes:
             return None
+        # With the quotes: a list in place of the text may have millions of values, and must not be parsed.
         if not (data.startswith(before) and data.endswith(self._after)):
             return None
-        literal = data[self._text]
-        if literal[:1] != b'"':  # before it is parsed: a list may have millions of values
-            return None
         try:
-            text = loads_strictly(literal)
+            text = loads_strictly(data[self._text])
         except ValueError:  # not one JSON value, or one that only a lenient parser reads
             return None
         # An empty text does not match: beside an `error` member an empty text is not output.
-        return text if text and type(text) is str and frame.fields == self._fields else None
+        return text if text and frame.fields == self._fields else None

@@ -14,10 +14,9 @@ from bridge.exchange.decode.body_decoder import MAX_ERROR_BODY, BodyDecoder
 from bridge.exchange.decode.stream_decoder import StreamDecoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from bridge.core.deltas import Delta
-    from bridge.core.frames import Frame
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.exchange.decode.response_reader import ResponseReader
     from bridge.routes.rules.endpoint_plan import EndpointPlan
@@ -83,13 +82,13 @@ class ResponseDecoder:
         self._bytes_left -= len(data)
         if self._bytes_left < 0:
             return self._feed_end(data)
-        return self._collect(self._body.framer.feed(data))
+        return self._decode(data)
 
     def close(self) -> list[Delta]:
         """Return the deltas that the end of the body completes."""
         if self.finished:
             return []
-        deltas = self._collect(self._body.framer.close(), at_end=True)
+        deltas = self._decode(None)
         self.finished = True
         return deltas
 
@@ -100,7 +99,7 @@ class ResponseDecoder:
     def _feed_end(self, data: bytes) -> list[Delta]:
         """Return the deltas of the data up to the limit, where a successful response fails."""
         # The part within the limit counts, so that the output does not depend on how bytes were cut.
-        deltas = self._collect(self._body.framer.feed(data[: self._bytes_left]))
+        deltas = self._decode(data[: self._bytes_left])
         self._bytes_left = 0
         if self.succeeded and not self.finished:
             message = (
@@ -114,17 +113,18 @@ class ResponseDecoder:
         self.finished = True
         return self._body.reader.release()
 
-    def _collect(self, frames: Iterable[Frame], *, at_end: bool = False) -> list[Delta]:
-        """Return the deltas of all frames up to the end of the response or its first failure."""
+    def _decode(self, data: bytes | None) -> list[Delta]:
+        """Return the deltas of a part of the body, or of its end (None), up to the first failure."""
         deltas: list[Delta] = []
         body = self._body
+        framer = body.framer
         try:
-            for frame in frames:
+            for frame in framer.close() if data is None else framer.feed(data):
                 deltas += body.decode(frame)
                 if body.finished:
                     break
             else:
-                if at_end:
+                if data is None:
                     deltas += body.end()
             if body.finished:
                 self.finished = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.core.ascii_codes import LF
 from bridge.exchange.decode.finish_failure import choice_failure
 from bridge.exchange.decode.response_reader import ResponseReader
 from bridge.openai.encoders import DONE, sse_event, usage_object
@@ -61,7 +62,7 @@ class ChunkPassthrough(ResponseReader):
         """Return the event of a chunk whose only output is this text; None if the chunk has to be read."""
         if self._held or self._unsettled is not None or 0 in self.normalizer.finished:
             return None
-        if type(data) is not bytes or b"\n" in data:
+        if type(data) is not bytes or LF in data:
             return None  # an event cannot carry these bytes
         if self._estimator is not None:
             super().read_text(text, data)
@@ -173,6 +174,6 @@ class PassthroughStreamEncoder:
 
 def _event(chunk: JSONObject, data: bytes | str | None) -> bytes:
     """Return the event of a chunk: of its own bytes `data`, if given and if an event can carry them."""
-    if type(data) is bytes and data and b"\n" not in data:
+    if type(data) is bytes and data and LF not in data:
         return b"data: " + data + b"\n\n"
     return sse_event(chunk)
