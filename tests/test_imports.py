@@ -67,6 +67,7 @@ ONLY_IN = {
     "jwt": ("bridge.core.jwt",),
     "botocore": ("bridge.upstream.auth.aws_sigv4",),
     "httptools": ("bridge.upstream.response_parser",),
+    "uvloop": ("bridge.cli.event_loop",),
     "redis": ("bridge.sessions.redis_store",),
 }
 """A third-party library is known to these modules alone."""

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -160,13 +161,13 @@ def _tune_gc() -> None:
 
 def _run(coroutine: Coroutine[None, None, None]) -> None:
     configure()
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    with suppress(ImportError):  # uvloop does not exist for every system
+        from bridge.cli.event_loop import EventLoop
+
+        loop_factory = EventLoop
     try:
-        import uvloop
-    except ImportError:
-        run = asyncio.run
-    else:
-        run = uvloop.run
-    try:
-        run(coroutine)
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(coroutine)
     finally:
         flush()
