@@ -24,7 +24,7 @@ from bridge.proxy.outcomes import log_internal_error
 from bridge.server.client_address import forwarded_address
 from bridge.server.client_keys import ClientKeys
 from bridge.server.request_body import check_content_encoding, read_body, too_large
-from bridge.server.request_ids import RequestIds
+from bridge.server.request_ids import request_ids
 from bridge.server.response import DateHeader, Response
 from bridge.telemetry.logging import log
 
@@ -93,13 +93,13 @@ class OpenAIHandler:
         self._state = state
         self._metrics = metrics
         self._date_header = DateHeader()
-        self._request_ids = RequestIds()
+        self._request_ids = request_ids()
         self._threads = threads
         self.forwarder = Forwarder(upstream, metrics, share, threads)
 
     async def answer(self, request: Request) -> Response:
         """Answer one request. Raise ConnectionError if the connection cannot be used any longer."""
-        id_ = self._request_ids()
+        id_ = next(self._request_ids)
         cors = self._state.table.server.cors
         allowed_origin = _allowed_origin(request, cors) if cors else None
         response = Response(request, _request_id(request, id_), allowed_origin, self._date_header)

@@ -1,21 +1,22 @@
-"""Ids of requests: 32 hexadecimal digits."""
+"""Ids of requests: 32 hexadecimal digits, all random, so that clients cannot count the requests of others."""
 
 from __future__ import annotations
 
-from itertools import count
 from secrets import token_hex
+from typing import TYPE_CHECKING
 
-__all__ = ["RequestIds"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["request_ids"]
+
+_ID_SIZE = 16  # bytes
+_BATCH = 256  # ids; reading random bytes from the system for each id costs more than the rest of it
 
 
-class RequestIds:
-    """A source of ids: a random prefix, which differs in each process, and a counter."""
-
-    __slots__ = ("_counter", "_prefix")
-
-    def __init__(self) -> None:
-        self._prefix = token_hex(10)
-        self._counter = count()
-
-    def __call__(self) -> str:
-        return self._prefix + next(self._counter).to_bytes(6, "big").hex()
+def request_ids() -> Iterator[str]:
+    """Yield ids, without an end."""
+    while True:
+        digits = token_hex(_ID_SIZE * _BATCH)
+        for start in range(0, len(digits), 2 * _ID_SIZE):
+            yield digits[start : start + 2 * _ID_SIZE]

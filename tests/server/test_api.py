@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bridge.server.request_ids import request_ids
 from tests.raw_client import CHAT, HELLO
 from tests.raw_upstream import http_response, responder, run_upstream
 from tests.running_bridge import RunningBridge, run_bridge
@@ -146,6 +148,15 @@ async def test_an_invalid_request_id_is_replaced(value: str, bridge: RunningBrid
 async def test_every_response_has_its_own_id(bridge: RunningBridge) -> None:
     responses = [await bridge.request(HELLO) for _ in range(3)] + [await bridge.request(path="/nowhere")]
     assert len({response.headers["x-request-id"] for response in responses}) == 4
+
+
+def test_request_ids_share_no_part_that_a_client_could_count() -> None:
+    ids = [*islice(request_ids(), 1000)]  # of several batches
+    assert len(set(ids)) == 1000
+    for half in (slice(0, 16), slice(16, 32)):
+        assert len({each[half] for each in ids}) == 1000
+        numbers = [int(each[half], 16) for each in ids]
+        assert 300 < sum(first < second for first, second in pairwise(numbers)) < 700
 
 
 async def test_dropped_parameters_are_in_a_header(server: str) -> None:
