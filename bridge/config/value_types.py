@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bridge.config.problems import Problems
     from bridge.config.yaml_tree import Node
 
-__all__ = ["ANY", "FLAG", "INVALID", "TEXT", "Integer", "Keyword", "Text", "ValueType"]
+__all__ = ["ANY", "FLAG", "INVALID", "TEXT", "Constant", "Integer", "Keyword", "Text", "ValueType"]
 
 
 class _Invalid(Enum):
@@ -125,6 +125,20 @@ class Integer(ValueType):
     def schema(self) -> dict[str, Any]:
         limit = {"maximum": self.maximum} if self.maximum else {}
         return {"type": "integer", "minimum": self.minimum} | limit
+
+
+class Constant(ValueType):
+    """One value, such as `false`."""
+
+    def __init__(self, value: Any, word: str) -> None:
+        self._value = value
+        self.expected = word
+
+    def accepts(self, node: Node) -> bool:
+        return node.value is self._value
+
+    def schema(self) -> dict[str, Any]:
+        return {"const": self._value}
 
 
 class Keyword(ValueType):

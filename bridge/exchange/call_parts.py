@@ -56,21 +56,29 @@ def chat_part(plan: EndpointPlan, body: JSONObject) -> CallParts:
 
 
 def prompt_parts(plan: EndpointPlan, body: JSONObject) -> CallParts:
-    """Return each legacy prompt as a chat; all of them as they are for an OpenAI-compatible upstream.
+    """Return each legacy prompt as a chat; all of them as they are where completions are not sent as chats.
 
     Raises RequestError if a chat is made of tokens.
     """
     prompt = body["prompt"]
-    if plan.route.is_passthrough:
-        text = prompt if isinstance(prompt, str) else None
-        return (CallPart(body, prompt_to_messages(text or ""), text),)
-    texts = prompt if isinstance(prompt, list) else [prompt]
+    texts = [prompt] if isinstance(prompt, str) or isinstance(prompt[0], int) else prompt
+    if plan.keeps_completion:
+        if plan.reads_choices or len(texts) == 1:
+            return (_completion_part(body, prompt, len(texts)),)
+        return LazyParts(len(texts), (_completion_part(body, text, 1) for text in texts))
     if not isinstance(texts[0], str):  # a list contains either texts or tokens
         raise _no_tokens("prompt")
     rest = {name: value for name, value in body.items() if name != "prompt"}
     if len(texts) == 1:
         return (_prompt_part(rest, texts[0]),)
     return LazyParts(len(texts), (_prompt_part(rest, text) for text in texts))
+
+
+def _completion_part(body: JSONObject, prompt: Any, prompts: int) -> CallPart:
+    text = prompt if isinstance(prompt, str) else None
+    if prompt is not body["prompt"]:
+        body = {**body, "prompt": prompt}
+    return CallPart(body, prompt_to_messages(text or ""), text, prompts)
 
 
 def _prompt_part(rest: JSONObject, text: str) -> CallPart:
@@ -92,7 +100,8 @@ def input_batches(plan: EndpointPlan, body: JSONObject) -> CallParts:
     if isinstance(rule, TemplateBody) and not _INPUTS & rule.reads:
         size = 1  # the template only reads the one text
     if size >= len(inputs):
-        return (_input_part(body, inputs, inputs[0] if size == 1 else value),)
+        alone = plan.route.emulate.batch == 1 and inputs is value
+        return (_input_part(body, inputs, inputs[0] if alone else value),)
     batches = (inputs[start : start + size] for start in range(0, len(inputs), size))
     parts = (_input_part(body, batch, batch[0] if size == 1 else batch) for batch in batches)
     return LazyParts(-(-len(inputs) // size), parts)

@@ -11,7 +11,7 @@ from bridge.exchange.callout_request import build_callout
 from bridge.exchange.conversation_key import new_turn
 from bridge.exchange.request_document import request_document
 from bridge.expressions.scope import Scope
-from bridge.routes.rules.body_rules import TemplateBody, UnchangedBody
+from bridge.routes.rules.body_rules import TemplateBody
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +107,7 @@ class RequestBuilder:
         streams = plan.stream_rule is not None
         if (
             self._data is not None
-            and type(rule) is UnchangedBody
+            and rule.leaves_unchanged(self.body)
             and (streams or "stream_options" not in self.body)
         ):
             return plan.request(scope, self._data, credentials)
@@ -137,9 +137,12 @@ class RequestBuilder:
         self.stop_strings = self._local_stop_strings() if may_cut else ()
 
     def _local_stop_strings(self) -> tuple[str, ...]:
-        """Return the stop strings that are not sent upstream, and those that the prompt contains itself."""
+        """Return the stop strings, and those that the prompt contains itself.
+
+        Some servers do not cut at the stop strings that they receive, so that these are cut at too.
+        """
         plan, document = self.plan, self.document
-        strings = () if plan.sends_stop else tuple(document.get("stop", ()))
+        strings = tuple(document.get("stop", ()))
         turn_markers = plan.route.request.prompt.cut
         if turn_markers and self.text is None:
             prompt = str(document.get("prompt", ""))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.core.deltas import MISSING
 from bridge.core.errors import RequestError
 from bridge.core.messages import content_text
+from bridge.exchange.tool_names import with_tool_names
 from bridge.exchange.turns import is_system, turn_members
 from bridge.tool_formats import to_format
 
@@ -39,7 +40,7 @@ def request_document(
     """
     if None in body.values():
         body = {name: value for name, value in body.items() if value is not None}
-    texts = _with_text_content(messages)
+    texts = with_tool_names(_with_text_content(messages))
     document = {**body, **plan.constants, "messages": texts, "raw": context.body, "now": context.now}
     _add_aliases(document, plan)
     prompt, tools = plan.route.request.prompt, plan.route.request.tools

@@ -69,6 +69,8 @@ def convert(value: Any, kind: str) -> Any:
                 return float(value)
             case "string":
                 return value if isinstance(value, str) else json.dumps(value).decode()
+            case "object":
+                return json.loads(value) if isinstance(value, str) else value
             case "bool":
                 return value.strip().lower() not in _FALSE if isinstance(value, str) else bool(value)
             case _:
@@ -155,7 +157,7 @@ def _unchanged(value: Any) -> Any:
     return value
 
 
-_TYPES = ("int", "float", "string", "bool", "json")
+_TYPES = ("int", "float", "string", "bool", "json", "object")
 
 TRANSFORMS: dict[str, Callable[[Any, RuleErrors], Transform]] = {
     "take": _take,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FRAMINGS", "INNER_FRAMINGS", "MESSAGE_FRAMINGS", "SSE", "Framer", "Framing", "make_framer"]
 
-SSE: Final = Framing("sse", SSEFramer, accept="text/event-stream")
+SSE: Final = Framing("sse", SSEFramer)
 
 FRAMINGS: Final[Mapping[str, Framing]] = {
     framing.name: framing

@@ -31,7 +31,6 @@ class Framing(NamedTuple):
 
     name: str
     framer: Callable[[int], Framer]  # makes a framer; the argument is the limit of a frame in bytes
-    accept: str = "*/*"  # the `Accept` header of a streaming request
     has_messages: bool = False  # frames are messages, which may carry another framing (`stream.inner`)
     is_websocket: bool = False  # the stream arrives over a WebSocket
     follows_reads: bool = False  # only the text of all frames together is independent of the cuts

@@ -191,7 +191,9 @@ def run_ndjson_stream(slots: str, *frames: Any, **members: Any) -> CompletionStr
 
     Assert that the text is the same for bytes that arrive one by one, and for a non-streaming client.
     """
-    rules = f"request: {{body: {{p: $.prompt}}}}\nresponse: false\nstream: {{framing: ndjson, {slots}}}"
+    rules = (
+        f"request: {{body: {{p: $.prompt, n: $.n}}}}\nresponse: false\nstream: {{framing: ndjson, {slots}}}"
+    )
     body = {**members, "stream_options": {"include_usage": True}}
     stream = run_stream(rules, ndjson(*frames), body)
     assert run_stream(rules, bytewise(ndjson(*frames)), body) == stream

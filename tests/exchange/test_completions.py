@@ -47,6 +47,60 @@ def test_without_rules_the_prompt_may_be_in_a_header() -> None:
     assert call.request().headers["X-Said"] == "hi|hi"
 
 
+ENDPOINT_URL = "upstream: 'http://server/v1/{{ endpoint | path }}'"
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        f"{ENDPOINT_URL}\nrequest: {{drop: [user]}}",
+        f"{ENDPOINT_URL}\nrequest: {{roles: {{user: u}}, message_keys: {{content: c}}}}",
+        f"{ENDPOINT_URL}\nstream: false",
+        "serves: completions\nrequest: {drop: [user]}",
+        "serves: completions\nresponse: {finish_reason: {path: $item.finish_reason, map: {a: length}}}",
+        "request: {drop: [user]}\nemulate: {completions: false}",
+    ],
+)
+@pytest.mark.parametrize("prompt", ["hi", ["a", "b"], [1, 2], [[1], [2]]])
+def test_a_completion_stays_a_completion(rules: str, prompt: Any) -> None:
+    """A URL that reads the endpoint, and a route for completions alone, get the client's own prompt."""
+    body = completion_request(prompt, suffix="!", echo=True)
+    assert bodies(rules, body) == [body]
+
+
+@pytest.mark.parametrize(
+    ("rules", "messages"),
+    [
+        (f"{ENDPOINT_URL}\nemulate: {{completions: chat}}", True),
+        ("serves: completions\nrequest: {drop: [user]}\nemulate: {completions: chat}", True),
+        ("emulate: {completions: chat}", True),
+        ("emulate: {completions: false}\nrequest: {drop: [user]}", False),
+    ],
+)
+def test_the_route_decides_what_a_completion_becomes(rules: str, messages: bool) -> None:
+    """`emulate.completions` wins over the URL and `serves`."""
+    [body] = bodies(rules, completion_request())
+    assert ("messages" in body, "prompt" in body) == (messages, not messages)
+
+
+def test_prompts_of_a_custom_server_are_calls_of_their_own() -> None:
+    """A response with one text belongs to one prompt."""
+    rules = "serves: completions\nresponse: $.answer\nrequest: {drop: [user]}"
+    assert [body["prompt"] for body in bodies(rules, completion_request(["a", "b"]))] == ["a", "b"]
+    assert [body["prompt"] for body in bodies(rules, completion_request([[1], [2]]))] == [[1], [2]]
+
+
+def test_a_kept_completion_is_read_and_edited() -> None:
+    """The finish reason is mapped, and the text is cut at a stop string of each prompt's choice."""
+    rules = "serves: completions\nresponse: {finish_reason: {path: $item.finish_reason, map: {eos: length}}}"
+    choices = [{"index": n, "text": text, "finish_reason": "eos"} for n, text in enumerate(("a", "bENDc"))]
+    completion = run_completion(
+        rules, {"choices": choices}, completion_request(["x", "y"], stop="END"), endpoint="completions"
+    )
+    assert [choice.text for choice in completion.choices.values()] == ["a", "b"]
+    assert [choice.finish_reason for choice in completion.choices.values()] == ["length", "stop"]
+
+
 @pytest.mark.parametrize("rules", [RULES, "request: {fields: {a: 1}}", "request: {drop: [user]}"])
 def test_an_edited_body_is_sent_as_a_chat(rules: str) -> None:
     [body] = bodies(rules, completion_request(temperature=0.5))

@@ -186,6 +186,7 @@ def test_a_stored_session_has_the_members_that_close_reads() -> None:
 
 def test_a_response_of_several_choices_is_not_continued() -> None:
     rules = OPENED.replace("response: $.text", "response: {choices: '$.all[*]', text: $item.text}")
+    rules = rules.replace("ask: $.last", "ask: $.last, n: $.n")
     exchange = conversation_exchange(rules, [user("one")], n=2)
     [call] = exchange.calls
     commands_before(call, fetched({"session": 1}))

@@ -86,10 +86,41 @@ def test_only_a_possible_start_of_a_stop_string_is_withheld() -> None:
     assert b'"Es"' in exchange.feed(call, texts("s")[0])
 
 
-def test_stop_strings_that_are_sent_are_not_emulated() -> None:
-    rules = "request: {body: {stop: $.stop}}\nresponse: $.t"
-    assert run_completion(rules, {"t": "aENDb"}, request(stop="END")).choice.text == "aENDb"
-    assert run_completion("response: $.t", {"t": "aENDb"}, request(stop="END")).choice.text == "aENDb"
+@pytest.mark.parametrize(
+    "rules",
+    [
+        "request: {body: {stop: $.stop}}\nresponse: $.t",
+        "response: $.t",
+        "request: {fields: {user: u}}\nresponse: $.t",
+        "upstream: {url: http://server/api, method: GET}\nresponse: $.t",
+        "calls: {a: {path: /a, body: {s: $.stop}, values: {b: $.b}}}\nupstream: http://server\nresponse: $.t",
+    ],
+)
+def test_the_text_is_cut_at_stop_strings_whether_or_not_they_are_sent(rules: str) -> None:
+    """Some servers do not cut at the strings that they receive."""
+    assert run_completion(rules, {"t": "aENDb"}, request(stop="END")).choice.text == "a"
+    uncut = f"{rules}\nemulate: {{stop: false}}"
+    assert run_completion(uncut, {"t": "aENDb"}, request(stop="END")).choice.text == "aENDb"
+
+
+def test_openai_responses_are_cut_at_stop_strings() -> None:
+    """A route without rules cuts too, and keeps the members of the response."""
+    message = {"role": "assistant", "content": "aENDb", "annotations": [1]}
+    body = {"choices": [{"index": 0, "message": message, "finish_reason": "length"}], "service_tier": "x"}
+    choice = run_completion("", body, request(stop="END")).choice
+    assert (choice.text, choice.finish_reason) == ("a", "stop")
+    chunk = {"choices": [{"index": 0, "delta": {"content": "aEN"}}]}
+    events = sse(chunk, {"choices": [{"index": 0, "delta": {"content": "Db"}}]}, "data: [DONE]\n\n")
+    for pieces in (events, bytewise(events)):
+        assert run_stream("", pieces, {"stop": "END"}).choice.text == "a"
+
+
+@pytest.mark.parametrize("edits", ["drop: [n]", "keep: [messages]"])
+def test_several_choices_take_several_calls_where_n_is_not_sent(edits: str) -> None:
+    """An upstream in OpenAI's format that receives no `n` gives one choice."""
+    exchange = new_exchange(f"request: {{{edits}}}", request(n=2))
+    assert (len(exchange.calls), exchange.dropped) == (2, ())
+    assert len(new_exchange("request: {drop: [user]}", request(n=2)).calls) == 1
 
 
 def test_all_stop_strings_are_emulated_if_only_some_are_sent() -> None:

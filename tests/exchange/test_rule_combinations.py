@@ -10,11 +10,6 @@ def test_a_stop_that_the_route_sets_is_emulated() -> None:
     assert run_completion(rules, {"t": "one X two"}, request(stop="X")).choice.text == "one "
 
 
-def test_a_stop_that_is_forwarded_is_not_emulated() -> None:
-    rules = "request: {fields: {user: u}}\nresponse: $.t"
-    assert run_completion(rules, {"t": "one X two"}, request(stop="X")).choice.text == "one X two"
-
-
 def test_a_frame_that_is_not_selected_may_end_the_stream() -> None:
     rules = "response: false\nstream: {text: $.t, only: {event: add}, done: {event: end}}"
     events = [

@@ -71,23 +71,37 @@ def test_roles_are_renamed() -> None:
     assert [message["role"] for message in body["messages"]] == ["user", "user", "bot"]
 
 
-@pytest.mark.parametrize("rules", ["{message_keys: {role: role}}", "{roles: {assistant: bot}}"])
-def test_message_keys_and_roles_flatten_content(rules: str) -> None:
-    body = edited(rules, messages=[{"role": "user", "content": PARTS}])
-    assert body["messages"] == [{"role": "user", "content": "one\ntwo"}]
+@pytest.mark.parametrize(
+    "rules", ["{message_keys: {role: role}}", "{content: text}", "{content: text, drop: [x]}"]
+)
+def test_a_list_of_texts_becomes_a_string(rules: str) -> None:
+    """Other contents go on as they are: with an image, and null."""
+    messages = [
+        {"role": "user", "content": PARTS},
+        {"role": "user", "content": [*PARTS, IMAGE]},
+        {"role": "assistant", "content": None},
+    ]
+    body = edited(rules, messages=messages)
+    assert body["messages"] == [{"role": "user", "content": "one\ntwo"}, *messages[1:]]
 
 
-@pytest.mark.parametrize("rules", ["{message_keys: {role: role}}", "{roles: {assistant: bot}}"])
-def test_message_keys_and_roles_refuse_images(rules: str) -> None:
-    with pytest.raises(RequestError) as raised:
-        edited(rules, messages=[{"role": "user", "content": [*PARTS, IMAGE]}])
-    assert raised.value.status == 400
-    assert str(raised.value.param).startswith("messages")
+@pytest.mark.parametrize(
+    "rules", ["{drop: [user]}", "{roles: {assistant: bot}}", "{roles: {developer: system}}"]
+)
+def test_other_edits_keep_content_parts(rules: str) -> None:
+    """A translated role changes nothing but the role."""
+    messages = [{"role": "user", "content": PARTS}, {"role": "user", "content": [*PARTS, IMAGE]}]
+    assert edited(rules, messages=messages)["messages"] == messages
 
 
-def test_other_edits_keep_content_parts() -> None:
-    messages = [{"role": "user", "content": [*PARTS, IMAGE]}]
-    assert edited("{drop: [user]}", messages=messages)["messages"] == messages
+@pytest.mark.parametrize(
+    "request_rules", ["", "request: {drop: [user]}", "request: {roles: {assistant: bot}}"]
+)
+def test_a_list_of_texts_is_a_string_for_custom_servers(request_rules: str) -> None:
+    """A route whose responses are not OpenAI's joins texts by itself."""
+    body = request(messages=[{"role": "user", "content": PARTS}])
+    assert request_body(f"{request_rules}\nresponse: $.t", body)["messages"][0]["content"] == "one\ntwo"
+    assert request_body(f"{request_rules}\nstream: false", body)["messages"][0]["content"] == PARTS
 
 
 def test_fields_are_set_last() -> None:

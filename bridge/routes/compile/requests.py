@@ -28,7 +28,7 @@ __all__ = ["compile_body", "compile_tls", "compile_url", "compile_urls"]
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")  # `urlsplit` skips line breaks and tabs
 
-_EDITS = ("keep", "drop", "rename", "message_keys", "roles", "fields")
+_EDITS = ("keep", "drop", "rename", "content", "message_keys", "roles", "fields")
 
 
 def compile_urls(
@@ -88,10 +88,16 @@ def compile_tls(tls: TLSSpec, node: Node, environment: LoadEnvironment, problems
     return found
 
 
-def compile_body(spec: RequestSpec | None, node: Node, problems: Problems) -> BodyRule:
-    """Compile how the upstream's body is built from the client's."""
+def compile_body(
+    spec: RequestSpec | None, node: Node, problems: Problems, *, joins_text: bool = False
+) -> BodyRule:
+    """Compile how the upstream's body is built from the client's.
+
+    `joins_text`: a content that is a list of texts is sent as a string, as custom servers expect strings.
+    """
+    unchanged = EditedBody(joins_text=True, only_joins=True) if joins_text else UnchangedBody()
     if spec is None:
-        return UnchangedBody()
+        return unchanged
     edits = [name for name in _EDITS if getattr(spec, name) or (name == "keep" and spec.keep is not None)]
     if spec.body is not ABSENT:
         if edits:
@@ -104,13 +110,14 @@ def compile_body(spec: RequestSpec | None, node: Node, problems: Problems) -> Bo
             )
         return TemplateBody(spec.body)
     if not edits:
-        return UnchangedBody()
+        return unchanged
     sets = frozenset(_members(node, "fields") | _members(node, "customFields"))
     _check_edits(node, sets, problems)
     return EditedBody(
         keep=None if spec.keep is None else frozenset(spec.keep),
         drop=frozenset(spec.drop),
         rename=spec.rename or {},
+        joins_text=joins_text or spec.content == "text",
         message_keys=spec.message_keys or {},
         roles=spec.roles or {},
         fields=spec.fields,

@@ -135,6 +135,8 @@ class RouteCompiler:
     def _request(self, response: ResponseRules) -> RequestRules:
         """Return how requests are built."""
         spec, stream = self._spec, response.streaming
+        slots = stream.slots if stream and response.non_streaming is None else response.non_streaming
+        self._joins_text = slots is not None and slots.message is None
         template = self._template(stream if response.non_streaming is None else None)
         streaming = self._streaming_template(template, stream)
         if self._tools and not all(isinstance(each.body, TemplateBody) for each in (template, streaming)):
@@ -183,7 +185,7 @@ class RouteCompiler:
             urls=compile_urls(bases, spec.path, self._at("path"), self._problems, _schemes(only_stream)),
             headers=_merged(spec.headers, spec.request and spec.request.headers),
             query=spec.query or {},
-            body=compile_body(spec.request, self._at("request"), self._problems),
+            body=compile_body(spec.request, self._at("request"), self._problems, joins_text=self._joins_text),
             credential_headers=headers,
             credential_query=query,
             auth=compile_dynamic_auth(
@@ -208,7 +210,8 @@ class RouteCompiler:
             urls = compile_urls(bases, spec.path, at, self._problems, _schemes(stream))
         body = template.body
         if spec.request is not None:
-            body = compile_body(self._merged_request(), self._at("stream", "request"), self._problems)
+            at = self._at("stream", "request")
+            body = compile_body(self._merged_request(), at, self._problems, joins_text=self._joins_text)
         return replace(
             template,
             method=spec.method or template.method,

@@ -1,7 +1,8 @@
 """Body rules: how the upstream's body is built.
 
     UnchangedBody    the client's body
-    EditedBody       the client's body after edits:  keep, drop ─▶ rename ─▶ message_keys, roles ─▶ fields
+    EditedBody       the client's body after edits:
+                     keep, drop ─▶ rename ─▶ content, message_keys, roles ─▶ fields
     TemplateBody     a template over the request document
 
 Each rule determines which of the client's parameters are sent, so that the others are reported as dropped.
@@ -13,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import MISSING
-from bridge.core.errors import RequestError
 from bridge.core.messages import content_text
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ class UnchangedBody:
     """The client's body, as prepared for this upstream call."""
 
     reads: frozenset[str | None] = frozenset()
+
+    def leaves_unchanged(self, body: JSONObject) -> bool:
+        """Return whether the client's bytes may be sent."""
+        return True
 
     def build(self, scope: Scope, body: JSONObject) -> Any:
         """Return the upstream's body."""
@@ -52,22 +56,31 @@ class EditedBody:
     keep: frozenset[str] | None = None  # None: all members
     drop: frozenset[str] = frozenset()
     rename: Mapping[str, str] = field(default_factory=dict)
+    joins_text: bool = False  # a content that is a list of text parts becomes a string
     message_keys: Mapping[str, str] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
     fields: ValueTemplate | None = None  # a template of a mapping
     sets: frozenset[str] = frozenset()  # the members of that mapping
+    only_joins: bool = False  # there is no edit besides `joins_text`
 
     @property
     def reads(self) -> frozenset[str | None]:
         """Return the members of the request document that `fields` reads."""
         return self.fields.reads if self.fields else frozenset()
 
+    def leaves_unchanged(self, body: JSONObject) -> bool:
+        """Return whether the client's bytes may be sent."""
+        return self.only_joins and not any(
+            type(message.get("content")) is list for message in body.get("messages") or ()
+        )
+
     def build(self, scope: Scope, body: JSONObject) -> Any:
         """Return the upstream's body."""
         edited = {
             self.rename.get(name, name): value for name, value in self._members(body) if self.forwards(name)
         }
-        if (self.message_keys or self.roles) and isinstance(edited.get("messages"), list):
+        edits_messages = self.message_keys or self.roles or self.joins_text
+        if edits_messages and isinstance(edited.get("messages"), list):
             edited["messages"] = [self._message(message) for message in edited["messages"]]
         added = self.fields(scope) if self.fields else {}
         return edited | {name: value for name, value in added.items() if name != "messages"}
@@ -89,16 +102,14 @@ class EditedBody:
         return list(body.items())
 
     def _message(self, message: JSONObject) -> JSONObject:
-        """Return a message with its content as text, and its role and keys translated."""
-        text = content_text(message)
-        if text is None:
-            raise RequestError(
-                400,
-                "a message contains a content part that is not text: this model takes text only",
-                param="messages",
-                code="unsupported_content",
-            )
-        edited = {**message, "role": self.roles.get(message["role"], message["role"]), "content": text}
+        """Return a message with its role and keys translated, and a list of nothing but texts as text."""
+        role, content = message["role"], message.get("content")
+        edited = {**message, "role": self.roles[role]} if role in self.roles else message
+        if isinstance(content, list) and (self.joins_text or self.message_keys):
+            text = content_text(message)
+            edited = edited if text is None else {**edited, "content": text}
+        if not self.message_keys:
+            return edited
         return {self.message_keys.get(name, name): value for name, value in edited.items()}
 
 
@@ -112,6 +123,10 @@ class TemplateBody:
     def reads(self) -> frozenset[str | None]:
         """Return the members of the request document that the template reads."""
         return self.template.reads
+
+    def leaves_unchanged(self, body: JSONObject) -> bool:
+        """Return whether the client's bytes may be sent."""
+        return False
 
     def build(self, scope: Scope, body: JSONObject) -> Any:
         """Return the upstream's body: an empty mapping if the template found nothing."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bridge.openai.endpoints import PARAMETERS, STRUCTURAL_MEMBERS
-from bridge.routes.rules.body_rules import UnchangedBody
+from bridge.routes.rules.body_rules import TemplateBody, UnchangedBody
 from bridge.routes.rules.request_template import UpstreamRequest, make_request
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ class EndpointPlan:
         "first_token",  # seconds from a request to the first output of a stream; None: no limit
         "has_callouts",
         "is_text_body",  # a non-streaming response body is itself the text, so that it need not be JSON
-        "may_cut",  # the bridge may have to cut at stop strings that the request does not contain
+        "keeps_completion",  # a legacy completion is sent as such, not as a chat
+        "may_cut",  # the bridge cuts at stop strings, also at those that the upstream should cut at
         "multiple_choices",  # one call gives as many choices as the client requests
         "passthrough",  # upstream responses are OpenAI's own, and of the kind that the client requests
         "reads",  # members of the request document that the request and callouts read
@@ -73,7 +74,6 @@ class EndpointPlan:
         "required",  # what of the request document has to be computed
         "required_with_prompt",  # the same if a prompt is rendered
         "route",
-        "sends_stop",  # the client's stop strings reach the upstream unchanged
         "stream_rule",  # how a stream is read; None: the upstream is called without streaming
         "transport",  # of the call for the response
     )
@@ -109,6 +109,7 @@ class EndpointPlan:
         self.reads = self.request_template.reads | route.callouts.reads
         self.required = RequiredMembers.of(frozenset(map(str, self.reads)))
         self.required_with_prompt = RequiredMembers.of(self.required.names | route.request.prompt.variables)
+        self.keeps_completion = self._keeps_completion()
         self.constants = {
             "endpoint": self.endpoint.path,
             "stream": self.stream_rule is not None,
@@ -117,15 +118,14 @@ class EndpointPlan:
 
     def _plan_parameters(self) -> None:
         """Decide what happens to the client's parameters."""
-        route, body = self.route, self.request_template.body
+        route = self.route
         templates = [call.template for call in route.callouts.all]
         if route.callouts.sends_request:
             templates.append(self.request_template)
         self._callout_bodies = [
             template.body for template in templates if template.method != "GET" and template.body is not None
         ]
-        self.sends_stop = body is not None and body.forwards_unchanged("stop")
-        self.may_cut = route.emulate.stop and (bool(route.request.prompt.cut) or not self.sends_stop)
+        self.may_cut = route.emulate.stop
         emulated = {name for name in ("stop", "n") if getattr(route.emulate, name)}
         sent = {name for name in PARAMETERS if self._is_sent(name)}
         self._handled = STRUCTURAL_MEMBERS | emulated | self.endpoint.bridge_parameters | sent
@@ -171,7 +171,9 @@ class EndpointPlan:
 
     def sends(self, name: str) -> bool:
         """Return whether the request or a callout sends a parameter upstream."""
-        return name in self.reads or any(body.forwards(name) for body in self._callout_bodies)
+        if name in self.reads or any(body.forwards(name) for body in self._callout_bodies):
+            return True
+        return "prompt" in self.required.names and name in self.route.request.prompt.variables
 
     def _is_sent(self, name: str) -> bool:
         """Return whether a parameter is sent upstream, under its name or under an equivalent one."""
@@ -182,14 +184,28 @@ class EndpointPlan:
             return self.sends("tool_choice")
         return name == "max_completion_tokens" and self.sends("max_tokens")
 
+    def _keeps_completion(self) -> bool:
+        endpoint, route = self.endpoint, self.route
+        if endpoint.has_messages or not endpoint.streams or isinstance(self.body_rule, TemplateBody):
+            return False
+        if route.emulate.completions is not None:
+            return route.emulate.completions is False
+        if route.is_passthrough or "chat" not in route.serves:
+            return True
+        return any("endpoint" in url.reads for url in self.request_template.urls)
+
+    @property
+    def reads_choices(self) -> bool:
+        """Return whether a response may have several choices."""
+        slots = self.stream_rule.slots if self.stream_rule else self.route.response.non_streaming
+        return slots is not None and slots.choices is not None
+
     def _has_multiple_choices(self) -> bool:
         if not self.endpoint.has_choices:
             return False
         if not self.endpoint.streams:
             return self.sends("n")
-        stream = self.stream_rule
-        rule = stream.slots if stream else self.route.response.non_streaming
-        return rule is not None and rule.choices is not None
+        return self.reads_choices and self.sends("n")
 
     def _is_passthrough(self) -> bool:
         response = self.route.response
@@ -212,9 +228,10 @@ class EndpointPlan:
 
     @property
     def _accept(self) -> str:
-        if self.stream_rule is None:
-            return "application/json, */*;q=0.5"
-        return self.stream_rule.framing.accept
+        # Strict servers refuse a list, and `text/event-stream`.
+        if self.stream_rule is not None or self.is_text_body:
+            return "*/*"
+        return "application/json"
 
 
 def _excluded(rule: ResponseSlots) -> tuple[Extractor, ...]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.config.container_types import MapOf
+from bridge.config.container_types import AnyOf, MapOf
 from bridge.config.quantities import SIZE
 from bridge.config.records import option, record
 from bridge.config.secrets import EXTERNAL
-from bridge.config.value_types import ANY, FLAG, TEXT, Integer, Keyword, Text
+from bridge.config.value_types import ANY, FLAG, TEXT, Constant, Integer, Keyword, Text
 from bridge.openai.endpoints import ENDPOINTS
 
 __all__ = ["ABSENT", "EmulateSpec", "LimitsSpec", "SampleSpec"]
@@ -63,6 +63,11 @@ class EmulateSpec:
     n: bool = option(FLAG, "makes `n` calls if the upstream returns one choice per call", default=True)
     batch: int | None = option(
         Integer(1), "the number of inputs in one call for embeddings; if absent: all", default=None
+    )
+    completions: Any = option(
+        AnyOf(Constant(False, "false"), Keyword(("chat",))),
+        "`chat`: legacy completions are sent as chats; `false`: as such; if absent: by URL and `serves`",
+        default=None,
     )
     usage: str = option(
         Keyword(("off", "estimate")),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bridge.config.container_types import AnyOf, Deferred, ListOf, MapOf, OneOrMany, WithNode
 from bridge.config.records import Record, Shorthand, option, record
 from bridge.config.secrets import EXTERNAL
-from bridge.config.value_types import TEXT, Keyword
+from bridge.config.value_types import TEXT, Constant, Keyword
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.prompts import PROMPTS
 from bridge.routes.rules.settings import ABSENT, EmulateSpec, LimitsSpec, SampleSpec
@@ -22,7 +22,7 @@ from bridge.routes.spec.requests import PromptSpec, RequestSpec
 from bridge.routes.spec.responses import RESPONSE, STREAM, ErrorSpec
 from bridge.routes.spec.server import ServerSpec
 from bridge.routes.spec.upstream import UpstreamSpec
-from bridge.routes.spec.value_types import HEADERS, QUERY, TEMPLATE, Constant
+from bridge.routes.spec.value_types import HEADERS, QUERY, TEMPLATE
 from bridge.tool_formats import TOOL_FORMATS
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 from bridge.config.container_types import ListOf, MapOf
 from bridge.config.records import option, record
 from bridge.config.secrets import EXTERNAL
-from bridge.config.value_types import TEXT
+from bridge.config.value_types import TEXT, Keyword
 from bridge.routes.rules.settings import ABSENT
 from bridge.routes.spec.value_types import BODY, HEADERS
 
@@ -23,6 +23,12 @@ class RequestSpec:
     )
     drop: tuple[str, ...] = option(ListOf(TEXT), "these members are not sent; not beside `keep`", default=())
     rename: dict[str, str] = option(MapOf(TEXT), "top-level members get other names", default=None)
+    content: str | None = option(
+        Keyword(("text",)),
+        "a content of nothing but texts is sent as a string; so without this key too, unless responses are "
+        "in OpenAI's format",
+        default=None,
+    )
     message_keys: dict[str, str] = option(
         MapOf(TEXT),
         "`role` and `content` of every message get other names",

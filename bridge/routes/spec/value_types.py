@@ -42,7 +42,7 @@ __all__ = [
     "BODY", "CHOICES", "CONDITION", "DONE", "FINISH", "HEADERS", "HEADER_NAME", "HEADER_TEXT", "QUERY",
     "REQUEST_CONDITION", "SLOT", "STATUS", "TEMPLATE", "TEXT_SLOT", "TOOL_CALLS", "USAGE_PART", "WORD",
     "AddressText",
-    "CompiledValue", "Constant", "HeaderMap", "Nullable", "add_problems",
+    "CompiledValue", "HeaderMap", "Nullable", "add_problems",
 ]  # fmt: skip
 
 
@@ -127,20 +127,6 @@ class AddressText(ValueType):
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string"}
-
-
-class Constant(ValueType):
-    """One value, such as `false`."""
-
-    def __init__(self, value: Any, word: str) -> None:
-        self._value = value
-        self.expected = word
-
-    def accepts(self, node: Node) -> bool:
-        return node.value is self._value
-
-    def schema(self) -> dict[str, Any]:
-        return {"const": self._value}
 
 
 class Nullable(ValueType):
