@@ -237,7 +237,7 @@ def _usage(usage: Any) -> Body:
 def _error(body: Body) -> Body:
     assert list(body) == ["error"], f"the stream ends with neither [DONE] nor an error: {body}"
     error = body["error"]
-    assert set(error) == {"message", "type", "param", "code"}, f"not the four members of an error: {error}"
+    assert set(error) >= {"message", "type", "param", "code"}, f"not the four members of an error: {error}"
     _has(error, message=str, type=str)
     assert error["message"]
     for name in ("param", "code"):

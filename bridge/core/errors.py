@@ -10,10 +10,10 @@ A client that disconnects is not an error.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["BridgeError", "ConfigError", "RequestError", "TLSFileError", "UpstreamError", "UpstreamFailure"]
 
@@ -71,6 +71,7 @@ class BridgeError(Exception):
         self.retry_after = retry_after  # seconds, or an HTTP date
         self.upstream = ""  # host and port of the server that failed
         self.headers: dict[str, str] = {}  # further headers of the response
+        self.more: Mapping[str, Any] = {}  # further members of the envelope, of an upstream's own error
 
     def mask(self, mask: Callable[[str], str]) -> None:
         """Replace every text of the error by what `mask` returns for the text."""
@@ -80,11 +81,25 @@ class BridgeError(Exception):
         self.param, self.code, self.retry_after = (
             None if text is None else mask(text) for text in (self.param, self.code, self.retry_after)
         )
+        self.more = _masked(self.more, mask)
 
     @property
-    def envelope(self) -> dict[str, dict[str, str | None]]:
+    def envelope(self) -> dict[str, dict[str, Any]]:
         """Return the body of an error response, in which OpenAI's clients expect all four keys."""
-        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+        members = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return {"error": {**members, **self.more}}
+
+
+def _masked(value: Any, mask: Callable[[str], str]) -> Any:
+    """Return a JSON value with every text replaced by what `mask` returns for the text."""
+    match value:
+        case str():
+            return mask(value)
+        case list():
+            return [_masked(item, mask) for item in value]
+        case dict():
+            return {mask(name): _masked(item, mask) for name, item in value.items()}
+    return value
 
 
 class RequestError(BridgeError):

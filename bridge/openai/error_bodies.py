@@ -6,11 +6,24 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bridge.core import json
+
+if TYPE_CHECKING:
+    from bridge.core.json import JSONObject
 
 __all__ = ["ErrorDetails", "excerpt", "has_error", "parse_error_body"]
 
 _MAX_EXCERPT = 500  # characters of a body in an error text
+_MAX_MORE = 16_384  # bytes of further members of an error
+_OPENAI_MEMBERS = frozenset({"message", "type", "code", "param"})
+_STATUS_MEMBERS = ("status", "status_code", "statusCode", "http_status", "httpStatus", "code")
+_SEPARATORS = str.maketrans("", "", "-_. ")
+_AUTHENTICATION = frozenset({
+    "authenticationerror", "authenticationfailed", "invalidapikey", "invalidauthentication",
+    "invalidkeyexception", "unauthenticated", "unauthorized",
+})  # fmt: skip
 
 
 class ErrorDetails(NamedTuple):
@@ -20,6 +33,14 @@ class ErrorDetails(NamedTuple):
     type: str | None = None
     code: str | None = None
     param: str | None = None
+    status: int | None = None  # that the body itself names
+    more: JSONObject = {}  # further members of OpenAI's `error` object  # noqa: RUF012
+
+    @property
+    def is_authentication(self) -> bool:
+        """Return whether the error concerns the credentials of the request."""
+        words = (each.lower().translate(_SEPARATORS) for each in (self.type, self.code) if each)
+        return self.status in (401, 403) or any(word in _AUTHENTICATION for word in words)
 
 
 def parse_error_body(doc: Any, text: str, status: int) -> ErrorDetails:
@@ -31,7 +52,12 @@ def parse_error_body(doc: Any, text: str, status: int) -> ErrorDetails:
         message = _message(inner) or _message(doc)
         if message:
             return ErrorDetails(
-                message, _word(inner.get("type")), _word(inner.get("code")), _word(inner.get("param"))
+                message,
+                _word(inner.get("type")),
+                _word(inner.get("code")),
+                _word(inner.get("param")),
+                _own_status(inner) or _own_status(doc),
+                {} if inner is doc else _further_members(inner),
             )
     body = excerpt(_strip_html(text))
     if 200 <= status < 300:
@@ -39,6 +65,23 @@ def parse_error_body(doc: Any, text: str, status: int) -> ErrorDetails:
             "the upstream reported a failure" + (f": {body}" if body else " without a message")
         )
     return ErrorDetails(f"the upstream responded {status}" + (f": {body}" if body else " with an empty body"))
+
+
+def _own_status(doc: JSONObject) -> int | None:
+    """Return the HTTP status of an error that a body names; None if the body names no such status."""
+    for name in _STATUS_MEMBERS:
+        value = doc.get(name)
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
+            value = int(value)
+        if type(value) is int and 400 <= value <= 599:
+            return value
+    return None
+
+
+def _further_members(error: JSONObject) -> JSONObject:
+    """Return the members of an error besides OpenAI's four; {} if they are large."""
+    more = {name: value for name, value in error.items() if name not in _OPENAI_MEMBERS}
+    return more if more and len(json.dumps(more)) <= _MAX_MORE else {}
 
 
 def has_error(doc: Any) -> bool:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 from bridge.core.deltas import MISSING
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.exchange.decode.body_decoder import MAX_EXCERPT, BodyDecoder
-from bridge.exchange.decode.frame_document import INVALID_JSON, frame_document, frame_text, is_done_literal
+from bridge.exchange.decode.frame_document import (
+    INVALID_JSON,
+    frame_document,
+    frame_text,
+    is_done_literal,
+    parse_json,
+)
 from bridge.exchange.decode.frame_template import FrameTemplate
 from bridge.exchange.decode.response_reader import ResponseReader
 from bridge.expressions.scope import Scope
@@ -126,6 +132,10 @@ class StreamDecoder:
         """Raise the failure that a frame reports, if it does."""
         errors = self._plan.route.response.errors
         rule = errors.match(scope)
+        text = scope.fields.get("error")
+        if rule is None and text:  # llama.cpp reports a failure within a stream as a field
+            doc, _ = parse_json(text.encode(), self._max_values)
+            raise errors.error(_STATUS, Scope({"error": text} if doc is INVALID_JSON else doc), text)
         if rule is None:
             common_shape = has_error(scope.doc) and not self.reader.has_text(scope)
             if not common_shape and scope.fields.get("event") != "error":

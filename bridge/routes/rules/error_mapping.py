@@ -59,14 +59,18 @@ class ErrorMapper:
         declared = _declared_status(rule, scope)
         details = parse_error_body(scope.doc, text, status)
         message = _word(rule.message, scope) or details.message
+        if 200 <= status < 300 and details.status is not None:
+            status = details.status
+        refused_key = status in _AUTH_STATUSES or (status < 500 and details.is_authentication)
         reason = f"the upstream responded {status} with an error"
-        if status in _AUTH_STATUSES and declared is None and not self.client_key:
+        if refused_key and declared is None and not self.client_key:
             reason = f"the upstream refused the bridge's credentials ({status}): {excerpt(message)}"
             message = f"the upstream refused the bridge's credentials ({status})"
+            details, declared = details._replace(more={}), 502
         elif 300 <= status <= 399:
             reason = _redirect(status, scope.headers.get("location", ""))
             message = message if isinstance(scope.doc, dict) else reason
-        return UpstreamError(
+        error = UpstreamError(
             UpstreamFailure.REFUSED,
             message,
             status=declared or self._status(status),
@@ -77,6 +81,8 @@ class ErrorMapper:
             or _retry_after(scope.headers.get("retry-after", "")),
             reason=reason,
         )
+        error.more = details.more
+        return error
 
     def _status(self, status: int) -> int:
         """Return the client's status for an upstream status."""
