@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from bridge.core.errors import BridgeError
+from bridge.core.errors import BridgeError, UpstreamError
 from bridge.core.headers import RequestHeaders
 from bridge.routes.rules.request_template import UpstreamRequest
 
@@ -54,8 +54,10 @@ class HealthChecks:
         try:
             async with asyncio.timeout(_TIMEOUT):
                 status, _, body = await self._upstream.fetch(request, route.transport, _MAX_RESPONSE)
-        except BridgeError as error:
+        except UpstreamError as error:
             fault: str | None = route.mask(error.message)
+        except BridgeError:  # the bridge has no descriptor left, which says nothing about the server
+            return
         except TimeoutError:
             fault = f"the health check has no response within {_TIMEOUT:g} s"
         else:

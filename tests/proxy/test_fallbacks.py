@@ -94,6 +94,40 @@ async def test_an_unreachable_route_falls_back() -> None:
         assert (await bridge.request(HELLO)).completion().choice.text == "hello"
 
 
+async def test_a_stream_without_output_in_time_falls_back() -> None:
+    async def stalls(peer: Connection) -> None:
+        await peer.request()
+        await peer.send(stream_head() + chunk(b": processing\n\n"))
+        await peer.wait_closed()
+
+    text = ROUTES.replace("first_byte: 200ms", "first_token: 200ms")
+    async with (
+        run_upstream(stalls) as a,
+        run_upstream(answers) as b,
+        run_bridge(text, {"A": a.url, "B": b.url}) as bridge,
+    ):
+        assert (await bridge.request({**HELLO, "stream": True})).stream().choice.text == "hello"
+        await a.wait_until(lambda server: server.closed == 1)
+
+
+async def test_several_calls_fall_back_together() -> None:
+    """A completion of several choices is made of several calls, of which the first failure ends all."""
+    text = """
+routes:
+  - {name: a, models: m, upstream: "${A}", request: {body: {text: $.prompt}}, response: $.text, fallback: b}
+  - {name: b, models: b, upstream: "${B}", request: {body: {text: $.prompt}}, response: $.text}
+"""
+    good = http_response({"text": "hello"})
+    async with (
+        run_upstream(responder(good, refusal(500))) as a,
+        run_upstream(responder(good)) as b,
+        run_bridge(text, {"A": a.url, "B": b.url}) as bridge,
+    ):
+        response = await bridge.request({**HELLO, "n": 3})
+        assert [choice["message"]["content"] for choice in response.json["choices"]] == ["hello"] * 3
+        assert len(b.requests) == 3
+
+
 @pytest.mark.parametrize("status", [400, 404, 422])
 async def test_an_error_of_the_client_is_final(status: int) -> None:
     async with (

@@ -8,6 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.proxy.replicas import Replica, ReplicaSet
 from bridge.routes.rules.transport import EvictSpec
@@ -123,6 +125,37 @@ def test_if_all_replicas_are_evicted_all_are_used() -> None:
     for index in range(2):
         fail(replicas, index, 0.0)
     assert set(chosen(replicas, 4, now=1.0)) == {0, 1}
+
+
+@given(
+    st.lists(st.integers(1, 5), min_size=1, max_size=4),
+    st.booleans(),
+    st.lists(
+        st.tuples(st.sampled_from(["begin", "fail", "end", "complete", "check", "wait"]), st.integers(0, 9))
+    ),
+)
+def test_whatever_happens_a_usable_replica_is_chosen(
+    weights: list[int], least_busy: bool, steps: list[tuple[str, int]]
+) -> None:
+    replicas, now, running = replica_set(*weights, least_busy=least_busy, after=2), 0.0, list[int]()
+    for step, number in steps:
+        if step == "wait":
+            now += number * 10
+        elif step == "check":
+            replicas.checked(number % len(weights), "x" if number > 4 else None)
+        elif step == "begin":
+            usable = {index for index, each in enumerate(replicas.replicas) if each.is_usable(now)}
+            running.append(replicas.choose((), now))
+            assert not usable or running[-1] in usable
+        elif running:
+            index = running.pop(number % len(running))
+            if step == "fail":
+                replicas.failed(index, now)
+            else:
+                replicas.succeeded(index)
+            replicas.end(index, complete=step == "complete")
+        in_flight = [each.in_flight for each in replicas.replicas]
+        assert in_flight == [running.count(index) for index in range(len(weights))]
 
 
 async def test_a_failing_replica_is_evicted_and_restored() -> None:
