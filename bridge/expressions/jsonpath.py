@@ -1,4 +1,4 @@
-"""Paths with wildcards, slices, filters, `..` or functions, evaluated by jsonpath-ng."""
+"""Paths with extensions of jsonpath-ng: functions in backticks, `=~`, arithmetic, `&` and `|` in filters."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Paths such as `$.choices[0].delta.content`, compiled to getters.
 
 A path of names and indexes becomes a closure and has one value. A path that can match several values
-(wildcard, slice, filter, `..`) is evaluated by jsonpath-ng and has the list of its matches as value. A path
+(wildcard, slice, filter, `..`) has the list of its matches as value. A path
 without a match returns MISSING and raises nothing: in most frames of a stream, most paths match nothing.
 
-The syntax is jsonpath-ng's extended syntax, which is close to RFC 9535.
+The syntax is RFC 9535's; `path_tokens` names the one deviation. jsonpath-ng evaluates its own extensions.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.deltas import MISSING
 from bridge.core.strings import Interpolated
+from bridge.expressions.path_query import parse_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from bridge.expressions.path_query import Query
     from bridge.expressions.scope import Scope
 
 __all__ = ["Path", "compile_path", "find_text_paths", "is_path", "vector_paths"]
@@ -28,9 +30,12 @@ __all__ = ["Path", "compile_path", "find_text_paths", "is_path", "vector_paths"]
 Step = str | int
 
 _STEP = re.compile(
-    r"""\.(?P<name>[\w-]+) | \[(?P<index>-?\d+)\] | \['(?P<single>[^'\\]*)'\] | \["(?P<double>[^"\\]*)"\]""",
+    r"""\.(?P<name>[\w-]+) | \[(?P<index>-?[1-9][0-9]{0,14}|0)\] |
+        \['(?P<single>[^'\\\x00-\x1f]*)'\] | \["(?P<double>[^"\\\x00-\x1f]*)"\]""",
     re.VERBOSE,
 )
+# Syntax that jsonpath-ng has and RFC 9535 has not: functions in backticks, `=~`, single & and |, arithmetic.
+_EXTENSION = re.compile(r"`|=~|(?<!&)&(?!&)|(?<!\|)\|(?!\|)|\bwhere\b|\[[\\/]|\s[-+*/]\s")
 _IS_PATH = re.compile(r"\$(?:item(?=$|[.\[])|(?=$|[.\[]))")
 
 _MAX_DEPTH = 12  # levels of a document that are searched for paths to suggest
@@ -96,13 +101,44 @@ def compile_path(text: str) -> Path:
     if steps is not None:
         head = steps[0] if steps and isinstance(steps[0], str) else None
         return Path(text, _walker(steps, on_item), on_item, many=False, steps=steps, head=head)
+    first = _STEP.match(rest)
+    head = first["name"] if first else None
+    try:
+        query = parse_query("$" + rest)
+    except (ValueError, RecursionError) as error:
+        if _EXTENSION.search(rest):
+            return _extended(text, rest, head, on_item=on_item)
+        reason = str(error) if isinstance(error, ValueError) else "nested too deeply"
+        raise ValueError(f"`{text}` is not a valid path: {_shifted(reason, len(start[0]) - 1)}") from None
+    steps = query.steps
+    if steps is not None:
+        head = steps[0] if steps and isinstance(steps[0], str) else None
+        return Path(text, _walker(steps, on_item), on_item, many=False, steps=steps, head=head)
+    get = _rooted(_getter(query), on_item)
+    return Path(text, get, on_item, many=True, steps=None, head=None if query.has_root else head)
+
+
+def _getter(query: Query) -> Callable[[Any], Any]:
+    """Return the getter of a query that may select several values."""
+
+    def find(value: Any) -> Any:
+        return MISSING if value is MISSING else query.select(value, value) or MISSING
+
+    return find
+
+
+def _extended(text: str, rest: str, head: str | None, *, on_item: bool) -> Path:
+    """Compile a path with extensions of jsonpath-ng. Raises ValueError if the path is invalid."""
     # Few files need jsonpath-ng, which costs start-up time and memory.
     from bridge.expressions.jsonpath import compile_extended
 
     get, many, only_down = compile_extended("$" + rest, text)
-    first = _STEP.match(rest)
-    head = first["name"] if first and only_down else None
-    return Path(text, _rooted(get, on_item), on_item, many=many, steps=None, head=head)
+    return Path(text, _rooted(get, on_item), on_item, many=many, steps=None, head=head if only_down else None)
+
+
+def _shifted(reason: str, characters: int) -> str:
+    """Return an error whose position counts from `$item` instead of `$`."""
+    return re.sub(r"(?<=at character )\d+", lambda number: str(int(number[0]) + characters), reason)
 
 
 def _differ(left: Step, right: Step) -> bool:
