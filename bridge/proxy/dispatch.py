@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bridge.core.errors import UpstreamError, UpstreamFailure
@@ -13,6 +14,7 @@ from bridge.exchange.commands import FetchedResponse
 from bridge.proxy.health import HealthChecks
 from bridge.proxy.replica_response import ReplicaResponse
 from bridge.proxy.replica_sets import ReplicaSets
+from bridge.proxy.replicas import Others
 from bridge.proxy.retry import Attempts, RetryBudget, status_causes
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from bridge.exchange.commands import SendRequest
     from bridge.exchange.upstream_call import UpstreamCall
+    from bridge.proxy.replicas import ReplicaSet
     from bridge.routes.rules.request_template import UpstreamRequest
     from bridge.routes.rules.route import Route
     from bridge.routes.rules.transport import TransportSpec
@@ -84,61 +87,55 @@ class Dispatcher:
     async def _dispatch_with_retries(
         self, call: UpstreamCall, request: UpstreamRequest, transport: TransportSpec
     ) -> UpstreamResponse:
-        route, started = call.builder.route, self._loop.time()
-        pinned = call.replica is not None
-        attempts = Attempts(
-            transport,
-            self._budgets[route.name],
-            replicas=1 if pinned else len(request.urls),
-            started=started,
-        )
-        tried: set[int] = set()
+        route = call.builder.route
+        replicas = self._replica_sets.get(route) if len(request.urls) > 1 else None
+        sending = _Sending(call, request, transport, replicas, self._loop.time())
+        attempts = Attempts(transport, self._budgets[route.name], sending.started)
         while True:
             try:
-                response = await self._send(call, request, transport, tried, started)
+                response = await self._send(sending)
             except UpstreamError as error:
-                delay = attempts.delay(error.causes, None, self._loop.time())
+                sending.causes = error.causes
+                delay = attempts.delay(error.causes, None, self._loop.time(), self._others(sending))
                 if delay is None:
                     raise
-                cause = error.causes[0]
                 self._metrics.upstream_failed(route.name, error.kind)
             else:
-                causes = status_causes(response.status)
+                sending.causes = causes = status_causes(response.status)
                 requested = retry_after(response.headers, time.time()) if causes else None
-                delay = attempts.delay(causes, requested, self._loop.time())
+                delay = attempts.delay(causes, requested, self._loop.time(), self._others(sending))
                 if delay is None:
                     if call.callouts is not None:
                         call.replica = response.index if isinstance(response, ReplicaResponse) else 0
                     return response
-                cause = causes[0]
                 await response.close()
-            self._metrics.upstream_retried(route.name, cause)
+            self._metrics.upstream_retried(route.name, sending.causes[0])
             call.retries += 1
             await asyncio.sleep(delay)
 
-    async def _send(
-        self,
-        call: UpstreamCall,
-        request: UpstreamRequest,
-        transport: TransportSpec,
-        tried: set[int],
-        started: float,
-    ) -> UpstreamResponse:
-        """Send a request to the call's replica, or else to one that is not among the `tried` ones."""
-        count = len(request.urls)
-        call.sent_at = self._loop.time()
-        if count == 1:
+    def _others(self, sending: _Sending) -> Others:
+        """Return what replicas there are for another attempt, besides those that were tried."""
+        if sending.replicas is None or sending.call.replica is not None:
+            return Others.NONE
+        return sending.replicas.others(sending.tried, self._loop.time())
+
+    async def _send(self, sending: _Sending) -> UpstreamResponse:
+        """Send a request once: to the replica of its call, or else to one that was not tried."""
+        call, request, replicas = sending.call, sending.request, sending.replicas
+        call.sent_at = now = self._loop.time()
+        if replicas is None:
             call.url = request.urls[0]
-            return await self._upstream.send(request, transport, started=started)
-        replicas = self._replica_sets.get(call.builder.route)
+            return await self._upstream.send(request, sending.transport, started=sending.started)
         if call.replica is None:
-            index = replicas.choose(tried, self._loop.time())
+            index = replicas.choose(sending.tried, now, unreachable="connect" in sending.causes)
         else:
-            index = replicas.begin(call.replica % count)
-        tried.add(index)
+            index = replicas.begin(call.replica % len(request.urls))
+        sending.tried.append(index)
         call.url = request.urls[index]
         try:
-            response = await self._upstream.send(request, transport, replica=index, started=started)
+            response = await self._upstream.send(
+                request, sending.transport, replica=index, started=sending.started
+            )
         except BaseException as error:
             if isinstance(error, UpstreamError) and error.kind is not UpstreamFailure.TOKEN:
                 replicas.failed(index, self._loop.time())
@@ -149,3 +146,16 @@ class Dispatcher:
         else:
             replicas.succeeded(index)
         return ReplicaResponse(response, replicas, index)
+
+
+@dataclass(slots=True)
+class _Sending:
+    """The attempts to send one request."""
+
+    call: UpstreamCall
+    request: UpstreamRequest
+    transport: TransportSpec
+    replicas: ReplicaSet | None  # None: there is one server
+    started: float  # when the first attempt began, in seconds of the loop's clock
+    tried: list[int] = field(default_factory=list)  # indexes of replicas
+    causes: tuple[str, ...] = ()  # of the failure of the latest attempt

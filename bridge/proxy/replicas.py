@@ -13,6 +13,7 @@ the bridge. Without I/O and without a clock: times are arguments, in seconds of 
 from __future__ import annotations
 
 import math
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from bridge.routes.rules.transport import EvictSpec
 
-__all__ = ["Replica", "ReplicaSet"]
+__all__ = ["Others", "Replica", "ReplicaSet"]
 
 
 class Replica:
@@ -59,6 +60,14 @@ class Replica:
         return self.healthy and now >= self.evicted_until and not self.probing
 
 
+class Others(Enum):
+    """The best of the replicas that a request was not sent to."""
+
+    NONE = auto()  # there are none
+    EVICTED = auto()
+    USABLE = auto()
+
+
 class ReplicaSet:
     """The replicas of one route.
 
@@ -78,14 +87,28 @@ class ReplicaSet:
         self._evict = evict
         self._changed = changed
 
-    def choose(self, tried: Collection[int], now: float) -> int:
+    def others(self, tried: Collection[int], now: float) -> Others:
+        """Return what replicas there are besides the `tried` ones."""
+        untried = [each for index, each in enumerate(self.replicas) if index not in tried]
+        if not untried:
+            return Others.NONE
+        return Others.USABLE if any(each.is_usable(now) for each in untried) else Others.EVICTED
+
+    def choose(self, tried: Collection[int], now: float, *, unreachable: bool = False) -> int:
         """Return the index of the replica for the next attempt, preferably none of the `tried` ones.
 
-        The replica's request is counted as in flight until `end` is called.
+        An evicted replica is preferred to one that is tried already only if that one is `unreachable`. The
+        request is counted as in flight until `end` is called.
         """
         indexes = range(len(self.replicas))
-        usable = [index for index in indexes if self.replicas[index].is_usable(now)] or list(indexes)
-        candidates = [index for index in usable if index not in tried] or usable
+        usable = [index for index in indexes if self.replicas[index].is_usable(now)]
+        untried = [index for index in indexes if index not in tried]
+        candidates = (
+            [index for index in usable if index not in tried]
+            or (untried if unreachable or not usable else [])
+            or usable
+            or list(indexes)
+        )
         return self.begin(self._next_in_turn(candidates))
 
     def begin(self, index: int) -> int:

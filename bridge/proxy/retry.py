@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from bridge.proxy.replicas import Others
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -57,40 +59,34 @@ class Attempts:
     """The attempts of one request.
 
     transport: the rules of the route: `retry`, `wait`, and `timeouts.total`.
-    replicas: the number of replicas that the request may be sent to.
     started: when the request began, in seconds of the clock of `now`.
     """
 
     __slots__ = (
-        "_budget", "_end", "_failures", "_replicas", "_retries", "_rule", "_wait", "_wait_interval",
-        "_wait_until",
+        "_budget", "_end", "_retries", "_rule", "_wait", "_wait_interval", "_wait_until",
     )  # fmt: skip
 
-    def __init__(
-        self, transport: TransportSpec, budget: RetryBudget, *, replicas: int, started: float
-    ) -> None:
+    def __init__(self, transport: TransportSpec, budget: RetryBudget, started: float) -> None:
         rule, wait, total = transport.retry, transport.wait, transport.timeouts.total
         if rule is not None:
             budget.add_request(rule.budget)
         self._rule = rule
         self._wait = wait
         self._budget = budget
-        self._replicas = replicas
         self._retries = 0  # made so far
-        self._failures = 0  # attempts so far, each at the next replica
         self._end = math.inf if total is None else started + total
         self._wait_until = started if wait is None else started + wait.duration
         self._wait_interval = _FIRST_WAIT
 
-    def delay(self, causes: Collection[str], retry_after: float | None, now: float) -> float | None:
+    def delay(
+        self, causes: Collection[str], retry_after: float | None, now: float, others: Others = Others.NONE
+    ) -> float | None:
         """Return the seconds until the next attempt; None if the attempt was the last one.
 
         `causes` are the causes of a failure, none for a success. `retry_after` is the delay in seconds that
-        the server requests, which does not concern a replica that is still untried.
+        the server requests, which does not concern other replicas.
         """
-        self._failures += 1
-        untried = self._failures < self._replicas
-        if untried and "connect" in causes and now < self._end:
+        if others is not Others.NONE and "connect" in causes and now < self._end:
             return 0.0
         held = self._time_to_hold(causes, retry_after, now)
         if held is not None:
@@ -98,10 +94,12 @@ class Attempts:
         rule = self._rule
         if rule is None or self._retries >= rule.attempts or not any(cause in rule.on for cause in causes):
             return None
-        seconds: float = min(rule.backoff * 2**self._retries, rule.max_wait)
-        if retry_after is not None and not untried:
+        seconds: float = min(rule.backoff * 2**self._retries, max(rule.backoff, rule.max_wait))
+        if retry_after is not None and others is not Others.USABLE:
+            if retry_after > rule.max_wait:
+                return None
             seconds = max(seconds, retry_after)
-        if seconds > rule.max_wait or now + seconds >= self._end or not self._budget.take(now):
+        if now + seconds >= self._end or not self._budget.take(now):
             return None
         self._retries += 1
         return seconds

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.proxy.replicas import Replica, ReplicaSet
+from bridge.proxy.replicas import Others, Replica, ReplicaSet
 from bridge.routes.rules.transport import EvictSpec
 from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, chunk, http_response, responder, run_upstream
@@ -118,6 +118,16 @@ def test_a_probe_whose_client_disconnects_decides_nothing() -> None:
     fail(replicas, 0, 0.0)
     replicas.end(replicas.choose({1}, 30.0))
     assert replicas.choose({1}, 30.0) == 0
+
+
+def test_an_evicted_replica_is_tried_after_one_that_is_unreachable() -> None:
+    replicas = replica_set(1, 1, after=1)
+    fail(replicas, 0, 0.0)
+    assert replicas.others((), 1.0) is Others.USABLE
+    assert replicas.others([1], 1.0) is Others.EVICTED
+    assert replicas.others([0, 1], 1.0) is Others.NONE
+    assert replicas.choose([1], 1.0) == 1
+    assert replicas.choose([1], 1.0, unreachable=True) == 0
 
 
 def test_if_all_replicas_are_evicted_all_are_used() -> None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bridge.proxy.replicas import Others
 from bridge.proxy.retry import Attempts, RetryBudget, status_causes
-from bridge.routes.rules.transport import RetrySpec, TransportSpec, WaitSpec
+from bridge.routes.rules.transport import RetrySpec, TransportSpec
 from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, Handler, http_response, responder, run_upstream
 from tests.running_bridge import load_table, run_bridge
@@ -246,31 +247,41 @@ def test_rare_requests_are_always_retried() -> None:
     assert all(budget.take(100.0 + second) for second in range(1000))
 
 
-def attempts(rule: RetrySpec | None, replicas: int = 1, wait: WaitSpec | None = None) -> Attempts:
-    transport = TransportSpec(retry=rule, wait=wait)
-    return Attempts(transport, RetryBudget(), replicas=replicas, started=0.0)
+def attempts(rule: RetrySpec | None) -> Attempts:
+    return Attempts(TransportSpec(retry=rule), RetryBudget(), started=0.0)
 
 
 def test_the_backoff_is_doubled_up_to_the_longest_wait() -> None:
     series = attempts(RetrySpec(attempts=6, backoff=1.0, max_wait=5.0))
     assert [series.delay(["503"], None, 0.0) for _ in range(7)] == [1, 2, 4, 5, 5, 5, None]
+    series = attempts(RetrySpec(attempts=3, backoff=20.0))
+    assert [series.delay(["503"], None, 0.0) for _ in range(3)] == [20, 20, 20]
 
 
-def test_without_a_rule_only_untried_replicas_are_tried_and_only_if_nothing_was_sent() -> None:
-    series = attempts(None, replicas=3)
-    assert [series.delay(["connect"], None, 0.0) for _ in range(3)] == [0, 0, None]
-    assert attempts(None, replicas=3).delay(["timeout"], None, 0.0) is None
-    assert attempts(None, replicas=3).delay(["503", "5xx"], None, 0.0) is None
+def test_without_a_rule_other_replicas_are_tried_only_if_nothing_was_sent() -> None:
+    for others in (Others.EVICTED, Others.USABLE):
+        assert attempts(None).delay(["connect", "timeout"], None, 0.0, others) == 0
+        assert attempts(None).delay(["timeout"], None, 0.0, others) is None
+        assert attempts(None).delay(["503", "5xx"], None, 0.0, others) is None
+    assert attempts(None).delay(["connect"], None, 0.0, Others.NONE) is None
 
 
 def test_a_failover_is_no_retry() -> None:
-    series = attempts(RetrySpec(attempts=0), replicas=2)
-    assert [series.delay(["connect"], None, 0.0) for _ in range(2)] == [0, None]
+    series = attempts(RetrySpec(attempts=1, backoff=2.0))
+    assert [series.delay(["connect"], None, 0.0, Others.USABLE) for _ in range(3)] == [0, 0, 0]
+    assert [series.delay(["connect"], None, 0.0) for _ in range(2)] == [2, None]
+
+
+def test_only_a_usable_replica_need_not_be_waited_for() -> None:
+    def delay(others: Others) -> float | None:
+        return attempts(RetrySpec(backoff=1.0)).delay(["429"], 7.0, 0.0, others)
+
+    assert [delay(others) for others in (Others.NONE, Others.EVICTED, Others.USABLE)] == [7, 7, 1]
 
 
 def test_a_success_is_final() -> None:
     for status in (200, 204, 302):
-        assert attempts(RetrySpec(), replicas=2).delay(status_causes(status), None, 0.0) is None
+        assert attempts(RetrySpec()).delay(status_causes(status), None, 0.0, Others.USABLE) is None
 
 
 def test_words_of_retry_on_are_checked() -> None:

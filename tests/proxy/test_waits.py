@@ -87,7 +87,7 @@ async def test_a_disconnect_ends_the_wait() -> None:
 
 def attempts(wait: WaitSpec, retry: RetrySpec | None = None, total: float | None = None) -> Attempts:
     transport = TransportSpec(wait=wait, retry=retry, timeouts=TimeoutsSpec(total=total))
-    return Attempts(transport, RetryBudget(), replicas=1, started=100.0)
+    return Attempts(transport, RetryBudget(), started=100.0)
 
 
 def test_the_interval_grows_to_two_seconds() -> None:
