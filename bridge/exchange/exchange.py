@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from bridge.core import json
 from bridge.core.deltas import add_usages
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.exchange.decode.completion_fast_path import CompletionFastPath, PassthroughFastPath
@@ -27,7 +28,6 @@ from bridge.exchange.endpoints import EndpointPassthrough
 from bridge.exchange.request_limits import check_list_lengths
 from bridge.exchange.split_calls import split_calls, unsupported_parameters
 from bridge.exchange.upstream_calls import UpstreamCalls
-from bridge.openai.encoders import sse_event
 from bridge.openai.normalize import upstream_identity
 from bridge.openai.response_encoder import ResponseInfo
 
@@ -64,10 +64,15 @@ class Exchange:
     )
 
     def __init__(self, context: RequestContext) -> None:
-        route, endpoint, body = context.route, context.endpoint, context.body
+        route, endpoint = context.route, context.endpoint
+        client_body = body = context.body
+        dropped: tuple[str, ...] = ()
+        if endpoint.to_chat is not None:
+            body, dropped = endpoint.to_chat(body)
+            context = replace(context, body=body, data=json.dumps(body))
         check_list_lengths(route.limits, body)
-        plan = route.plans[endpoint.name, body.get("stream") is True]
-        self.dropped = unsupported_parameters(plan, body)
+        plan = route.plans[endpoint.plan_name, body.get("stream") is True]
+        self.dropped = dropped + unsupported_parameters(plan, body)
         self.calls = calls = split_calls(plan, context)
         self.route = route
         self.endpoint = endpoint
@@ -83,7 +88,7 @@ class Exchange:
             int(context.now),
             body["model"],
             include_usage="stream_options" in body and _includes_usage(body),
-            request_body=body,
+            request_body=client_body,
         )
         self._combines = self._open_calls > 1 or calls[0].keeps_session
         if self._open_calls == 1:  # the responses of several calls are combined delta by delta
@@ -93,6 +98,8 @@ class Exchange:
         """Choose how the response of the only call becomes the client's."""
         plan = call.plan
         if call.builder.stop_strings:
+            return
+        if self.endpoint.to_chat is not None:
             return
         if plan.passthrough and not call.keeps_session:
             call.passthrough_info = self._info
@@ -226,7 +233,11 @@ class Exchange:
 
     def _error_event(self, error: BridgeError) -> bytes:
         """Return the end of a stream that has begun; nothing while the error can be the response itself."""
-        return sse_event(error.envelope) if self._kept_alive or (self.is_stream and self.started) else b""
+        stream_encoder = self.endpoint.stream_encoder
+        if stream_encoder is None or not (self._kept_alive or (self.is_stream and self.started)):
+            return b""
+        encoder = self._encoder
+        return (encoder if encoder is not None else stream_encoder(self._info)).fail(error)
 
     def _combine(self, call: UpstreamCall, deltas: list[Delta]) -> list[Delta]:
         """Return the deltas of one call as a part of the response, and record them for its session."""
@@ -267,7 +278,7 @@ class Exchange:
         if reader.body is not None:
             identity = upstream_identity(info, reader.body)
             info = replace(info, created=identity.created, model=identity.model)
-        if reader.id or reader.role:
+        if (reader.id or reader.role) and self.endpoint.to_chat is None:
             info = replace(info, id=reader.id or info.id, role=reader.role or info.role)
         stream_encoder = self.endpoint.stream_encoder
         return stream_encoder(info) if self.is_stream and stream_encoder else self.endpoint.encoder(info)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.core.deltas import Usage
+    from bridge.core.errors import BridgeError
     from bridge.core.json import JSONObject
     from bridge.openai.response_encoder import ResponseInfo
 
@@ -67,6 +68,10 @@ class EmbeddingsEncoder:
         """Return the response. Raises UpstreamError if the vectors have different lengths."""
         vectors = [self._vectors[number] for number in sorted(self._vectors)]
         return json.dumps(normalize_embeddings({}, vectors, self._info, usage))
+
+    def fail(self, error: BridgeError) -> bytes:
+        """Return nothing, since nothing was sent."""
+        return b""
 
 
 def normalize_embeddings(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bridge.core.deltas import Delta, Usage
+    from bridge.core.errors import BridgeError
     from bridge.core.json import JSONObject
     from bridge.openai.response_encoder import ResponseInfo
 
@@ -88,6 +89,10 @@ class ChunkEncoder:
         if usage is not None and self._info.include_usage:
             out.append(sse_event(self._object([]) | {"usage": usage_object(usage)}))
         return b"".join([*out, DONE])
+
+    def fail(self, error: BridgeError) -> bytes:
+        """Return the event of an error, after which no `[DONE]` follows."""
+        return sse_event(error.envelope)
 
     def _open(self, delta: Delta | None, out: list[bytes], choice: int = 0) -> tuple[bytes, bytes]:
         """Begin a choice: append its first chunks, and return the text template."""
@@ -183,6 +188,10 @@ class CompletionEncoder:
                 self._choices[choice] = _Choice()
         bodies = [self._choice_body(number, choice) for number, choice in sorted(self._choices.items())]
         return completion(self._info, bodies, usage, self._more)
+
+    def fail(self, error: BridgeError) -> bytes:
+        """Return nothing, since nothing was sent."""
+        return b""
 
     def _choice_body(self, number: int, choice: _Choice) -> JSONObject:
         text, reasoning = "".join(choice.text), "".join(choice.reasoning)

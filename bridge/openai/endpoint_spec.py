@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from bridge.core.errors import BridgeError
     from bridge.core.json import JSONObject
     from bridge.openai.response_encoder import ResponseEncoder, ResponseInfo
+    from bridge.openai.translation import Translation
 
 __all__ = ["BodySchema", "EndpointSpec", "MemberCheck"]
 
@@ -70,6 +73,14 @@ class EndpointSpec:
     encoder: Callable[[ResponseInfo], ResponseEncoder]
     stream_encoder: Callable[[ResponseInfo], ResponseEncoder] | None = None  # None: never streamed
     expand_sample: Callable[[Any], JSONObject]  # a response from the shorthand for it in a sample
+    # Translates a body to that of a chat request, for an API that upstreams need not have.
+    to_chat: Callable[[JSONObject], Translation] | None = None
+    error_body: Callable[[BridgeError], JSONObject] = attrgetter("envelope")
+
+    @property
+    def plan_name(self) -> str:
+        """Return the name of the endpoint whose requests are sent upstream."""
+        return self.name if self.to_chat is None else "chat"
 
     @property
     def streams(self) -> bool:

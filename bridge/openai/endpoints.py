@@ -12,17 +12,24 @@ from bridge.openai.chat import CHAT
 from bridge.openai.completions import COMPLETIONS
 from bridge.openai.embeddings import EMBEDDINGS
 from bridge.openai.images import IMAGES
+from bridge.openai.messages import MESSAGES
+from bridge.openai.responses import RESPONSES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from bridge.openai.endpoint_spec import EndpointSpec
 
-__all__ = ["CHAT", "COMPLETIONS", "EMBEDDINGS", "ENDPOINTS", "IMAGES", "PARAMETERS", "STRUCTURAL_MEMBERS"]
+__all__ = [
+    "CHAT", "COMPLETIONS", "EMBEDDINGS", "ENDPOINTS", "IMAGES", "MESSAGES", "PARAMETERS", "RESPONSES",
+    "STRUCTURAL_MEMBERS", "served_endpoints",
+]  # fmt: skip
 
 ENDPOINTS: Final[Mapping[str, EndpointSpec]] = {
-    endpoint.name: endpoint for endpoint in (CHAT, COMPLETIONS, EMBEDDINGS, IMAGES)
+    endpoint.name: endpoint for endpoint in (CHAT, COMPLETIONS, EMBEDDINGS, IMAGES, RESPONSES, MESSAGES)
 }
+
+_TRANSLATED: Final = frozenset(name for name, endpoint in ENDPOINTS.items() if endpoint.to_chat is not None)
 
 STRUCTURAL_MEMBERS: Final = frozenset({"model", "stream", "stream_options"}).union(
     endpoint.input_member for endpoint in ENDPOINTS.values()
@@ -36,3 +43,12 @@ PARAMETERS: Final = (
     - STRUCTURAL_MEMBERS
 )
 """The parameters OpenAI documents: a bounded set of names for metrics. `top_k` is in it as many send it."""
+
+
+def served_endpoints(names: Iterable[str]) -> frozenset[str]:
+    """Return the endpoints of a route that names some.
+
+    APIs that are translated to chats are served wherever chats are, unless the route names one of them.
+    """
+    served = frozenset(names)
+    return served | _TRANSLATED if "chat" in served and not served & _TRANSLATED else served

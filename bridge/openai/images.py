@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.core.deltas import Usage
+    from bridge.core.errors import BridgeError
     from bridge.core.json import JSONObject
     from bridge.openai.response_encoder import ResponseInfo
 
@@ -67,6 +68,10 @@ class ImagesEncoder:
         """Return the response. Raises UpstreamError if an image cannot have the requested format."""
         images = [self._images[number] for number in sorted(self._images)]
         return json.dumps(normalize_images({}, images, self._info, usage))
+
+    def fail(self, error: BridgeError) -> bytes:
+        """Return nothing, since nothing was sent."""
+        return b""
 
 
 def normalize_images(

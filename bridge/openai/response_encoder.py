@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bridge.core.deltas import Usage
+    from bridge.core.errors import BridgeError
     from bridge.openai.endpoint_spec import EndpointSpec
 
 __all__ = ["ResponseEncoder", "ResponseInfo"]
@@ -39,3 +40,6 @@ class ResponseEncoder(Protocol):
 
     def close(self, usage: Usage | None, choices: int) -> bytes:
         """Return the end of a response of at least `choices` choices."""
+
+    def fail(self, error: BridgeError) -> bytes:
+        """Return the end of a stream that has failed; nothing for what is not a stream."""

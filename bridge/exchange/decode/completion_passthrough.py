@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.core.deltas import Usage
+    from bridge.core.errors import BridgeError
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.expressions.scope import Scope
     from bridge.openai.response_encoder import ResponseInfo
@@ -67,6 +68,10 @@ class PassthroughEncoder:
     def close(self, usage: Usage | None, choices: int) -> bytes:
         """Return the body."""
         return self._body
+
+    def fail(self, error: BridgeError) -> bytes:
+        """Return nothing, since nothing was sent."""
+        return b""
 
 
 def _may_lack_text(doc: Any) -> bool:

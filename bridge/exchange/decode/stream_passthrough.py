@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.core.deltas import Usage
+    from bridge.core.errors import BridgeError
     from bridge.core.json import JSONObject
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.expressions.scope import Scope
@@ -170,6 +171,10 @@ class PassthroughStreamEncoder:
         if usage is not None and self._include_usage:
             out.append(self._reader.usage_event(usage))
         return b"".join([*out, DONE])
+
+    def fail(self, error: BridgeError) -> bytes:
+        """Return the event of an error, after which no `[DONE]` follows."""
+        return sse_event(error.envelope)
 
 
 def _event(chunk: JSONObject, data: bytes | str | None) -> bytes:

@@ -12,6 +12,7 @@ from bridge.config.secrets import basic_pair, secret_texts, url_passwords
 from bridge.config.value_types import INVALID
 from bridge.core import json
 from bridge.framing import FRAMINGS, MESSAGE_FRAMINGS, SSE
+from bridge.openai.endpoints import served_endpoints
 from bridge.prompts import PROMPTS, template_prompt, tokenizer_prompt
 from bridge.routes.compile.auth import compile_dynamic_auth, compile_static_auth
 from bridge.routes.compile.callouts import CalloutCompiler
@@ -80,7 +81,7 @@ class RouteCompiler:
         return Route(
             name=str(spec.name or spec.models[0]),
             models=tuple(map(str, spec.models)),
-            serves=frozenset(spec.serves),
+            serves=served_endpoints(spec.serves),
             request=request,
             response=response,
             callouts=self._callouts(request.non_streaming),

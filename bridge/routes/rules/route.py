@@ -144,6 +144,7 @@ class Route:
         return {
             (name, streaming): EndpointPlan(self, endpoint, streaming=streaming)
             for name, endpoint in ENDPOINTS.items()
+            if endpoint.to_chat is None
             for streaming in (False, True)
         }
 
