@@ -19,20 +19,24 @@ from bridge.core.json_bounds import MAX_INLINE
 from bridge.exchange.request_context import Client, RequestContext
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.openai.request_validation import check_values, parse_request
+from bridge.openai.token_counts import TOKEN_COUNTS
 from bridge.proxy.forwarder import Forwarder
 from bridge.proxy.outcomes import log_internal_error
 from bridge.server.client_address import forwarded_address
 from bridge.server.client_keys import ClientKeys
+from bridge.server.models import ANTHROPIC_VERSION, describe_model, describe_models, unknown_model
 from bridge.server.request_body import check_content_encoding, read_body, too_large
+from bridge.server.request_headers import allowed_origin, authorization, request_id
 from bridge.server.request_ids import request_ids
 from bridge.server.response import DateHeader, Response
 from bridge.telemetry.logging import log
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Coroutine, Mapping
 
     from bridge.core.json import JSONObject
     from bridge.openai.endpoint_spec import EndpointSpec
+    from bridge.openai.token_counts import TokenCount
     from bridge.proxy.concurrency import WorkerShare
     from bridge.routes.table import RouteTable
     from bridge.server.client_keys import ClientKey
@@ -44,7 +48,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenAIHandler", "ServerState"]
 
-_MAX_REQUEST_ID_LENGTH = 128  # characters of a client's X-Request-Id
 _MAX_LOGGED_PATH = 200  # characters
 
 _BY_PATH: Mapping[str, EndpointSpec] = {f"/{endpoint.path}": endpoint for endpoint in ENDPOINTS.values()}
@@ -101,8 +104,8 @@ class OpenAIHandler:
         """Answer one request. Raise ConnectionError if the connection cannot be used any longer."""
         id_ = next(self._request_ids)
         cors = self._state.table.server.cors
-        allowed_origin = _allowed_origin(request, cors) if cors else None
-        response = Response(request, _request_id(request, id_), allowed_origin, self._date_header)
+        origin = allowed_origin(request, cors) if cors else None
+        response = Response(request, request_id(request, id_), origin, self._date_header)
         endpoint: EndpointSpec | None = None
         key: ClientKey | None = None
         limits: ClientKeyLimits | None = None
@@ -112,9 +115,14 @@ class OpenAIHandler:
             endpoint = _BY_TARGET.get(request.target) or _BY_PATH.get(_api_path(request))
             if request.method == hdrs.METH_OPTIONS and response.allowed_origin:
                 return response.set_preflight()
+            if endpoint is not None and endpoint.to_chat is not None:
+                response.error_body = endpoint.error_body
             if self._state.keys is not None:
-                key = self._state.keys.find(request.headers.get(hdrs.AUTHORIZATION, ""))
+                key = self._state.keys.find(authorization(request) or "")
             if endpoint is None:
+                counts = TOKEN_COUNTS.get(_api_path(request))
+                if counts is not None:
+                    return await self._count_tokens(request, counts, response, key)
                 return self._answer_models(request, response, key)
             _check_method(request, hdrs.METH_POST)
             if key is not None and key.limits is not None:
@@ -204,37 +212,46 @@ class OpenAIHandler:
         headers = request.headers
         context = RequestContext(
             route, endpoint, body, data, id=id_, now=time.time(), model=model,
-            authorization=headers.get(hdrs.AUTHORIZATION) if route.request.forwards_client_key else None,
+            authorization=authorization(request) if route.request.forwards_client_key else None,
             conversation=headers.get(session.header) if session and session.header else None,
             client=self._client(request, key),
         )  # fmt: skip
         return self.forwarder.forward(context, response)
+
+    async def _count_tokens(
+        self, request: Request, counts: TokenCount, response: Response, key: ClientKey | None
+    ) -> Response:
+        """Answer a request with the number of its tokens."""
+        response.error_body = counts.endpoint.error_body
+        _check_method(request, hdrs.METH_POST)
+        data = await read_body(request, self._state.table.max_body)
+        body = await self._parse_in_thread(counts.endpoint, data)
+        if key is not None and key.restricted:
+            key.check_model(body["model"])
+        self._state.table.find(body["model"], counts.endpoint)
+        return response.set_body(200, json.dumps(await self._threads.run(counts.response, body)))
 
     def _answer_models(self, request: Request, response: Response, key: ClientKey | None) -> Response:
         """Answer a request for a path that is not an endpoint: the list of models, or one of them."""
         if key is not None and key.limits is not None:
             _add_rates(key.limits, response)
         table, path = self._state.table, _api_path(request)
+        if path.startswith("/responses/"):
+            message = "responses are not stored: send all items of a conversation in `input`"
+            raise RequestError(404, message, code="unknown_url")
         if path != "/models" and not path.startswith("/models/"):
             raise RequestError(404, f"there is no {request.method} {request.path}", code="unknown_url")
         _check_method(request, hdrs.METH_GET, hdrs.METH_HEAD)
-        name = path[len("/models/") :]
+        name, created = path[len("/models/") :], self._state.created
+        for_anthropic = ANTHROPIC_VERSION in request.headers
         if not name:
-            models = [self._model(model) for model in table.models if key is None or key.allows(model)]
-            return response.set_body(200, json.dumps({"object": "list", "data": models}))
-        if not table.serves(name) or (key is not None and not key.allows(name)):
-            message = f"the model `{name}` does not exist"
-            raise RequestError(404, message, param="model", code="model_not_found")
-        return response.set_body(200, json.dumps(self._model(name)))
-
-    def _model(self, name: str) -> dict[str, Any]:
-        return {"id": name, "object": "model", "created": self._state.created, "owned_by": "bridge"}
-
-
-def _allowed_origin(request: Request, allowed: Sequence[str]) -> str | None:
-    """Return the origin of the page that sends the request, if its pages may read responses."""
-    origin = request.headers.get(hdrs.ORIGIN)
-    return origin if origin in allowed or "*" in allowed else None
+            names = [model for model in table.models if key is None or key.allows(model)]
+            body = describe_models(names, created, for_anthropic=for_anthropic)
+        elif not table.serves(name) or (key is not None and not key.allows(name)):
+            raise unknown_model(name)
+        else:
+            body = describe_model(name, created, for_anthropic=for_anthropic)
+        return response.set_body(200, json.dumps(body))
 
 
 def _api_path(request: Request) -> str:
@@ -264,12 +281,3 @@ def _check_method(request: Request, *allowed: str) -> None:
         error = RequestError(405, message, code="method_not_allowed")
         error.headers[hdrs.ALLOW] = ", ".join(allowed)
         raise error
-
-
-def _request_id(request: Request, id_: str) -> str:
-    """Return the client's request id if it can be logged and sent back as it is, else a new one."""
-    sent = request.headers.get("X-Request-Id")
-    if not sent or len(sent) > _MAX_REQUEST_ID_LENGTH or not sent.isascii():
-        return f"req_{id_}"
-    safe = all(character.isalnum() or character in "-_.:/+=@" for character in sent)
-    return sent if safe else f"req_{id_}"

@@ -12,6 +12,7 @@ import time
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
+from operator import attrgetter
 from typing import TYPE_CHECKING, Self
 
 from aiohttp import hdrs
@@ -19,10 +20,15 @@ from aiohttp import hdrs
 from bridge.core import json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.core.errors import BridgeError
+    from bridge.core.json import JSONObject
     from bridge.server.request import Request
 
 __all__ = ["DateHeader", "Response"]
+
+_openai_error_body: Callable[[BridgeError], JSONObject] = attrgetter("envelope")
 
 
 class DateHeader:
@@ -47,6 +53,7 @@ class Response:
 
     id: the request id, sent as `X-Request-Id`.
     allowed_origin: the origin of a page that may read the response, or None.
+    error_body: returns the body of an error in the form of the endpoint's API.
     status: the HTTP status; 0 until the response has one.
     started: whether the head of a stream has been written.
     keep_alive: whether the connection stays open after the response.
@@ -62,6 +69,7 @@ class Response:
         "_extra_headers",
         "_request",
         "allowed_origin",
+        "error_body",
         "id",
         "keep_alive",
         "started",
@@ -84,6 +92,7 @@ class Response:
         self._chunked = self._ended = self.started = False
         self.id = id
         self.allowed_origin = allowed_origin
+        self.error_body = _openai_error_body
         self.status = 0
         self.keep_alive = request.keep_alive
         if allowed_origin is not None:
@@ -123,7 +132,7 @@ class Response:
             self.add_header(hdrs.RETRY_AFTER, error.retry_after)
         if error.status == 401:
             self.add_header(hdrs.WWW_AUTHENTICATE, "Bearer")
-        return self.set_body(error.status, json.dumps(error.envelope))
+        return self.set_body(error.status, json.dumps(self.error_body(error)))
 
     def set_preflight(self) -> Self:
         """Set the answer to a browser that asks whether a page may call."""

@@ -14,7 +14,7 @@ from bridge.routes.rules.response_rules import ResponseSlots
 
 
 def test_every_endpoint_has_its_parts_of_the_exchange() -> None:
-    assert EXCHANGE_PARTS.keys() == ENDPOINTS.keys()
+    assert EXCHANGE_PARTS.keys() == {endpoint.plan_name for endpoint in ENDPOINTS.values()}
 
 
 def test_paths_differ() -> None:

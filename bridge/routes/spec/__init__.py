@@ -47,7 +47,9 @@ class RouteSpec:
         TEMPLATE, "the model name sent upstream; if absent: the name that the client requested", default=None
     )
     serves: tuple[str, ...] = option(
-        OneOrMany(Keyword(ENDPOINTS)), "the endpoints of the route", default=("chat", "completions")
+        OneOrMany(Keyword(ENDPOINTS)),
+        "the endpoints of the route; `chat` includes `responses` and `messages` unless one of them is named",
+        default=("chat", "completions"),
     )
     preset: str | None = option(TEXT, "a shipped route to start from", default=None)
     upstream: Any = option(

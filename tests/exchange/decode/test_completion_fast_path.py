@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.errors import UpstreamError, UpstreamFailure
-from bridge.openai.endpoints import ENDPOINTS
 from tests.exchange.decode.both_paths import outcome, uses_fast_path
 from tests.exchange.single_exchange import new_exchange, request, route
 from tests.exchange.strategies import json_values
@@ -145,9 +144,8 @@ def test_more_than_a_text_leaves_the_fast_path(response_body: Any, members: dict
 @pytest.mark.parametrize("name", SLOW)
 def test_routes_with_other_rules_have_no_fast_path(name: str) -> None:
     plans = route(SLOW[name]).plans
-    assert [
-        plans[endpoint, streaming].fast_rule for endpoint in ENDPOINTS for streaming in (False, True)
-    ] == [None] * 8
+    assert len(plans) == 8
+    assert all(plan.fast_rule is None for plan in plans.values())
 
 
 def test_a_stream_has_no_fast_path() -> None:

@@ -1,0 +1,42 @@
+"""The headers of a client's request that the API reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import hdrs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bridge.server.request import Request
+
+__all__ = ["allowed_origin", "authorization", "request_id"]
+
+_MAX_REQUEST_ID_LENGTH = 128  # characters of a client's X-Request-Id
+_KEY_HEADERS = ("X-Api-Key", "Api-Key")  # of Anthropic's clients, and of Azure's
+
+
+def allowed_origin(request: Request, allowed: Sequence[str]) -> str | None:
+    """Return the origin of the page that sends the request, if its pages may read responses."""
+    origin = request.headers.get(hdrs.ORIGIN)
+    return origin if origin in allowed or "*" in allowed else None
+
+
+def authorization(request: Request) -> str | None:
+    """Return the key of a client as an Authorization header, whatever header the client uses."""
+    headers = request.headers
+    authorization = headers.get(hdrs.AUTHORIZATION)
+    if authorization is not None:
+        return authorization
+    key = next((headers[name] for name in _KEY_HEADERS if name in headers), None)
+    return None if key is None else f"Bearer {key}"
+
+
+def request_id(request: Request, id_: str) -> str:
+    """Return the client's request id if it can be logged and sent back as it is, else a new one."""
+    sent = request.headers.get("X-Request-Id")
+    if not sent or len(sent) > _MAX_REQUEST_ID_LENGTH or not sent.isascii():
+        return f"req_{id_}"
+    safe = all(character.isalnum() or character in "-_.:/+=@" for character in sent)
+    return sent if safe else f"req_{id_}"
