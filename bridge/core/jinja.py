@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import ChainableUndefined, TemplateError, nodes
 from jinja2.meta import find_undeclared_variables
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from bridge.core.errors import BridgeError, RequestError
+from bridge.core.jinja_counters import insert_counters
+from bridge.core.jinja_limits import (
+    LimitedEnvironment,
+    TemplateLimitError,
+    with_limits,
+)
 from bridge.core.strings import Interpolated, PathText
 
 if TYPE_CHECKING:
@@ -38,17 +43,25 @@ class UnknownNameError(ValueError):
 class JinjaTemplate:
     """A compiled template."""
 
-    __slots__ = ("_render", "variables")
+    __slots__ = (
+        "_is_limited",  # the template can take more than its text and values suggest
+        "_render",
+        "variables",
+    )
 
     variables: frozenset[str]  # the names that the template reads
 
     def __init__(self, text: str, *, finalize: Callable[[Any], Any] | None = None) -> None:
         """Compile a template; `finalize` converts the value of each expression. Raises ValueError."""
-        environment = _environment(finalize)
+        environment = _environment()
         try:
             tree = environment.parse(text.template if isinstance(text, Interpolated) else text)
             if isinstance(text, Interpolated):
                 _fill(tree, text)
+            # Most templates are a few names, which need no limits. `find_undeclared_variables` compiles the
+            # template, and so runs filters of constants.
+            self._is_limited = insert_counters(tree)
+            environment.finalize = environment.limited(finalize) if self._is_limited else finalize
             self.variables = frozenset(find_undeclared_variables(tree) - environment.globals.keys())
             self._render = environment.from_string(tree).render
         except TemplateError as error:
@@ -63,15 +76,15 @@ class JinjaTemplate:
     def __call__(self, variables: Mapping[str, Any]) -> str:
         """Render. Raises RequestError if the template rejects the messages, BridgeError (500) if it fails."""
         try:
-            return self._render(variables)
+            return self._render(with_limits(variables) if self._is_limited else variables)
         except BridgeError:
             raise
+        except TemplateLimitError as error:
+            message = f"a template of the route takes too much: {error}{_place(error)}"
+            raise BridgeError(500, message, code="template_error") from error
         except Exception as error:  # a template may raise any exception
-            raise BridgeError(
-                500,
-                f"a template of the route failed: {type(error).__name__}: {error}",
-                code="template_error",
-            ) from error
+            message = f"a template of the route failed: {type(error).__name__}: {error}{_place(error)}"
+            raise BridgeError(500, message, code="template_error") from error
 
 
 def _fill(tree: nodes.Template, text: Interpolated) -> None:
@@ -82,19 +95,29 @@ def _fill(tree: nodes.Template, text: Interpolated) -> None:
             const.value = text.fill(const.value)
 
 
-def _environment(finalize: Callable[[Any], Any] | None) -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
+def _place(error: Exception) -> str:
+    """Return the innermost line of the template in the traceback of an error."""
+    traceback, line = error.__traceback__, None
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == "<template>":
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    return "" if line is None else f" (line {line} of the template)"
+
+
+def _environment() -> LimitedEnvironment:
+    environment = LimitedEnvironment(
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=ChainableUndefined,
-        finalize=finalize,
         extensions=["jinja2.ext.loopcontrols"],
     )
     environment.globals["raise_exception"] = _raise_exception
     environment.filters["tojson"] = _tojson
     environment.filters["path"] = PathText
     environment.filters["base64"] = _base64
+    del environment.globals["lipsum"]
     return environment
 
 
