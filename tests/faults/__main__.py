@@ -45,13 +45,16 @@ class Upstream:
 
 
 def cases(*, stream: bool) -> Iterator[tuple[str, str, Handler]]:
-    """Return each fault with its stage and the handler of a connection."""
+    """Yield each fault with its stage and the handler of a connection.
+
+    Endless responses come last: a proxy without limits is still busy with them while the next request waits.
+    """
     response = RESPONSES["openai", stream]
+    for wrong in WRONG_HEADS:
+        yield wrong.name, "", partial(act_wrong_head, fault=wrong, response=response)
     for fault in FAULTS:
         for stage in filter(fault.possible, response.stages):
             yield fault.name, stage, partial(fault.run, response=response, stage=stage)
-    for wrong in WRONG_HEADS:
-        yield wrong.name, "", partial(act_wrong_head, fault=wrong, response=response)
 
 
 async def rows(urls: list[str], upstream: Upstream, *, stream: bool) -> list[Row]:
@@ -78,20 +81,24 @@ def markdown(table: list[Row]) -> Iterator[str]:
 
 async def measure() -> str:
     """Return both tables as text."""
+    return "".join(
+        [
+            "\n### Streams\n\n", *markdown(await through_all(stream=True)),
+            "\n### Whole responses\n\n", *markdown(await through_all(stream=False)), "\n",
+        ]
+    )  # fmt: skip
+
+
+async def through_all(*, stream: bool) -> list[Row]:
+    """Return a row for each fault and stage, through new processes of all proxies."""
     upstream = Upstream()
     async with run_upstream(upstream) as server:
         port = int(server.url.rpartition(":")[2])
         with ExitStack() as stack:
             folder = Path(stack.enter_context(TemporaryDirectory()))
-            urls = [
-                await asyncio.to_thread(stack.enter_context, proxy.running(port, folder / proxy.name))
-                for proxy in PROXIES
-            ]
-            streams = await rows(urls, upstream, stream=True)
-            plain = await rows(urls, upstream, stream=False)
-    return "".join(
-        ["\n### Streams\n\n", *markdown(streams), "\n### Whole responses\n\n", *markdown(plain), "\n"]
-    )
+            started = [proxy.running(port, folder / proxy.name) for proxy in PROXIES]
+            urls = [await asyncio.to_thread(stack.enter_context, proxy) for proxy in started]
+            return await rows(urls, upstream, stream=stream)
 
 
 def main() -> None:

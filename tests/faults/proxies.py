@@ -61,9 +61,9 @@ model_list:
       api_key: none
       timeout: 1
       stream_timeout: 1
-litellm_settings: {{request_timeout: 1}}
+litellm_settings: {{num_retries: 0, request_timeout: 1}}
 # With cooldowns, a model that has failed is not tried for a while, and all later faults look the same.
-router_settings: {{num_retries: 0, disable_cooldowns: true}}
+router_settings: {{disable_cooldowns: true}}
 general_settings: {{master_key: sk-faults}}
 """
 
