@@ -31,7 +31,8 @@ async def observe(url: str, model: str, *, stream: bool, key: str = "none") -> s
         except TimeoutError:
             return HANG
         except openai.APIStatusError as error:
-            return f"{error.status_code} {error.code or ''}".strip()
+            code = error.code if error.code != str(error.status_code) else None  # LiteLLM repeats the status
+            return f"{error.status_code} {code or ''}".strip()
         except openai.APIConnectionError:
             return "connection error"
         except openai.APIError as error:

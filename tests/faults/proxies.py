@@ -20,6 +20,8 @@ __all__ = ["KEY", "PROXIES", "Proxy"]
 ROOT = Path(__file__).parents[2]
 KEY = "sk-faults"  # LiteLLM requires a key of this form
 
+# LiteLLM reads prices from its package instead of from the network.
+_ENVIRONMENT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 _LITELLM = ROOT / "bench" / "peers" / ".venv" / "bin" / "litellm"
 
 # The same timeouts as in the settings of the others, where they have them.
@@ -85,7 +87,8 @@ class Proxy:
         """Run the proxy; yield its URL."""
         folder.mkdir()
         port = free_port()
-        with running(self.command(port, upstream, folder), port, OTHER_CORE, folder / "log"):
+        command = self.command(port, upstream, folder)
+        with running(command, port, OTHER_CORE, folder / "log", _ENVIRONMENT):
             yield f"http://127.0.0.1:{port}"
 
 
