@@ -10,40 +10,56 @@ from typing import TYPE_CHECKING
 
 from bridge.config.problems import Location, Problem, SourceFile
 from bridge.core.errors import ConfigError
+from bridge.file_stamp import file_stamp
 from bridge.routes.compile.environment import LoadEnvironment, accept_tls
 from bridge.routes.table import load
 from bridge.upstream.tls import check_tls_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from bridge.file_stamp import FileStamp
     from bridge.routes.table import RouteTable
 
 __all__ = ["load_routes", "load_standard_input", "read_presets"]
 
 
 def load_routes(
-    name: str, variables: Mapping[str, str] | None = None, *, reads_environment: bool = True
+    name: str,
+    variables: Mapping[str, str] | None = None,
+    *,
+    reads_environment: bool = True,
+    stamps: dict[str, FileStamp] | None = None,
 ) -> RouteTable:
     """Return the table of a file; `variables` are added to the process's environment variables.
 
-    Without `reads_environment`, each `${…}` has a placeholder, and certificate files are not read. Raises
-    ConfigError with every problem of the file.
+    Without `reads_environment`, each `${…}` has a placeholder, and certificate files are not read. `stamps`
+    receives the stamps of the files that the file names, from before they are read. Raises ConfigError with
+    every problem of the file.
     """
     try:
         data = Path(name).read_bytes()
     except OSError as error:
         raise ConfigError([_unreadable(name, error.strerror or str(error))]) from None
-    return _load(data, name, Path(name).parent, variables or {}, reads_environment=reads_environment)
+    folder = Path(name).parent
+    read_file = partial(_read_relative, folder, {} if stamps is None else stamps)
+    return _load(data, name, folder, read_file, variables or {}, reads_environment=reads_environment)
 
 
 def load_standard_input(data: bytes, *, reads_environment: bool = True) -> RouteTable:
     """Return the table of a file's bytes; names of files are relative to the current folder."""
-    return _load(data, "<stdin>", Path(), {}, reads_environment=reads_environment)
+    read_file = partial(_read_relative, Path(), {})
+    return _load(data, "<stdin>", Path(), read_file, {}, reads_environment=reads_environment)
 
 
 def _load(
-    data: bytes, name: str, folder: Path, variables: Mapping[str, str], *, reads_environment: bool
+    data: bytes,
+    name: str,
+    folder: Path,
+    read_file: Callable[[str], str],
+    variables: Mapping[str, str],
+    *,
+    reads_environment: bool,
 ) -> RouteTable:
     try:
         text = data.decode("utf-8-sig")
@@ -51,7 +67,7 @@ def _load(
         raise ConfigError([_unreadable(name, f"not UTF-8: byte {error.start + 1}")]) from None
     environment = LoadEnvironment(
         variables={**os.environ, **variables} if reads_environment else None,
-        read_file=partial(_read_relative, folder),
+        read_file=read_file,
         presets=read_presets(),
         check_tls=check_tls_files if reads_environment else accept_tls,
         locate=lambda file: str((folder / file).absolute()),
@@ -59,7 +75,9 @@ def _load(
     return load(text, name, environment)
 
 
-def _read_relative(folder: Path, name: str) -> str:
+def _read_relative(folder: Path, stamps: dict[str, FileStamp], name: str) -> str:
+    path = str(folder / name)
+    stamps[path] = file_stamp(path)
     return (folder / name).read_text(encoding="utf-8-sig")
 
 

@@ -175,11 +175,14 @@ async def serve_table(
     file: str = "",
     watch: bool = False,
     seen: FileStamp | None = None,
+    files: Mapping[str, FileStamp] | None = None,
     limit: float | None = _TIMEOUT,
 ) -> AsyncIterator[RunningBridge]:
     """Run a bridge with a table. `limit` is the timeout of the block, in seconds."""
     front, admin = bind("127.0.0.1:0"), bind("127.0.0.1:0")
     ports = front[0].getsockname(), admin[0].getsockname()
-    settings = ServerSettings(file, table, front, admin, variables or {}, watch=watch, seen=seen)
+    settings = ServerSettings(
+        file, table, front, admin, variables or {}, watch=watch, seen=seen, files=files or {}
+    )
     async with asyncio.timeout(limit), run_server(settings) as server:
         yield RunningBridge(*ports, server.reload)

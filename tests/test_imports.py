@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "file_stamp": set(),
     "tasks": set(),
     "thread_pool": set(),
-    "loader": {"config", "routes", "routes/compile", "upstream"},
+    "loader": {"config", "file_stamp", "routes", "routes/compile", "upstream"},
     "upstream/auth": {"expressions", "openai", "routes/rules", "tasks"},
     "upstream": {"framing", "routes/rules", "telemetry", "upstream/auth", "file_stamp"},
     "sessions": {"exchange", "routes/rules", "tasks", "telemetry", "upstream"},

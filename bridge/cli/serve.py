@@ -19,7 +19,7 @@ from bridge.upstream.tls import without_default_ca
 if TYPE_CHECKING:
     import argparse
     import socket
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from bridge.file_stamp import FileStamp
     from bridge.routes.spec import ServerSpec
@@ -44,6 +44,7 @@ class _Loaded(NamedTuple):
 
     stamp: FileStamp
     table: RouteTable
+    files: Mapping[str, FileStamp]  # the stamps of the files that the file names
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -77,7 +78,9 @@ def _file(named: str | None, *, demo: bool) -> str:
 
 
 def _load(file: str) -> _Loaded:
-    return _Loaded(file_stamp(file), load_routes(file))
+    stamp = file_stamp(file)
+    files: dict[str, FileStamp] = {}
+    return _Loaded(stamp, load_routes(file, stamps=files), files)
 
 
 def _bind(arguments: argparse.Namespace, server: ServerSpec) -> _Sockets:
@@ -138,9 +141,9 @@ async def _serve(
     from bridge.server.app import ServerSettings, serve
 
     if not demo:
-        stamp, table = loaded or _load(file)
+        stamp, table, files = loaded or _load(file)
         _tune_gc()
-        settings = ServerSettings(file, table, *sockets, {}, seen=stamp, worker=worker)
+        settings = ServerSettings(file, table, *sockets, {}, seen=stamp, files=files, worker=worker)
         await serve(settings, announce)
         return
     from bridge.demo import running

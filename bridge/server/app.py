@@ -10,7 +10,7 @@ import asyncio
 import signal
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -64,6 +64,9 @@ class ServerSettings:
     variables: Mapping[str, str]  # additions to the environment that the file is read with
     watch: bool = True  # whether to reload the file when it changes
     seen: FileStamp | None = None  # the stamp of the file from before `table` was read; None: the current one
+    files: Mapping[str, FileStamp] = field(
+        default_factory=dict
+    )  # the files that the routes file names, with their stamps
     worker: Worker | None = None  # None: this process is the only worker
 
 
@@ -112,7 +115,7 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[RunningServer]:
     handler = OpenAIHandler(state, upstream, metrics, share, threads)
     forwarder = handler.forwarder
     reloader = Reloader(
-        settings.file, settings.variables, settings.seen, state, metrics, forwarder.use_routes
+        settings.file, settings.variables, settings.seen, settings.files, state, metrics, forwarder.use_routes
     )
     forwarder.use_routes(settings.table.routes)
     drain = settings.table.server.drain

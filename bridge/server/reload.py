@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bridge.core.errors import ConfigError
@@ -32,6 +33,10 @@ def log_warnings(table: RouteTable) -> None:
         log("warning in the routes file", logging.WARNING, warning=warning.summary)
 
 
+def _any_changed(files: Mapping[str, FileStamp]) -> bool:
+    return any(file_stamp(name) != stamp for name, stamp in files.items())
+
+
 class Reloader:
     """The replacement of the table on request, and when the file changes.
 
@@ -44,6 +49,7 @@ class Reloader:
         file: str,
         variables: Mapping[str, str],
         stamp: FileStamp | None,
+        files: Mapping[str, FileStamp],
         state: ServerState,
         metrics: Metrics,
         use_routes: Callable[[tuple[Route, ...]], None],
@@ -51,6 +57,7 @@ class Reloader:
         self._file = file
         self._variables = variables
         self._stamp = stamp or file_stamp(file)
+        self._files = files  # that the routes file names
         self._state = state
         self._metrics = metrics
         self._use_routes = use_routes
@@ -63,15 +70,27 @@ class Reloader:
                 async with asyncio.timeout(_POLL_INTERVAL):
                     await self.requested.wait()
             except TimeoutError:
-                if not watch or file_stamp(self._file) == self._stamp:
+                if not watch or not await self._has_changed():
                     continue
             self.requested.clear()
             await self._reload()
 
+    async def _has_changed(self) -> bool:
+        """Return whether the routes file, or a file that the routes file names, has changed."""
+        if file_stamp(self._file) != self._stamp:
+            return True
+        if not self._files:
+            return False
+        # In a thread: there may be thousands of files, and a network file system may be slow.
+        return await asyncio.to_thread(_any_changed, self._files)
+
     async def _reload(self) -> None:
         self._stamp = file_stamp(self._file)
+        files: dict[str, FileStamp] = {}
+        self._files = files
+        load = partial(load_routes, self._file, self._variables, stamps=files)
         try:
-            table = await asyncio.to_thread(load_routes, self._file, self._variables)
+            table = await asyncio.to_thread(load)
         except ConfigError as error:
             self._reject("reload rejected, the last good table is kept", problems=str(error))
         except Exception as error:  # a bug must not end the watch for the next change

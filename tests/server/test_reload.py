@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.file_stamp import file_stamp
+from bridge.file_stamp import FileStamp, file_stamp
+from bridge.loader import load_routes
 from tests.bridge_process import run_process
 from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, http_response, responder, run_upstream
-from tests.running_bridge import RunningBridge, run_bridge, wait_until
+from tests.running_bridge import RunningBridge, run_bridge, serve_table, wait_until
 from tests.upstream.formats import completion
 
 if TYPE_CHECKING:
@@ -175,3 +176,51 @@ async def test_warnings_and_settings_of_the_next_start_are_logged(
             assert any("`m` never matches" in warning for warning in warnings)
             assert any("certificate is not verified" in warning for warning in warnings)
             assert not any("models: [m" in warning for warning in warnings), "no line of the file"
+
+
+@pytest.mark.parametrize("rotate", ["write", "rename", "link"])
+async def test_a_rotated_key_file_is_read_again(tmp_path: Path, rotate: str) -> None:
+    keys: list[str] = []
+
+    async def behave(peer: Connection) -> None:
+        while request := await peer.request():
+            keys.append(request.headers["authorization"])
+            await peer.send(GOOD)
+
+    file, key = tmp_path / "routes.yaml", tmp_path / "key"
+    for number in (1, 2):
+        (tmp_path / f"key-{number}").write_text(f"key-number-{number}\n")
+    if rotate == "link":
+        key.symlink_to("key-1")
+    else:
+        key.write_text("key-number-1\n")
+    stamps: dict[str, FileStamp] = {}
+    async with run_upstream(behave) as server:
+        file.write_text(f"routes: [{{models: m, upstream: {server.url}, auth: {{bearer: '${{file:key}}'}}}}]")
+        table = load_routes(str(file), stamps=stamps)
+        async with serve_table(table, file=str(file), watch=True, files=stamps) as bridge:
+            await bridge.request(HELLO)
+            match rotate:
+                case "write":
+                    key.write_text("key-number-2\n")
+                case "rename":
+                    (tmp_path / "key-2").rename(key)
+                case _:
+                    (tmp_path / "new").symlink_to("key-2")
+                    (tmp_path / "new").rename(key)
+            await bridge.wait_for_count(1, "bridge_reloads_total", result="ok")
+            await bridge.request(HELLO)
+    assert keys == ["Bearer key-number-1", "Bearer key-number-2"]
+
+
+async def test_a_key_file_that_comes_back_is_read_again(tmp_path: Path) -> None:
+    file, key = tmp_path / "routes.yaml", tmp_path / "key"
+    key.write_text("a-key\n")
+    file.write_text("routes: [{models: m, upstream: 'http://127.0.0.1:1', auth: {bearer: '${file:key}'}}]")
+    stamps: dict[str, FileStamp] = {}
+    table = load_routes(str(file), stamps=stamps)
+    async with serve_table(table, file=str(file), watch=True, files=stamps) as bridge:
+        key.unlink()
+        await bridge.wait_for_count(1, "bridge_reloads_total", result="rejected")
+        key.write_text("another-key\n")
+        await bridge.wait_for_count(1, "bridge_reloads_total", result="ok")
