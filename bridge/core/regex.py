@@ -35,6 +35,14 @@ class Pattern:
         """Return whether the pattern matches somewhere in a text."""
         return self._pattern.search(_encoded(text)) is not None
 
+    def first_group(self, text: str) -> str | None:
+        """Return the first group of the first match, or the match without groups; None without a match."""
+        found = self._pattern.search(_encoded(text))
+        if found is None:
+            return None
+        group = found[1 if self._pattern.groups else 0]
+        return "" if group is None else group.decode("utf-8", "replace")
+
     def replace(self, replacement: str, text: str) -> str:
         """Return a text with every match replaced."""
         replaced: str = self._pattern.sub(_encoded(replacement).decode(), _encoded(text).decode())

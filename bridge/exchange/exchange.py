@@ -97,7 +97,7 @@ class Exchange:
     def _choose_path(self, call: UpstreamCall) -> None:
         """Choose how the response of the only call becomes the client's."""
         plan = call.plan
-        if call.builder.stop_strings:
+        if call.builder.stop_strings or self.route.emulate.reasoning is not None:
             return
         if self.endpoint.to_chat is not None:
             return

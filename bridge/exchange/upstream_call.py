@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bridge.core.errors import UpstreamFailure
 from bridge.exchange.decode.choice_state import ReadOptions
+from bridge.exchange.decode.reasoning_splitter import ReasoningTags
 from bridge.exchange.decode.response_decoder import ResponseDecoder
 from bridge.exchange.endpoints import make_reader
 
@@ -100,12 +101,15 @@ class UpstreamCall:
         return [delta._replace(choice=first + delta.choice) for delta in deltas if delta.choice < choices]
 
     def _read_options(self) -> ReadOptions:
-        builder = self.builder
+        builder, plan = self.builder, self.plan
+        tags = plan.route.emulate.reasoning
         suffix = f"_{builder.number}" if builder.number else ""
         return ReadOptions(
             prompt=str(builder.document.get("prompt", "")),
             stop=builder.stop_strings,
             choices=builder.choices,
+            gathers=plan.stream_rule is not None and not plan.client_streams,
+            tags=None if tags is None else ReasoningTags(tags.tags[0], tags.tags[1], tags.open),
             call_id=f"call_{builder.context.id}{suffix}",
             prompt_tokens=builder.estimate_prompt(),
         )

@@ -110,12 +110,13 @@ def first_of(slots: Sequence[Extractor]) -> Extractor:
 
 
 def _mapping_slot(options: dict[Any, Any], errors: RuleErrors, extra: tuple[str, ...]) -> Extractor:
-    errors.check_keys(options, (*SOURCES, "default", "when", *TRANSFORMS, *extra))
+    errors.check_keys(options, (*SOURCES, "default", "when", "then", *TRANSFORMS, *extra))
     source = _source(options, errors)
     transform = compile_transforms(options, errors)
     when = compile_when(options["when"], errors.below("when")) if "when" in options else None
     holds = when.holds if when else None
     default = options.get("default", MISSING)
+    then = compile_slot(options["then"], errors.below("then")) if "then" in options else None
     inner = source.read
 
     def read(scope: Scope) -> Any:
@@ -127,6 +128,8 @@ def _mapping_slot(options: dict[Any, Any], errors: RuleErrors, extra: tuple[str,
             unmapped = unmapped_value(found)
             if unmapped is not MISSING:
                 found = unmapped if default is MISSING else default
+        if then is not None and found is not MISSING:
+            found = then.read(Scope(found))
         return MISSING if found is None else found
 
     written = {name: value for name, value in options.items() if name != "path" or not is_path(value)}

@@ -10,6 +10,7 @@ folder and a row of `FRAMINGS`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bridge.framing.delimited import LineFramer
@@ -23,9 +24,21 @@ from bridge.framing.sse import SSEFramer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FRAMINGS", "INNER_FRAMINGS", "MESSAGE_FRAMINGS", "SSE", "Framer", "Framing", "make_framer"]
+__all__ = [
+    "FRAMINGS",
+    "INNER_FRAMINGS",
+    "MESSAGE_FRAMINGS",
+    "RAW_SSE",
+    "SSE",
+    "Framer",
+    "Framing",
+    "make_framer",
+]
 
 SSE: Final = Framing("sse", SSEFramer)
+
+RAW_SSE: Final = Framing("sse", partial(SSEFramer, raw=True))
+"""SSE whose data begins after the colon: some servers send no space there, and tokens begin with spaces."""
 
 FRAMINGS: Final[Mapping[str, Framing]] = {
     framing.name: framing

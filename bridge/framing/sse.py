@@ -28,10 +28,12 @@ _BOM = b"\xef\xbb\xbf"
 class SSEFramer:
     """Cuts events: blocks of lines that end at a blank line."""
 
-    __slots__ = ("_after_cr", "_bare", "_bom_checked", "_buffer", "_limit", "_started")
+    __slots__ = ("_after_cr", "_bare", "_bom_checked", "_buffer", "_limit", "_prefix", "_raw", "_started")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, raw: bool = False) -> None:
         self._limit = limit
+        self._raw = raw  # a space after the colon is part of the data
+        self._prefix = b"data:" if raw else b"data: "
         self._buffer = FrameBuffer(limit)
         self._bom_checked = False
         self._started = False  # a byte that is neither BOM nor white space has arrived
@@ -49,7 +51,7 @@ class SSEFramer:
         rest = blocks.pop()
         # Most streams send their events one by one: a generator would take twice the time.
         if not rest and len(blocks) == 1 and self._is_data_line(blocks[0]):
-            return (Frame(blocks[0][6:]),)
+            return (Frame(blocks[0][len(self._prefix) :]),)
         return self._events(blocks, rest)
 
     def close(self) -> Iterator[Frame]:
@@ -92,7 +94,7 @@ class SSEFramer:
     def _events(self, blocks: Iterable[bytes], rest: bytes) -> Iterator[Frame]:
         for block in blocks:
             if self._is_data_line(block):
-                yield Frame(block[6:])
+                yield Frame(block[len(self._prefix) :])
             else:
                 yield from self._event(block)
         if rest:
@@ -100,17 +102,17 @@ class SSEFramer:
 
     def _is_data_line(self, block: bytes) -> bool:
         """Return whether an event is one line of data, as most are. Such a line needs no parser."""
-        return block.startswith(b"data: ") and LF not in block and len(block) <= self._limit
+        return block.startswith(self._prefix) and LF not in block and len(block) <= self._limit
 
     def _event(self, block: bytes) -> Iterator[Frame]:
         block = block.lstrip(b"\n")
         if len(block) > self._limit:
             raise too_large(self._limit)
-        if frame := _parse(block):
+        if frame := _parse(block, raw=self._raw):
             yield frame
 
 
-def _parse(block: bytes) -> Frame | None:
+def _parse(block: bytes, *, raw: bool) -> Frame | None:
     """Return the event of a block of lines; None of a block of comments."""
     if block[:1] in (b"{", b"["):
         return Frame(block, bare=True)
@@ -120,10 +122,10 @@ def _parse(block: bytes) -> Frame | None:
         name, _, value = line.partition(b":")
         if not name:
             continue  # a comment
-        value = value.removeprefix(b" ")
         if name == b"data":
-            data.append(value)
+            data.append(value if raw else value.removeprefix(b" "))
         else:
+            value = value.removeprefix(b" ")
             fields[name.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
     if not data and not fields:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.deltas import MISSING
@@ -65,13 +66,16 @@ class BodyDecoder:
         doc, data = self._document(body)
         scope = Scope(doc, headers=self._headers)
         rule = response.errors.match(scope)
-        if rule or (has_error(doc) and not reader.has_text(scope)):
+        if rule or (has_error(doc) and not reader.has_text(reader.inner_scope(scope))):
             raise response.errors.error(self._status, scope, _beginning(body), rule)
         if self._plan.is_text_body and not isinstance(doc, str):
             scope.doc = body.decode("utf-8", "replace")
         if self._plan.route.callouts.session_id is not None:
             self.session = self._plan.route.callouts.session_id.read(scope)
-        deltas = reader.read(scope, data) + reader.close()
+        inner = reader.inner_scope(scope)
+        if inner is not scope and has_error(inner.doc) and not reader.has_text(inner):
+            raise response.errors.error(self._status, inner, _beginning(body))
+        deltas = reader.read(inner, data) + reader.close()
         if reader.failure is not None:
             raise reader.failure
         if not reader.has_output:
@@ -80,6 +84,8 @@ class BodyDecoder:
 
     def _document(self, body: bytes) -> tuple[Any, bytes | None]:
         """Return the document of a body, and the body if it is strict JSON."""
+        if self._plan.is_image_body and body[:1] not in (b"", b"{", b"["):
+            return b64encode(body).decode(), None
         doc, data = parse_json(body, self._plan.route.limits.response_values, in_steps=True)
         if doc is MISSING:
             message = f"the upstream responded {self._status} with an empty body"

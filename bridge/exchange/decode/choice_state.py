@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.deltas import Delta
+from bridge.exchange.decode.reasoning_splitter import ReasoningSplitter
 from bridge.exchange.decode.text_filters import (
     CumulativeToDelta,
+    MarkerFilter,
     PromptStripper,
     StopSequenceCutter,
     SurrogateJoiner,
@@ -15,6 +17,7 @@ from bridge.exchange.decode.text_filters import (
 from bridge.openai.tool_calls import ToolCallAssembler
 
 if TYPE_CHECKING:
+    from bridge.exchange.decode.reasoning_splitter import ReasoningTags
     from bridge.exchange.decode.text_filters import TextFilter
     from bridge.routes.rules.response_rules import TextSlot
 
@@ -28,6 +31,8 @@ class ReadOptions(NamedTuple):
     stop: tuple[str, ...] = ()  # strings at which the bridge cuts the text
     choices: int = 1  # choices, vectors or images that the upstream is to send
     call_id: str = "call"  # the prefix of the ids of tool calls that the upstream sends without an id
+    gathers: bool = False  # a stream is gathered to one response
+    tags: ReasoningTags | None = None  # between which the text is reasoning
     prompt_tokens: int | None = None  # the estimate for the prompt; None: token counts are not estimated
 
 
@@ -38,6 +43,7 @@ class ChoiceState:
         "_call_id",
         "_filters",  # of the text, in their order
         "_reasoning",  # the only filter of the reasoning; None before the first reasoning
+        "_splitter",  # takes reasoning out of the text; None: the text has none
         "_tool_calls",  # None before the first tool call
         "ended",  # the text was cut at a stop string
         "stop",  # the filter that cuts at stop strings
@@ -51,9 +57,16 @@ class ChoiceState:
         self.ended = False
         self.stop = StopSequenceCutter(options.stop) if options.stop else None
         prompt = options.prompt if slot and slot.strip_prompt else ""
-        self._filters: list[TextFilter] = [CumulativeToDelta(prompt) if cumulative else SurrogateJoiner()]
+        self._filters: list[TextFilter] = [
+            CumulativeToDelta(prompt, gathers=options.gathers) if cumulative else SurrogateJoiner()
+        ]
         if prompt and not cumulative:
             self._filters.append(PromptStripper(prompt))
+        if slot and slot.after:
+            self._filters.append(MarkerFilter(slot.after))
+        self._splitter = ReasoningSplitter(options.tags) if options.tags else None
+        if self._splitter:
+            self._filters.append(self._splitter)
         if slot and slot.trim:
             self._filters.append(WhitespaceTrimmer())
         if self.stop:
@@ -66,6 +79,10 @@ class ChoiceState:
         for text_filter in self._filters:
             text = text_filter.feed(text)
         return text
+
+    def split_reasoning(self) -> str:
+        """Return the reasoning that was taken out of the text since the last call."""
+        return self._splitter.take() if self._splitter else ""
 
     def feed_reasoning(self, text: str) -> str:
         """Return the reasoning that is final by now."""
@@ -92,4 +109,5 @@ class ChoiceState:
             text = (text_filter.feed(text) if text else "") + text_filter.close()
         if self.ended:
             text = ""
-        return text, self._reasoning.close() if self._reasoning else ""
+        reasoning = self.split_reasoning()
+        return text, reasoning + (self._reasoning.close() if self._reasoning else "")

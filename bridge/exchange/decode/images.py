@@ -10,6 +10,7 @@ from bridge.exchange.decode.response_reader import ResponseReader
 from bridge.exchange.decode.values import as_list
 from bridge.expressions.paths import find_text_paths
 from bridge.openai.images import normalize_images, read_image
+from bridge.routes.rules.response_rules import IMAGE_BODY
 
 if TYPE_CHECKING:
     from bridge.exchange.decode.choice_state import ReadOptions
@@ -54,7 +55,8 @@ class ImagesReader(ResponseReader):
 
     def has_text(self, scope: Scope) -> bool:
         """Return whether a response that also has an error may contain images."""
-        return any(isinstance(item, dict | str) for item in self._items(scope))
+        kinds = str if self._rule.images is IMAGE_BODY else dict | str
+        return any(isinstance(item, kinds) for item in self._items(scope))
 
     def no_output_message(self) -> str:
         """Return the error text for a response without images."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.core import json
 from bridge.core.deltas import MISSING, Delta, Usage
 from bridge.core.errors import UpstreamError
 from bridge.core.finish_reasons import EXPLAINS_NO_TEXT, FAILED
@@ -19,13 +20,13 @@ from bridge.exchange.decode.openai_rest import OpenAIRest, replaces_text
 from bridge.exchange.decode.usage_counts import UsageCounts
 from bridge.exchange.decode.values import as_identifier, as_list, read_text_slot
 from bridge.expressions.paths import find_text_paths
+from bridge.expressions.scope import Scope
 from bridge.openai.token_estimate import TokenEstimator
 
 if TYPE_CHECKING:
     from bridge.core.json import JSONObject
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.exchange.decode.text_filters import SurrogateJoiner
-    from bridge.expressions.scope import Scope
     from bridge.routes.rules.response_rules import ResponseSlots, TextSlot
 
 __all__ = ["ResponseReader"]
@@ -94,6 +95,19 @@ class ResponseReader:
             return usage
         prompt, completion = self._options.prompt_tokens or 0, self._estimator.tokens
         return Usage(prompt, completion, prompt + completion, estimated=True)
+
+    def inner_scope(self, scope: Scope) -> Scope:
+        """Return the scope that the slots read, which may lie in a string of JSON."""
+        slot = self._rule.inside
+        if slot is None:
+            return scope
+        value = slot.read(scope)
+        if isinstance(value, str):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                value = MISSING
+        return Scope(value, fields=scope.fields, headers=scope.headers)
 
     def read(self, scope: Scope, data: bytes | str | None = None) -> list[Delta]:
         """Return what one frame adds; `data` is the frame's bytes if they may be forwarded."""
@@ -164,10 +178,20 @@ class ResponseReader:
         held = [(number, *choice.release()) for number, choice in self._choices.items()]
         return [Delta(text, number, None, reasoning) for number, text, reasoning in held if text or reasoning]
 
-    def replace(self, text: str) -> Delta:
-        """Return the delta of a text with which the upstream replaces all earlier text."""
+    def replace(self, text: str) -> list[Delta] | None:
+        """Return the deltas of a text with which the upstream replaces all earlier text.
+
+        None: the text replaces text that a stream has sent, so that the stream ends.
+        """
         self.has_output = True
-        return Delta(text, finish_reason="content_filter", replaces=True)
+        if not self._begun:
+            self._begun = bool(text)
+            return self._deltas(self._choices.get(0) or self._begin_choice(0), 0, text)
+        if not self._options.gathers:
+            return None
+        self._choices.pop(0, None)
+        replaced = Delta(finish_reason="content_filter", replaces=True)
+        return [replaced, *self._deltas(self._begin_choice(0), 0, text)]
 
     def has_text(self, scope: Scope) -> bool:
         """Return whether the text slot finds text in a frame that also has an error."""
@@ -262,6 +286,7 @@ class ResponseReader:
             return []
         if text:
             text = choice.feed(text)
+            reasoning += choice.split_reasoning()
             if choice.stop is not None and choice.stop.hit:
                 choice.ended = True
                 self._cut_choices += 1

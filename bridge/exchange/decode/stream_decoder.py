@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.core.deltas import MISSING
+from bridge.core.deltas import MISSING, Delta
 from bridge.core.errors import UpstreamError, UpstreamFailure
+from bridge.core.frames import Frame
 from bridge.exchange.decode.body_decoder import MAX_EXCERPT, BodyDecoder
 from bridge.exchange.decode.frame_document import (
     INVALID_JSON,
@@ -27,8 +28,6 @@ from bridge.openai.error_bodies import excerpt, has_error
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.core.deltas import Delta
-    from bridge.core.frames import Frame
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.routes.rules.endpoint_plan import EndpointPlan
     from bridge.routes.rules.response_rules import StreamRule
@@ -97,6 +96,8 @@ class StreamDecoder:
         if is_done_literal(frame, rule.done_literal):
             return self._end(done=True)
         doc, data = frame_document(frame, self._max_values, as_text=rule.text_data)
+        if doc is INVALID_JSON and (lines := self._json_lines(frame)):
+            return self._decode_lines(lines)
         scope = Scope(MISSING if doc is INVALID_JSON else doc, fields=frame.fields, headers=self._headers)
         self._check_error(scope, frame)
         if self._plan.route.callouts.session_id is not None and self.session is MISSING:
@@ -110,18 +111,49 @@ class StreamDecoder:
             raise _malformed("a frame that is not JSON", frame)
         return self._read(frame, scope, data)
 
+    def _json_lines(self, frame: Frame) -> list[Frame]:
+        """Return the lines of an event as frames, if each is JSON or the end of the stream.
+
+        Some servers separate events by one line break instead of two. [] if the lines are one frame.
+        """
+        data = frame.data
+        if type(data) is not bytes or b"\n" not in data:
+            return []
+        frames = [Frame(line, frame.fields) for line in data.split(b"\n") if line.strip()]
+        for each in frames:
+            doc, _ = frame_document(each, self._max_values, as_text=False)
+            if doc is INVALID_JSON and not is_done_literal(each, self._rule.done_literal):
+                return []
+        return frames
+
+    def _decode_lines(self, frames: list[Frame]) -> list[Delta]:
+        deltas: list[Delta] = []
+        try:
+            for frame in frames:
+                deltas += self.decode(frame)
+                if self.finished:
+                    break
+        except UpstreamError as error:  # the deltas of the lines before are returned
+            self.finished, self.error = True, error
+            deltas += self.reader.release()
+        return deltas
+
     def _read(self, frame: Frame, scope: Scope, data: bytes | None) -> list[Delta]:
         """Return the deltas of a frame that no rule filters out."""
         rule, reader, template = self._rule, self.reader, self._template
         self._documents += scope.doc is not MISSING
         self._last_doc = scope.doc
-        deltas = reader.read(scope, data)
+        inner = reader.inner_scope(scope)
+        deltas = reader.read(inner, data)
         if reader.failure is not None:
             self.finished, self.error = True, reader.failure
             return deltas + reader.release()
-        if rule.replace is not None and isinstance(text := rule.replace.read(scope), str):
-            self.finished = True  # the replacement supersedes held text too
-            return [*deltas, reader.replace(text)]
+        if rule.replace is not None and isinstance(text := rule.replace.read(inner), str):
+            replaced = reader.replace(text)
+            if replaced is None:
+                self.finished = True  # the replacement supersedes held text too
+                return [*deltas, Delta(text, finish_reason="content_filter", replaces=True)]
+            deltas += replaced
         if reader.ended or (rule.done and rule.done.holds(scope)):
             return deltas + self._end(done=True)
         if template is not None and template.can_learn and data and reader.has_only_text(scope, data, deltas):
@@ -137,7 +169,7 @@ class StreamDecoder:
             doc, _ = parse_json(text.encode(), self._max_values)
             raise errors.error(_STATUS, Scope({"error": text} if doc is INVALID_JSON else doc), text)
         if rule is None:
-            common_shape = has_error(scope.doc) and not self.reader.has_text(scope)
+            common_shape = has_error(scope.doc) and not self.reader.has_text(self.reader.inner_scope(scope))
             if not common_shape and scope.fields.get("event") != "error":
                 return
         raise errors.error(_STATUS, scope, frame_text(frame), rule)
@@ -171,6 +203,8 @@ class StreamDecoder:
 
     def _decode_bare_json(self, frame: Frame) -> list[Delta]:
         """Decode JSON outside of events: an error, or a non-streaming response in place of a stream."""
+        if is_done_literal(frame, self._rule.done_literal):
+            return self._end(done=True)
         doc, _ = frame_document(frame, self._max_values, as_text=False)
         if doc is INVALID_JSON:
             raise _malformed("JSON that is neither an event nor a complete body (is it ndjson?)", frame)

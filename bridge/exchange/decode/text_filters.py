@@ -1,6 +1,7 @@
 """Filters of the text of one choice, each of which holds back text that is not final.
 
-    CumulativeToDelta, or SurrogateJoiner ─▶ PromptStripper ─▶ WhitespaceTrimmer ─▶ StopSequenceCutter
+    CumulativeToDelta, or SurrogateJoiner ─▶ PromptStripper ─▶ MarkerFilter ─▶ ReasoningSplitter
+      ─▶ WhitespaceTrimmer ─▶ StopSequenceCutter
 
 The text that a filter returns in all never depends on how the text was cut, only how soon the filter returns
 it.
@@ -11,8 +12,11 @@ from __future__ import annotations
 from array import array
 from typing import Protocol
 
+from bridge.core.errors import UpstreamError, UpstreamFailure
+
 __all__ = [
     "CumulativeToDelta",
+    "MarkerFilter",
     "PromptStripper",
     "StopSequenceCutter",
     "SurrogateJoiner",
@@ -59,36 +63,51 @@ class SurrogateJoiner:
 class CumulativeToDelta:
     """Reduces texts that each repeat all earlier text, perhaps after the prompt, to their new text.
 
-    Text that an upstream changes after it was returned stays as it was: a stream cannot retract text.
+    A text that does not continue what was returned is an error, since a stream cannot retract text. Where the
+    stream is gathered, nothing is returned before the end, and the last text counts.
     """
 
     __slots__ = (
+        "_gathers",
         "_newest",  # the newest text, without the prompt
         "_prompt",
-        "_returned",  # characters of the text that were returned
+        "_returned",  # the text that was returned
     )
 
-    def __init__(self, prompt: str) -> None:
+    def __init__(self, prompt: str, *, gathers: bool = False) -> None:
         self._prompt = prompt
-        self._returned = 0
+        self._gathers = gathers
+        self._returned = ""
         self._newest = ""
 
     def feed(self, text: str) -> str:
+        """Take a text, and return what is new. Raises UpstreamError."""
         if not _is_utf8(text):
             text = _join_pairs(text)  # half a pair at the end becomes U+FFFD
         if self._prompt:
             text = "" if self._prompt.startswith(text) else text.removeprefix(self._prompt)
-        self._newest = text
+        if not text:
+            return ""
         # U+FFFD at the end is half a character, which the next text completes (FastChat's worker).
-        return self._new(text.rstrip(_REPLACEMENT))
+        new = "" if self._gathers else self._new(text.rstrip(_REPLACEMENT))
+        self._newest = text
+        return new
 
     def close(self) -> str:
         return self._new(self._newest)
 
     def _new(self, text: str) -> str:
-        new = text[self._returned :]
-        self._returned = max(self._returned, len(text))
-        return new
+        returned = self._returned
+        if text.startswith(returned):
+            self._returned = text
+            return text[len(returned) :]
+        if returned.startswith(text):
+            return ""  # the last text of some upstreams lacks the white space at the end
+        raise UpstreamError(
+            UpstreamFailure.MALFORMED,
+            "the upstream sent a text that does not continue the text before, as `mode: cumulative` requires:"
+            " is it `mode: delta`?",
+        )
 
 
 class PromptStripper:
@@ -120,6 +139,28 @@ class PromptStripper:
     def close(self) -> str:
         text, self._prompt = self._prompt[: self._matched], ""
         return text
+
+
+class MarkerFilter:
+    """Removes the text up to the last occurrence of a marker; without the marker, nothing.
+
+    Which occurrence is the last is only known at the end, so that the text is held until then.
+    """
+
+    __slots__ = ("_marker", "_parts")
+
+    def __init__(self, marker: str) -> None:
+        self._marker = marker
+        self._parts: list[str] = []
+
+    def feed(self, text: str) -> str:
+        self._parts.append(text)
+        return ""
+
+    def close(self) -> str:
+        text = "".join(self._parts)
+        self._parts.clear()
+        return text.rpartition(self._marker)[2]
 
 
 class WhitespaceTrimmer:

@@ -18,6 +18,14 @@ __all__ = ["as_identifier", "as_list", "read_text_slot"]
 
 def read_text_slot(slot: TextSlot, scope: Scope) -> Any:
     """Return the text that a slot finds, MISSING if the slot finds none."""
+    if slot.match is not None:
+        text = _read_text(slot, scope)
+        found = slot.match.first_group(text) if isinstance(text, str) else None
+        return MISSING if found is None else found
+    return _read_text(slot, scope)
+
+
+def _read_text(slot: TextSlot, scope: Scope) -> Any:
     value = slot.extractor.read(scope)
     if value is MISSING or (type(value) is str and not slot.parse):
         return value

@@ -17,7 +17,7 @@ from bridge.expressions.conditions import Condition
 from bridge.expressions.extractors import Extractor
 from bridge.expressions.paths import Path, compile_path
 from bridge.routes.rules.openai_defaults import OPENAI_STREAM
-from bridge.routes.rules.response_rules import ResponseSlots
+from bridge.routes.rules.response_rules import ResponseSlots, TextSlot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,13 +68,18 @@ def _text_path(rule: StreamRule, *, own: bool) -> Path | None:
     `own`: the slots are those of OpenAI's own streams.
     """
     text = rule.slots.text
-    if rule.text_data or rule.replace is not None or (rule.slots.choices is not None and not own):
+    if (
+        rule.text_data
+        or rule.replace is not None
+        or rule.slots.inside is not None
+        or (rule.slots.choices is not None and not own)
+    ):
         return None
     if '"' in rule.done_literal:
         return None  # a frame with a text could be the literal
     if own:
         return _OPENAI_TEXT
-    if text is None or not text.extractor.plain or text.parse or text.trim or text.strip_prompt:
+    if text is None or not text.extractor.plain or text != TextSlot(text.extractor, separator=text.separator):
         return None
     (path,) = text.extractor.sources
     return None if path.on_item or not path.steps else path

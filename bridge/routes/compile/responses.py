@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from bridge.framing import FRAMINGS
+from bridge.framing import FRAMINGS, RAW_SSE
 from bridge.routes.rules.openai_defaults import OPENAI_RESPONSE, OPENAI_STREAM
 from bridge.routes.rules.response_rules import ErrorRule, ResponseSlots, StreamRule, TextSlot
 from bridge.routes.rules.settings import ABSENT
@@ -55,10 +55,10 @@ def compile_stream(spec: RouteSpec, tools: ToolFormat | None) -> StreamRule | No
     done = stream.done
     return StreamRule(
         slots=slots.with_tool_format(tools, _declared(stream, response)),
-        framing=FRAMINGS[stream.framing],
+        framing=RAW_SSE if stream.data == "raw" and stream.framing == "sse" else FRAMINGS[stream.framing],
         inner=stream.inner,
         cumulative=stream.mode == "cumulative",
-        text_data=stream.data == "text",
+        text_data=stream.data != "json",
         only=stream.only,
         skip=stream.skip,
         done=None if isinstance(done, str) else done,

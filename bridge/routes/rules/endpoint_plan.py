@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.openai.endpoints import PARAMETERS, STRUCTURAL_MEMBERS
 from bridge.routes.rules.body_rules import TemplateBody, UnchangedBody
 from bridge.routes.rules.request_template import UpstreamRequest, make_request
+from bridge.routes.rules.response_rules import IMAGE_BODY, TextSlot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +65,7 @@ class EndpointPlan:
         "fast_rule",  # the rule of the fast path for completions; None: there is no fast path
         "first_token",  # seconds from a request to the first output of a stream; None: no limit
         "has_callouts",
+        "is_image_body",  # a non-streaming response body may be an image
         "is_text_body",  # a non-streaming response body is itself the text, so that it need not be JSON
         "keeps_completion",  # a legacy completion is sent as such, not as a chat
         "may_cut",  # the bridge cuts at stop strings, also at those that the upstream should cut at
@@ -135,6 +137,7 @@ class EndpointPlan:
         rule = self.route.response.non_streaming
         text = rule.text if rule is not None and self.endpoint.streams else None
         self.is_text_body = text is not None and text.extractor.reads_document
+        self.is_image_body = rule is not None and rule.images is IMAGE_BODY
         self.multiple_choices = self._has_multiple_choices()
         self.passthrough = self._is_passthrough()
         self.fast_rule = self._fast_rule()
@@ -223,13 +226,14 @@ class EndpointPlan:
         if self.passthrough:
             return rule if self.endpoint.has_messages else None
         text = rule.text
-        more = rule.choices or text.parse or text.strip_prompt or text.trim or self.is_text_body
+        more = rule.choices or rule.inside or self.is_text_body or text != TextSlot(text.extractor)
+        more = more or route.emulate.reasoning is not None
         return None if more or route.response.openai_non_streaming else rule
 
     @property
     def _accept(self) -> str:
         # Strict servers refuse a list, and `text/event-stream`.
-        if self.stream_rule is not None or self.is_text_body:
+        if self.stream_rule is not None or self.is_text_body or self.is_image_body:
             return "*/*"
         return "application/json"
 

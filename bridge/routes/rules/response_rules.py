@@ -8,10 +8,11 @@ ErrorRule        one way in which an upstream reports failure
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bridge.core.deltas import MISSING
 from bridge.core.finish_reasons import read_finish_reason
+from bridge.core.regex import Pattern
 from bridge.expressions.conditions import Condition, compile_when, values_equal
 from bridge.expressions.extractors import Extractor, compile_slot, first_of
 from bridge.expressions.paths import Path, compile_path, is_path
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from bridge.tool_formats import ToolFormat
 
 __all__ = [
-    "ErrorRule", "FinishSlot", "ResponseSlots", "StreamRule", "TextSlot", "UsagePart", "compile_choices",
-    "compile_done", "compile_status", "compile_word", "missing_outputs",
+    "IMAGE_BODY", "ErrorRule", "FinishSlot", "ResponseSlots", "StreamRule", "TextSlot", "UsagePart",
+    "compile_choices", "compile_done", "compile_images", "compile_status", "compile_word",
+    "missing_outputs",
 ]  # fmt: skip
 
 
@@ -40,6 +42,8 @@ class TextSlot:
     strip_prompt: bool = False  # the upstream repeats the prompt before the completion
     trim: bool = False
     separator: str = ""  # joins a list of strings
+    after: str = ""  # only what follows the last occurrence of this marker is the text
+    match: Pattern | None = None  # only the first group of a match is the text
 
     @classmethod
     def compile(cls, value: Any, errors: RuleErrors) -> TextSlot:
@@ -49,13 +53,22 @@ class TextSlot:
         for name in ("strip_prompt", "trim"):
             if not isinstance(value.get(name, False), bool):
                 errors.below(name).add(f"`{value[name]}` is not allowed here", expected="true or false")
+        value = {**value, "as": "object"} if value.get("as") == "json" and "then" in value else value
         parse = value.get("as") == "json"
         rest = {key: item for key, item in value.items() if not (key == "as" and parse) and key != "join"}
-        extractor = compile_slot(rest, errors, extra=("strip_prompt", "trim"))
+        extractor = compile_slot(rest, errors, extra=("strip_prompt", "trim", "after", "match"))
         separator = value.get("join", "")
         if not isinstance(separator, str):
             errors.below("join").add(f"`{separator}` is not allowed here", expected="the string to join with")
-        return cls(extractor, parse, bool(value.get("strip_prompt")), bool(value.get("trim")), str(separator))
+        return cls(
+            extractor,
+            parse,
+            bool(value.get("strip_prompt")),
+            bool(value.get("trim")),
+            str(separator),
+            _marker(value.get("after", ""), errors.below("after")),
+            _pattern(value["match"], errors.below("match")) if "match" in value else None,
+        )
 
     def is_empty(self, scope: Scope) -> bool:
         """Return whether a document has null, or an empty list, in the place of the text."""
@@ -65,6 +78,20 @@ class TextSlot:
 
     def __str__(self) -> str:
         return str(self.extractor)
+
+
+def _marker(value: Any, errors: RuleErrors) -> str:
+    if not isinstance(value, str):
+        errors.add(f"`{value}` is not allowed here", expected="the string before the text")
+    return str(value)
+
+
+def _pattern(value: Any, errors: RuleErrors) -> Pattern | None:
+    try:
+        return Pattern(value)
+    except ValueError as error:
+        errors.add(str(error), expected="RE2's syntax")
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +156,7 @@ class ResponseSlots:
     usage: tuple[tuple[str, UsagePart], ...] = ()
     id: Extractor | None = None
     logprobs: Extractor | None = None
+    inside: Extractor | None = None  # of the value that the other slots read, perhaps as a string of JSON
     choices: Path | None = None  # if set, the other slots read each choice as `$item`
     message: str | None = None  # in OpenAI's format, whose further members are kept: `message` or `delta`
     openai_usage: bool = False  # the token counts are OpenAI's own, whose further members are kept
@@ -258,6 +286,15 @@ def compile_choices(value: Any, errors: RuleErrors) -> Path | None:
     except ValueError as error:
         errors.add(str(error))
         return None
+
+
+IMAGE_BODY: Final = compile_path("$")
+"""The path of an image that is the body itself."""
+
+
+def compile_images(value: Any, errors: RuleErrors) -> Path | None:
+    """Compile the path of a list of images, or `body`."""
+    return IMAGE_BODY if value == "body" else compile_choices(value, errors)
 
 
 def compile_done(value: Any, errors: RuleErrors) -> str | Condition:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.config.container_types import AnyOf, MapOf
+from bridge.config.container_types import AnyOf, ListOf, MapOf
 from bridge.config.quantities import SIZE
-from bridge.config.records import option, record
+from bridge.config.records import Record, option, record
 from bridge.config.secrets import EXTERNAL
 from bridge.config.value_types import ANY, FLAG, TEXT, Constant, Integer, Keyword, Text
 from bridge.openai.endpoints import ENDPOINTS
@@ -54,6 +54,18 @@ class LimitsSpec:
 
 
 @record
+class ReasoningSpec:
+    """The tags around reasoning in a text."""
+
+    tags: tuple[str, ...] = option(
+        ListOf(Text("a tag, such as <think>", pattern=".+"), min_items=2),
+        "the opening and the closing tag",
+        default=("<think>", "</think>"),
+    )
+    open: bool = option(FLAG, "whether a response begins inside the tags", default=False)
+
+
+@record
 class EmulateSpec:
     """Features of OpenAI's API that the bridge provides in place of the upstream."""
 
@@ -68,6 +80,9 @@ class EmulateSpec:
         AnyOf(Constant(False, "false"), Keyword(("chat",))),
         "`chat`: legacy completions are sent as chats; `false`: as such; if absent: by URL and `serves`",
         default=None,
+    )
+    reasoning: ReasoningSpec | None = option(
+        Record(ReasoningSpec), "takes reasoning between tags out of the text; if absent: never", default=None
     )
     usage: str = option(
         Keyword(("off", "estimate")),

@@ -19,6 +19,7 @@ from bridge.routes.spec.value_types import (
     DONE,
     FINISH,
     HEADERS,
+    IMAGES,
     QUERY,
     SLOT,
     STATUS,
@@ -60,6 +61,11 @@ class SlotsSpec:
     usage: Any = option(Nullable(Record(UsageSpec)), "token counts", default=ABSENT)
     id: Any = option(Nullable(SLOT), "the completion's id; if absent: the bridge makes one", default=ABSENT)
     logprobs: Any = option(Nullable(SLOT), "log probabilities in OpenAI's format", default=ABSENT)
+    inside: Any = option(
+        Nullable(SLOT),
+        "the value that all other slots read; a string there is parsed as JSON",
+        default=ABSENT,
+    )
     choices: Any = option(
         Nullable(CHOICES),
         "the list of choices; the other slots are then read with `$item`",
@@ -77,8 +83,8 @@ class ResponseSpec(SlotsSpec):
         default=ABSENT,
     )
     images: Any = option(
-        Nullable(CHOICES),
-        "the list of images; the slots of an image are then read with `$item`",
+        Nullable(IMAGES),
+        "the list of images, whose slots are then read with `$item`; `body`: the body is the image",
         default=ABSENT,
     )
     url: Any = option(
@@ -116,7 +122,9 @@ class StreamSpec(SlotsSpec):
         default="delta",
     )
     data: str = option(
-        Keyword(("json", "text")), "the data of an SSE event or a websocket message", default="json"
+        Keyword(("json", "text", "raw")),
+        "the data of an SSE event or a websocket message; `raw`: text, with the space after `data:`",
+        default="json",
     )
     only: Any = option(CONDITION, "the frames to read; all others are ignored", default=None)
     skip: Any = option(CONDITION, "the frames to ignore", default=None)

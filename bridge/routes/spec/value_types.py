@@ -26,6 +26,7 @@ from bridge.routes.rules.response_rules import (
     UsagePart,
     compile_choices,
     compile_done,
+    compile_images,
     compile_status,
     compile_word,
 )
@@ -39,10 +40,9 @@ if TYPE_CHECKING:
     from bridge.expressions.templates import ValueTemplate
 
 __all__ = [
-    "BODY", "CHOICES", "CONDITION", "DONE", "FINISH", "HEADERS", "HEADER_NAME", "HEADER_TEXT", "QUERY",
-    "REQUEST_CONDITION", "SLOT", "STATUS", "TEMPLATE", "TEXT_SLOT", "TOOL_CALLS", "USAGE_PART", "WORD",
-    "AddressText",
-    "CompiledValue", "HeaderMap", "Nullable", "add_problems",
+    "BODY", "CHOICES", "CONDITION", "DONE", "FINISH", "HEADERS", "HEADER_NAME", "HEADER_TEXT", "IMAGES",
+    "QUERY", "REQUEST_CONDITION", "SLOT", "STATUS", "TEMPLATE", "TEXT_SLOT", "TOOL_CALLS", "USAGE_PART",
+    "WORD", "AddressText", "CompiledValue", "HeaderMap", "Nullable", "add_problems",
 ]  # fmt: skip
 
 
@@ -176,6 +176,7 @@ USAGE_PART = CompiledValue(UsagePart.compile, _A_SLOT)
 WORD = CompiledValue(compile_word, f"a word, or {_A_SLOT}", (str, int, list, dict))
 STATUS = CompiledValue(compile_status, f"a status from 400 to 599, or {_A_SLOT}", (str, int, list, dict))
 CHOICES = CompiledValue(compile_choices, "the path of a list, such as $.results[*]", (str,))
+IMAGES = CompiledValue(compile_images, "the path of a list, such as $.images[*], or `body`", (str,))
 CONDITION = CompiledValue(
     compile_when, "a mapping of path to match, such as {$.code: {not: 0}}, or a list of such", (dict, list)
 )

@@ -116,7 +116,8 @@ def test_replace_ends_with_content_filter() -> None:
     assert stream.choice.finish_reason == "content_filter"
     rules = "response: false\nstream: {framing: ndjson, text: $.t, replace: $.sorry}"
     completion = run_completion(rules, ndjson(*frames))
-    assert (completion.choice.text, completion.choice.finish_reason) == ("Let us not.", "content_filter")
+    # A response that is gathered goes on after the replacement.
+    assert (completion.choice.text, completion.choice.finish_reason) == ("Let us not.more", "content_filter")
 
 
 def test_withheld_text_is_dropped_when_the_text_is_replaced() -> None:
