@@ -49,7 +49,7 @@ class Dispatcher:
 
     def use_routes(self, routes: Collection[Route]) -> None:
         """Check the health of the servers of these routes, and forget other routes."""
-        self._replica_sets.keep_only(routes)
+        self._replica_sets.use_routes(routes)
         self._health_checks.use(routes)
         for name in self._budgets.keys() - {route.name for route in routes}:
             del self._budgets[name]

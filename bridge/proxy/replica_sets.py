@@ -37,10 +37,13 @@ class ReplicaSets:
             self._sets[route.name] = route.transport, replicas
         return replicas
 
-    def keep_only(self, routes: Iterable[Route]) -> None:
-        """Forget the replicas of other routes."""
-        names = {route.name for route in routes}
-        for name in self._sets.keys() - names:
+    def use_routes(self, routes: Iterable[Route]) -> None:
+        """Follow a reload: take over the replicas that remain, and forget the others."""
+        by_name = {route.name: route for route in routes}
+        for name in list(self._sets):
+            if name in by_name:
+                self.get(by_name[name])
+                continue
             for replica in self._sets.pop(name)[1].replicas:
                 self._metrics.replica_changed(name, replica.name, evicted=False)
 

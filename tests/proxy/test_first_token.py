@@ -67,6 +67,17 @@ async def test_other_responses_have_their_own_timeout() -> None:
         assert (await bridge.request(HELLO)).completion().choice.text == "hello"
 
 
+async def test_a_response_that_the_upstream_does_not_stream_has_no_first_token() -> None:
+    async def behave(peer: Connection) -> None:
+        await peer.request()
+        await asyncio.sleep(0.5)
+        await peer.send(http_response({"text": "hello"}))
+
+    text = routes(rest=", response: $.text")
+    async with run_upstream(behave) as server, run_bridge(text, {"UPSTREAM": server.url}) as bridge:
+        assert (await bridge.request(STREAM)).stream().choice.text == "hello"
+
+
 async def test_a_request_whose_head_is_late_may_be_retried() -> None:
     async def behave(peer: Connection) -> None:
         request = await peer.request()

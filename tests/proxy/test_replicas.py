@@ -282,6 +282,7 @@ async def test_a_reload_keeps_the_eviction_of_a_replica_that_remains(*, kept: bo
         (tmp_path / "routes.yaml").write_text(changed)
         bridge.reload.set()
         await bridge.wait_for_count(1, "bridge_reloads_total", result="ok")
+        assert await bridge.count("bridge_upstream_replicas_evicted") == int(kept)
         for _ in range(4):
             assert (await bridge.request(HELLO)).status == 200
         assert (len(a.requests), len(c.requests)) == (1, 0 if kept else 2)

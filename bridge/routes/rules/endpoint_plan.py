@@ -98,7 +98,9 @@ class EndpointPlan:
         self.changes_body = route.request.model is not None or (endpoint.streams and streams is not streaming)
         self._fixed_request: UpstreamRequest | None = None
         self.transport = route.transport
-        self.first_token = route.transport.timeouts.first_token if self.client_streams else None
+        # A response that the upstream does not stream has no output before its end.
+        streams_both_ways = self.client_streams and self.stream_rule is not None
+        self.first_token = route.transport.timeouts.first_token if streams_both_ways else None
         if self.first_token is not None:
             self.transport = route.transport.with_first_byte(self.first_token)
         self._plan_document()
