@@ -44,6 +44,7 @@ class RequestParser:
         "_body",  # the body of the last request
         "_connection",
         "_fed",  # bytes of a chunked body that have arrived, sizes and extensions included
+        "_framing",  # those that arrived after the last byte of the body itself: the parser keeps trailers
         "_left",  # bytes of the body that have not arrived, or _CHUNKED
         "_loop",
         "_parser",
@@ -60,7 +61,7 @@ class RequestParser:
         self._at_boundary = True
         self.invalid = False
         self._body: StreamReader = EMPTY_PAYLOAD
-        self._left = self._fed = self.head_size = 0
+        self._left = self._fed = self._framing = self.head_size = 0
         self._tail = self._unparsed = b""
 
     def _make_parser(self) -> HttpRequestParser:
@@ -140,6 +141,7 @@ class RequestParser:
         return len(data) if end < 0 else end + 4
 
     def _parse(self, part: bytes) -> None:
+        size_before = self._body.total_bytes
         try:
             messages, upgraded, _ = self._parser.feed_data(part)
         except HttpProcessingError as error:
@@ -152,13 +154,13 @@ class RequestParser:
         elif self._left > 0:
             self._left -= len(part)
         elif self._left == _CHUNKED:
-            self._chunks_received(part)
+            self._chunks_received(part, size_before)
         else:
             self._head_continued(part)
 
     def _head_received(self, message: RawRequestMessage, body: StreamReader, size: int) -> None:
         size += self.head_size
-        self._fed = self.head_size = 0
+        self._fed = self._framing = self.head_size = 0
         self._tail = b""
         if size > _MAX_HEAD_SIZE:
             self.reject(invalid_http(f"the head is over {_MAX_HEAD_SIZE} bytes"))
@@ -176,16 +178,20 @@ class RequestParser:
         if self.head_size > _MAX_HEAD_SIZE:
             self.reject(invalid_http(f"the head is over {_MAX_HEAD_SIZE} bytes"))
 
-    def _chunks_received(self, part: bytes) -> None:
+    def _chunks_received(self, part: bytes, size_before: int) -> None:
+        """Count a part of a chunked body; `size_before`: bytes of the body itself before the part."""
         body = self._body
         self._fed += len(part)
+        self._framing = self._framing + len(part) if body.total_bytes == size_before else 0
         if body.is_eof():
             self._left, self._tail = 0, b""
             self._parser = self._make_parser()  # the old one may hold a trailer
         else:
             self._tail = (self._tail + part)[-3:]
         parsed = not self._connection.reading_paused
-        if parsed and self._fed - body.total_bytes > _MAX_CHUNK_FRAMING:
+        if parsed and self._framing > _MAX_HEAD_SIZE:
+            self.reject(invalid_http(f"the trailers or an extension are over {_MAX_HEAD_SIZE} bytes"))
+        elif parsed and self._fed - body.total_bytes > _MAX_CHUNK_FRAMING:
             self.reject(
                 invalid_http(f"the chunks have over {_MAX_CHUNK_FRAMING} bytes of sizes and extensions")
             )

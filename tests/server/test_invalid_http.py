@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -162,6 +163,30 @@ async def test_a_head_without_an_end_is_refused(bridge: RunningBridge) -> None:
             await asyncio.sleep(0.001)
         assert (await client.response()).status == 400
         assert await client.at_end()
+
+
+@pytest.mark.parametrize("authorization", ["Bearer a-key", "Bearer another"])
+@pytest.mark.parametrize("piece", [b"X-A: " + b"x" * 8000 + b"\r\n", b"X-A: b\r\n" * 1000, b"x" * 8000])
+async def test_endless_trailers_take_no_memory(
+    piece: bytes, authorization: str, server: UpstreamServer
+) -> None:
+    head = chunked(f"Authorization: {authorization}", body=CHUNK + b"0\r\n" + piece[:6])
+    async with (
+        run_bridge("server: {keys: [a-key]}\n" + ROUTES, {"UPSTREAM": server.url}) as bridge,
+        bridge.connect() as client,
+    ):
+        await client.write(head)
+        tracemalloc.start()
+        for _ in range(100):
+            client.writer.write(piece[6:] + piece[:6])
+            await asyncio.sleep(0)
+        status, _ = await client.head()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert status == (400 if authorization.endswith("a-key") else 401)
+        await client.reader.read()  # the end, though the body has none
+    assert peak < 600_000
+    assert not server.requests
 
 
 @pytest.mark.parametrize("end", [b"0\r\n\r\n", b"0\r\nX-Request-Id: trailer\r\nX-Other: b\r\n\r\n"])
