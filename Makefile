@@ -58,10 +58,12 @@ setup-dev: .venv/ready-dev
 
 # fschat holds conversation templates that the tests take as an oracle. Its dependencies, a model server's,
 # are not wanted, so it is installed without them.
-.venv/ready-dev: .venv/ready requirements-dev.lock requirements-oracle.lock tests/clients/node/package-lock.json
+.venv/ready-dev: .venv/ready requirements-dev.lock requirements-oracle.lock \
+		tests/clients/node/package-lock.json tests/deploy/package-lock.json
 	$(PIP) -r requirements-dev.lock
 	$(PIP) --no-deps -r requirements-oracle.lock
 	$(NPM) --prefix tests/clients/node ci --silent --no-audit --no-fund
+	$(NPM) --prefix tests/deploy ci --silent --no-audit --no-fund
 	@touch $@
 
 bench/peers/.venv/ready: bench/peers/requirements.lock bench/peers/package-lock.json .venv/ready-dev
@@ -85,4 +87,4 @@ wheel: setup-dev
 
 clean:
 	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/clients/node/node_modules \
-		bench/peers/.venv bench/peers/node_modules
+		tests/deploy/node_modules bench/peers/.venv bench/peers/node_modules

@@ -43,10 +43,9 @@ def routes_files() -> Iterator[tuple[str, str]]:
     for page in PAGES:
         for number, block in enumerate(code_blocks(page, "yaml")):
             yield f"{page}-{number}", block
-    yield (
-        "deploy/sidecar.yaml",
-        next(iter(yaml.safe_load_all(page_text("deploy/sidecar.yaml"))))["data"]["routes.yaml"],
-    )
+    for file in (ROOT / "deploy").rglob("routes.yaml"):
+        yield str(file.relative_to(ROOT)), file.read_text(encoding="utf-8")
+
 
 
 @pytest.mark.parametrize(
