@@ -47,7 +47,6 @@ def routes_files() -> Iterator[tuple[str, str]]:
         yield str(file.relative_to(ROOT)), file.read_text(encoding="utf-8")
 
 
-
 @pytest.mark.parametrize(
     ("name", "text"), [pytest.param(name, text, id=name) for name, text in routes_files()]
 )
