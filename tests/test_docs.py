@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 import pytest
-import yaml
 
 from bridge.cli.presets import markdown
 from bridge.cli.reference import reference
