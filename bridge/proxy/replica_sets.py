@@ -30,34 +30,42 @@ class ReplicaSets:
         self._sets: dict[str, tuple[TransportSpec, ReplicaSet]] = {}
 
     def get(self, route: Route) -> ReplicaSet:
-        """Return the replica set of a route."""
+        """Return the replica set of a route.
+
+        A request that began before a reload gets a set of its own, with the replicas that remain.
+        """
         transport, replicas = self._sets.get(route.name, (None, None))
-        if replicas is None or transport is not route.transport:
-            replicas = self._make(route, replicas.replicas if replicas else ())
-            self._sets[route.name] = route.transport, replicas
-        return replicas
+        if replicas is None:
+            return self._add(route, ())
+        return replicas if transport is route.transport else self._make(route, replicas.replicas)
 
     def use_routes(self, routes: Iterable[Route]) -> None:
         """Follow a reload: take over the replicas that remain, and forget the others."""
-        by_name = {route.name: route for route in routes}
-        for name in list(self._sets):
-            if name in by_name:
-                self.get(by_name[name])
-                continue
-            for replica in self._sets.pop(name)[1].replicas:
-                self._metrics.replica_changed(name, replica.name, evicted=False)
+        before, self._sets = self._sets, {}
+        for route in routes:
+            if route.name in before:
+                self._add(route, before[route.name][1].replicas)
+        for name, (_, replicas) in before.items():
+            remaining = self._sets[name][1].replicas if name in self._sets else ()
+            for replica in replicas.replicas:
+                if replica not in remaining:
+                    self._metrics.replica_changed(name, replica.name, evicted=False)
+
+    def _add(self, route: Route, before: Iterable[Replica]) -> ReplicaSet:
+        replicas = self._make(route, before)
+        self._sets[route.name] = route.transport, replicas
+        for replica in replicas.replicas:
+            self._metrics.replica_changed(route.name, replica.name, evicted=not replica.is_up)
+        return replicas
 
     def _make(self, route: Route, before: Iterable[Replica]) -> ReplicaSet:
         transport = route.transport
         known = {replica.name: replica for replica in before}
         replicas = []
         for name, weight in _names_and_weights(route):
-            replica = known.pop(name, None) or Replica(name, weight)
+            replica = known.get(name) or Replica(name, weight)
             replica.weight = weight
             replicas.append(replica)
-            self._metrics.replica_changed(route.name, name, evicted=not replica.is_up)
-        for name in known:
-            self._metrics.replica_changed(route.name, name, evicted=False)
         return ReplicaSet(
             replicas,
             least_busy=transport.balance == "least-busy",
