@@ -59,7 +59,8 @@ def test_examples_load_and_their_samples_hold(name: str, text: str) -> None:
         for difference in check_sample(route, sample)
     ]
     assert differences == []
-    assert [str(warning) for warning in table.warnings] == []
+    warnings = [str(warning) for warning in table.warnings if "not listed at /v1/models" not in str(warning)]
+    assert warnings == []
 
 
 def test_shipped_routes_pass_the_check() -> None:

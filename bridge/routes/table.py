@@ -22,7 +22,7 @@ from bridge.routes.spec import ABSENT, FILE, ROUTE, ServerSpec
 from bridge.routes.table_warnings import is_glob, warn_of_models, warn_of_server
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bridge.config.problems import Problem
     from bridge.config.yaml_tree import Node
@@ -71,8 +71,27 @@ class RouteTable:
 
     @property
     def models(self) -> list[str]:
-        """Return the exact model names, each once, in the file's order."""
-        return list(self._exact)
+        """Return the names of models that the file contains, each once, in the file's order."""
+        return self.listed({})
+
+    @property
+    def has_model_sources(self) -> bool:
+        """Return whether an upstream is to be requested for its list of models."""
+        return any(route.model_list.request is not None for route in self.routes)
+
+    def listed(self, received: Mapping[str, Sequence[str]]) -> list[str]:
+        """Return the names of models in the file, and of received lists those that their routes serve.
+
+        `received` has the lists by the names of routes.
+        """
+        names: dict[str, None] = {}
+        for route in self.routes:
+            names.update(dict.fromkeys(model for model in route.models if not is_glob(model)))
+            names.update(dict.fromkeys(route.model_list.names))
+            for name in received.get(route.name, ()):
+                if any(candidate is route for candidate, _ in self._candidates(name)):
+                    names[name] = None
+        return list(names)
 
     def serves(self, model: str) -> bool:
         """Return whether a route serves a model at any endpoint."""

@@ -35,7 +35,11 @@ def warn_of_models(routes: Sequence[tuple[Route, Node]], problems: Problems) -> 
     """Warn of each model that earlier models leave no request for."""
     names: dict[str, list[tuple[str, Route]]] = {}  # earlier exact names, each with its routes
     globs: list[tuple[str, Route]] = []  # the first of the earlier patterns
+    fallbacks = {route.fallback_name for route, _ in routes}
     for route, node in routes:
+        _warn_of_unlisted(route, node, problems)
+        if route.name in fallbacks:
+            continue  # it serves requests that other routes cannot
         for model, at in _models(node):
             same = names.setdefault(model, [])
             earlier = [each for each in globs if _covers(each[0], model)] if is_glob(model) else same
@@ -49,6 +53,20 @@ def warn_of_models(routes: Sequence[tuple[Route, Node]], problems: Problems) -> 
                 globs.append((model, route))
             elif len(same) < _MAX_COMPARED:
                 same.append((model, route))
+
+
+def _warn_of_unlisted(route: Route, node: Node, problems: Problems) -> None:
+    """Warn of a route for all models, of which clients see none."""
+    if route.model_list.names or route.model_list.request is not None:
+        return
+    for model, at in _models(node):
+        if model == "*":
+            problems.warn(
+                at.location,
+                at.path,
+                "the models of `*` are not listed at /v1/models",
+                expected="`lists: [NAME, …]`, or `models_from: /v1/models` if the upstream lists its models",
+            )
 
 
 def _models(node: Node) -> Iterator[tuple[str, Node]]:

@@ -21,6 +21,7 @@ from bridge.openai.endpoints import ENDPOINTS
 from bridge.openai.request_validation import check_values, parse_request
 from bridge.openai.token_counts import TOKEN_COUNTS
 from bridge.proxy.forwarder import Forwarder
+from bridge.proxy.model_lists import ModelLists
 from bridge.proxy.outcomes import log_internal_error
 from bridge.server.client_address import forwarded_address
 from bridge.server.client_keys import ClientKeys
@@ -83,6 +84,7 @@ class OpenAIHandler:
     """The handler of clients' requests.
 
     forwarder: the proxy that requests for models are forwarded by.
+    model_lists: the upstreams' own lists of models.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class OpenAIHandler:
         self._request_ids = request_ids()
         self._threads = threads
         self.forwarder = Forwarder(upstream, metrics, share, threads)
+        self.model_lists = ModelLists(upstream)
 
     async def answer(self, request: Request) -> Response:
         """Answer one request. Raise ConnectionError if the connection cannot be used any longer."""
@@ -123,7 +126,7 @@ class OpenAIHandler:
                 counts = TOKEN_COUNTS.get(_api_path(request))
                 if counts is not None:
                     return await self._count_tokens(request, counts, response, key)
-                return self._answer_models(request, response, key)
+                return await self._answer_models(request, response, key)
             _check_method(request, hdrs.METH_POST)
             if key is not None and key.limits is not None:
                 limits = _enter(key.limits, response)
@@ -231,7 +234,7 @@ class OpenAIHandler:
         self._state.table.find(body["model"], counts.endpoint)
         return response.set_body(200, json.dumps(await self._threads.run(counts.response, body)))
 
-    def _answer_models(self, request: Request, response: Response, key: ClientKey | None) -> Response:
+    async def _answer_models(self, request: Request, response: Response, key: ClientKey | None) -> Response:
         """Answer a request for a path that is not an endpoint: the list of models, or one of them."""
         if key is not None and key.limits is not None:
             _add_rates(key.limits, response)
@@ -245,7 +248,8 @@ class OpenAIHandler:
         name, created = path[len("/models/") :], self._state.created
         for_anthropic = ANTHROPIC_VERSION in request.headers
         if not name:
-            names = [model for model in table.models if key is None or key.allows(model)]
+            received = await self.model_lists.names(table.routes) if table.has_model_sources else {}
+            names = [model for model in table.listed(received) if key is None or key.allows(model)]
             body = describe_models(names, created, for_anthropic=for_anthropic)
         elif not table.serves(name) or (key is not None and not key.allows(name)):
             raise unknown_model(name)

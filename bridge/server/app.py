@@ -127,6 +127,7 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[RunningServer]:
         stack.callback(threads.close)
         stack.push_async_callback(upstream.close)
         stack.push_async_callback(forwarder.close)
+        stack.callback(handler.model_lists.close)
         if settings.admin:
             await _serve_admin(stack, settings, state, metrics)
         affordable = affordable_connections(settings.table.server.limits.connections)

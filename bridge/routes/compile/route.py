@@ -18,6 +18,7 @@ from bridge.routes.compile.auth import compile_dynamic_auth, compile_static_auth
 from bridge.routes.compile.callouts import CalloutCompiler
 from bridge.routes.compile.fast_path import independent_text_path
 from bridge.routes.compile.health import compile_health
+from bridge.routes.compile.model_list import compile_model_list
 from bridge.routes.compile.proxies import compile_proxy
 from bridge.routes.compile.requests import compile_body, compile_tls, compile_urls
 from bridge.routes.compile.responses import compile_errors, compile_response, compile_stream
@@ -90,6 +91,9 @@ class RouteCompiler:
             transport=self._located_transport(),
             health=compile_health(
                 self._transport.health, self._bases(), self._at("upstream", "health"), self._problems
+            ),
+            model_list=compile_model_list(
+                spec, self._bases(), request.non_streaming, self._node, self._problems
             ),
             samples=spec.samples,
             secrets=self._secrets(),

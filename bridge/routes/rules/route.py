@@ -19,6 +19,7 @@ from bridge.core.masking import mask
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.routes.rules.body_rules import UnchangedBody
 from bridge.routes.rules.endpoint_plan import EndpointPlan
+from bridge.routes.rules.model_list import ModelList
 from bridge.routes.rules.openai_defaults import OPENAI_RESPONSE, OPENAI_STREAM
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ class Route:
     limits: LimitsSpec
     transport: TransportSpec
     health: HealthRule | None = None
+    model_list: ModelList = field(default_factory=ModelList)
     samples: tuple[tuple[Node, SampleSpec], ...] = ()
     secrets: tuple[str, ...] = field(default=(), repr=False)
     fallback_name: str | None = None

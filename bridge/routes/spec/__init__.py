@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bridge.config.container_types import AnyOf, Deferred, ListOf, MapOf, OneOrMany, WithNode
 from bridge.config.records import Record, Shorthand, option, record
 from bridge.config.secrets import EXTERNAL
-from bridge.config.value_types import TEXT, Constant, Keyword
+from bridge.config.value_types import TEXT, Constant, Keyword, Text
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.prompts import PROMPTS
 from bridge.routes.rules.settings import ABSENT, EmulateSpec, LimitsSpec, SampleSpec
@@ -39,6 +39,16 @@ class RouteSpec:
 
     models: tuple[str, ...] = option(
         OneOrMany(TEXT), "the model names that clients request: names, or globs such as glm-*"
+    )
+    lists: tuple[str, ...] | None = option(
+        OneOrMany(TEXT),
+        "names that /v1/models lists for the globs in `models`; if absent: the names in `models` only",
+        default=None,
+    )
+    models_from: str | None = option(
+        Text("a path on the upstream's host, such as /v1/models, or a URL", pattern=r"(/|https?://).*"),
+        "the upstream's own list of models, of which /v1/models lists those that the route serves",
+        default=None,
     )
     name: str | None = option(
         TEXT, "the route's label in metrics and logs; if absent: the first model", default=None
