@@ -114,16 +114,6 @@ FAULTS: dict[str, tuple[Handler, int, str]] = {
         502,
         "upstream_empty",
     ),
-    "has null for a text": (
-        sends_by_kind(
-            http_response({"text": None, "choices": [{"message": {"content": None}}]}),
-            stream_response(
-                event({"delta": None, "choices": [{"index": 0, "delta": {"content": None}}]}), DONE
-            ),
-        ),
-        502,
-        "upstream_empty",
-    ),
     "only sends [DONE]": (sends_by_kind(http_response({}), stream_response(DONE)), 502, "upstream_empty"),
     "only sends comments": (
         sends_by_kind(http_response({}), stream_response(b": ping\n\n", b": ping\n\n")),

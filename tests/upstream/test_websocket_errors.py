@@ -205,9 +205,6 @@ FAULTS: dict[str, Fault] = {
         "upstream_empty",
     ),
     "only sends the end": Fault(websocket_responder(END, close_frame(1000)), 502, "upstream_empty"),
-    "sends null": Fault(
-        websocket_responder(websocket_frame(b'{"text":null}'), END, close_frame(1000)), 502, "upstream_empty"
-    ),
     "fails by the rule": Fault(
         websocket_responder(websocket_frame(b'{"code":-4,"msg":"no model"}')), 404, "", "no model"
     ),
