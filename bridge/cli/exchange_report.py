@@ -63,10 +63,10 @@ def print_curl(call: UpstreamCall) -> None:
         if isinstance(request, str):
             print(f"# {request}")
             continue
-        parts = ["curl", "-N", "-X", request.method, shlex.quote(route.mask(request.urls[0]))]
+        parts = ["curl", "-N", "-X", request.method, shlex.quote(route.mask_values(request.urls[0]))]
         parts += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in _headers(request, route)]
         if request.body is not None:
-            parts.append(f"-d {shlex.quote(route.mask(request.body.decode()))}")
+            parts.append(f"-d {shlex.quote(route.mask_values(request.body.decode()))}")
         print(" ".join(parts[:5]) + "".join(f" \\\n  {part}" for part in parts[5:]))
 
 
@@ -99,16 +99,16 @@ def _callout(
 def print_request(title: str, request: UpstreamRequest, route: Route) -> None:
     """Print one request, secrets masked."""
     method = request.method if request.websocket_limit is None else "a message to"
-    print(f"{title}\n  {method} {route.mask(request.urls[0])}")
+    print(f"{title}\n  {method} {route.mask_values(request.urls[0])}")
     for replica in request.urls[1:]:
-        print(f"  or at {route.mask(replica)}")
+        print(f"  or at {route.mask_values(replica)}")
     for name, value in _headers(request, route):
         print(f"  {name}: {value}")
     for credential in request.auth.masked if request.auth else ():
         print(f"  {credential}  (made when the request is sent)")
     if request.body is not None:
         text = json.pretty(json.loads(request.body))
-        print("  " + route.mask(text).replace("\n", "\n  "))
+        print("  " + route.mask_values(text).replace("\n", "\n  "))
 
 
 def _headers(request: UpstreamRequest, route: Route) -> Iterator[tuple[str, str]]:
@@ -119,7 +119,7 @@ def _headers(request: UpstreamRequest, route: Route) -> Iterator[tuple[str, str]
             scheme = _SCHEME.match(value)
             yield name, f"{scheme[0] if scheme else ''}***"
         else:
-            yield name, route.mask(value)
+            yield name, route.mask_values(value)
 
 
 def print_reading(route: Route, exchange: Exchange) -> None:

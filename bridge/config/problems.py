@@ -70,6 +70,12 @@ class Problem:
             "expected": self.expected,
         }
 
+    def masked(self, secrets: Collection[str]) -> Problem:
+        """Return the problem with secrets masked. The excerpt shows the file as it is."""
+        if not secrets:
+            return self
+        return replace(self, message=mask(self.message, secrets), expected=mask(self.expected, secrets))
+
     def _head(self) -> str:
         source, line, column = self.location
         parts = (["warning"] if self.is_warning else []) + ([self.path] if self.path else [])
@@ -139,7 +145,15 @@ class Problems(list[Problem]):
     def mask(self, secrets: Collection[str], start: int) -> None:
         """Mask secrets in the messages of the problems from index `start` on."""
         for index in range(start, len(self)):
-            self[index] = replace(self[index], message=mask(self[index].message, secrets))
+            self[index] = self[index].masked(secrets)
+
+    def mask_at(self, texts: Iterable[tuple[Location, str]]) -> None:
+        """Mask each text in the problems and warnings at its location."""
+        by_location: dict[Location, list[str]] = {}
+        for location, text in texts:
+            by_location.setdefault(location, []).append(text)
+        for problems in (self, self.warnings):
+            problems[:] = [each.masked(by_location.get(each.location, ())) for each in problems]
 
     def sorted(self) -> list[Problem]:
         """Return the problems in the order of the file, without the repetitions of an alias."""

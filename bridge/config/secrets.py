@@ -18,9 +18,10 @@ from bridge.core.strings import Interpolated
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bridge.config.problems import Location
     from bridge.config.yaml_tree import Node
 
-__all__ = ["EXTERNAL", "Secrecy", "basic_pair", "secret_texts", "url_passwords"]
+__all__ = ["EXTERNAL", "Secrecy", "basic_pair", "external_texts", "secret_texts", "url_passwords"]
 
 EXTERNAL: Final = "external"
 _USER_INFO = re.compile(r"://(?P<user>[^\s/?#@:]*):(?P<password>[^\s/?#]*)@")
@@ -42,6 +43,17 @@ def secret_texts(tree: Node) -> Iterator[str]:
             yield from url_passwords(text)
         elif node.secret:
             yield from values
+
+
+def external_texts(tree: Node) -> Iterator[tuple[Location, str]]:
+    """Yield the texts from outside the file, such as ${KEY}, with the locations where they are inserted.
+
+    No problem at such a location quotes the text: a file that is named by mistake, or a variable at the wrong
+    key, may contain anything.
+    """
+    for node in tree.walk():
+        if isinstance(node.value, Interpolated):
+            yield from ((node.location, value) for value in node.value.values if value)
 
 
 def url_passwords(url: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["mask"]
+__all__ = ["mask", "mask_values"]
 
 _MIN_LENGTH = 4  # characters; a shorter text occurs too often by chance
 
@@ -29,6 +29,19 @@ def mask(text: str, secrets: Iterable[str]) -> str:
     if text.endswith("…"):
         text = _mask_end(text[:-1], forms) + "…"
     return _CREDENTIAL.sub(r"\1\2***", text)
+
+
+def mask_values(text: str, secrets: Iterable[str]) -> str:
+    """Return the text with secrets masked, also short ones where they are a whole value.
+
+    For texts such as URLs and JSON, in which a value has delimiters. In prose, a short secret may be a word.
+    """
+    secrets = list(secrets)
+    text = mask(text, secrets)
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        if len(secret) < _MIN_LENGTH:
+            text = re.sub(rf'(?<![^=":/@?& ]){re.escape(secret)}(?![^=":/@?&#, ])', "***", text)
+    return text
 
 
 def _mask_end(text: str, forms: Iterable[str]) -> str:

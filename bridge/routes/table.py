@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bridge.config.interpolation import interpolate
 from bridge.config.problems import Problems
-from bridge.config.secrets import secret_texts
+from bridge.config.secrets import external_texts, secret_texts
 from bridge.config.value_types import INVALID
 from bridge.config.yaml_tree import parse
 from bridge.core.errors import ConfigError, RequestError
@@ -141,6 +141,7 @@ def load(text: str, name: str, environment: LoadEnvironment) -> RouteTable:
     warn_of_models(compiled, problems)
     if len(compiled) == len(routes):  # otherwise a fallback may be a route that has problems
         check_fallbacks(compiled, problems)
+    problems.mask_at(external_texts(tree))
     if problems:
         raise ConfigError(problems.sorted(), problems.sorted_warnings())
     server = ServerSpec() if file is INVALID else file.server  # invalid for a placeholder only

@@ -92,7 +92,9 @@ class Reloader:
         try:
             table = await asyncio.to_thread(load)
         except ConfigError as error:
-            self._reject("reload rejected, the last good table is kept", problems=str(error))
+            # Without the lines of the file, which may contain a key.
+            problems = "\n".join(getattr(problem, "summary", str(problem)) for problem in error.problems)
+            self._reject("reload rejected, the last good table is kept", problems=problems)
         except Exception as error:  # a bug must not end the watch for the next change
             self._reject("reload failed, the last good table is kept", error=repr(error)[:500])
         else:

@@ -13,7 +13,7 @@ from bridge.config.secrets import EXTERNAL, secret_texts
 from bridge.config.value_types import TEXT, Keyword
 from bridge.config.yaml_tree import parse
 from bridge.core.errors import ConfigError
-from bridge.core.masking import mask
+from bridge.core.masking import mask, mask_values
 from bridge.routes.compile.environment import LoadEnvironment
 from bridge.routes.spec.auth import AuthSpec, public
 from bridge.routes.table import RouteTable, load
@@ -122,6 +122,36 @@ def test_no_message_contains_a_secret(member: str) -> None:
     with pytest.raises(ConfigError) as raised:
         _load(f"routes: [{{models: m, upstream: 'http://h', {member}}}]\nserver: {{keys: {{a: '${{KEY}}'}}}}")
     assert KEY not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        "preset: '${KEY}'",
+        "upstream: '${KEY}'",
+        "unsupported: '${file:a-file}'",
+        "serves: ['x', '${KEY}']",
+        "stream: {framing: '${file:a-file}'}",
+        "response: 'before ${KEY}'",
+        "limits: {queue: '${KEY}', body: '${file:a-file}'}",
+        "prompt: {template: '${KEY} {{ x'}",
+        "request: {body: {x: {$path: '${KEY}'}}}",
+    ],
+)
+def test_no_problem_quotes_a_text_from_outside(member: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(
+            f"routes: [{{models: m, {member}}}]",
+            "routes.yaml",
+            LoadEnvironment({"KEY": KEY}, lambda _: f"root:{KEY}:0\nbin:{KEY}:1\n", {}),
+        )
+    assert KEY not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["http://h/a?k=ab&x=1", "http://h/?k=ab", '{"k": "ab"}', "ab", "Bearer ab"])
+def test_a_short_secret_is_masked_as_a_value(text: str) -> None:
+    assert "ab" not in mask_values(text, ["ab"])
+    assert mask_values("a table about http://abc/lab?x=cab", ["ab"]) == "a table about http://abc/lab?x=cab"
 
 
 def test_short_texts_and_parts_of_longer_secrets_are_masked_rightly() -> None:

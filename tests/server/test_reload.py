@@ -14,6 +14,7 @@ from tests.bridge_process import run_process
 from tests.raw_client import HELLO
 from tests.raw_upstream import Connection, http_response, responder, run_upstream
 from tests.running_bridge import RunningBridge, run_bridge, serve_table, wait_until
+from tests.telemetry.captured_log import captured_log
 from tests.upstream.formats import completion
 
 if TYPE_CHECKING:
@@ -224,3 +225,15 @@ async def test_a_key_file_that_comes_back_is_read_again(tmp_path: Path) -> None:
         await bridge.wait_for_count(1, "bridge_reloads_total", result="rejected")
         key.write_text("another-key\n")
         await bridge.wait_for_count(1, "bridge_reloads_total", result="ok")
+
+
+async def test_the_log_of_a_rejected_file_contains_no_key(tmp_path: Path) -> None:
+    key = "sk-a-literal-key"
+    with captured_log() as log:
+        async with watching(tmp_path) as (bridge, file):
+            file.write_text(f"routes: [{{models: m, upstream: 'http://h', auth: {{bearer: {key}, bad: 1}}}}]")
+            bridge.reload.set()
+            await bridge.wait_for_count(1, "bridge_reloads_total", result="rejected")
+        (line,) = log.of("reload rejected, the last good table is kept")
+        assert key not in log.text
+    assert "routes[0].auth.bad: unknown key" in line["problems"]

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bridge.core.json_bounds import MAX_INLINE
-from bridge.core.masking import mask
+from bridge.core.masking import mask, mask_values
 from bridge.openai.endpoints import ENDPOINTS
 from bridge.routes.rules.body_rules import UnchangedBody
 from bridge.routes.rules.endpoint_plan import EndpointPlan
@@ -169,6 +169,10 @@ class Route:
     def mask(self, text: str) -> str:
         """Return a text with the secrets of this route replaced by asterisks."""
         return mask(text, self.secrets)
+
+    def mask_values(self, text: str) -> str:
+        """Return a URL, a header or JSON with secrets replaced by asterisks, short ones too."""
+        return mask_values(text, self.secrets)
 
 
 def header_safe(text: str) -> str:
