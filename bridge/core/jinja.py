@@ -12,6 +12,7 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import ChainableUndefined, TemplateError, nodes
+from jinja2.ext import Extension
 from jinja2.meta import find_undeclared_variables
 
 from bridge.core.errors import BridgeError, RequestError
@@ -25,6 +26,8 @@ from bridge.core.strings import Interpolated, PathText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from jinja2.parser import Parser
 
 __all__ = ["JinjaTemplate", "UnknownNameError"]
 
@@ -87,6 +90,18 @@ class JinjaTemplate:
             raise BridgeError(500, message, code="template_error") from error
 
 
+class _Generation(Extension):
+    """`{% generation %}` of Hugging Face, which marks the assistant's texts for training."""
+
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        """Return the content of the block."""
+        next(parser.stream)
+        body: list[nodes.Node] = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return body
+
+
 def _fill(tree: nodes.Template, text: Interpolated) -> None:
     for data in tree.find_all(nodes.TemplateData):
         data.data = text.fill(data.data)
@@ -111,7 +126,7 @@ def _environment() -> LimitedEnvironment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=ChainableUndefined,
-        extensions=["jinja2.ext.loopcontrols"],
+        extensions=["jinja2.ext.loopcontrols", _Generation],
     )
     environment.globals["raise_exception"] = _raise_exception
     environment.filters["tojson"] = _tojson

@@ -122,7 +122,7 @@ def test_the_template_of_llama_3_is_rendered() -> None:
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
     )
     assert prompt.stop == ("<|eot_id|>",)
-    assert prompt.variables == {"messages"}
+    assert prompt.variables == {"messages", "chat_template_kwargs"}
 
 
 def test_the_template_of_zephyr_is_rendered() -> None:
@@ -225,16 +225,16 @@ def test_a_template_of_the_file_is_rendered() -> None:
     prompt = template_prompt(
         "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}{{ user }}:\n"
     )
-    assert prompt.render({"messages": MESSAGES[:2], "user": "u7"}) == "[system] S\n[user] U1\nu7:"
+    assert prompt.render({"messages": MESSAGES[:2], "user": "u7"}) == "[system] S\n[user] U1\nu7:\n"
     assert prompt.stop == ()
-    assert prompt.variables == {"messages", "user"}
+    assert prompt.variables == {"messages", "user", "chat_template_kwargs"}
 
 
 def test_a_client_cannot_set_predefined_variables() -> None:
     prompt = template_prompt("{{ add_generation_prompt }}{{ eos_token }}{{ strftime_now('%Y') }}")
     document = {"add_generation_prompt": False, "eos_token": "x", "strftime_now": "y", "now": 0.0}
     assert prompt.render(document) == "True1970"
-    assert prompt.variables == {"now"}
+    assert prompt.variables == {"now", "chat_template_kwargs"}
 
 
 def test_only_referenced_members_are_computed() -> None:
@@ -248,7 +248,7 @@ def test_only_referenced_members_are_computed() -> None:
 
 def test_a_prompt_does_not_read_itself() -> None:
     prompt = template_prompt("{% if last %}{% set prompt = 'ask: ' + last %}{% endif %}{{ prompt }}")
-    assert prompt.variables == {"last"}
+    assert prompt.variables == {"last", "chat_template_kwargs"}
     assert prompt.render({"last": "hi", "prompt": "no"}) == "ask: hi"
     assert prompt.render({"prompt": "no"}) == ""
 
@@ -265,7 +265,7 @@ def test_tool_calls_keep_their_null_content() -> None:
 
 def test_interpolated_text_is_not_a_template() -> None:
     source = Interpolated(["say ", " to {{ last }}\n"], ["{{ messages }}"])
-    assert template_prompt(source).render({"last": "me", "messages": []}) == "say {{ messages }} to me"
+    assert template_prompt(source).render({"last": "me", "messages": []}) == "say {{ messages }} to me\n"
     assert template_prompt(Interpolated(["{{ last }}", ""], ["\n"])).render({"last": "me"}) == "me\n"
 
 

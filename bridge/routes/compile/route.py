@@ -6,19 +6,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.config.merge import deep_merge
-from bridge.config.problems import NameRead
 from bridge.config.records import Record
 from bridge.config.secrets import basic_pair, secret_texts, url_passwords
 from bridge.config.value_types import INVALID
-from bridge.core import json
 from bridge.framing import FRAMINGS, MESSAGE_FRAMINGS, SSE
 from bridge.openai.endpoints import served_endpoints
-from bridge.prompts import PROMPTS, template_prompt, tokenizer_prompt
 from bridge.routes.compile.auth import compile_dynamic_auth, compile_static_auth
 from bridge.routes.compile.callouts import CalloutCompiler
 from bridge.routes.compile.fast_path import independent_text_path
 from bridge.routes.compile.health import compile_health
 from bridge.routes.compile.model_list import compile_model_list
+from bridge.routes.compile.prompts import compile_prompt
 from bridge.routes.compile.proxies import compile_proxy
 from bridge.routes.compile.requests import compile_body, compile_tls, compile_urls
 from bridge.routes.compile.responses import compile_errors, compile_response, compile_stream
@@ -38,7 +36,6 @@ from bridge.tool_formats import TOOL_FORMATS
 if TYPE_CHECKING:
     from bridge.config.problems import Problems
     from bridge.config.yaml_tree import Node
-    from bridge.prompts import Prompt
     from bridge.routes.compile.environment import LoadEnvironment
     from bridge.routes.rules.response_rules import StreamRule
     from bridge.routes.rules.transport import TransportSpec
@@ -148,7 +145,7 @@ class RouteCompiler:
             self._problem("tools", "`tools` without a `request.body`", "`request.body`, with $.tools")
         return RequestRules(
             model=spec.model,
-            prompt=self._prompt(),
+            prompt=compile_prompt(spec.prompt, self._at("prompt"), self._environment, self._problems),
             tools=self._tools,
             non_streaming=template,
             streaming=streaming,
@@ -242,30 +239,6 @@ class RouteCompiler:
             return self._spec.stream.request  # edits cannot be merged with a body of its own
         merged = _REQUEST.check(deep_merge(_REQUEST.canonical(base), _REQUEST.canonical(top)), self._problems)
         return None if merged is INVALID else merged
-
-    def _prompt(self) -> Prompt:
-        """Return the prompt format; any format if a problem was added."""
-        spec = self._spec.prompt
-        if isinstance(spec, str):
-            return PROMPTS[spec]
-        if (spec.template is None) is (spec.file is None):
-            self._problem("prompt", "not a valid prompt", "either `template` or `file`")
-            return PROMPTS["plain"]
-        try:
-            if spec.template is not None:
-                prompt = template_prompt(spec.template)
-                at = self._at("prompt", "template")
-                self._problems.names_read += [
-                    NameRead(at.location, at.path, name, in_template=True)
-                    for name in sorted(prompt.variables)
-                ]
-                return prompt
-            text = self._environment.read_file(spec.file)
-            config = json.loads(text) if spec.file.endswith(".json") else {"chat_template": text}
-            return tokenizer_prompt(config if isinstance(config, dict) else {})
-        except (OSError, ValueError) as error:
-            self._problem("prompt", f"{getattr(error, 'strerror', None) or error}")
-            return PROMPTS["plain"]
 
     def _bases(self) -> list[tuple[str, Node]]:
         """Return the URLs of the upstream and its replicas, with their nodes."""

@@ -7,7 +7,7 @@ from typing import Any
 from bridge.config.container_types import ListOf, MapOf
 from bridge.config.records import option, record
 from bridge.config.secrets import EXTERNAL
-from bridge.config.value_types import TEXT, Keyword
+from bridge.config.value_types import ANY, TEXT, Keyword
 from bridge.routes.rules.settings import ABSENT
 from bridge.routes.spec.value_types import BODY, HEADERS
 
@@ -63,4 +63,7 @@ class PromptSpec:
     template: str | None = option(TEXT, "a Jinja template over the request document", default=None)
     file: str | None = option(
         TEXT, "a file: a Jinja template, or a Hugging Face tokenizer_config.json", default=None
+    )
+    variables: dict[str, Any] | None = option(
+        MapOf(ANY), "variables of the template; the client's `chat_template_kwargs` win", default=None
     )
