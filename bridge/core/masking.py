@@ -26,8 +26,9 @@ def mask(text: str, secrets: Iterable[str]) -> str:
     forms = sorted(encoded, key=len, reverse=True)  # a secret may contain another one
     for form in forms:
         text = text.replace(form, "***")
-    if text.endswith("…"):
-        text = _mask_end(text[:-1], forms) + "…"
+    if "…" in text:  # the beginning of a secret may stand before each place where a text was cut
+        *cut, rest = text.split("…")
+        text = "…".join([*(_mask_end(part, forms) for part in cut), rest])
     return _CREDENTIAL.sub(r"\1\2***", text)
 
 
