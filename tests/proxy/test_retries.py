@@ -74,6 +74,33 @@ async def test_a_replica_without_connection_in_time_is_skipped(retry: str) -> No
             assert await bridge.count("bridge_upstream_retries_total", cause="connect") == 2
 
 
+async def accepts(peer: Connection) -> None:
+    await peer.wait_closed()
+
+
+async def closes(peer: Connection) -> None:
+    """Close the connection before any request."""
+
+
+async def is_no_tls(peer: Connection) -> None:
+    await peer.send(GOOD)
+
+
+@pytest.mark.parametrize("behave", [accepts, closes, is_no_tls])
+@pytest.mark.parametrize("retry", ["", ", retry: {retries: 1, on: [503]}"])
+async def test_a_replica_whose_tls_fails_is_skipped(behave: Handler, retry: str) -> None:
+    """Whatever fails before the request is sent leads to the next replica."""
+    text = routes(f"{{url: '${{BAD}}', replicas: ['${{GOOD}}'], timeouts: {{connect: 200ms}}{retry}}}")
+    async with (
+        run_upstream(behave) as bad,
+        run_upstream(responder(GOOD)) as good,
+        run_bridge(text, {"BAD": bad.url.replace("http", "https"), "GOOD": good.url}) as bridge,
+    ):
+        for _ in range(4):
+            assert (await bridge.request(HELLO)).completion().choice.text == "hello"
+        assert (bad.connections, bad.requests) == (2, [])
+
+
 async def test_without_another_replica_a_connect_timeout_is_a_timeout() -> None:
     text = routes("{url: '${SLOW}', timeouts: {connect: 100ms}}")
     with full_listener() as slow:

@@ -88,6 +88,15 @@ async def test_a_lookup_that_hangs_is_bound_by_the_timeout(names: Names) -> None
         assert names.lookups == ["dead.test"], "requests share the lookup that still runs"
 
 
+async def test_a_replica_whose_name_hangs_is_skipped(names: Names) -> None:
+    async with run_upstream(responder(GOOD)) as server:
+        upstream = f"{{url: 'http://dead.test/', replicas: ['{server.url}'], timeouts: {{connect: 100ms}}}}"
+        async with run_bridge(f"routes: [{{models: m, upstream: {upstream}}}]", {}) as bridge:
+            for _ in range(4):
+                assert (await bridge.request(HELLO)).completion().choice.text == "hello"
+        assert names.lookups == ["dead.test"]
+
+
 async def test_a_name_is_looked_up_again_after_a_refused_connection(names: Names) -> None:
     names.addresses["moved.test"] = "127.0.0.2"
     async with run_upstream(responder(GOOD)) as server:

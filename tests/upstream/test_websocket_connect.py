@@ -259,6 +259,27 @@ async def test_a_replica_without_connection_is_skipped() -> None:
         assert server.connections == 3
 
 
+async def test_a_replica_whose_handshake_hangs_is_skipped() -> None:
+    """The handshake carries no request, so that nothing is sent twice."""
+
+    async def hang(peer: Connection) -> None:
+        await peer.wait_closed()
+
+    async with (
+        run_upstream(hang) as silent,
+        run_upstream(websocket_responder(text_message("hello"), close_frame(1000))) as server,
+    ):
+        text_of = WEBSOCKET_ROUTES.replace("connect: 60s", "connect: 200ms", 1).replace(
+            "url: ${UPSTREAM}/chat",
+            f"url: {silent.url.replace('http', 'ws')}/chat\n    replicas: ['${{UPSTREAM}}/chat']",
+        )
+        async with run_bridge(text_of, {"UPSTREAM": server.url.replace("http", "ws")}) as bridge:
+            for _ in range(4):
+                response = await bridge.request({**HELLO, "model": "open"})
+                assert response.completion().choice.text == "hello"
+        assert (silent.connections, server.connections) == (2, 4)
+
+
 async def test_a_refused_connection_is_closed() -> None:
     async def behave(peer: Connection) -> None:
         await peer.request()
