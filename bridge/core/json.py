@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from bridge.core.json_bounds import has_more_values, nests_deeper
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -28,6 +30,7 @@ __all__ = [
     "loads_in_steps",
     "loads_numbers",
     "loads_strictly",
+    "loads_text",
     "member_names",
     "objects",
     "pretty",
@@ -88,6 +91,20 @@ def loads_numbers(data: bytes) -> tuple[Any, bool]:
         return loads_in_steps(data), False
     # orjson rejects half of a surrogate pair; the escape of a whole pair begins with the same characters.
     return value, not (constants or b"\\ud" in data or b"\\uD" in data)
+
+
+def loads_text(text: str) -> Any:
+    """Parse JSON that is itself a string of JSON, of which limits of bodies count one value.
+
+    Raises ValueError if the text is invalid, or has too many values or levels.
+    """
+    data = text.encode("utf-8", "surrogatepass")
+    if has_more_values(data, MAX_AT_ONCE):
+        raise ValueError(f"more than {MAX_AT_ONCE} values")
+    value = loads(data)
+    if data.count(b"[") + data.count(b"{") > _MAX_LEVELS and nests_deeper(value, _MAX_LEVELS):
+        raise DepthError
+    return value
 
 
 def member_names(data: bytes) -> list[str]:
@@ -173,6 +190,7 @@ def _encode_long_strings(value: Any) -> Any:
             return value
 
 
+_MAX_LEVELS = 100  # as of a client's body
 _STEP = 10_000  # members, about a millisecond
 _LONG = 2**20  # characters, up to some 10 ms
 

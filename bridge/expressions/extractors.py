@@ -187,7 +187,7 @@ def _field_path(name: str, inner: Any, errors: RuleErrors) -> Extractor:
         if text is None:
             return MISSING
         try:
-            return slot.read(Scope(json.loads(text)))
+            return slot.read(Scope(json.loads_text(text)))
         except ValueError:
             return MISSING
 

@@ -70,7 +70,7 @@ def convert(value: Any, kind: str) -> Any:
             case "string":
                 return value if isinstance(value, str) else json.dumps(value).decode()
             case "object":
-                return json.loads(value) if isinstance(value, str) else value
+                return json.loads_text(value) if isinstance(value, str) else value
             case "bool":
                 return value.strip().lower() not in _FALSE if isinstance(value, str) else bool(value)
             case _:

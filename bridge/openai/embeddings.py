@@ -115,7 +115,7 @@ def _unwrapped(value: Any) -> Any:
         return value
     if value.lstrip().startswith(("[", "{")):
         try:
-            return _unwrapped(json.loads(value))
+            return _unwrapped(json.loads_text(value))
         except ValueError:
             raise _malformed("sent an embedding as text that is not JSON") from None
     try:

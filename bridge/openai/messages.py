@@ -205,7 +205,7 @@ class _Call:
 def _arguments(text: str) -> Any:
     """Return the arguments of a call; an object with the text if the model did not write an object."""
     try:
-        value = json.loads(text.encode("utf-8", "surrogatepass")) if text else {}
+        value = json.loads_text(text) if text else {}
     except ValueError:
         return {"text": text}
     return value if isinstance(value, dict) else {"value": value}

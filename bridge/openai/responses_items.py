@@ -221,7 +221,7 @@ class _Call:
 def _custom_input(arguments: str) -> str:
     """Return the text for a custom tool, which the model was to put into the argument `input`."""
     try:
-        value = json.loads(arguments.encode("utf-8", "surrogatepass"))
+        value = json.loads_text(arguments)
     except ValueError:
         return arguments
     match value:

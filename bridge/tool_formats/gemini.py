@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import MISSING, ToolCallFragment
-from bridge.tool_formats.gemini_schema import subset
+from bridge.tool_formats.gemini_schema import Copies, subset
 from bridge.tool_formats.messages import invalid_parameter
 from bridge.tool_formats.tool_choice import select_functions
 from bridge.tool_formats.tool_format import (
@@ -38,18 +38,13 @@ __all__ = ["GEMINI"]
 
 
 def _write_tools(functions: list[Function], choice: ToolChoice) -> Any:
-    return [
-        {
-            "functionDeclarations": [
-                _declaration(function) for function in select_functions(functions, choice.allowed)
-            ]
-        }
-    ]
+    selected, copies = select_functions(functions, choice.allowed), Copies()
+    return [{"functionDeclarations": [_declaration(function, copies) for function in selected]}]
 
 
-def _declaration(function: Function) -> JSONObject:
+def _declaration(function: Function, copies: Copies) -> JSONObject:
     # Gemini rejects an object without properties, so a function without parameters is sent without a schema.
-    schema = subset({"type": "object", **function.parameters}, f"{function.at}.function.parameters")
+    schema = subset({"type": "object", **function.parameters}, f"{function.at}.function.parameters", copies)
     return {
         **function.declaration,
         **({"parameters": schema} if {"properties", "anyOf"} & schema.keys() else {}),

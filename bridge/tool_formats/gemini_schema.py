@@ -21,21 +21,38 @@ if TYPE_CHECKING:
 
     from bridge.core.json import JSONObject
 
-__all__ = ["subset"]
+__all__ = ["Copies", "subset"]
 
 
-def subset(schema: JSONObject, at: str) -> JSONObject:
-    """Return a schema as Gemini accepts it. Raises RequestError if the expanded schema is too large."""
-    return _Translator(schema, at).translate(schema)
+class Copies:
+    """The number of copies that the schemas of one request may still take.
+
+    References and lists of types are written out, so that a small body can describe an enormous one.
+    """
+
+    __slots__ = ("remaining",)
+
+    def __init__(self) -> None:
+        self.remaining = _MAX_COPIES
+
+
+def subset(schema: JSONObject, at: str, copies: Copies | None = None) -> JSONObject:
+    """Return a schema as Gemini accepts it. Raises RequestError if the expanded schema is too large.
+
+    `copies` is shared by the schemas of one request.
+    """
+    return _Translator(schema, at, copies or Copies()).translate(schema)
 
 
 class _Translator:
     """Translates one schema."""
 
-    def __init__(self, root: JSONObject, at: str) -> None:
+    def __init__(self, root: JSONObject, at: str, copies: Copies) -> None:
         self._root = root
         self._at = at  # the path of the schema in the request
-        self._remaining = _MAX_SCHEMAS  # bounds the expansion of references in a small schema
+        self._copies = copies
+        self._copying = 0  # references and lists of types around the current schema
+        self._remaining = _MAX_SCHEMAS
         self._resolving: list[str] = []  # references, from the outermost
 
     def translate(self, schema: Any, depth: int = 0) -> JSONObject:
@@ -45,6 +62,8 @@ class _Translator:
                 self._at,
                 f"is too large: expected up to {_MAX_SCHEMAS} schemas in up to {_MAX_DEPTH} levels",
             )
+        if self._copying:
+            self._copy(1)
         if not isinstance(schema, dict):
             return {}  # `true` allows every value
         if isinstance(ref := schema.get("$ref"), str):
@@ -59,9 +78,18 @@ class _Translator:
             return {"type": "object"}  # a recursive schema cannot be expanded
         self._resolving.append(ref)
         beside = {key: value for key, value in schema.items() if key != "$ref"}
+        self._copying += 1
         translated = self.translate({**self._find(ref), **beside}, depth + 1)
+        self._copying -= 1
         self._resolving.pop()
         return translated
+
+    def _copy(self, size: int) -> None:
+        """Count copies. Raises RequestError beyond the limit."""
+        self._copies.remaining -= size
+        if self._copies.remaining < 0:
+            fault = f"is too large: expected up to {_MAX_COPIES} schemas by references and lists of types"
+            raise invalid_parameter(self._at, fault)
 
     def _find(self, ref: str) -> JSONObject:
         """Return the target of a reference; {}, which allows every value, for other documents."""
@@ -69,7 +97,10 @@ class _Translator:
         for step in ref.lstrip("#").split("/")[1:]:
             name = step.replace("~1", "/").replace("~0", "~")
             target = target.get(name) if isinstance(target, dict) else None
-        return target if isinstance(target, dict) else {}
+        if not isinstance(target, dict):
+            return {}
+        self._copy((len(target) + len(ref)) // _COPIED_MEMBERS)
+        return target
 
     def _plain(self, schema: JSONObject, depth: int) -> JSONObject:
         alternatives = schema.get("anyOf", schema.get("oneOf"))
@@ -77,7 +108,11 @@ class _Translator:
         if isinstance(alternatives, list):
             return self._any_of(alternatives, schema, depth)
         if isinstance(types, list):
-            return self._any_of([{**schema, "type": kind} for kind in types], {}, depth)
+            self._copy(len(types) * len(schema) // _COPIED_MEMBERS)
+            self._copying += 1
+            translated = self._any_of([{**schema, "type": kind} for kind in types], {}, depth)
+            self._copying -= 1
+            return translated
         kept = {key: schema[key] for key in _KEPT if schema.get(key) is not None}
         if "const" in schema:
             kept["enum"] = [schema["const"]]
@@ -182,4 +217,6 @@ _SHARED = ("title", "description")
 _OF_OBJECTS = ("properties", "required")
 _FORMATS = ("date-time", "enum", "int32", "int64", "float", "double")
 _MAX_SCHEMAS = 5_000  # a hundred tools have fewer; a client must not make the bridge write more
+_MAX_COPIES = 10_000  # in one request
+_COPIED_MEMBERS = 16  # members of an object, or characters of a reference, that take as long as one schema
 _MAX_DEPTH = 60  # levels; a request body may have 100

@@ -40,7 +40,7 @@ class ToolCall(NamedTuple):
     def read_arguments(self) -> JSONObject:
         """Return the arguments as an object; {} without arguments. Raises RequestError (400)."""
         try:
-            value = json.loads(self.arguments) if self.arguments.strip() else {}
+            value = json.loads_text(self.arguments) if self.arguments.strip() else {}
         except ValueError as error:
             raise invalid_parameter(
                 f"{self.at}.function.arguments", f"must be a JSON object as text: {error}"

@@ -64,7 +64,7 @@ def merge_same_role(messages: Iterable[JSONObject], content: str) -> list[JSONOb
 def as_object(text: str) -> JSONObject:
     """Return the result of a tool as an object: the text as JSON, or an object that contains the text."""
     try:
-        value = json.loads(text)
+        value = json.loads_text(text)
     except ValueError:
         value = text
     return value if isinstance(value, dict) else {"result": text}

@@ -87,3 +87,23 @@ def test_other_threads_run_meanwhile(parse: Callable[[bytes], Any]) -> None:
         time.sleep(0)
         turns += 1
     assert turns > 10
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 101 + "]" * 101, "too deeply"),
+        ("[" + "0," * 200_000 + "0]", "more than 200000 values"),
+        ("[", "Expecting value"),
+        ("", "Expecting value"),
+        ("\ud800", "Expecting value"),
+    ],
+)
+def test_text_within_json_has_limits(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        json.loads_text(text)
+
+
+def test_text_within_json_is_parsed() -> None:
+    assert json.loads_text("[" * 100 + "]" * 100) is not None
+    assert json.loads_text('{"a": "é\\ud800", "b": [1.5]}') == {"a": "é\ud800", "b": [1.5]}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bridge.core.errors import RequestError
 from bridge.tool_formats.gemini_schema import subset
+from tests.exchange.single_exchange import new_exchange, request, request_bodies
 
 STRING = {"type": "string"}
 
@@ -116,6 +117,33 @@ def test_a_schema_that_grows_without_bound_is_refused(schema: Any) -> None:
     with pytest.raises(RequestError) as raised:
         subset(schema, "tools[0].function.parameters")
     assert (raised.value.status, raised.value.param) == (400, "tools[0].function.parameters")
+
+
+LEVELS = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 4} for n in range(5)}
+TYPES: dict[str, Any] = {"type": "object"}
+for _ in range(5):
+    TYPES = {"type": ["object"] * 4, "properties": {"a": TYPES}}
+
+
+@pytest.mark.parametrize("schema", [{"properties": {"p": {"$ref": "#/$defs/d0"}}, "$defs": LEVELS}, TYPES])
+def test_the_tools_of_a_request_share_the_limit_of_copies(schema: dict[str, Any]) -> None:
+    tools = [{"type": "function", "function": {"name": f"f{n}", "parameters": schema}} for n in range(100)]
+    rules = "tools: gemini\nrequest: {body: {t: $.tools}}\nresponse: $.t"
+    assert request_bodies(new_exchange(rules, request(tools=tools[:2])))
+    with pytest.raises(RequestError, match="10000 schemas by references"):
+        new_exchange(rules, request(tools=tools))
+
+
+def test_references_of_ordinary_tools_are_within_the_limit() -> None:
+    names = {f"p{number}": {"$ref": "#/$defs/a"} for number in range(20)}
+    schema = {
+        "type": "object",
+        "properties": names,
+        "$defs": {"a": {"properties": {"b": {"type": "string"}}}},
+    }
+    tools = [{"type": "function", "function": {"name": f"f{n}", "parameters": schema}} for n in range(128)]
+    rules = "tools: gemini\nrequest: {body: {t: $.tools}}\nresponse: $.t"
+    assert request_bodies(new_exchange(rules, request(tools=tools)))
 
 
 WORDS = st.sampled_from(

@@ -31,7 +31,7 @@ def _read_text(slot: TextSlot, scope: Scope) -> Any:
         return value
     if slot.parse and isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = json.loads_text(value)
         except ValueError:
             return MISSING
     if not isinstance(value, list):
