@@ -6,7 +6,9 @@ import asyncio
 import json
 import resource
 import socket
+import sys
 import tracemalloc
+from asyncio.subprocess import PIPE
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -223,6 +225,33 @@ def test_the_soft_limit_of_descriptors_is_raised_to_the_hard_limit(open_files: t
     for _ in range(2):
         raise_descriptor_limit()
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+
+
+SILENT_CLIENTS = """
+import socket, sys
+sockets = []
+for _ in range(int(sys.argv[2])):
+    sockets.append(socket.create_connection(("127.0.0.1", int(sys.argv[1]))))
+print("connected", flush=True)
+sys.stdin.read()
+"""
+
+
+async def test_the_admin_port_responds_while_clients_use_up_descriptors(open_files: tuple[int, int]) -> None:
+    _, hard = open_files
+    resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
+    async with run_bridge(routes("connections: 4096"), {"UPSTREAM": "http://127.0.0.1:1"}) as bridge:
+        clients = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", SILENT_CLIENTS, str(bridge.front[1]), "500", stdin=PIPE, stdout=PIPE,
+            preexec_fn=raise_descriptor_limit,
+        )  # fmt: skip
+        assert clients.stdout is not None
+        assert await clients.stdout.readline() == b"connected\n"
+        for path in ("/healthz", "/readyz", "/metrics"):
+            assert (await bridge.get_admin(path)).status == 200
+        assert (await bridge.request(method="GET", path="/v1/models")).status == 200
+        clients.kill()
+        await clients.communicate()
 
 
 async def test_serving_raises_the_limit_of_descriptors(tmp_path: Path, open_files: tuple[int, int]) -> None:
