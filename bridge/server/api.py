@@ -27,7 +27,7 @@ from bridge.server.client_address import forwarded_address
 from bridge.server.client_keys import ClientKeys
 from bridge.server.models import ANTHROPIC_VERSION, describe_model, describe_models, unknown_model
 from bridge.server.request_body import check_content_encoding, read_body, too_large
-from bridge.server.request_headers import allowed_origin, authorization, request_id
+from bridge.server.request_headers import allowed_origin, authorization, check_origin, request_id
 from bridge.server.request_ids import request_ids
 from bridge.server.response import DateHeader, Response
 from bridge.telemetry.logging import log
@@ -125,9 +125,13 @@ class OpenAIHandler:
             if endpoint is None:
                 counts = TOKEN_COUNTS.get(_api_path(request))
                 if counts is not None:
+                    if key is not None and key.limits is not None:
+                        limits = _enter(key.limits, response)
                     return await self._count_tokens(request, counts, response, key)
                 return await self._answer_models(request, response, key)
             _check_method(request, hdrs.METH_POST)
+            if hdrs.ORIGIN in request.headers and origin is None:
+                check_origin(request)
             if key is not None and key.limits is not None:
                 limits = _enter(key.limits, response)
             if encoding := request.headers.get(hdrs.CONTENT_ENCODING):

@@ -21,8 +21,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from bridge.core import json
-from bridge.core.errors import BridgeError, RequestError
+from bridge.core.errors import RequestError
 from bridge.exchange.request_context import UNKNOWN_CLIENT, Client
 from bridge.server.client_address import peer_address
 from bridge.server.descriptors import unsent_bytes
@@ -211,7 +210,7 @@ class HTTPProtocol(web.RequestHandler):
         if not self._server.admit(self):
             refused = cast("asyncio.Transport", transport)
             self._force_close = True  # ignore what arrives
-            refused.write(_TOO_MANY_CONNECTIONS)
+            refused.write(self._server.refusal)
             refused.close()
             return
         address = peer_address(transport.get_extra_info("peername"))
@@ -295,17 +294,3 @@ class HTTPProtocol(web.RequestHandler):
 _NO_MESSAGE = RawRequestMessage(
     "", "/", HttpVersion11, CIMultiDictProxy(CIMultiDict()), (), True, None, False, False, URL("/")
 )
-
-
-def _too_many_connections() -> bytes:
-    """Return the response to a connection that is one too many."""
-    error = BridgeError(503, "too many connections: try again later", code="too_many_connections")
-    body = json.dumps(error.envelope)
-    head = (
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + body
-
-
-_TOO_MANY_CONNECTIONS = _too_many_connections()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from bridge.core import json
+from bridge.core.errors import BridgeError
 from bridge.server.client_address import is_trusted
 from bridge.server.http_protocol import HTTPProtocol
 from bridge.telemetry.logging import log
@@ -30,8 +32,24 @@ _EVICTED_SHARE = 64  # a 64th of all connections is closed at once, so that sear
 _LOG_INTERVAL = 60.0  # seconds between two log lines about too many connections
 
 
+def _too_many_connections() -> bytes:
+    """Return the response to a connection that is one too many."""
+    error = BridgeError(503, "too many connections: try again later", code="too_many_connections")
+    body = json.dumps(error.envelope)
+    head = (
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
 class HTTPServer(web.Server):
-    """The connections of one port."""
+    """The connections of one port.
+
+    refusal: the response to a connection that is not admitted.
+    """
+
+    refusal = _too_many_connections()
 
     def __init__(
         self,

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 from aiohttp import hdrs
 
+from bridge.core.errors import RequestError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.server.request import Request
 
-__all__ = ["allowed_origin", "authorization", "request_id"]
+__all__ = ["allowed_origin", "authorization", "check_origin", "request_id"]
 
 _MAX_REQUEST_ID_LENGTH = 128  # characters of a client's X-Request-Id
+# The content types with which browsers send requests of any page without a preflight request (Fetch, 2.2.2).
+_TYPES_OF_ANY_PAGE = ("", "text/plain", "multipart/form-data", "application/x-www-form-urlencoded")
 _KEY_HEADERS = ("X-Api-Key", "Api-Key")  # of Anthropic's clients, and of Azure's
 
 
@@ -21,6 +25,16 @@ def allowed_origin(request: Request, allowed: Sequence[str]) -> str | None:
     """Return the origin of the page that sends the request, if its pages may read responses."""
     origin = request.headers.get(hdrs.ORIGIN)
     return origin if origin in allowed or "*" in allowed else None
+
+
+def check_origin(request: Request) -> None:
+    """Raise RequestError (403) for a request that a page of any origin could send."""
+    content_type = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
+    if content_type in _TYPES_OF_ANY_PAGE:
+        message = (
+            "the origin of the page is not allowed: send application/json, or name the origin in server.cors"
+        )
+        raise RequestError(403, message, code="origin_not_allowed")
 
 
 def authorization(request: Request) -> str | None:

@@ -253,6 +253,22 @@ async def test_other_origins_are_refused(server: str) -> None:
         assert "access-control-allow-origin" not in response.headers
 
 
+SIMPLE_TYPES = ["", "text/plain; charset=utf-8", "application/x-www-form-urlencoded", "multipart/form-data"]
+
+
+@pytest.mark.parametrize("content_type", SIMPLE_TYPES)
+async def test_requests_that_any_page_can_send_are_refused(content_type: str, server: str) -> None:
+    """Browsers send such requests without a preflight request: a page could use a bridge without keys."""
+    headers = {"Content-Type": content_type}
+    async with run_bridge(with_server("cors: https://page.example"), {"UPSTREAM": server}) as bridge:
+        for origin, status in (("https://evil.example", 403), ("null", 403), ("https://page.example", 200)):
+            response = await bridge.request(HELLO, headers={**headers, "Origin": origin})
+            assert response.status == status
+        assert (await bridge.request(HELLO, headers=headers)).status == 200  # such as curl -d
+        refused = await bridge.request(HELLO, headers={**headers, "Origin": "https://evil.example"})
+        assert refused.error()["code"] == "origin_not_allowed"
+
+
 @pytest.mark.parametrize("count", [150, 9_000])
 async def test_the_header_of_dropped_parameters_is_short_and_printable(server: str, count: int) -> None:
     routes = with_server("").replace("serves: [chat]", "serves: [chat], request: {keep: [messages]}")

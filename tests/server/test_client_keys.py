@@ -113,6 +113,17 @@ async def test_requests_over_the_rate_are_429() -> None:
         assert len(server.requests) == 2
 
 
+async def test_counts_of_tokens_are_requests_too() -> None:
+    async with running("{name: ci, key: k1, requests: 1/h}") as (bridge, _):
+        options: dict[str, Any] = {
+            "path": "/v1/messages/count_tokens", "headers": {"Authorization": "Bearer k1"},
+        }  # fmt: skip
+        body = {**HELLO, "model": "glm-5", "max_tokens": 5}
+        first = await bridge.request(body, **options)
+        assert (first.status, rates(first, "requests")[1]) == (200, "0")
+        assert (await bridge.request(body, **options)).status == 429
+
+
 async def test_a_rate_fills_up_again() -> None:
     async with running("{name: ci, key: k1, requests: 10/s}") as (bridge, _):
         statuses = {(await ask(bridge, "k1")).status for _ in range(40)}
