@@ -22,6 +22,7 @@ __all__ = [
     "Delta",
     "Embedding",
     "Image",
+    "RankedDocument",
     "Rest",
     "ToolCallFragment",
     "Usage",
@@ -105,6 +106,15 @@ class Image(NamedTuple):
     b64_json: str | None = None
     revised_prompt: str | None = None
     choice: int = 0  # index of the image
+
+
+class RankedDocument(NamedTuple):
+    """A document of a request with its score."""
+
+    place: int  # in the client's list of documents, from 0
+    score: float  # finite; higher is better
+    document: str | Mapping[str, Any] | None = None  # as the upstream sent it
+    choice: int = 0
 
 
 _COUNTS = 5  # the fields of `Usage` that are counts

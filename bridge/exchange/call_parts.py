@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from bridge.core.json import JSONObject
     from bridge.routes.rules.endpoint_plan import EndpointPlan
 
-__all__ = ["CallPart", "CallParts", "LazyParts", "chat_part", "image_part", "input_batches", "prompt_parts"]
+__all__ = [
+    "CallPart",
+    "CallParts",
+    "LazyParts",
+    "chat_part",
+    "documents_part",
+    "image_part",
+    "input_batches",
+    "prompt_parts",
+]
 
 # The members of the request document that hold all inputs; None: a template may read every member.
 _INPUTS: frozenset[str | None] = frozenset({"input", "inputs", "raw", None})
@@ -116,6 +125,11 @@ def _input_part(body: JSONObject, batch: list[Any], sent: Any) -> CallPart:
 def image_part(plan: EndpointPlan, body: JSONObject) -> CallParts:
     """Return the prompt of an image, which is never split."""
     return (CallPart(body, prompt_to_messages(body["prompt"]), body["prompt"]),)
+
+
+def documents_part(plan: EndpointPlan, body: JSONObject) -> CallParts:
+    """Return the documents to rank, which are never split: scores of several calls may not compare."""
+    return (CallPart(body, prompt_to_messages(body["query"]), body["query"], len(body["documents"])),)
 
 
 def _no_tokens(name: str) -> RequestError:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from bridge.exchange.call_parts import chat_part, image_part, input_batches, prompt_parts
+from bridge.exchange.call_parts import chat_part, documents_part, image_part, input_batches, prompt_parts
 from bridge.exchange.decode.completion_passthrough import CompletionPassthrough
 from bridge.exchange.decode.embeddings import EmbeddingsPassthrough, EmbeddingsReader
 from bridge.exchange.decode.images import ImagesPassthrough, ImagesReader
+from bridge.exchange.decode.rerank import RerankPassthrough, RerankReader
 from bridge.exchange.decode.response_reader import ResponseReader
 from bridge.exchange.decode.stream_passthrough import ChunkPassthrough
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXCHANGE_PARTS", "EndpointPassthrough", "ExchangeParts", "make_reader"]
 
-EndpointPassthrough = CompletionPassthrough | EmbeddingsPassthrough | ImagesPassthrough
+EndpointPassthrough = CompletionPassthrough | EmbeddingsPassthrough | ImagesPassthrough | RerankPassthrough
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,9 @@ class ExchangeParts:
     """The parts of an exchange that depend on the endpoint."""
 
     split: Callable[[EndpointPlan, JSONObject], CallParts]
-    reader: type[ResponseReader | EmbeddingsReader | ImagesReader]  # of non-streaming responses
+    reader: type[
+        ResponseReader | EmbeddingsReader | ImagesReader | RerankReader
+    ]  # of non-streaming responses
     passthrough: type[EndpointPassthrough]  # of non-streaming responses in OpenAI's own shape
 
 
@@ -56,5 +59,6 @@ EXCHANGE_PARTS: Final[Mapping[str, ExchangeParts]] = {
     "completions": ExchangeParts(prompt_parts, ResponseReader, CompletionPassthrough),
     "embeddings": ExchangeParts(input_batches, EmbeddingsReader, EmbeddingsPassthrough),
     "images": ExchangeParts(image_part, ImagesReader, ImagesPassthrough),
+    "rerank": ExchangeParts(documents_part, RerankReader, RerankPassthrough),
 }
 """By the name of the endpoint."""

@@ -13,6 +13,7 @@ from bridge.openai.completions import COMPLETIONS
 from bridge.openai.embeddings import EMBEDDINGS
 from bridge.openai.images import IMAGES
 from bridge.openai.messages import MESSAGES
+from bridge.openai.rerank import RERANK
 from bridge.openai.responses import RESPONSES
 
 if TYPE_CHECKING:
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from bridge.openai.endpoint_spec import EndpointSpec
 
 __all__ = [
-    "CHAT", "COMPLETIONS", "EMBEDDINGS", "ENDPOINTS", "IMAGES", "MESSAGES", "PARAMETERS", "RESPONSES",
-    "STRUCTURAL_MEMBERS", "served_endpoints",
+    "CHAT", "COMPLETIONS", "EMBEDDINGS", "ENDPOINTS", "IMAGES", "MESSAGES", "PARAMETERS", "RERANK",
+    "RESPONSES", "STRUCTURAL_MEMBERS", "served_endpoints",
 ]  # fmt: skip
 
 ENDPOINTS: Final[Mapping[str, EndpointSpec]] = {
-    endpoint.name: endpoint for endpoint in (CHAT, COMPLETIONS, EMBEDDINGS, IMAGES, RESPONSES, MESSAGES)
+    endpoint.name: endpoint
+    for endpoint in (CHAT, COMPLETIONS, EMBEDDINGS, IMAGES, RERANK, RESPONSES, MESSAGES)
 }
 
 _TRANSLATED: Final = frozenset(name for name, endpoint in ENDPOINTS.items() if endpoint.to_chat is not None)

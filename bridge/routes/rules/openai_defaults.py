@@ -57,5 +57,6 @@ OPENAI_RESPONSE = replace(
     _slots("message"),
     embeddings=compile_slot("$.data", RuleErrors()),
     images=compile_choices("$.data", RuleErrors()),
+    rerank=compile_choices("$.results", RuleErrors()),
 )
 OPENAI_STREAM = StreamRule(_slots("delta"), done_promised=True, finish_ends=True)

@@ -165,6 +165,10 @@ class ResponseSlots:
     url: Extractor | None = None
     b64_json: Extractor | None = None
     revised_prompt: Extractor | None = None
+    rerank: Path | None = None  # if set, the slots below read each ranked document as `$item`
+    index: Extractor | None = None
+    score: Extractor | None = None
+    document: Extractor | None = None
 
     def has_slot(self, name: str) -> bool:
         """Return whether a slot is set."""

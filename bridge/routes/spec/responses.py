@@ -96,6 +96,24 @@ class ResponseSpec(SlotsSpec):
     revised_prompt: Any = option(
         Nullable(SLOT), "the prompt from which the upstream made the image", default=ABSENT
     )
+    rerank: Any = option(
+        Nullable(CHOICES),
+        "the list of ranked documents, whose slots are then read with `$item`",
+        default=ABSENT,
+    )
+    index: Any = option(
+        Nullable(SLOT),
+        "the place of a ranked document in the request, from 0; by default `$item.index`",
+        default=ABSENT,
+    )
+    score: Any = option(
+        Nullable(SLOT),
+        "a ranked document's score; by default `$item.relevance_score`, `$item.score` or the item itself",
+        default=ABSENT,
+    )
+    document: Any = option(
+        Nullable(SLOT), "a ranked document's text; by default the client's own", default=ABSENT
+    )
 
 
 @record
