@@ -26,8 +26,8 @@ from bridge.proxy.outcomes import log_internal_error
 from bridge.server.client_address import forwarded_address
 from bridge.server.client_keys import ClientKeys
 from bridge.server.models import ANTHROPIC_VERSION, describe_model, describe_models, unknown_model
-from bridge.server.request_body import check_content_encoding, read_body, too_large
-from bridge.server.request_headers import allowed_origin, authorization, check_origin, request_id
+from bridge.server.request_body import read_body, too_large
+from bridge.server.request_headers import allowed_origin, authorization, check_method, check_post, request_id
 from bridge.server.request_ids import request_ids
 from bridge.server.response import DateHeader, Response
 from bridge.telemetry.logging import log
@@ -123,19 +123,10 @@ class OpenAIHandler:
             if self._state.keys is not None:
                 key = self._state.keys.find(authorization(request) or "")
             if endpoint is None:
-                counts = TOKEN_COUNTS.get(_api_path(request))
-                if counts is not None:
-                    if key is not None and key.limits is not None:
-                        limits = _enter(key.limits, response)
-                    return await self._count_tokens(request, counts, response, key)
-                return await self._answer_models(request, response, key)
-            _check_method(request, hdrs.METH_POST)
-            if hdrs.ORIGIN in request.headers and origin is None:
-                check_origin(request)
+                return await self._answer_other(request, response, key)
+            check_post(request, origin)
             if key is not None and key.limits is not None:
                 limits = _enter(key.limits, response)
-            if encoding := request.headers.get(hdrs.CONTENT_ENCODING):
-                check_content_encoding(encoding)
             body = request.buffered_body()  # most bodies arrive with the head
             if body is None:
                 body = await read_body(request, self._state.table.max_body)
@@ -225,12 +216,24 @@ class OpenAIHandler:
         )  # fmt: skip
         return self.forwarder.forward(context, response)
 
+    async def _answer_other(self, request: Request, response: Response, key: ClientKey | None) -> Response:
+        """Answer a request for a path that is not an endpoint."""
+        counts = TOKEN_COUNTS.get(_api_path(request))
+        if counts is None:
+            return await self._answer_models(request, response, key)
+        limits = _enter(key.limits, response) if key is not None and key.limits is not None else None
+        try:
+            return await self._count_tokens(request, counts, response, key)
+        finally:
+            if limits is not None:
+                limits.leave()
+
     async def _count_tokens(
         self, request: Request, counts: TokenCount, response: Response, key: ClientKey | None
     ) -> Response:
         """Answer a request with the number of its tokens."""
         response.error_body = counts.endpoint.error_body
-        _check_method(request, hdrs.METH_POST)
+        check_method(request, hdrs.METH_POST)
         data = await read_body(request, self._state.table.max_body)
         body = await self._parse_in_thread(counts.endpoint, data)
         if key is not None and key.restricted:
@@ -248,7 +251,7 @@ class OpenAIHandler:
             raise RequestError(404, message, code="unknown_url")
         if path != "/models" and not path.startswith("/models/"):
             raise RequestError(404, f"there is no {request.method} {request.path}", code="unknown_url")
-        _check_method(request, hdrs.METH_GET, hdrs.METH_HEAD)
+        check_method(request, hdrs.METH_GET, hdrs.METH_HEAD)
         name, created = path[len("/models/") :], self._state.created
         for_anthropic = ANTHROPIC_VERSION in request.headers
         if not name:
@@ -280,12 +283,3 @@ def _add_rates(limits: ClientKeyLimits, response: Response) -> None:
     """Add the headers that show what is left of the rates of a key."""
     for name, value in limits.headers().items():
         response.add_header(name, value)
-
-
-def _check_method(request: Request, *allowed: str) -> None:
-    """Raise RequestError (405) for another method."""
-    if request.method not in allowed:
-        message = f"{request.method} is not allowed for {request.path}: use {allowed[0]}"
-        error = RequestError(405, message, code="method_not_allowed")
-        error.headers[hdrs.ALLOW] = ", ".join(allowed)
-        raise error

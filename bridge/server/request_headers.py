@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from aiohttp import hdrs
 
 from bridge.core.errors import RequestError
+from bridge.server.request_body import check_content_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.server.request import Request
 
-__all__ = ["allowed_origin", "authorization", "check_origin", "request_id"]
+__all__ = ["allowed_origin", "authorization", "check_method", "check_post", "request_id"]
 
 _MAX_REQUEST_ID_LENGTH = 128  # characters of a client's X-Request-Id
 # The content types with which browsers send requests of any page without a preflight request (Fetch, 2.2.2).
@@ -27,7 +28,25 @@ def allowed_origin(request: Request, allowed: Sequence[str]) -> str | None:
     return origin if origin in allowed or "*" in allowed else None
 
 
-def check_origin(request: Request) -> None:
+def check_post(request: Request, origin: str | None) -> None:
+    """Raise RequestError (403, 405, 415) for a request that is refused by its headers."""
+    check_method(request, hdrs.METH_POST)
+    if hdrs.ORIGIN in request.headers and origin is None:
+        _check_origin(request)
+    if encoding := request.headers.get(hdrs.CONTENT_ENCODING):
+        check_content_encoding(encoding)
+
+
+def check_method(request: Request, *allowed: str) -> None:
+    """Raise RequestError (405) for another method."""
+    if request.method not in allowed:
+        message = f"{request.method} is not allowed for {request.path}: use {allowed[0]}"
+        error = RequestError(405, message, code="method_not_allowed")
+        error.headers[hdrs.ALLOW] = ", ".join(allowed)
+        raise error
+
+
+def _check_origin(request: Request) -> None:
     """Raise RequestError (403) for a request that a page of any origin could send."""
     content_type = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
     if content_type in _TYPES_OF_ANY_PAGE:
