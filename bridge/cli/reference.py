@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from bridge.config.records import Record, records_within
 from bridge.core import json
+from bridge.loader import read_presets
 from bridge.routes.spec import ABSENT, FILE
+from bridge.routes.spec.json_schema import json_schema
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +37,7 @@ def print_reference(arguments: argparse.Namespace) -> int:
 
 def print_schema(arguments: argparse.Namespace) -> int:
     """Print the JSON Schema, and return the exit code."""
-    print(json.pretty({"$schema": "https://json-schema.org/draft/2020-12/schema", **FILE.schema()}))
+    print(json.pretty(json_schema(read_presets())))
     return 0
 
 

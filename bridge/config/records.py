@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from bridge.config.secrets import Secrecy
     from bridge.config.yaml_tree import Node
 
-__all__ = ["Option", "Record", "Shorthand", "option", "record", "records_within"]
+__all__ = ["ABSENT", "Option", "Record", "Shorthand", "option", "record", "records_within"]
 
 T = TypeVar("T")
 
 _REQUIRED = object()
+ABSENT = "absent"  # the default of keys for which null or false is a value of its own
 _MAX_PATHS = 2  # that are suggested for a key
 _MAX_LEVELS = 2  # of records that are searched for a key
 
@@ -177,13 +178,14 @@ class Record(ValueType):
 
     def schema(self) -> dict[str, Any]:
         properties = {
-            spelling: option.type.schema() | {"description": option.doc}
+            spelling: option.type.schema() | {"description": option.doc, **_default(option)}
             for key, option in self.options.items()
             for spelling in (key, *option.aliases)
         }
         required = [key for key, option in self.options.items() if option.required]
         return {
             "type": "object",
+            "title": (self.of.__doc__ or "").partition("\n")[0].removesuffix("."),
             "properties": properties,
             "patternProperties": {"^x-": {}},
             "additionalProperties": False,
@@ -199,6 +201,14 @@ def records_within(value_type: ValueType) -> Iterator[Record]:
         for part in attribute if isinstance(attribute, tuple) else (attribute,):
             if isinstance(part, ValueType):
                 yield from records_within(part)
+
+
+def _default(option: Option) -> dict[str, Any]:
+    """Return the default of a key for the JSON Schema, if the default can be written in a file."""
+    value = list(option.default) if isinstance(option.default, tuple) else option.default
+    if option.required or value == ABSENT or not isinstance(value, str | int | float | list) or value == []:
+        return {}
+    return {"default": value}
 
 
 class Shorthand(ValueType):
@@ -225,6 +235,8 @@ class Shorthand(ValueType):
 
     def schema(self) -> dict[str, Any]:
         short = self._type.schema()
+        if "anyOf" in short:
+            short["anyOf"] = [part for part in short["anyOf"] if part.get("type") != "object"]
         if isinstance(kinds := short.get("type"), list):
             short["type"] = [kind for kind in kinds if kind != "object"]  # a mapping is the record
         return {"anyOf": [short, self._record.schema()]}

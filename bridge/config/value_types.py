@@ -79,7 +79,12 @@ class Text(ValueType):
         return value if isinstance(value, str) else str(value)
 
     def schema(self) -> dict[str, Any]:
-        return {"type": ["string", "number", "boolean"] if self.lenient else "string"}
+        if self.lenient:
+            return {"type": ["string", "number", "boolean"]}
+        if self.pattern == Text.pattern:
+            return {"type": "string", "minLength": 1}
+        # Editors read the patterns of JavaScript, which have no escapes of half a character.
+        return {"type": "string"} | ({} if "\\ud8" in self.pattern else {"pattern": f"^(?:{self.pattern})$"})
 
 
 class Boolean(ValueType):

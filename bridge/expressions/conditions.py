@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     Holds = Callable[[Scope], bool]
     Match = Callable[[Any], bool]
 
-__all__ = ["Condition", "compile_match", "compile_request_condition", "compile_when", "values_equal"]
+__all__ = [
+    "OPERATORS",
+    "Condition",
+    "compile_match",
+    "compile_request_condition",
+    "compile_when",
+    "values_equal",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +75,14 @@ def compile_match(value: Any, errors: RuleErrors) -> Match:
         return lambda found: bool(found == value)
     if not isinstance(value, dict):
         return lambda found: values_equal(found, value)
-    errors.check_keys(value, _OPERATORS)
+    errors.check_keys(value, OPERATORS)
     tests = [
-        _OPERATORS[name](operand, errors.below(name)) for name, operand in value.items() if name in _OPERATORS
+        OPERATORS[name](operand, errors.below(name)) for name, operand in value.items() if name in OPERATORS
     ]
     if not value:
         errors.add(
             "an empty mapping is not a valid test",
-            expected=f"a value, a list of values, or some of {', '.join(_OPERATORS)}",
+            expected=f"a value, a list of values, or some of {', '.join(OPERATORS)}",
         )
     return tests[0] if len(tests) == 1 else lambda found: all(test(found) for test in tests)
 
@@ -204,7 +211,7 @@ def _matches(operand: Any, errors: RuleErrors) -> Match:
     return lambda found: isinstance(found, str) and pattern.is_in(found)
 
 
-_OPERATORS: dict[str, Callable[[Any, RuleErrors], Match]] = {
+OPERATORS: dict[str, Callable[[Any, RuleErrors], Match]] = {
     "not": _not,
     "exists": _exists,
     "above": _comparison(operator.gt),

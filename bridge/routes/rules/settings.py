@@ -9,15 +9,12 @@ from typing import Any
 
 from bridge.config.container_types import AnyOf, ListOf, MapOf
 from bridge.config.quantities import SIZE
-from bridge.config.records import Record, option, record
+from bridge.config.records import ABSENT, Record, option, record
 from bridge.config.secrets import EXTERNAL
 from bridge.config.value_types import ANY, FLAG, TEXT, Constant, Integer, Keyword, Text
 from bridge.openai.endpoints import ENDPOINTS
 
 __all__ = ["ABSENT", "EmulateSpec", "LimitsSpec", "SampleSpec"]
-
-# The default of keys for which null or false is a value of its own.
-ABSENT = "absent"
 
 
 @record

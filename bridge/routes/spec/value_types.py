@@ -31,6 +31,12 @@ from bridge.routes.rules.response_rules import (
     compile_word,
 )
 from bridge.routes.rules.tool_call_slot import compile_tool_calls
+from bridge.routes.spec.schema_definitions import (
+    CONDITION_SCHEMA,
+    DEFINITIONS,
+    SLOT_SCHEMA,
+    TEMPLATE_SCHEMA,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,20 +174,29 @@ _HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # a token (RFC 9110, section 5.6.
 _JSON_TYPES = {str: "string", list: "array", dict: "object", int: "number", bool: "boolean"}
 _A_SLOT = "a path, such as $.answer, a list of sources, or a mapping with one source"
 
-SLOT = CompiledValue(compile_slot, _A_SLOT)
-TEXT_SLOT = CompiledValue(TextSlot.compile, _A_SLOT)
-FINISH = CompiledValue(FinishSlot.compile, _A_SLOT)
-TOOL_CALLS = CompiledValue(compile_tool_calls, _A_SLOT)
-USAGE_PART = CompiledValue(UsagePart.compile, _A_SLOT)
+SLOT = CompiledValue(compile_slot, _A_SLOT, schema=SLOT_SCHEMA)
+TEXT_SLOT = CompiledValue(TextSlot.compile, _A_SLOT, schema=DEFINITIONS["slot"])
+FINISH = CompiledValue(FinishSlot.compile, _A_SLOT, schema=SLOT_SCHEMA)
+TOOL_CALLS = CompiledValue(compile_tool_calls, _A_SLOT, schema=SLOT_SCHEMA)
+USAGE_PART = CompiledValue(UsagePart.compile, _A_SLOT, schema=SLOT_SCHEMA)
 WORD = CompiledValue(compile_word, f"a word, or {_A_SLOT}", (str, int, list, dict))
 STATUS = CompiledValue(compile_status, f"a status from 400 to 599, or {_A_SLOT}", (str, int, list, dict))
 CHOICES = CompiledValue(compile_choices, "the path of a list, such as $.results[*]", (str,))
 IMAGES = CompiledValue(compile_images, "the path of a list, such as $.images[*], or `body`", (str,))
 CONDITION = CompiledValue(
-    compile_when, "a mapping of path to match, such as {$.code: {not: 0}}, or a list of such", (dict, list)
+    compile_when,
+    "a mapping of path to match, such as {$.code: {not: 0}}, or a list of such",
+    (dict, list),
+    CONDITION_SCHEMA,
 )
-REQUEST_CONDITION = CompiledValue(compile_request_condition, CONDITION.expected, (dict, list))
-DONE = CompiledValue(compile_done, "a literal, such as [DONE], or a mapping of path to match")
+REQUEST_CONDITION = CompiledValue(
+    compile_request_condition, CONDITION.expected, (dict, list), CONDITION_SCHEMA
+)
+DONE = CompiledValue(
+    compile_done,
+    "a literal, such as [DONE], or a mapping of path to match",
+    schema={"anyOf": [{"type": "string"}, CONDITION_SCHEMA]},
+)
 TEMPLATE = CompiledValue(
     lambda value, errors: compile_text(_text(value), errors),
     "a string",
@@ -197,5 +212,8 @@ HEADER_TEXT = Text(
     "a string on one line, since a header carries the string", pattern=r"[^\r\n\0\ud800-\udfff]+"
 )
 BODY = CompiledValue(
-    compile_body, "a template of any JSON shape", (str, list, dict, int, float, bool, type(None)), {}
+    compile_body,
+    "a template of any JSON shape",
+    (str, list, dict, int, float, bool, type(None)),
+    TEMPLATE_SCHEMA,
 )
