@@ -25,6 +25,7 @@ from bridge.exchange.decode.completion_fast_path import CompletionFastPath, Pass
 from bridge.exchange.decode.completion_passthrough import PassthroughEncoder
 from bridge.exchange.decode.stream_passthrough import ChunkPassthrough, PassthroughStreamEncoder
 from bridge.exchange.endpoints import EndpointPassthrough
+from bridge.exchange.left_out import left_out
 from bridge.exchange.request_limits import check_list_lengths
 from bridge.exchange.split_calls import split_calls, unsupported_parameters
 from bridge.exchange.upstream_calls import UpstreamCalls
@@ -74,6 +75,7 @@ class Exchange:
         plan = route.plans[endpoint.plan_name, body.get("stream") is True]
         self.dropped = dropped + unsupported_parameters(plan, body)
         self.calls = calls = split_calls(plan, context)
+        self.dropped += left_out(plan, body, calls[0].builder.document)
         self.route = route
         self.endpoint = endpoint
         self.is_stream = plan.client_streams

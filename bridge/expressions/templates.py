@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.core.deltas import MISSING
 from bridge.core.strings import is_template, key_text
 from bridge.expressions.conditions import compile_request_condition
+from bridge.expressions.guarded_leaves import Guard, GuardedLeaves
 from bridge.expressions.paths import compile_path, is_path
 from bridge.expressions.selection import compile_selection
 from bridge.expressions.transforms import TRANSFORMS, compile_transforms, unmapped_value
@@ -36,14 +37,22 @@ class ValueTemplate:
     __slots__ = (
         "_build",
         "copied_members",  # members of the document that are always copied whole and unchanged
+        "guarded",  # leaves that are only sent if a condition holds
         "literal",  # the value is the same text each time
         "reads",  # members of the document that are read; contains None if every member may be read
     )
 
     def __init__(
-        self, build: Build, reads: set[str | None], copied_members: set[str], *, literal: bool = False
+        self,
+        build: Build,
+        reads: set[str | None],
+        copied_members: set[str],
+        *,
+        literal: bool = False,
+        guarded: GuardedLeaves | None = None,
     ) -> None:
         self._build = build
+        self.guarded = guarded
         self.reads = frozenset(reads)
         self.copied_members = frozenset(copied_members)
         self.literal = literal
@@ -56,7 +65,8 @@ class ValueTemplate:
 def compile_body(value: Any, errors: RuleErrors) -> ValueTemplate:
     """Compile a template of any shape."""
     compiler = _TemplateCompiler()
-    return ValueTemplate(compiler.compile(value, errors), compiler.reads, compiler.copied_members)
+    build = compiler.compile(value, errors)
+    return ValueTemplate(build, compiler.reads, compiler.copied_members, guarded=compiler.guarded)
 
 
 def compile_text(
@@ -77,6 +87,8 @@ class _TemplateCompiler:
     def __init__(self, finalize: Callable[[Any], Any] | None = None) -> None:
         self.reads: set[str | None] = set()
         self.copied_members: set[str] = set()
+        self.guarded = GuardedLeaves()
+        self._guards: list[Guard] = []  # conditions around the current value
         self._finalize = finalize
         self._lists = 0  # `$each` around the current value
 
@@ -130,6 +142,8 @@ class _TemplateCompiler:
                 errors.add("`$item` outside a list", expected="`$item` inside `$as`, or a path from `$`")
         else:
             self.reads.add(path.head)
+            if path.head is not None:  # conditions within a list are on its elements
+                self.guarded.add(path.head, [] if self._lists else self._guards)
             if path.head is not None:
                 errors.add_read(path.head)
             if copies and path.steps and len(path.steps) == 1:
@@ -189,10 +203,14 @@ class _TemplateCompiler:
                 f"`{value['$path']}` is not a path", expected="a path, such as $.max_tokens"
             )
             return _missing
+        holds = self._when(value, errors)
+        guards = self._guards
+        if holds is not None:
+            self._guards = [*guards, Guard(holds, value["when"])]
         altering = (TRANSFORMS.keys() | {"when"}) & value.keys() - {"as"}
         find = self._path(value["$path"], errors.below("$path"), copies=not altering)
+        self._guards = guards
         transform = compile_transforms(value, errors)
-        holds = self._when(value, errors)
         copied = set(self.copied_members)
         default = self.compile(value["default"], errors.below("default")) if "default" in value else _missing
         self.copied_members = copied  # a default is not always sent
@@ -239,7 +257,11 @@ class _TemplateCompiler:
         """Compile `$when`: one of two values, by a condition."""
         holds = self._condition(value["$when"], errors.below("$when"))
         copied = set(self.copied_members)
+        guards = self._guards
+        if "$else" not in value:  # the other branch may send the same members
+            self._guards = [*guards, Guard(holds, value["$when"])]
         then = self.compile(value.get("$then"), errors.below("$then"))
+        self._guards = guards
         if "$then" not in value:
             errors.add("`$then` is missing", expected="$when, $then and optionally $else")
         otherwise = self.compile(value["$else"], errors.below("$else")) if "$else" in value else _missing

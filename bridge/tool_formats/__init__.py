@@ -18,7 +18,7 @@ from bridge.tool_formats.anthropic import ANTHROPIC
 from bridge.tool_formats.bedrock import BEDROCK
 from bridge.tool_formats.cohere import COHERE
 from bridge.tool_formats.gemini import GEMINI
-from bridge.tool_formats.messages import read_messages
+from bridge.tool_formats.messages import read_messages, unsent_members
 from bridge.tool_formats.ollama import OLLAMA
 from bridge.tool_formats.tool_choice import ToolChoice, called_functions, read_functions, read_tool_choice
 from bridge.tool_formats.tool_format import ToolFormat
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from bridge.core.json import JSONObject
 
-__all__ = ["TOOL_FORMATS", "ToolFormat", "to_format"]
+__all__ = ["TOOL_FORMATS", "ToolFormat", "to_format", "unsent_members"]
 
 
 def to_format(

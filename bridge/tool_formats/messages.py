@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from bridge.core.json import JSONObject
 
-__all__ = ["Image", "Message", "ToolCall", "invalid_parameter", "read_messages"]
+__all__ = ["Image", "Message", "ToolCall", "invalid_parameter", "read_messages", "unsent_members"]
 Role = Literal["system", "user", "assistant", "tool"]
 
 
@@ -117,6 +117,12 @@ def read_messages(messages: list[JSONObject]) -> list[Message]:
     return ordered
 
 
+def unsent_members(messages: list[JSONObject]) -> list[str]:
+    """Return the names of members of messages that no format can express, such as earlier reasoning."""
+    names = dict.fromkeys(name for message in messages for name in message.keys() - _SENT if message[name])
+    return sorted(names)
+
+
 def invalid_parameter(param: str, fault: str, *, code: str = "invalid_value") -> RequestError:
     """Return the error about one member of a request."""
     return RequestError(400, f"`{param}` {fault}", param=param, code=code)
@@ -178,6 +184,8 @@ def _parts(at: str, content: Any) -> Iterator[str | Image]:
                     code="unsupported_content",
                 )  # fmt: skip
 
+
+_SENT = frozenset({"role", "content", "tool_calls", "tool_call_id", "name", "refusal", "tool_name"})
 
 # Names in use for registered media types, which servers reject.
 _REGISTERED = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png"}
