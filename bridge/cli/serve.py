@@ -6,7 +6,9 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,6 +32,17 @@ __all__ = ["serve"]
 
 _GC_THRESHOLD = 10_000  # new objects before a collection; requests leave hardly any garbage in cycles
 _SHIPPED = Path(__file__).parent.parent / "demo" / "routes.yaml"
+
+
+# What a first-time user does next, after `make run`.
+_HINT = """
+Send a request from another terminal:
+
+  curl -s {url}/v1/chat/completions \\
+    -d '{{"model": "mock", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+
+Or point any client of OpenAI's at {url}/v1. Edit routes.yaml: a change is used at once. Ctrl-C ends.
+"""
 
 
 class _Sockets(NamedTuple):
@@ -56,7 +69,8 @@ def serve(arguments: argparse.Namespace) -> int:
     workers = arguments.workers or _workers(os.environ.get("BRIDGE_WORKERS", "")) or server.workers
     if workers == 1:
         sockets = _bind(arguments, server)
-        _run(_serve(file, sockets, loaded, lambda: _announce(sockets), demo=arguments.demo))
+        announce = partial(_announce, sockets, demo=arguments.demo)
+        _run(_serve(file, sockets, loaded, announce, demo=arguments.demo))
         return 0
     _run_workers(file, _bind(arguments, server), workers, demo=arguments.demo)
     return 0
@@ -95,12 +109,14 @@ def _bind(arguments: argparse.Namespace, server: ServerSpec) -> _Sockets:
     return _Sockets(front, bind(text for text in texts if text != "off"))
 
 
-def _announce(sockets: _Sockets) -> None:
+def _announce(sockets: _Sockets, *, demo: bool) -> None:
     from bridge.server.listening import socket_url
 
     for name, listening_sockets in zip(sockets._fields, sockets, strict=True):
         for listening in listening_sockets:
             print(f"{name} listening on {socket_url(listening)}", flush=True)
+    if demo and sys.stdout.isatty():
+        print(_HINT.format(url=socket_url(sockets.front[0])), flush=True)
 
 
 def _run_workers(file: str, sockets: _Sockets, count: int, *, demo: bool) -> None:
@@ -124,7 +140,7 @@ def _run_workers(file: str, sockets: _Sockets, count: int, *, demo: bool) -> Non
 
     workers = Workers([*sockets.front, *sockets.admin], run)
     workers.start(count)
-    _announce(sockets)
+    _announce(sockets, demo=demo)
     workers.wait()
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
+import re
 import signal
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -339,3 +344,23 @@ async def test_a_signal_during_the_replacement_of_a_worker_ends_the_process(tmp_
 
         await wait_until(noticed)
         assert await bridge.end() == 0
+
+
+def test_the_demo_shows_a_terminal_what_to_do_next() -> None:
+    terminal, end = pty.openpty()
+    command = [sys.executable, "bridge.py", "serve", "routes.yaml", "--demo", *FREE]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=end, stderr=subprocess.DEVNULL)
+    try:
+        shown = b""
+        while b"Ctrl-C" not in shown:
+            shown += os.read(terminal, 4096)
+        hint = re.search(r"curl -s (http://\S+)/v1/chat/completions \\\s+-d '(.*)'", shown.decode())
+        assert hint is not None
+        request = Request(f"{hint[1]}/v1/chat/completions", hint[2].encode())
+        with urlopen(request) as response:
+            assert json.load(response)["choices"][0]["message"]["content"]
+    finally:
+        process.terminate()
+        assert process.wait() == 0
+        os.close(terminal)
+        os.close(end)
