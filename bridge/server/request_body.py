@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["check_content_encoding", "read_body", "too_large"]
 
 _READ_TIMEOUT = 60.0  # seconds between two pieces of a body
+_MIN_RATE = 500  # bytes in a second, after `_READ_TIMEOUT`, as Apache's `RequestReadTimeout` requires
 
 
 def check_content_encoding(encoding: str) -> None:
@@ -35,6 +36,8 @@ async def read_body(request: Request, limit: int) -> bytes:
     if request.is_http11 and request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
         request.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     pieces, size = [], 0
+    clock = asyncio.get_running_loop().time
+    started = clock()
     try:
         # `asyncio.wait_for` of Python 3.11 loses a cancellation when the last piece has just arrived.
         while data := await _read_chunk(request):
@@ -42,6 +45,10 @@ async def read_body(request: Request, limit: int) -> bytes:
             size += len(data)
             if size > limit:
                 raise too_large(limit)
+            if clock() - started > _READ_TIMEOUT + size / _MIN_RATE:
+                raise RequestError(
+                    408, f"the body arrives at under {_MIN_RATE} bytes in a second", code="request_timeout"
+                )
     except TimeoutError:
         raise RequestError(
             408, f"the body stopped arriving for {_READ_TIMEOUT:g} s", code="request_timeout"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from typing import TYPE_CHECKING, Any
@@ -306,3 +307,22 @@ async def test_an_invalid_chunk_size_is_400(server: UpstreamServer) -> None:
             assert (response.status, response.error()["code"]) == (400, "bad_request")
             assert await client.at_end()
         assert (await bridge.request(HELLO)).status == 200
+
+
+async def test_a_body_that_drips_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.server.request_body._READ_TIMEOUT", 0.3)
+    text = "routes: [{models: m, upstream: 'http://127.0.0.1:1'}]"
+    async with run_bridge(text, {}) as bridge, bridge.connect() as client:
+        await client.send(headers={"Content-Length": "10000"})
+
+        async def drip() -> None:
+            while True:
+                await client.write(b" ")
+                await asyncio.sleep(0.02)
+
+        dripping = asyncio.ensure_future(drip())
+        response = await client.response()
+        dripping.cancel()
+        error = response.error()
+        assert (response.status, error["code"]) == (408, "request_timeout")
+        assert "under 500 bytes in a second" in error["message"]
