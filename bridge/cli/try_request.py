@@ -203,6 +203,9 @@ class _Response:
     async def drain(self) -> None:
         """Return at once: the response accepts everything."""
 
+    def cancel(self) -> None:
+        """Do nothing: nothing cancels the command."""
+
     def write_eof(self, data: bytes = b"") -> Self:
         """Keep the last piece of a stream."""
         self._body += data

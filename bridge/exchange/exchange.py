@@ -27,7 +27,7 @@ from bridge.exchange.decode.stream_passthrough import ChunkPassthrough, Passthro
 from bridge.exchange.endpoints import EndpointPassthrough
 from bridge.exchange.left_out import left_out
 from bridge.exchange.request_limits import check_list_lengths
-from bridge.exchange.split_calls import split_calls, unsupported_parameters
+from bridge.exchange.split_calls import check_dropped, split_calls
 from bridge.exchange.upstream_calls import UpstreamCalls
 from bridge.openai.normalize import upstream_identity
 from bridge.openai.response_encoder import ResponseInfo
@@ -55,6 +55,7 @@ class Exchange:
         "_fast_path",  # of the only call's non-streaming completion; None: the call's decoder is used
         "_info",
         "_kept_alive",  # the head of the client's stream was sent before the first output
+        "_may_be_fast",  # a successful response is read on the fast path
         "_open_calls",  # calls whose responses have not ended
         "calls",
         "dropped",  # the client's parameters that are neither sent upstream nor emulated
@@ -73,7 +74,10 @@ class Exchange:
             context = replace(context, body=body, data=json.dumps(body))
         check_list_lengths(route.limits, body)
         plan = route.plans[endpoint.plan_name, body.get("stream") is True]
-        self.dropped = dropped + unsupported_parameters(plan, body)
+        unsupported = plan.dropped(body)
+        if unsupported:
+            check_dropped(plan, unsupported)
+        self.dropped = dropped + unsupported
         self.calls = calls = split_calls(plan, context)
         self.dropped += left_out(plan, body, calls[0].builder.document)
         self.route = route
@@ -89,10 +93,11 @@ class Exchange:
             endpoint.id_prefix + context.id,
             int(context.now),
             body["model"],
-            include_usage="stream_options" in body and _includes_usage(body),
-            request_body=client_body,
+            "stream_options" in body and _includes_usage(body),
+            client_body,
         )
-        self._combines = self._open_calls > 1 or calls[0].keeps_session
+        self._combines = self._open_calls > 1 or plan.keeps_session
+        self._may_be_fast = False
         if self._open_calls == 1:  # the responses of several calls are combined delta by delta
             self._choose_path(calls[0])
 
@@ -103,11 +108,9 @@ class Exchange:
             return
         if self.endpoint.to_chat is not None:
             return
-        if plan.passthrough and not call.keeps_session:
+        if plan.passthrough and not plan.keeps_session:
             call.passthrough_info = self._info
-        if plan.fast_rule is not None and call.builder.context.client.charge is None:
-            fast_path = PassthroughFastPath if plan.passthrough else CompletionFastPath
-            self._fast_path = fast_path(plan, plan.fast_rule)
+        self._may_be_fast = plan.fast_rule is not None and call.builder.context.client.charge is None
 
     @property
     def started(self) -> bool:
@@ -143,11 +146,12 @@ class Exchange:
 
     def start(self, call: UpstreamCall, status: int, headers: Mapping[str, str]) -> None:
         """Begin the response of a call. `headers` are keyed in lower case."""
-        if self._fast_path is not None:
-            if self._fast_path.start(status, headers):
-                return
-            self._fast_path = None
-        call.decoder.start(status, headers)
+        plan = call.plan
+        if self._may_be_fast and plan.fast_rule is not None and 200 <= status < 300:
+            fast_path = PassthroughFastPath if plan.passthrough else CompletionFastPath
+            self._fast_path = fast_path(plan, plan.fast_rule, status, headers)
+        else:
+            call.decoder.start(status, headers)
 
     def feed(self, call: UpstreamCall, data: bytes) -> bytes:
         """Return the client's bytes for a part of the response's body."""
@@ -243,7 +247,7 @@ class Exchange:
 
     def _combine(self, call: UpstreamCall, deltas: list[Delta]) -> list[Delta]:
         """Return the deltas of one call as a part of the response, and record them for its session."""
-        if call.callouts is not None and call.keeps_session:
+        if call.callouts is not None and call.plan.keeps_session:
             call.callouts.record_output(deltas)
         return call.reindexed(deltas) if len(self.calls) > 1 else deltas
 

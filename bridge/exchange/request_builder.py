@@ -52,7 +52,6 @@ class RequestBuilder:
         plan: EndpointPlan,
         context: RequestContext,
         part: CallPart,
-        *,
         choices: int,
     ) -> None:
         self.plan = plan

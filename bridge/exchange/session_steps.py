@@ -52,7 +52,7 @@ class SessionSteps:
     def acquire(self) -> Generator[Command, Any, None]:
         """Take the conversation's session from the store, or open a session. Raises UpstreamError."""
         call, rule = self._call, self._rule
-        key = self._lookup_key() if call.keeps_session else None
+        key = self._lookup_key() if call.plan.keeps_session else None
         stored: StoredSession | None = (yield AcquireSession(key)) if key is not None else None
         if stored is not None:
             call.drop_history()
@@ -72,7 +72,7 @@ class SessionSteps:
         call.builder.document["session"] = self._id
         session = StoredSession(self._id, call.replica or 0, self._members_for_close())
         self._id = MISSING
-        key = self._store_key() if call.keeps_session and call.succeeded else None
+        key = self._store_key() if call.plan.keeps_session and call.succeeded else None
         if key is not None:
             yield ReleaseSession(key, session)
         elif rule.close is not None and self._steps.applies(rule.close):

@@ -22,19 +22,13 @@ if TYPE_CHECKING:
     from bridge.exchange.upstream_call import UpstreamCall
     from bridge.routes.rules.endpoint_plan import EndpointPlan
 
-__all__ = ["split_calls", "unsupported_parameters"]
+__all__ = ["check_dropped", "split_calls"]
 
 _NEVER_DROPPED = {"dimensions"}  # vectors of another length would be useless
 
 
-def unsupported_parameters(plan: EndpointPlan, body: JSONObject) -> tuple[str, ...]:
-    """Return the client's parameters that are neither sent upstream nor emulated.
-
-    Raises RequestError if the route rejects these parameters.
-    """
-    dropped = plan.dropped(body)
-    if not dropped:
-        return dropped
+def check_dropped(plan: EndpointPlan, dropped: tuple[str, ...]) -> None:
+    """Raise RequestError if the route rejects parameters that are neither sent upstream nor emulated."""
     rejects_all = plan.route.request.rejects_unsupported
     rejected = [name for name in dropped if rejects_all or name in _NEVER_DROPPED]
     if rejected:
@@ -44,7 +38,6 @@ def unsupported_parameters(plan: EndpointPlan, body: JSONObject) -> tuple[str, .
             param=rejected[0],
             code="unsupported_parameter",
         )
-    return dropped
 
 
 def split_calls(plan: EndpointPlan, context: RequestContext) -> tuple[UpstreamCall, ...] | UpstreamCalls:
@@ -56,7 +49,7 @@ def split_calls(plan: EndpointPlan, context: RequestContext) -> tuple[UpstreamCa
     count = len(parts)
     if count * calls == 1:  # nearly all requests
         (part,) = parts
-        return (make_call(RequestBuilder(plan, context, part, choices=choices * part.inputs)),)
+        return (make_call(RequestBuilder(plan, context, part, choices * part.inputs)),)
     if plan.endpoint.has_choices:  # vectors have a limit of inputs
         check_call_count(plan.route.limits, count, calls, plan.endpoint.input_member)
     return UpstreamCalls(count * calls, _builders(plan, context, parts, calls, choices))
@@ -68,7 +61,7 @@ def _builders(
     """Yield the builders of `calls` calls for each part, of which each brings `choices` choices."""
     number = first_index = 0
     for part in parts:
-        make = partial(RequestBuilder, plan, context, part, choices=choices * part.inputs)
+        make = partial(RequestBuilder, plan, context, part, choices * part.inputs)
         if calls > 1 and not plan.has_callouts:  # callouts add what they find to the document of their call
             make = partial(copy, make())
         for _ in range(calls):

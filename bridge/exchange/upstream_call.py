@@ -63,12 +63,6 @@ class UpstreamCall:
         return self._decoder
 
     @property
-    def keeps_session(self) -> bool:
-        """Return whether the upstream's session is kept for the client's next turn."""
-        session = self.plan.route.callouts.session
-        return session is not None and session.is_kept and self.plan.endpoint.streams
-
-    @property
     def succeeded(self) -> bool:
         """Return whether the response was read to the upstream's own end, and all of it was written."""
         decoder = self.decoder

@@ -23,9 +23,9 @@ class ResponseInfo:
     id: str
     created: int  # Unix time in seconds
     model: str
-    role: str = "assistant"
     include_usage: bool = False  # the client requests a chunk with the token counts
     request_body: Mapping[str, Any] = field(default_factory=dict)
+    role: str = "assistant"
 
 
 class ResponseEncoder(Protocol):

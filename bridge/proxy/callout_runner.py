@@ -69,7 +69,7 @@ class CalloutRunner:
 
     async def store_session(self, call: UpstreamCall) -> None:
         """Store the session of a call that succeeded, before the client can see the end of the response."""
-        if call.keeps_session and call.succeeded:
+        if call.plan.keeps_session and call.succeeded:
             await asyncio.shield(self._tasks.start(self._run_after(call)))
 
     def start_after(self, call: UpstreamCall) -> None:

@@ -47,5 +47,8 @@ class ResponseWriter(Protocol):
     async def drain(self) -> None:
         """Wait until the client accepts more."""
 
+    def cancel(self) -> None:
+        """Cancel the task that answers the request."""
+
     def write_eof(self, data: bytes = b"") -> Self:
         """Write the end of a stream, with its last piece. Further calls have no effect."""

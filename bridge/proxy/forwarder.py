@@ -63,7 +63,7 @@ class Forwarder:
         self._dispatcher = Dispatcher(upstream, metrics)
         self._sessions = SessionPool(upstream, metrics)
         self._callouts = CalloutRunner(self._dispatcher, self._sessions, metrics)
-        self._running: set[asyncio.Task[Any]] = set()  # the tasks of requests that are being forwarded
+        self._running: set[ResponseWriter] = set()  # responses to requests that are being forwarded
         self._shutting_down = False
 
     async def forward(self, context: RequestContext, response: R) -> R:
@@ -71,9 +71,7 @@ class Forwarder:
         record = RequestRecord(
             self._metrics, context.route.name, context.endpoint, context.model, response.id, context.client
         )
-        task = asyncio.current_task()
-        assert task is not None
-        self._running.add(task)
+        self._running.add(response)
         try:
             while True:
                 route = context.route
@@ -100,14 +98,14 @@ class Forwarder:
                 return shut_down(response, record)
             return fail(error, response, record)
         finally:
-            self._running.discard(task)
+            self._running.discard(response)
             record.release()
 
     def abort_all(self) -> None:
         """End every request: the time that a shutdown leaves to running requests is over."""
         self._shutting_down = True
-        for task in self._running:
-            task.cancel()
+        for response in self._running:
+            response.cancel()
 
     def use_routes(self, routes: Collection[Route]) -> None:
         """Prepare for requests of these routes, those of a table that is loaded."""

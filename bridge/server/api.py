@@ -209,10 +209,10 @@ class OpenAIHandler:
         session = route.callouts.session
         headers = request.headers
         context = RequestContext(
-            route, endpoint, body, data, id=id_, now=time.time(), model=model,
-            authorization=authorization(request) if route.request.forwards_client_key else None,
-            conversation=headers.get(session.header) if session and session.header else None,
-            client=self._client(request, key),
+            route, endpoint, body, data, id_, time.time(), model,
+            authorization(request) if route.request.forwards_client_key else None,
+            headers.get(session.header) if session and session.header else None,
+            self._client(request, key),
         )  # fmt: skip
         return self.forwarder.forward(context, response)
 

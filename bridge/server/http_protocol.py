@@ -143,6 +143,11 @@ class HTTPProtocol(web.RequestHandler):
         if self._waiter is not None and not self._waiter.done():
             self.force_close()
 
+    def cancel(self) -> None:
+        """Cancel the request that is being answered, and with it the task of the connection."""
+        if self._task_handler is not None:
+            self._task_handler.cancel()
+
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's signature
         """Wait for the last response, and close the connection."""
         # aiohttp's own method drops the requests that wait behind the current one.

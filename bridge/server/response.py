@@ -154,6 +154,10 @@ class Response:
         """Wait until the client accepts more."""
         await self._connection.drain()
 
+    def cancel(self) -> None:
+        """Cancel the task that answers the request."""
+        self._connection.cancel()
+
     def write_eof(self, data: bytes = b"") -> Self:
         """Write the end of a stream, with its last piece. Further calls have no effect."""
         if self._ended:

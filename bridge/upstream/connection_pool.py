@@ -77,6 +77,9 @@ class ConnectionPool:
         head = request_head(request, target, origin.default_headers)
         try:
             await connection.send(head, request.body or b"", url, transport.timeouts, started)
+            response = connection.response
+            if response.error is not None and not response.status:
+                raise response.error
         except BaseException:
             # The request is not sent again, even where an idle connection was closed at the moment of the
             # request: the upstream may have received the request, and a generation is paid twice then.
@@ -97,7 +100,7 @@ class ConnectionPool:
         """Return the connection that was used last, so that connections that are not needed expire."""
         while origin.idle:
             connection = origin.idle.pop()
-            if connection.is_reusable and connection.is_fresh:
+            if connection.is_fresh:
                 return connection
             connection.close()
             self._connections.discard(connection)

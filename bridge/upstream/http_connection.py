@@ -78,8 +78,12 @@ class HTTPConnection(asyncio.Protocol):
 
     @property
     def is_fresh(self) -> bool:
-        """Return whether the upstream has probably not closed the idle connection."""
-        if self.idle_until <= self._loop.time():
+        """Return whether an idle connection can be reused, and the upstream has probably not closed it."""
+        if (
+            not self.response.keep_alive
+            or self.idle_until <= self._loop.time()
+            or self._transport.is_closing()
+        ):
             return False
         if self._poll is None:
             self._poll = select.poll()
@@ -98,8 +102,10 @@ class HTTPConnection(asyncio.Protocol):
         """Return whether a task waits for the upstream, and not for a slow client."""
         return self._waiter is not None and not self._waiter.done()
 
-    async def send(self, head: bytes, body: bytes, url: str, timeouts: TimeoutsSpec, started: float) -> None:
-        """Send a request and wait for the head of its response. Raise UpstreamError.
+    def send(
+        self, head: bytes, body: bytes, url: str, timeouts: TimeoutsSpec, started: float
+    ) -> asyncio.Future[bool]:
+        """Send a request. Return a future that is done when the response has a head or an error.
 
         `timeouts.total` counts from `started`, in seconds of the loop's clock.
         """
@@ -111,9 +117,7 @@ class HTTPConnection(asyncio.Protocol):
             self._transport.write(head + body)
         else:
             self._transport.writelines((head, body))
-        await self._wait(None)
-        if self.response.error is not None and not self.response.status:
-            raise self.response.error
+        return self._wait(None)
 
     async def read_into(self, sink: ByteSink) -> None:
         """Feed the body to a sink, until the end or until the sink wants no more for now.
@@ -138,9 +142,10 @@ class HTTPConnection(asyncio.Protocol):
         response = self.response
         reusable = (
             response.state is _COMPLETE
+            and response.keep_alive
             and not response.body
+            and not self._transport.is_closing()
             and not self.pending_write_bytes
-            and self.is_reusable
         )
         response.reset()
         self._waiter = self._sink = None

@@ -1,9 +1,9 @@
 """The fast path of non-streaming completions: a body with one text is read and encoded without deltas.
 
-    fast_path.start(status, headers) ─▶ feed(data)* ─▶ complete(info)
+    CompletionFastPath(…, status, headers) ─▶ feed(data)* ─▶ complete(info)
 
-Where a step refuses (`start` and `feed` return False, `complete` returns None), `replay` gives the response
-to the decoder, which handles every response. The fast path writes what the decoder and encoder would write.
+Where a step refuses (`feed` returns False, `complete` returns None), `replay` gives the response to the
+decoder, which handles every response. The fast path writes what the decoder and encoder would write.
 """
 
 from __future__ import annotations
@@ -49,21 +49,17 @@ class CompletionFastPath:
         "usage",  # the token counts that the upstream sent, once complete
     )
 
-    def __init__(self, plan: EndpointPlan, rule: ResponseSlots) -> None:
+    def __init__(
+        self, plan: EndpointPlan, rule: ResponseSlots, status: int, headers: Mapping[str, str]
+    ) -> None:
         self._plan = plan
         self._rule = rule
+        self._status = status
+        self._headers = headers
         self._parts: list[bytes] = []
         self._limit = plan.route.limits.answer
         self.received = 0
-        self._status = 0
-        self._headers: Mapping[str, str] = {}
         self.usage: Usage | None = None
-
-    def start(self, status: int, headers: Mapping[str, str]) -> bool:
-        """Return whether a response with this head can stay on the fast path."""
-        self._status = status
-        self._headers = headers
-        return 200 <= status < 300
 
     def feed(self, data: bytes) -> bool:
         """Keep a part of the body. Return False if the body is over its limit."""
@@ -79,7 +75,7 @@ class CompletionFastPath:
     def complete(self, info: ResponseInfo) -> bytes | None:
         """Return the response to the client; None if the body needs the decoder."""
         data = b"".join(self._parts)
-        if has_more_values(data, min(self._plan.route.limits.response_values, json.MAX_AT_ONCE)):
+        if has_more_values(data, self._plan.max_fast_values):
             return None
         try:
             return self._encode(data, json.loads_strictly(data), info)

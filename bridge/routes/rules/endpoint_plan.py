@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bridge.core import json
 from bridge.openai.endpoints import PARAMETERS, STRUCTURAL_MEMBERS
 from bridge.routes.rules.body_rules import TemplateBody, UnchangedBody
 from bridge.routes.rules.request_template import UpstreamRequest, make_request
@@ -68,6 +69,8 @@ class EndpointPlan:
         "is_image_body",  # a non-streaming response body may be an image
         "is_text_body",  # a non-streaming response body is itself the text, so that it need not be JSON
         "keeps_completion",  # a legacy completion is sent as such, not as a chat
+        "keeps_session",  # the upstream's session is kept for the client's next turn
+        "max_fast_values",  # JSON values of a body that the fast path reads
         "may_cut",  # the bridge cuts at stop strings, also at those that the upstream should cut at
         "multiple_choices",  # one call gives as many choices as the client requests
         "passthrough",  # upstream responses are OpenAI's own, and of the kind that the client requests
@@ -94,7 +97,9 @@ class EndpointPlan:
         self.stream_rule = response.streaming if streams else None
         self.request_template = route.request.streaming if streams else route.request.non_streaming
         self.body_rule: BodyRule = self.request_template.body or UnchangedBody()
-        self.has_callouts = bool(route.callouts.all) or route.callouts.session is not None
+        session = route.callouts.session
+        self.has_callouts = bool(route.callouts.all) or session is not None
+        self.keeps_session = session is not None and session.is_kept and endpoint.streams
         self.changes_body = route.request.model is not None or (endpoint.streams and streams is not streaming)
         self._fixed_request: UpstreamRequest | None = None
         self.transport = route.transport
@@ -143,6 +148,7 @@ class EndpointPlan:
         self.multiple_choices = self._has_multiple_choices()
         self.passthrough = self._is_passthrough()
         self.fast_rule = self._fast_rule()
+        self.max_fast_values = min(self.route.limits.response_values, json.MAX_AT_ONCE)
         self.fast_path_excludes = () if self.fast_rule is None else _excluded(self.fast_rule)
 
     def dropped(self, body: Mapping[str, Any]) -> tuple[str, ...]:
