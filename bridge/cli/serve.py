@@ -123,8 +123,10 @@ def _run_workers(file: str, sockets: _Sockets, count: int, *, demo: bool) -> Non
     """Serve in several processes."""
     from bridge.proxy.concurrency import WorkerShare
     from bridge.server.app import Worker
+    from bridge.server.shared_rates import SharedRates
     from bridge.telemetry.series import SharedMemory
 
+    rates = SharedRates()
     memories = [SharedMemory() for _ in range(count)]
 
     def run(number: int, exit_code: int | None) -> None:
@@ -135,7 +137,7 @@ def _run_workers(file: str, sockets: _Sockets, count: int, *, demo: bool) -> Non
         own = sockets if number == 0 else sockets._replace(admin=[])  # one worker serves the admin port
         # The worker reads the file again: a worker that replaces another may start after a change.
         others = [*memories[:number], *memories[number + 1 :]]
-        worker = Worker(memories[number], others, WorkerShare(number, count))
+        worker = Worker(memories[number], others, WorkerShare(number, count), rates)
         _run(_serve(file, own, None, announce, demo=demo, worker=worker))
 
     workers = Workers([*sockets.front, *sockets.admin], run)

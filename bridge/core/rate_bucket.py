@@ -5,12 +5,16 @@
     bucket.remaining(now), bucket.reset(now)
 
 A bucket begins full, and fills evenly: 60 a minute allow 60 at once, and then one each second. The state is
-one number, the time at which the bucket is full again (the generic cell rate algorithm).
+one number, the time at which the bucket is full again (the generic cell rate algorithm), so that buckets of
+several processes can share the state.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import MutableSequence
 
 __all__ = ["Rate", "RateBucket"]
 
@@ -27,15 +31,25 @@ class Rate(NamedTuple):
 class RateBucket:
     """What is left of a rate. Times are in seconds of a clock that never goes back."""
 
-    __slots__ = ("_full_at", "rate")
+    __slots__ = ("_at", "_cells", "rate")
 
-    def __init__(self, rate: Rate) -> None:
+    def __init__(
+        self, rate: Rate, cells: MutableSequence[float] | memoryview[float] | None = None, at: int = 0
+    ) -> None:
+        """Make a bucket whose state is `cells[at]`; None: a state of its own."""
         self.rate = rate
-        self._full_at = 0.0  # the time at which the bucket is full again
+        self._cells = [0.0] if cells is None else cells
+        self._at = at
+
+    @property
+    def _full_at(self) -> float:
+        """The time at which the bucket is full again."""
+        return self._cells[self._at]
 
     def charge(self, now: float, amount: int = 1) -> None:
         """Take an amount out of the bucket, whether the bucket holds as much or not."""
-        self._full_at = max(self._full_at, now) + amount * self.rate.seconds / self.rate.amount
+        full_at = max(self._full_at, now) + amount * self.rate.seconds / self.rate.amount
+        self._cells[self._at] = full_at
 
     def wait(self, now: float) -> float:
         """Return the seconds until the bucket holds 1, or 0.0."""

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from bridge.proxy.concurrency import WorkerShare
     from bridge.routes.table import RouteTable
     from bridge.server.client_keys import ClientKey
-    from bridge.server.client_limits import ClientKeyLimits
+    from bridge.server.client_limits import ClientKeyLimits, WorkerLimits
     from bridge.server.request import Request
     from bridge.telemetry.metrics import Metrics
     from bridge.thread_pool import ThreadPool
@@ -64,10 +64,10 @@ class ServerState:
     draining: whether the process is shutting down.
     """
 
-    __slots__ = ("_share", "created", "draining", "keys", "table")
+    __slots__ = ("_workers", "created", "draining", "keys", "table")
 
-    def __init__(self, table: RouteTable, created: int, share: WorkerShare) -> None:
-        self._share = share
+    def __init__(self, table: RouteTable, created: int, workers: WorkerLimits) -> None:
+        self._workers = workers
         self.keys: ClientKeys | None = None
         self.replace(table)
         self.created = created
@@ -77,7 +77,7 @@ class ServerState:
         """Use another table, and keep what clients have left of rates that did not change."""
         self.table = table
         keys = table.server.keys
-        self.keys = ClientKeys(keys, self._share, self.keys) if keys else None
+        self.keys = ClientKeys(keys, self._workers, self.keys) if keys else None
 
 
 class OpenAIHandler:

@@ -19,6 +19,7 @@ from bridge.core.addresses import is_local
 from bridge.proxy.concurrency import WorkerShare
 from bridge.server.admin import admin_app
 from bridge.server.api import OpenAIHandler, ServerState
+from bridge.server.client_limits import WorkerLimits
 from bridge.server.descriptors import affordable_connections
 from bridge.server.http_protocol import SILENT_LOGGER
 from bridge.server.http_server import HTTPServer
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from bridge.file_stamp import FileStamp
     from bridge.routes.table import RouteTable
+    from bridge.server.shared_rates import SharedRates
     from bridge.telemetry.series import SharedMemory
 
 __all__ = ["RunningServer", "ServerSettings", "Worker", "run_server", "serve"]
@@ -50,7 +52,8 @@ class Worker:
 
     memory: SharedMemory  # for the metrics of this worker
     others: Sequence[SharedMemory]  # for the metrics of the others
-    share: WorkerShare  # in the limits of routes
+    share: WorkerShare  # in the limits of routes, and of concurrency of keys
+    rates: SharedRates  # of keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,8 @@ async def run_server(settings: ServerSettings) -> AsyncIterator[RunningServer]:
     metrics.series.clear_gauges()  # of a worker that this worker replaces
     count_dropped_lines(metrics.log_lines_dropped)
     share = settings.worker.share if settings.worker else WorkerShare()
-    state = ServerState(settings.table, int(time.time()), share)
+    rates = settings.worker.rates if settings.worker else None
+    state = ServerState(settings.table, int(time.time()), WorkerLimits(share, rates))
     upstream = UpstreamClient()
     threads = ThreadPool()
     handler = OpenAIHandler(state, upstream, metrics, share, threads)

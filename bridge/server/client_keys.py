@@ -1,6 +1,6 @@
 """The keys that clients send (`server.keys`): which key is accepted, and what its clients may do.
 
-keys = ClientKeys(specs, share, previous) a reload keeps what is left of rates that did not change
+keys = ClientKeys(specs, workers, previous) a reload keeps what is left of rates that did not change
 key = keys.find(authorization)            None: not a key
 key.limits.enter(now) … leave()           where the key has limits
 """
@@ -19,8 +19,8 @@ from bridge.server.client_limits import ClientKeyLimits
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bridge.proxy.concurrency import WorkerShare
     from bridge.routes.rules.server_settings import ClientKeySpec
+    from bridge.server.client_limits import WorkerLimits
 
 __all__ = ["ClientKey", "ClientKeys"]
 
@@ -36,7 +36,7 @@ class ClientKey:
 
     __slots__ = ("_models", "limits", "name", "restricted", "tenant")
 
-    def __init__(self, spec: ClientKeySpec, share: WorkerShare, before: Mapping[str, ClientKey]) -> None:
+    def __init__(self, spec: ClientKeySpec, workers: WorkerLimits, before: Mapping[str, ClientKey]) -> None:
         self.name = spec.name
         self.tenant = sha256(b"Bearer " + spec.key.encode("utf-8", "surrogateescape")).hexdigest()
         self.restricted = spec.models is not None
@@ -44,7 +44,7 @@ class ClientKey:
         self.limits: ClientKeyLimits | None = None
         if spec.requests or spec.tokens or spec.concurrency:
             previous = before.get(self.tenant)
-            self.limits = ClientKeyLimits(spec, share, previous.limits if previous else None)
+            self.limits = ClientKeyLimits(spec, workers, previous.limits if previous else None)
 
     def allows(self, model: str) -> bool:
         """Return whether clients with this key may use a model."""
@@ -70,13 +70,13 @@ class ClientKeys:
     __slots__ = ("_by_digest", "_secret")
 
     def __init__(
-        self, specs: Sequence[ClientKeySpec], share: WorkerShare, previous: ClientKeys | None
+        self, specs: Sequence[ClientKeySpec], workers: WorkerLimits, previous: ClientKeys | None
     ) -> None:
         self._secret = token_bytes(32)
         before = {key.tenant: key for key in previous} if previous is not None else {}
         self._by_digest: dict[bytes, ClientKey] = {}
         for spec in specs:
-            key = ClientKey(spec, share, before)
+            key = ClientKey(spec, workers, before)
             self._by_digest[self._digest(f"Bearer {spec.key}")] = key
 
     def __iter__(self) -> Iterator[ClientKey]:

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.core.errors import RequestError
 from bridge.core.rate_bucket import RateBucket
+from bridge.proxy.concurrency import WorkerShare
 
 if TYPE_CHECKING:
     from bridge.core.rate_bucket import Rate
-    from bridge.proxy.concurrency import WorkerShare
     from bridge.routes.rules.server_settings import ClientKeySpec
+    from bridge.server.shared_rates import SharedRates
 
-__all__ = ["ClientKeyLimits"]
+__all__ = ["ClientKeyLimits", "WorkerLimits"]
+
+
+class WorkerLimits(NamedTuple):
+    """How the limits of keys are divided among worker processes, or shared by them."""
+
+    share: WorkerShare = WorkerShare()  # of this worker, in `concurrency`
+    rates: SharedRates | None = None  # None: there are no other workers
 
 
 class ClientKeyLimits:
-    """What the clients of one key have left, of this worker's share in the limits."""
+    """What the clients of one key have left."""
 
     __slots__ = ("_concurrency", "_in_progress", "_requests", "_tokens")
 
-    def __init__(self, spec: ClientKeySpec, share: WorkerShare, previous: ClientKeyLimits | None) -> None:
+    def __init__(self, spec: ClientKeySpec, workers: WorkerLimits, previous: ClientKeyLimits | None) -> None:
         # A worker without a share could serve no request: a limit below the number of workers is exceeded.
-        self._concurrency = spec.concurrency and max(1, share.of(spec.concurrency))
+        self._concurrency = spec.concurrency and max(1, workers.share.of(spec.concurrency))
         requests, tokens, self._in_progress = previous.state if previous else (None, None, [0])
-        self._requests = _bucket(spec.requests, share, requests)
-        self._tokens = _bucket(spec.tokens, share, tokens)
+        self._requests = _bucket(spec, spec.requests, "requests", workers.rates, requests)
+        self._tokens = _bucket(spec, spec.tokens, "tokens", workers.rates, tokens)
 
     @property
     def state(self) -> tuple[RateBucket | None, RateBucket | None, list[int]]:
@@ -71,12 +79,16 @@ class ClientKeyLimits:
         return headers
 
 
-def _bucket(rate: Rate | None, share: WorkerShare, previous: RateBucket | None) -> RateBucket | None:
+def _bucket(
+    spec: ClientKeySpec, rate: Rate | None, of: str, rates: SharedRates | None, previous: RateBucket | None
+) -> RateBucket | None:
     """Return the bucket of a rate: the one from before a reload, if the rate did not change."""
     if rate is None:
         return None
-    rate = rate._replace(amount=max(1, share.of(rate.amount)))
-    return previous if previous is not None and previous.rate == rate else RateBucket(rate)
+    if previous is not None and previous.rate == rate:
+        return previous
+    at = None if rates is None else rates.find(spec.key, of, rate)
+    return RateBucket(rate) if rates is None or at is None else RateBucket(rate, rates.cells, at)
 
 
 def _exceeded(limit: str, seconds: float) -> RequestError:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,9 @@ from bridge.core.errors import RequestError
 from bridge.core.rate_bucket import Rate
 from bridge.proxy.concurrency import WorkerShare
 from bridge.routes.rules.server_settings import ClientKeySpec
-from bridge.server.client_limits import ClientKeyLimits
+from bridge.server.client_limits import ClientKeyLimits, WorkerLimits
+from bridge.server.shared_rates import SharedRates
+from tests.bridge_process import FREE_PORTS, run_process
 from tests.raw_client import HELLO, Response
 from tests.raw_upstream import Connection, UpstreamServer, chunk, http_response, responder, run_upstream
 from tests.running_bridge import RunningBridge, run_bridge
@@ -298,20 +302,61 @@ async def test_a_reload_counts_the_requests_in_progress(tmp_path: Path) -> None:
         assert (await ask(bridge, "k1")).status == 200
 
 
-@pytest.mark.parametrize(("number", "shares"), [(0, ["34", "4"]), (1, ["33", "3"]), (2, ["33", "3"])])
-def test_each_worker_has_a_share_of_the_limits(number: int, shares: list[str]) -> None:
-    spec = ClientKeySpec("key", requests=Rate(100, 60.0), tokens=Rate(10, 60.0), concurrency=2)
-    limits = ClientKeyLimits(spec, WorkerShare(number, 3), None)
-    headers = limits.headers()
-    assert [headers[f"x-ratelimit-limit-{of}"] for of in ("requests", "tokens")] == shares
-    limits.enter()
-    with pytest.raises(RequestError):  # the share is 1, or would be 0 and is 1
+SPEC = ClientKeySpec("key", requests=Rate(4, 3600.0), tokens=Rate(10, 3600.0), concurrency=2)
+
+
+def test_workers_share_rates_and_divide_the_concurrency() -> None:
+    rates_of_all = SharedRates()
+    workers = [
+        ClientKeyLimits(SPEC, WorkerLimits(WorkerShare(number, 3), rates_of_all), None) for number in range(3)
+    ]
+    for limits in workers:  # each has a share of 1, the last would have 0
         limits.enter()
+        with pytest.raises(RequestError, match="1 requests at once"):
+            limits.enter()
+        limits.leave()
+    for limits in workers:
+        headers = limits.headers()
+        assert (headers["x-ratelimit-limit-requests"], headers["x-ratelimit-remaining-requests"]) == (
+            "4",
+            "1",
+        )
+        assert headers["x-ratelimit-remaining-tokens"] == "10"
+    workers[0].charge_tokens(7)
+    assert [limits.headers()["x-ratelimit-remaining-tokens"] for limits in workers] == ["3"] * 3
+
+
+def test_keys_and_rates_have_cells_of_their_own() -> None:
+    rates_of_all = SharedRates()
+    places = {
+        rates_of_all.find(key, of, Rate(4, 60.0)) for key in ("a", "b") for of in ("requests", "tokens")
+    }
+    assert len(places) == 4
+    assert rates_of_all.find("a", "requests", Rate(5, 60.0)) not in places
+    assert rates_of_all.find("a", "requests", Rate(4, 60.0)) in places
+
+
+async def test_a_connection_to_one_worker_has_the_whole_rate(tmp_path: Path) -> None:
+    async with run_upstream(responder(http_response(COUNTED))) as server:
+        text = server_keys("{name: ci, key: k1, requests: 4/h}").replace("${UPSTREAM}", server.url)
+        async with run_process(tmp_path, text, *FREE_PORTS, "--workers", "2") as bridge:
+            await bridge.ready()
+            async with bridge.connect() as client:
+                statuses = []
+                for _ in range(3):
+                    body = {**HELLO, "model": "glm-5"}
+                    await client.send(body, headers={"Authorization": "Bearer k1"})
+                    statuses.append((await client.response()).status)
+            worker, _ = bridge.workers
+            os.kill(worker, signal.SIGSTOP)  # the other worker accepts the next connection
+            statuses += [(await ask(bridge, "k1")).status for _ in range(2)]
+            os.kill(worker, signal.SIGCONT)
+        assert statuses == [200, 200, 200, 200, 429]
 
 
 @pytest.mark.parametrize(("amount", "text"), [(6000, "10ms"), (1, "1m0s"), (3, "20s")])
 def test_a_reset_is_written_as_openai_writes_it(amount: int, text: str) -> None:
-    limits = ClientKeyLimits(ClientKeySpec("key", requests=Rate(amount, 60.0)), WorkerShare(), None)
+    limits = ClientKeyLimits(ClientKeySpec("key", requests=Rate(amount, 60.0)), WorkerLimits(), None)
     assert limits.headers()["x-ratelimit-reset-requests"] == "0ms"
     limits.enter()
     written = limits.headers()["x-ratelimit-reset-requests"]
