@@ -74,12 +74,13 @@ class Exchange:
             context = replace(context, body=body, data=json.dumps(body))
         check_list_lengths(route.limits, body)
         plan = route.plans[endpoint.plan_name, body.get("stream") is True]
-        unsupported = plan.dropped(body)
-        if unsupported:
+        if unsupported := plan.dropped(body):
             check_dropped(plan, unsupported)
-        self.dropped = dropped + unsupported
+            dropped += unsupported
+        self.dropped = dropped
         self.calls = calls = split_calls(plan, context)
-        self.dropped += left_out(plan, body, calls[0].builder.document)
+        if plan.may_leave_out:
+            self.dropped += left_out(plan, body, calls[0].builder.document)
         self.route = route
         self.endpoint = endpoint
         self.is_stream = plan.client_streams

@@ -100,7 +100,7 @@ class RequestBuilder:
     def build(self) -> UpstreamRequest:
         """Return the request whose response is the client's. Raises RequestError."""
         plan, scope, rule = self.plan, Scope(self.document), self.plan.body_rule
-        credentials = self._client_credentials()
+        credentials = _NO_HEADERS if self.context.authorization is None else self._client_credentials()
         if plan.request_template.method == "GET":
             return plan.request(scope, None, credentials)
         streams = plan.stream_rule is not None

@@ -41,6 +41,10 @@ class GuardedLeaves:
         self._always: set[str] = set()  # members that a leaf without conditions sends
         self._leaves: dict[str, list[tuple[Holds, Holds]]] = {}  # when sent, and when not by its own value
 
+    def __bool__(self) -> bool:
+        """Return whether any member is only sent under conditions."""
+        return bool(self._leaves)
+
     def add(self, name: str, guards: list[Guard]) -> None:
         """Add a leaf that sends a member if all guards hold."""
         if not guards:

@@ -72,6 +72,7 @@ class EndpointPlan:
         "keeps_session",  # the upstream's session is kept for the client's next turn
         "max_fast_values",  # JSON values of a body that the fast path reads
         "may_cut",  # the bridge cuts at stop strings, also at those that the upstream should cut at
+        "may_leave_out",  # a template may leave out parameters of one request and send them in another
         "multiple_choices",  # one call gives as many choices as the client requests
         "passthrough",  # upstream responses are OpenAI's own, and of the kind that the client requests
         "reads",  # members of the request document that the request and callouts read
@@ -127,7 +128,7 @@ class EndpointPlan:
 
     def _plan_parameters(self) -> None:
         """Decide what happens to the client's parameters."""
-        route = self.route
+        route, body = self.route, self.body_rule
         templates = [call.template for call in route.callouts.all]
         if route.callouts.sends_request:
             templates.append(self.request_template)
@@ -135,6 +136,9 @@ class EndpointPlan:
             template.body for template in templates if template.method != "GET" and template.body is not None
         ]
         self.may_cut = route.emulate.stop
+        self.may_leave_out = isinstance(body, TemplateBody) and (
+            bool(body.template.guarded) or route.request.tools is not None
+        )
         emulated = {name for name in ("stop", "n") if getattr(route.emulate, name)}
         sent = {name for name in PARAMETERS if self._is_sent(name)}
         self._handled = STRUCTURAL_MEMBERS | emulated | self.endpoint.bridge_parameters | sent
