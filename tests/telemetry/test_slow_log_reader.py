@@ -125,13 +125,16 @@ def test_the_errors_of_libraries_are_lines_of_the_log() -> None:
     assert line["exception"].endswith("ValueError: why")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("reads", [True, False], ids=["reads_late", "never_reads"])
-async def test_a_process_whose_log_is_not_read_serves_and_ends(tmp_path: Path, reads: bool) -> None:
+async def test_a_process_whose_log_is_not_read_serves_and_ends(
+    tmp_path: Path, *, reads: bool, workers: int
+) -> None:
     number = 3 * PIPE_SIZE // 200
     async with run_upstream(responder(http_response(completion("hello")))) as server, asyncio.timeout(60):
         (tmp_path / "routes.yaml").write_text(f"routes: [{{models: m, upstream: {server.url}}}]")
         with small_pipe() as (reader, writer):
-            process = await start(tmp_path, writer)
+            process = await start(tmp_path, writer, workers)
             bridge = await announced(process)
             for index in range(number):
                 response = await bridge.request(HELLO, headers={"X-Request-Id": f"id-{index}"})
@@ -139,15 +142,21 @@ async def test_a_process_whose_log_is_not_read_serves_and_ends(tmp_path: Path, r
             assert (await bridge.get_admin("/healthz")).status == 200
             process.send_signal(signal.SIGTERM)
             if reads:
-                lines = await read_log(reader, "draining")
+                lines = await read_log(reader, "draining", workers)
                 ids = [line["id"] for line in lines if line["event"] == "request"]
-                assert ids == [f"id-{index}" for index in range(number)]
+                # With several workers, the lines of each are in order.
+                assert (ids if workers == 1 else sorted(ids)) == expected_ids(number, in_order=workers == 1)
             assert await process.wait() == 0
 
 
-async def start(folder: Path, stderr: int) -> asyncio.subprocess.Process:
+def expected_ids(number: int, *, in_order: bool) -> list[str]:
+    ids = [f"id-{index}" for index in range(number)]
+    return ids if in_order else sorted(ids)
+
+
+async def start(folder: Path, stderr: int, workers: int) -> asyncio.subprocess.Process:
     """Start a bridge on free ports."""
-    flags = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+    flags = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", str(workers))
     return await asyncio.create_subprocess_exec(
         sys.executable,
         ROOT / "bridge.py",
@@ -167,9 +176,11 @@ async def announced(process: asyncio.subprocess.Process) -> RunningBridge:
     return RunningBridge(front, admin, asyncio.Event())
 
 
-async def read_log(reader: int, last: str) -> list[dict[str, Any]]:
-    """Read lines of the log up to the event `last`."""
+async def read_log(reader: int, last: str, times: int) -> list[dict[str, Any]]:
+    """Read lines of the log up to the event `last`, which each worker logs."""
     read = b""
-    while not (read.endswith(b"\n") and json.loads(read.splitlines()[-1])["event"] == last):
+    lines: list[dict[str, Any]] = []
+    while sum(line["event"] == last for line in lines) < times:
         read += await asyncio.to_thread(os.read, reader, 65536)
-    return [json.loads(line) for line in read.splitlines()]
+        lines = [json.loads(line) for line in read.splitlines(keepends=True) if line.endswith(b"\n")]
+    return lines
