@@ -42,7 +42,7 @@ def has_more_values(data: bytes, limit: int) -> bool:
 
 def nests_deeper(value: Any, levels: int) -> bool:
     """Return whether objects and arrays nest deeper than a number of levels."""
-    level = [value] if _is_container(value) else []
+    level = [value] if type(value) is dict or type(value) is list else []
     for _ in range(levels):
         if not level:
             return False
@@ -50,7 +50,7 @@ def nests_deeper(value: Any, levels: int) -> bool:
             item
             for container in level
             for item in (container.values() if type(container) is dict else container)
-            if _is_container(item)
+            if type(item) is dict or type(item) is list
         ]
     return bool(level)
 
@@ -58,10 +58,6 @@ def nests_deeper(value: Any, levels: int) -> bool:
 def _without_escapes(data: bytes) -> bytes:
     """Return JSON text without escaped backslashes and quotes, so that every quote delimits a string."""
     return data.replace(b"\\\\", b"").replace(b'\\"', b"") if BACKSLASH in data else data
-
-
-def _is_container(value: Any) -> bool:
-    return type(value) is dict or type(value) is list
 
 
 _SEPARATORS = (b",", b"[", b"{")

@@ -19,14 +19,12 @@ _MAX_STOP_CHARACTERS = 32_768  # in all strings, which every choice looks for
 
 # The key of `limits` by the member of a body.
 _KEYS = {"messages": "messages", "tools": "tools", "functions": "tools", "stop": "stops", "input": "inputs"}
-_LISTS = frozenset(_KEYS)
 
 
 def check_list_lengths(limits: LimitsSpec, body: JSONObject) -> None:
     """Raise RequestError (400) if a list of the body, or its stop strings in all, are over their limits."""
-    for name in _LISTS.intersection(body):
-        value = body[name]
-        if type(value) is list and len(value) > getattr(limits, _KEYS[name]):
+    for name, value in body.items():
+        if type(value) is list and name in _KEYS and len(value) > getattr(limits, _KEYS[name]):
             _check_items(limits, name, value)
     stop = body.get("stop")
     if stop and sum(map(len, [stop] if isinstance(stop, str) else stop)) > _MAX_STOP_CHARACTERS:

@@ -34,6 +34,7 @@ class BodySchema:
     valid_types: Mapping[str, tuple[type, ...]]  # by member; a value of these types needs no further check
     check: Callable[[JSONObject], None]  # raises RequestError about the body as a whole
     default_model: str | None  # None: `model` is required
+    names: frozenset[str]  # of the members
 
     @classmethod
     def of(
@@ -44,7 +45,7 @@ class BodySchema:
     ) -> BodySchema:
         """Return the schema of these checks; null is valid for every member."""
         valid_types = {name: (*member.types, type(None)) for name, member in members.items()}
-        return cls(members, valid_types, check, default_model)
+        return cls(members, valid_types, check, default_model, frozenset(members))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -46,9 +46,10 @@ def parse_request(
             400, f"the body has {len(body)} members: expected up to {_MAX_MEMBERS}", code="too_many_members"
         )
     schema = endpoint.body
-    if data.count(b'"model"') > 1 or b"\\u00" in data:  # which may be an escaped letter of a name
+    # An escape may be a letter of a name. A search for one byte is ten times as fast as one for several.
+    if data.count(b'"model"') > 1 or (b"\\" in data and b"\\u00" in data):
         _check_repeated_names(data)
-    if not body.keys() <= schema.members.keys() and set(map(str.casefold, body)) != body.keys():
+    if not schema.names.issuperset(body) and set(map(str.casefold, body)) != body.keys():
         _check_case_of_names(schema, body)
     if "model" not in body:
         if schema.default_model is None:
@@ -84,8 +85,9 @@ def _parse(data: bytes, *, in_steps: bool) -> JSONObject:
         raise RequestError(400, f"the body is not JSON: {error}", code="invalid_json") from None
     if not isinstance(body, dict):
         raise RequestError(400, f"the body must be a JSON object, not {_kind(body)}", code="invalid_json")
-    # The levels are counted in the parsed value, since a scan of the bytes would read every string again.
-    if data.count(b"[") + data.count(b"{") > _MAX_DEPTH and nests_deeper(body, _MAX_DEPTH):
+    # Each level takes two brackets. The levels are counted in the parsed value, since a scan of the bytes
+    # would read every string again.
+    if len(data) > 2 * _MAX_DEPTH and nests_deeper(body, _MAX_DEPTH):
         raise _too_deep()
     return body
 
