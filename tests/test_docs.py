@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PAGES = [
     "README.md", "docs/language.md", "docs/operating.md", "docs/architecture.md", "docs/reference.md",
-    "docs/promises.md", "docs/security.md", "CONTRIBUTING.md", "CHANGELOG.md",
+    "docs/promises.md", "docs/security.md", "docs/runbook.md", "CONTRIBUTING.md", "CHANGELOG.md",
 ]  # fmt: skip
 
 

@@ -63,6 +63,10 @@ class Metrics:
         # Reported from the start, as a counter without labels. Threads add to this number only, and so never
         # a place.
         self._lines_dropped = series.blocks[LINES_DROPPED][()]
+        # Reported from the start: Prometheus' increase() misses the first value of a series, and one rejected
+        # reload must raise an alert.
+        for result in ("ok", "rejected"):
+            _ = series.blocks[RELOADS][(result,)]
 
     def request_started(self, route: str) -> int:
         """Count a request as in progress. Return the argument of `request_ended`."""
