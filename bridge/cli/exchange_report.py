@@ -1,4 +1,4 @@
-"""What `explain` and `try` print of an exchange: requests with masked secrets, rules, and responses."""
+"""The reports of `explain` and `try` on an exchange: requests with masked secrets, rules, and responses."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class TemplateLimitError(Exception):
 
 
 class _Limits:
-    """What one rendering may still take."""
+    """The steps, bytes and elements that are left to one rendering."""
 
     __slots__ = ("elements", "size", "steps")
 

@@ -29,7 +29,7 @@ class Rate(NamedTuple):
 
 
 class RateBucket:
-    """What is left of a rate. Times are in seconds of a clock that never goes back."""
+    """The amount that is left of a rate. Times are in seconds of a clock that never goes back."""
 
     __slots__ = ("_at", "_cells", "rate")
 

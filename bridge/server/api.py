@@ -106,8 +106,7 @@ class OpenAIHandler:
     async def answer(self, request: Request) -> Response:
         """Answer one request. Raise ConnectionError if the connection cannot be used any longer."""
         id_ = next(self._request_ids)
-        cors = self._state.table.server.cors
-        origin = allowed_origin(request, cors) if cors else None
+        origin = allowed_origin(request, cors) if (cors := self._state.table.server.cors) else None
         response = Response(request, request_id(request, id_), origin, self._date_header)
         endpoint: EndpointSpec | None = None
         key: ClientKey | None = None

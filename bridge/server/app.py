@@ -48,7 +48,7 @@ _DRAIN_GRACE = 5.0  # seconds for the ends of responses that outlast the drain
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What a worker shares with the other workers."""
+    """The memory and the limits that a worker shares with the other workers."""
 
     memory: SharedMemory  # for the metrics of this worker
     others: Sequence[SharedMemory]  # for the metrics of the others

@@ -19,14 +19,14 @@ __all__ = ["ClientKeyLimits", "WorkerLimits"]
 
 
 class WorkerLimits(NamedTuple):
-    """How the limits of keys are divided among worker processes, or shared by them."""
+    """The division of the limits of keys among worker processes."""
 
     share: WorkerShare = WorkerShare()  # of this worker, in `concurrency`
     rates: SharedRates | None = None  # None: there are no other workers
 
 
 class ClientKeyLimits:
-    """What the clients of one key have left."""
+    """The rates and the concurrency that the clients of one key have left."""
 
     __slots__ = ("_concurrency", "_in_progress", "_requests", "_tokens")
 

@@ -1,4 +1,4 @@
-"""What clients have left of their rates, in memory that all workers share.
+"""The amounts that clients have left of their rates, in memory that all workers share.
 
 The parent makes the memory before it forks the workers. A cell belongs to a bucket by a number that is made
 of the key and the rate, so that all workers find the same cell, also after a reload. The workers' clocks are

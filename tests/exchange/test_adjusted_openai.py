@@ -69,7 +69,7 @@ def test_completions_keep_what_no_slot_reads(name: str, route: str) -> None:
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("name", ["refusal", "function call", "annotations"])
 def test_streams_keep_what_no_slot_reads(name: str, route: str) -> None:
-    """The same of streams, for every split."""
+    """Streams keep these members too, for every split."""
     rules, more = ROUTES[route]
     delta = {each: value for each, value in MESSAGES[name].items() if value is not None}
     choices = [

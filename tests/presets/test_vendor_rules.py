@@ -1,4 +1,4 @@
-"""What vendors refuse, and what their responses contain besides text and calls of the client's tools."""
+"""Requests that vendors refuse, and parts of their responses besides text and calls of the client's tools."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ class ConnectionsSpec:
 
 @record
 class WaitSpec:
-    """How long requests are held for an upstream that is not ready."""
+    """The time for which requests are held for an upstream that is not ready."""
 
     duration: float = option(DURATION, "how long a request is held", default=180.0, key="for")
     on: tuple[str, ...] = option(

@@ -42,7 +42,7 @@ def test_a_final_message_repeats_nothing(said: list[str], converted: bool) -> No
 
 
 def test_a_message_in_place_of_deltas_is_read() -> None:
-    """What no delta has brought comes from the message."""
+    """The message supplies the parts that no delta has brought."""
     chunk = {"index": 0, "message": {"content": "Hello", "tool_calls": [CALL]}, "finish_reason": "tool_calls"}
     begin = {"choices": [{"index": 0, "delta": {"role": "assistant", "reasoning_content": "hm"}}]}
     choice = run_stream("", sse(begin, {"choices": [chunk]}, "data: [DONE]\n\n")).choice

@@ -39,7 +39,7 @@ def test_a_path_goes_on_in_a_string_of_json(slot: str) -> None:
 
 @pytest.mark.parametrize("content", ["no JSON", json.dumps({"other": 1}), json.dumps([1])])
 def test_a_string_without_the_value_is_an_error(content: str) -> None:
-    """What is not found is named."""
+    """The error names the path that finds nothing."""
     error = run_failure("response: {text: {path: $.c, as: object, then: $.output}}", {"c": content})
     assert error.code == "upstream_empty"
 
