@@ -48,20 +48,19 @@ WITH_DATA = {
 TIMEOUT = 60.0  # seconds
 
 
-@pytest.fixture
-def _binaries() -> None:
-    """Skip a test without Prometheus. A fixture, so that pytest reports all of these tests in one line."""
-    if not (shutil.which("prometheus") and shutil.which("promtool")):
+def binary(name: str) -> str:
+    """Return the path of a binary. Without the binary, skip the test."""
+    # Not by a mark or a fixture: pytest reports all tests that are skipped at the same line in one line.
+    path = shutil.which(name)
+    if path is None:
         pytest.skip("rules and alerts need Debian's package `prometheus`")
-
-
-needs_prometheus = pytest.mark.usefixtures("_binaries")
+    return path
 
 
 def promtool(*arguments: object, text: bytes = b"") -> None:
     """Run a check of promtool, which must succeed without a warning."""
     done = subprocess.run(
-        ["promtool", *map(str, arguments)],
+        [binary("promtool"), *map(str, arguments)],
         input=text,
         check=False,
         stdout=subprocess.PIPE,
@@ -111,7 +110,7 @@ async def run_prometheus(folder: Path, bridge: RunningBridge) -> AsyncIterator[P
     port = listener.getsockname()[1]
     listener.close()
     process = await asyncio.create_subprocess_exec(
-        "prometheus",
+        binary("prometheus"),
         f"--config.file={folder / 'prometheus.yaml'}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
@@ -139,7 +138,6 @@ async def wait_with_requests(prometheus: Prometheus, bridge: RunningBridge, expr
             await asyncio.sleep(0.2)
 
 
-@needs_prometheus
 def test_the_rules_and_configurations_are_valid(tmp_path: Path) -> None:
     promtool("check", "rules", "rules.yaml")
     promtool("test", "rules", "rules_test.yaml")
@@ -152,14 +150,12 @@ def test_the_rules_and_configurations_are_valid(tmp_path: Path) -> None:
     promtool("check", "config", tmp_path / "kubernetes.yaml")
 
 
-@needs_prometheus
 def test_a_misspelt_rule_is_invalid(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text((FOLDER / "rules.yaml").read_text().replace("sum by", "sun by"))
     with pytest.raises(AssertionError, match="parse error"):
         promtool("check", "rules", tmp_path / "rules.yaml")
 
 
-@needs_prometheus
 async def test_a_real_prometheus_evaluates_every_expression(tmp_path: Path) -> None:
     file = tmp_path / "routes.yaml"
     file.write_text(ROUTES)
@@ -187,6 +183,14 @@ async def test_a_real_prometheus_evaluates_every_expression(tmp_path: Path) -> N
             await wait_with_requests(prometheus, bridge, fires)
             ratios = await prometheus.query("job_route:bridge_failures:ratio_5m")
             assert all(math.isfinite(float(series["value"][1])) for series in ratios)
+
+
+def test_each_alert_has_a_test_in_which_the_alert_fires() -> None:
+    tests = yaml.safe_load((FOLDER / "rules_test.yaml").read_text())["tests"]
+    fired = {
+        case["alertname"] for test in tests for case in test["alert_rule_test"] if case.get("exp_alerts")
+    }
+    assert fired == {rule["alert"] for rule in RULES if "alert" in rule}
 
 
 def test_each_alert_leads_to_a_heading_of_the_runbook() -> None:
