@@ -49,6 +49,11 @@ routes:
     tools: gemini
     request: {body: {m: $.messages, t: $.tools}}
     response: $.text
+  - models: session
+    upstream: URL
+    session: {by: transcript, open: {path: /open, id: $.text}, close: {path: /close}}
+    request: {body: {m: $.turns, s: $.session}}
+    response: $.text
   - &vectors
     models: vectors
     serves: embeddings
@@ -128,6 +133,7 @@ CASES = {
     "10,000 messages, history": Case(lambda: chat("history", turns(9_999, 3_000))),
     "10,000 messages, one side": Case(lambda: chat("history", one_side(9_999, 3_000))),
     "10,000 messages, template": Case(lambda: chat("template", turns(9_999, 3_000))),
+    "10,000 messages, session": Case(lambda: chat("session", turns(9_999, 3_000))),
     "9,999 short messages, gemini": Case(lambda: chat("gemini", turns(9_999, 2))),
     "4,000 messages, 128 KiB": Case(lambda: chat("gemini", turns(3_100, 1))),
     "500 messages, 16 KiB, template": Case(lambda: chat("template", turns(430, 1))),
@@ -204,7 +210,7 @@ def _run_client(name: str) -> None:
 
     class Upstream(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            length = int(self.headers["Content-Length"])
+            length = int(self.headers.get("Content-Length", 0))
             while length:
                 length -= len(self.rfile.read(min(length, MIB)))
             self.send_response(200)
@@ -212,6 +218,8 @@ def _run_client(name: str) -> None:
             self.send_header("Content-Length", str(len(response)))
             self.end_headers()
             self.wfile.write(response)
+
+        do_GET = do_POST  # noqa: N815 - a name of http.server
 
         def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
             pass

@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from bridge.core.errors import BridgeError, UpstreamError
+from bridge.core.json_bounds import MAX_INLINE
 from bridge.exchange.commands import AcquireSession, DeliverResponse, ReleaseSession, SendRequest, Sleep
 from bridge.tasks import TaskRegistry
 from bridge.telemetry.logging import log
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from bridge.proxy.dispatch import Dispatcher
     from bridge.sessions.pool import SessionPool
     from bridge.telemetry.metrics import Metrics
+    from bridge.thread_pool import ThreadPool
 
     Commands = Generator[Command, Any, bool]
     Deliver = Callable[[FetchedResponse], Awaitable[None]]
@@ -41,7 +44,10 @@ _CLEANUP_TIMEOUT = 2.0  # seconds after that, for closing what was opened before
 class CalloutRunner:
     """Carries out the commands of callouts. A callout that a disconnect must not end runs as its own task."""
 
-    def __init__(self, dispatcher: Dispatcher, sessions: SessionPool, metrics: Metrics) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, sessions: SessionPool, metrics: Metrics, threads: ThreadPool
+    ) -> None:
+        self._threads = threads
         self._dispatcher = dispatcher
         self._sessions = sessions
         self._metrics = metrics
@@ -55,17 +61,17 @@ class CalloutRunner:
         """
         assert call.callouts is not None
         commands = call.callouts.before()
-        try:
-            command = next(commands)
-            while True:
-                try:
-                    result = await self._execute(call, commands, command, deliver)
-                except UpstreamError as error:
-                    command = commands.throw(error)
-                else:
-                    command = commands.send(result)
-        except StopIteration as stop:
-            return bool(stop.value)
+        step: Callable[[], Command] = partial(next, commands)
+        while True:
+            command = await self._run_step(call, step)
+            if isinstance(command, bool):
+                return command
+            try:
+                result = await self._execute(call, commands, command, deliver)
+            except UpstreamError as error:
+                step = partial(commands.throw, error)
+            else:
+                step = partial(commands.send, result)
 
     async def store_session(self, call: UpstreamCall) -> None:
         """Store the session of a call that succeeded, before the client can see the end of the response."""
@@ -84,6 +90,12 @@ class CalloutRunner:
             callout.cancel()
         await self._tasks.wait(_CLEANUP_TIMEOUT)
         self._tasks.cancel()
+
+    async def _run_step(self, call: UpstreamCall, step: Callable[[], T]) -> T | bool:
+        """Return the next command of callouts, or their result. Raise UpstreamError."""
+        if len(call.builder.context.data) <= MAX_INLINE:
+            return _next_command(step)
+        return await self._threads.run(_next_command, step)  # a key of a long transcript takes time
 
     async def _execute(
         self, call: UpstreamCall, commands: Commands, command: Command, deliver: Deliver
@@ -136,12 +148,15 @@ class CalloutRunner:
         route, callouts = call.builder.route, call.callouts
         assert callouts is not None
         try:
-            for command in callouts.after():
-                match command:
-                    case SendRequest():
-                        await self._send_after(call, command)
+            step = partial(next, callouts.after())
+            while True:
+                match await self._run_step(call, step):
+                    case SendRequest() as send:
+                        await self._send_after(call, send)
                     case ReleaseSession(key, session):
                         await self._sessions.release(route, key, session)
+                    case _:
+                        return
         except BridgeError as error:
             log("callout not sent", logging.WARNING, route=route.name, error=route.mask(error.message))
 
@@ -155,3 +170,11 @@ class CalloutRunner:
         else:
             if response.status >= 300:
                 log("callout rejected", logging.WARNING, route=route.name, status=response.status)
+
+
+def _next_command(step: Callable[[], T]) -> T | bool:
+    """Return the next command, or the result at the end: no future can carry a StopIteration."""
+    try:
+        return step()
+    except StopIteration as stop:
+        return bool(stop.value)

@@ -62,7 +62,7 @@ class Forwarder:
         self._limiters: dict[str, ConcurrencyLimiter] = {}  # by the name of the route
         self._dispatcher = Dispatcher(upstream, metrics)
         self._sessions = SessionPool(upstream, metrics)
-        self._callouts = CalloutRunner(self._dispatcher, self._sessions, metrics)
+        self._callouts = CalloutRunner(self._dispatcher, self._sessions, metrics, threads)
         self._running: set[ResponseWriter] = set()  # responses to requests that are being forwarded
         self._shutting_down = False
 

@@ -27,6 +27,8 @@ routes:
   - {models: m, upstream: "${UPSTREAM}", request: {body: {p: $.last, x: $.x}}, response: $.text}
   - {models: template, upstream: "${UPSTREAM}", prompt: {template: "{{ messages[0].content }}"},
      request: {body: {p: $.prompt}}, response: $.text}
+  - {models: session, upstream: "${UPSTREAM}", request: {body: {p: $.last, s: $.session}}, response: $.text,
+     session: {by: transcript, open: {path: /open, id: $.id}}}
   - {models: vectors, serves: embeddings, upstream: "${UPSTREAM}", emulate: {batch: 1},
      request: {body: {p: $.input}}, response: {embeddings: $.e}}
 """
@@ -109,6 +111,20 @@ async def test_a_large_body_is_refused_with_the_errors_of_a_small_one(body: byte
         response = await bridge.request(body)
     assert json.loads(response.body)["error"]["code"] == code
     assert not server.requests
+
+
+async def test_a_long_conversation_keeps_its_session() -> None:
+    turns = [{"role": "user", "content": LARGE}]
+    async with (
+        run_upstream(responder(http_response({"text": "hello", "id": "s1"}))) as server,
+        run_bridge(ROUTES, {"UPSTREAM": server.url}) as bridge,
+    ):
+        for _ in range(3):
+            response = await bridge.request({"model": "session", "messages": turns})
+            assert response.completion().choice.text == "hello"
+            turns += [{"role": "assistant", "content": "hello"}, {"role": "user", "content": LARGE}]
+    assert [request.path for request in server.requests] == ["/open", "/", "/", "/"]
+    assert [json.loads(request.data)["s"] for request in server.requests[1:]] == ["s1"] * 3
 
 
 async def test_many_values_arrive_unchanged() -> None:
