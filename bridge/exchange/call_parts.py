@@ -133,8 +133,9 @@ def documents_part(plan: EndpointPlan, body: JSONObject) -> CallParts:
 
 
 def _no_tokens(name: str) -> RequestError:
+    hint = " (LangChain sends texts with `check_embedding_ctx_length=False`)" if name == "input" else ""
     return RequestError(
-        400, f"this model accepts texts, not tokens, as `{name}`", param=name, code="invalid_type"
+        400, f"this model accepts texts, not tokens, as `{name}`{hint}", param=name, code="invalid_type"
     )
 
 

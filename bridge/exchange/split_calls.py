@@ -24,14 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["check_dropped", "split_calls"]
 
-_NEVER_DROPPED = {"dimensions"}  # vectors of another length would be useless
-
 
 def check_dropped(plan: EndpointPlan, dropped: tuple[str, ...]) -> None:
     """Raise RequestError if the route rejects parameters that are neither sent upstream nor emulated."""
-    rejects_all = plan.route.request.rejects_unsupported
-    rejected = [name for name in dropped if rejects_all or name in _NEVER_DROPPED]
-    if rejected:
+    # Vectors of another length than `dimensions` are an error: the upstream's own length may be the same.
+    rejected = [name for name in dropped if name != "dimensions"]
+    if rejected and plan.route.request.rejects_unsupported:
         raise RequestError(
             400,
             f"Unsupported parameter: '{rejected[0]}' is not supported with this model",

@@ -16,6 +16,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.core import json
+from bridge.core.deltas import Usage
 from bridge.core.errors import RequestError, UpstreamError, UpstreamFailure
 from bridge.openai.encoders import usage_object
 from bridge.openai.endpoint_spec import BodySchema, EndpointSpec, MemberCheck
@@ -26,7 +27,6 @@ from bridge.openai.token_estimate import input_tokens
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bridge.core.deltas import Usage
     from bridge.core.errors import BridgeError
     from bridge.core.json import JSONObject
     from bridge.openai.response_encoder import ResponseInfo
@@ -79,7 +79,7 @@ def normalize_embeddings(
 ) -> JSONObject:
     """Return a body with these vectors in the requested format: the same object if nothing differs.
 
-    `usage` are the token counts that were read from the body; without counts, the response has none. Raises
+    `usage` are the token counts that were read from the body; without counts, they are 0. Raises
     UpstreamError if the vectors differ in length, or have not the requested `dimensions`.
     """
     request = info.request_body
@@ -99,9 +99,8 @@ def normalize_embeddings(
         "data": keep_items(data, sent),
         "model": upstream_identity(info, body).model,
     }
-    if usage is None:
-        return with_members(omit(body, "error", "usage"), members)
-    counts = usage_object(usage)
+    # Typed clients require the counts.
+    counts = usage_object(usage or Usage())
     own = body["usage"] if isinstance(body.get("usage"), dict) else {}
     members["usage"] = with_members(own, {name: counts[name] for name in counts if name in _COUNTS})
     return with_members(omit(body, "error"), members)

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
+from bridge.core.deltas import Usage
 from bridge.core.finish_reasons import text_finish_reason
 from bridge.openai.folded_tool_calls import FoldedToolCalls
 from bridge.openai.joined_members import join_members
@@ -23,7 +24,7 @@ from bridge.openai.normalize import normalize_usage
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bridge.core.deltas import Delta, Usage
+    from bridge.core.deltas import Delta
     from bridge.core.errors import BridgeError
     from bridge.core.json import JSONObject
     from bridge.openai.response_encoder import ResponseInfo
@@ -227,8 +228,7 @@ def completion(
         "model": info.model,
         "choices": choices,
     }
-    if usage is not None:
-        body["usage"] = usage_object(usage)
+    body["usage"] = usage_object(usage or Usage())  # clients add the counts of every completion
     return json.dumps({**body, **more})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.core.deltas import Usage
 from bridge.core.finish_reasons import FAILED
 from bridge.core.messages import choice_index
 from bridge.openai.normalize import (
@@ -20,7 +21,6 @@ from bridge.openai.normalize import (
 from bridge.openai.tool_call_shapes import normalize_tool_call
 
 if TYPE_CHECKING:
-    from bridge.core.deltas import Usage
     from bridge.core.json import JSONObject
     from bridge.openai.response_encoder import ResponseInfo
 
@@ -43,11 +43,21 @@ def normalize_completion(body: JSONObject, info: ResponseInfo, usage: Usage | No
         "model": identity.model,
         "choices": _choices(body["choices"], info),
     }
-    if usage is None:
-        # An `error` that got this far is null or empty, but some clients only check that it is there.
-        return with_members(omit(body, "error", "usage"), members)
-    members["usage"] = normalize_usage(body.get("usage"), usage)
-    return with_members(omit(body, "error"), members)
+    # Clients add the counts of every completion.
+    members["usage"] = normalize_usage(body.get("usage"), usage or Usage())
+    # An `error` that got this far is null or empty, but some clients only check that it is there.
+    normalized = with_members(omit(body, "error"), members)
+    if normalized is body or not info.endpoint.has_messages:
+        return normalized
+    return {**normalized, "choices": [_complete(choice) for choice in normalized["choices"]]}
+
+
+def _complete(choice: JSONObject) -> JSONObject:
+    """Return a choice with every key that OpenAI's schema requires; only of a body that changes anyway."""
+    message = choice["message"]
+    if "refusal" not in message:
+        message = {**message, "refusal": None}
+    return {**choice, "message": message, "logprobs": choice.get("logprobs")}
 
 
 def _choices(sent: Any, info: ResponseInfo) -> Any:

@@ -99,9 +99,12 @@ def test_a_body_for_one_text_gets_one_input_per_call() -> None:
 
 
 def test_dimensions_are_never_dropped_silently() -> None:
-    with pytest.raises(RequestError, match="dimensions") as raised:
-        new_exchange(BARE, embeddings_request(dimensions=2), endpoint="embeddings")
-    assert (raised.value.status, raised.value.param) == (400, "dimensions")
+    # A request that does not carry the parameter gets vectors of the upstream's own length.
+    assert new_exchange(BARE, embeddings_request(dimensions=2), endpoint="embeddings").dropped == (
+        "dimensions",
+    )
+    assert vectors(BARE, {"vectors": [[1, 2]]}, dimensions=2) == [[1, 2]]
+    assert "`dimensions`" in embeddings_error(BARE, {"vectors": [[1, 2, 3]]}, dimensions=2).message
     rules = BARE.replace("$.inputs", "$.inputs, d: $.dimensions")
     assert request_bodies(new_exchange(rules, embeddings_request(dimensions=2), endpoint="embeddings")) == [
         {"texts": ["hi"], "d": 2}

@@ -49,7 +49,8 @@ def test_usage_is_estimated_with_and_without_streaming(members: Body) -> None:
     upstream_body = ndjson({"t": "five "}, {"t": "words"}) if members else {"t": "five words"}
     assert usage(TEMPLATE, upstream_body, **members) == estimated_usage(PROMPT_TOKENS, 3)
     assert usage(TEMPLATE, bytewise(pieces_of(upstream_body)), **members) == estimated_usage(PROMPT_TOKENS, 3)
-    assert usage(TEMPLATE.removeprefix(ON), upstream_body, **members) is None
+    zero = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    assert usage(TEMPLATE.removeprefix(ON), upstream_body, **members) == (None if members else zero)
 
 
 def test_a_stream_has_no_unrequested_usage() -> None:
@@ -103,7 +104,10 @@ UPSTREAM_USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 def test_usage_is_estimated_for_passthrough() -> None:
     exchange = new_exchange(ON, request(messages=FOUR))
     out = json.loads(simulate(exchange, pieces_of(COMPLETION)))
-    assert out == {**COMPLETION, "usage": estimated_usage(PROMPT_TOKENS, 3)}
+    [choice] = out.pop("choices")
+    assert choice["message"]["content"] == "five words"
+    assert {name: out[name] for name in ("id", "created", "model", "provider")}.items() <= COMPLETION.items()
+    assert out["usage"] == estimated_usage(PROMPT_TOKENS, 3)
     end = [*sse(*CHUNKS), b"data: [DONE]\n\n"]
     assert usage(ON, end, **STREAMED) == estimated_usage(PROMPT_TOKENS, 3)
     assert usage(ON, bytewise(end), **STREAMED) == estimated_usage(PROMPT_TOKENS, 3)

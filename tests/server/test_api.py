@@ -162,7 +162,7 @@ def test_request_ids_share_no_part_that_a_client_could_count() -> None:
 async def test_dropped_parameters_are_in_a_header(server: str) -> None:
     text = "routes: [{models: m, upstream: '${UPSTREAM}', request: {body: {p: $.prompt}}, response: $.text}]"
     async with run_bridge(text, {"UPSTREAM": server}) as bridge:
-        body = {**HELLO, "temperature": 1, "logit_bias": {}, "né\r\nw": 1}
+        body = {**HELLO, "temperature": 0.5, "logit_bias": {"7": 1}, "né\r\nw": 1}
         response = await bridge.request(body)
         assert response.status == 200
         assert response.headers["x-bridge-dropped"] == r"temperature, logit_bias, n\xe9  w"

@@ -137,7 +137,8 @@ def test_each_choice_has_its_own_calls() -> None:
         return {"index": index, "content": {"parts": [call]}, "finishReason": "STOP"}
 
     body = {"candidates": [candidate(0), candidate(1)]}
-    choices = run_completion(SERVERS["gemini"].rules, body, request(n=2)).choices
+    rules = SERVERS["gemini"].rules.replace("toolConfig:", "count: $.n\n            toolConfig:")
+    choices = run_completion(rules, body, request(n=2)).choices
     assert [choice.tool_calls[0]["arguments"] for choice in choices.values()] == ['{"n":0}', '{"n":1}']
     assert len({choice.tool_calls[0]["id"] for choice in choices.values()}) == 2
 

@@ -82,7 +82,7 @@ def _inherited(response: Any, stream: Any) -> ResponseSlots | None:
         slots = _slots(response)
         if _adjusts_openai(response):
             return slots.inherit_from(OPENAI_STREAM.slots, _declared(response))
-        if stream is not ABSENT and _is_openai_text(stream.text) and stream.choices is ABSENT:
+        if stream is not ABSENT and _is_openai_text(stream) and stream.choices is ABSENT:
             return slots.inherit_from(OPENAI_STREAM.slots, _declared(response) - {"text", "choices"})
         return slots
     return OPENAI_STREAM.slots if stream is not ABSENT and _adjusts_openai(stream) else None
@@ -93,16 +93,17 @@ def _adjusts_openai(spec: SlotsSpec) -> bool:
 
     The place of the text in OpenAI's format declares nothing more: the other parts have their places too.
     """
-    return (spec.text is ABSENT or _is_openai_text(spec.text)) and spec.choices is ABSENT
+    return (spec.text is ABSENT or _is_openai_text(spec)) and spec.choices is ABSENT
 
 
-def _is_openai_text(text: Any) -> bool:
-    """Return whether a slot is OpenAI's own place of the text, without options."""
-    return (
-        isinstance(text, TextSlot)
-        and text == TextSlot(text.extractor)
-        and (text.extractor.plain and text.extractor.sources[0].steps in _OPENAI_TEXTS)
-    )
+def _is_openai_text(spec: SlotsSpec) -> bool:
+    """Return whether the text is at OpenAI's own place in a response, or in a frame, without options."""
+    text = spec.text
+    if not isinstance(text, TextSlot) or text != TextSlot(text.extractor) or not text.extractor.plain:
+        return False
+    message = "message" if isinstance(spec, ResponseSpec) else "delta"
+    steps = text.extractor.sources[0].steps
+    return steps in (("choices", 0, message, "content"), ("choices", 0, "text"))
 
 
 def _declared(*specs: Any) -> frozenset[str]:
@@ -113,14 +114,9 @@ def _declared(*specs: Any) -> frozenset[str]:
     return frozenset(
         name
         for spec, name in names
-        if (value := getattr(spec, name, ABSENT)) is not ABSENT
-        and not (name == "text" and spec.choices is ABSENT and _is_openai_text(value))
+        if getattr(spec, name, ABSENT) is not ABSENT
+        and not (name == "text" and spec.choices is ABSENT and _is_openai_text(spec))
     )
-
-
-_OPENAI_TEXTS = frozenset({
-    ("choices", 0, "message", "content"), ("choices", 0, "delta", "content"), ("choices", 0, "text")
-})  # fmt: skip
 
 
 def _slots(spec: SlotsSpec) -> ResponseSlots:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
+from bridge.openai.default_parameters import is_default
 from bridge.openai.endpoints import PARAMETERS, STRUCTURAL_MEMBERS
 from bridge.routes.rules.body_rules import TemplateBody, UnchangedBody
 from bridge.routes.rules.request_template import UpstreamRequest, make_request
@@ -164,7 +165,7 @@ class EndpointPlan:
             for name, value in body.items()
             if name not in self._handled
             and value is not None
-            and not (name == "n" and value == 1)
+            and not is_default(name, value, body)
             and not self._is_sent(name)
         )
 

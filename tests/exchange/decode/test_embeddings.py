@@ -119,7 +119,8 @@ def test_the_response_has_openais_shape() -> None:
         "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
         "usage": {"prompt_tokens": 3, "total_tokens": 3},
     }
-    assert "usage" not in embeddings_response(rules, {"vectors": [[0.5]]})
+    no_counts = embeddings_response(rules, {"vectors": [[0.5]]})["usage"]
+    assert no_counts == {"prompt_tokens": 0, "total_tokens": 0}
 
 
 @pytest.mark.parametrize(("body", "members"), [(OPENAI, {}), (PACKED, {"encoding_format": "base64"})])
@@ -148,6 +149,7 @@ def test_faults_of_openais_shape_are_normalized() -> None:
             {"object": "embedding", "index": 0, "embedding": [0]},
             {"object": "embedding", "index": 1, "embedding": [1], "seen": True},
         ],
+        "usage": {"prompt_tokens": 0, "total_tokens": 0},
     }
     assert embeddings_response(SERVES, {**OPENAI, "usage": {"total_tokens": 2.0}, "error": None}) == OPENAI
 
