@@ -51,7 +51,7 @@ routes:
     response: $.text
   - models: session
     upstream: URL
-    session: {by: transcript, open: {path: /open, id: $.text}, close: {path: /close}}
+    session: {keep: conversation, open: {path: /open, id: $.text}, close: {path: /close}}
     request: {body: {m: $.turns, s: $.session}}
     response: $.text
   - &vectors

@@ -28,7 +28,7 @@ routes:
   - {models: template, upstream: "${UPSTREAM}", prompt: {template: "{{ messages[0].content }}"},
      request: {body: {p: $.prompt}}, response: $.text}
   - {models: session, upstream: "${UPSTREAM}", request: {body: {p: $.last, s: $.session}}, response: $.text,
-     session: {by: transcript, open: {path: /open, id: $.id}}}
+     session: {by: transcript, keep: conversation, open: {path: /open, id: $.id}}}
   - {models: vectors, serves: embeddings, upstream: "${UPSTREAM}", emulate: {batch: 1},
      request: {body: {p: $.input}}, response: {embeddings: $.e}}
 """
