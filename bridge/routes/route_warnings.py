@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bridge.core.strings import Interpolated
-from bridge.routes.table_warnings import warn_of_literal_secret
+from bridge.routes.rule_warnings import warn_of_rules
+from bridge.routes.table_warnings import upstream_nodes, warn_of_literal_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from bridge.config.problems import Problems
     from bridge.config.yaml_tree import Node
     from bridge.routes.rules.route import Route
@@ -22,6 +21,7 @@ _WRONG_PORTS = {
     ("http", 443): "https", ("http", 8443): "https", ("https", 80): "http",
     ("ws", 443): "wss", ("ws", 8443): "wss", ("wss", 80): "ws",
 }  # fmt: skip
+_MANY_SECONDS = 1000  # a timeout of more is rather one in milliseconds
 _KEY_HEADERS = {"authorization", "api-key", "x-api-key", "x-goog-api-key"}
 _SCHEME = re.compile(r"(?i)(bearer|basic)\s")
 _LIKE_VARIABLE = re.compile(r"\$[A-Z][A-Z0-9_]{2,}\b")
@@ -29,7 +29,7 @@ _LIKE_VARIABLE = re.compile(r"\$[A-Z][A-Z0-9_]{2,}\b")
 
 def warn_of_route(route: Route, node: Node, problems: Problems) -> None:
     """Warn of what is valid in a route, but has probably another effect than intended."""
-    for base in _bases(node):
+    for base in upstream_nodes(node):
         _warn_of_url(str(base.value), base, problems)
         _warn_of_path(route, base, node.get("path"), problems)
     if (auth := node.get("auth")) is not None:
@@ -37,18 +37,8 @@ def warn_of_route(route: Route, node: Node, problems: Problems) -> None:
     _warn_of_headers(node, problems)
     _warn_of_tls(node, problems)
     _warn_of_settings(route, node, problems)
-
-
-def _bases(node: Node) -> Iterator[Node]:
-    """Yield the nodes of the upstream's URLs."""
-    upstream = node.value.get("upstream")
-    if upstream is None:
-        return
-    if isinstance(upstream.value, str):
-        yield upstream
-        return
-    for at in (upstream.get("url"), upstream.get("replicas")):
-        yield from (each for each in (at.walk() if at else ()) if isinstance(each.value, str))
+    _warn_of_numbers(node, problems)
+    warn_of_rules(route, node, problems)
 
 
 def _warn_of_url(url: str, node: Node, problems: Problems) -> None:
@@ -144,7 +134,7 @@ def _warn_of_tls(node: Node, problems: Problems) -> None:
                 expected="`tls.ca`, the PEM file of the certificate's issuer",
             )
     tls = node.get("upstream", "tls")
-    urls = [str(base.value) for base in _bases(node)]
+    urls = [str(base.value) for base in upstream_nodes(node)]
     if tls is not None and urls and all(url.startswith(("http://", "ws://")) for url in urls):
         location = tls.key_location or tls.location
         problems.warn(location, tls.path, "`tls` has no effect on a URL without TLS", expected="https://…")
@@ -167,3 +157,17 @@ def _warn_of_settings(route: Route, node: Node, problems: Problems) -> None:
         if is_pointless and at is not None:
             location = at.key_location or at.location
             problems.warn(location, at.path, f"`{steps[-1]}` has no effect here", expected=expected)
+
+
+def _warn_of_numbers(node: Node, problems: Problems) -> None:
+    """Warn of timeouts that are probably meant in milliseconds, and of servers that are listed twice."""
+    timeouts = node.get("upstream", "timeouts")
+    for each in timeouts.walk() if timeouts else ():
+        if isinstance(each.value, int) and each.value >= _MANY_SECONDS:
+            message = f"{each.value} is a number of seconds"
+            problems.warn(each.location, each.path, message, expected=f"a unit, such as {each.value}ms")
+    seen: set[str] = set()
+    for base in upstream_nodes(node):
+        if str(base.value) in seen:
+            problems.warn(base.location, base.path, "the server is listed twice", expected="each server once")
+        seen.add(str(base.value))

@@ -19,7 +19,7 @@ from bridge.routes.compile.route import compile_route
 from bridge.routes.fallbacks import check_fallbacks, link_fallbacks
 from bridge.routes.route_warnings import warn_of_route
 from bridge.routes.spec import ABSENT, FILE, ROUTE, ServerSpec
-from bridge.routes.table_warnings import is_glob, warn_of_models, warn_of_server
+from bridge.routes.table_warnings import is_glob, warn_of_loops, warn_of_models, warn_of_server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -135,9 +135,10 @@ def load(text: str, name: str, environment: LoadEnvironment) -> RouteTable:
     # Routes are checked even if the rest of the file is invalid, to report every problem at once.
     nodes = _route_nodes(tree) if file is INVALID else file.routes
     routes = _check_routes(nodes, environment, problems)
+    compiled = [(route, node) for route, node in routes if route is not None]
     if file is not INVALID:
         warn_of_server(file.server, tree, problems)
-    compiled = [(route, node) for route, node in routes if route is not None]
+        warn_of_loops(file.server, compiled, problems)
     warn_of_models(compiled, problems)
     if len(compiled) == len(routes):  # otherwise a fallback may be a route that has problems
         check_fallbacks(compiled, problems)

@@ -18,10 +18,19 @@ if TYPE_CHECKING:
     from bridge.routes.rules.route import Route
     from bridge.routes.spec import ServerSpec
 
-__all__ = ["is_glob", "warn_of_literal_secret", "warn_of_models", "warn_of_server"]
+__all__ = [
+    "is_glob",
+    "upstream_nodes",
+    "warn_of_literal_secret",
+    "warn_of_loops",
+    "warn_of_models",
+    "warn_of_server",
+]
 
 _MIN_SECRET = 8  # characters; a shorter literal is a placeholder, such as `none`
 _FRESH = ("", "\ue000", "\ue000\ue001")  # texts that no pattern contains, in place of each `*`
+_REGULAR = re.compile(r"^\^|\$$|(^|[-_/:])\.\*|\\|\|")
+_LOCAL = re.compile(r"\w+://(127\.0\.0\.1|localhost|\[::1\]):(?P<port>\d+)")
 _MAX_COMPARED = 64  # earlier models that a model is compared with
 _MAX_STARS = 4  # of a pattern that is compared; the comparisons are a power of them
 
@@ -37,7 +46,7 @@ def warn_of_models(routes: Sequence[tuple[Route, Node]], problems: Problems) -> 
     globs: list[tuple[str, Route]] = []  # the first of the earlier patterns
     fallbacks = {route.fallback_name for route, _ in routes}
     for route, node in routes:
-        _warn_of_unlisted(route, node, problems)
+        _warn_of_patterns(route, node, problems)
         if route.name in fallbacks:
             continue  # it serves requests that other routes cannot
         for model, at in _models(node):
@@ -55,12 +64,13 @@ def warn_of_models(routes: Sequence[tuple[Route, Node]], problems: Problems) -> 
                 same.append((model, route))
 
 
-def _warn_of_unlisted(route: Route, node: Node, problems: Problems) -> None:
-    """Warn of a route for all models, of which clients see none."""
-    if route.model_list.names or route.model_list.request is not None:
-        return
+def _warn_of_patterns(route: Route, node: Node, problems: Problems) -> None:
+    """Warn of a regular expression, and of a route for all models, of which clients see none."""
     for model, at in _models(node):
-        if model == "*":
+        if _REGULAR.search(model):
+            glob = re.sub(r"^\^|\$$", "", model).replace(".*", "*")
+            problems.warn(at.location, at.path, f"`{model}` is a glob, not a regular expression", match=glob)
+        if model == "*" and not route.model_list.names and route.model_list.request is None:
             problems.warn(
                 at.location,
                 at.path,
@@ -111,6 +121,21 @@ def warn_of_server(server: ServerSpec, node: Node, problems: Problems) -> None:
             warn_of_literal_secret(key, problems)
 
 
+def warn_of_loops(server: ServerSpec, routes: Sequence[tuple[Route, Node]], problems: Problems) -> None:
+    """Warn of an upstream that is the bridge itself."""
+    ports = {text.strip().rpartition(":")[2] for addresses in server.listen for text in addresses.split(",")}
+    for _, node in routes:
+        for base in upstream_nodes(node):
+            match = _LOCAL.match(str(base.value))
+            if match and match["port"] in ports:
+                problems.warn(
+                    base.location,
+                    base.path,
+                    f"the bridge itself listens on port {match['port']}",
+                    expected="the address of the model server, or another `server.listen`",
+                )
+
+
 def warn_of_literal_secret(node: Node, problems: Problems) -> None:
     """Warn of a secret that is written in the file, or that looks like a variable and is not."""
     text = node.value
@@ -127,3 +152,15 @@ def warn_of_literal_secret(node: Node, problems: Problems) -> None:
             "the secret is written in the file",
             expected="an environment variable or a file: ${NAME} or ${file:/run/secrets/name}",
         )
+
+
+def upstream_nodes(node: Node) -> Iterator[Node]:
+    """Yield the nodes of the upstream's URLs."""
+    upstream = node.value.get("upstream")
+    if upstream is None:
+        return
+    if isinstance(upstream.value, str):
+        yield upstream
+        return
+    for at in (upstream.get("url"), upstream.get("replicas")):
+        yield from (each for each in (at.walk() if at else ()) if isinstance(each.value, str))

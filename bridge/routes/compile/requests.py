@@ -157,7 +157,7 @@ def _check_url(url: str, node: Node, problems: Problems, schemes: tuple[str, ...
     try:
         parts = urlsplit(url)
         named = bool(parts.hostname) and (parts.port or 1) > 0  # reading an invalid port raises
-        valid = parts.scheme in schemes and named and not _UNSAFE.search(url)
+        valid = parts.scheme in schemes and named and not _UNSAFE.search(url) and url == url.strip()
     except ValueError:
         valid = False
     is_known = valid or not is_template(url)  # a template may be the host or the port

@@ -26,7 +26,7 @@ VENDOR_MEMBERS: Final = frozenset(
         "documents", "early_stopping", "echo", "enable_search", "enable_thinking", "extra_body", "format",
         "grammar", "guidance_scale", "guided_choice", "guided_grammar", "guided_json", "guided_regex",
         "id_slot", "ignore_eos", "image_size", "include_stop_str_in_output", "input_type", "keep_alive",
-        "length_penalty", "max_new_tokens", "min_p", "min_tokens", "mirostat", "mirostat_eta",
+        "length_penalty", "min_p", "min_tokens", "mirostat", "mirostat_eta",
         "mirostat_tau", "negative_prompt", "num_beams", "num_ctx", "num_inference_steps", "options",
         "random_seed", "reasoning", "repetition_penalty", "safe_prompt", "safety_settings", "seed",
         "session_id", "skip_special_tokens", "spaces_between_special_tokens", "structured_outputs",

@@ -8,7 +8,7 @@ from bridge.config.container_types import OneOrMany
 from bridge.config.networks import NETWORK, Network
 from bridge.config.quantities import DURATION
 from bridge.config.records import Record, Shorthand, option, record
-from bridge.config.value_types import INVALID, TEXT, Integer
+from bridge.config.value_types import INVALID, Integer, Text
 from bridge.core.addresses import ADDRESS_FORM
 from bridge.routes.rules.server_settings import CLIENT_KEY, ClientKeySpec, ClientLimitsSpec
 from bridge.routes.spec.value_types import AddressText
@@ -50,6 +50,11 @@ _ADDRESSES = OneOrMany(AddressText(ADDRESS_FORM))
 _ADDRESSES_OR_OFF = OneOrMany(AddressText("HOST:PORT, or off", other=("off",)))
 
 
+_ORIGIN = Text(
+    "an origin, such as https://chat.example, or *", pattern=r"\*|null|[a-z][a-z0-9+.-]*://[^/\s?#]+"
+)
+
+
 @record
 class ServerSpec:
     """The settings of the bridge itself."""
@@ -72,7 +77,7 @@ class ServerSpec:
     )
     workers: int = option(Integer(1, 128), "processes that share the address `listen`", default=1)
     cors: tuple[str, ...] = option(
-        OneOrMany(TEXT), "origins of web pages that may call the API, or `*`; if absent: none", default=()
+        OneOrMany(_ORIGIN), "origins of web pages that may call the API, or `*`; if absent: none", default=()
     )
     drain: float = option(
         DURATION, "the longest time that responses in progress may take at shutdown", default=30.0
