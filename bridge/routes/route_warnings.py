@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bridge.core.strings import Interpolated
-from bridge.routes.rule_warnings import warn_of_rules
+from bridge.routes.compile.rule_warnings import warn_of_rules
 from bridge.routes.table_warnings import upstream_nodes, warn_of_literal_secret
 
 if TYPE_CHECKING:
