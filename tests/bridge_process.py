@@ -191,8 +191,9 @@ def _event(line: str, warns: Collection[str]) -> str:
     if event == "warning in the routes file":
         return event  # test servers take requests at `/`, which a real server rarely does
     assert event in warns or event in _USUAL_EVENTS, line
-    failed = event == "request" and record.get("status", 0) >= 500
-    assert record["level"] == ("warning" if event in warns or failed else "info"), line
+    if event == "request" and "reason" in record:  # a failure is a warning, but for errors of the client
+        return event
+    assert record["level"] == ("warning" if event in warns else "info"), line
     return event
 
 
