@@ -74,7 +74,7 @@ def to_upstream_error(error: NetworkError, url: str, timeouts: TimeoutsSpec) -> 
 def tls_closed(error: ssl.SSLError, url: str) -> UpstreamError:
     """Return the error for a TLS connection that ended after its handshake.
 
-    With TLS 1.3, a server that rejects the bridge's certificate says so only then.
+    With TLS 1.3, a server rejects the bridge's certificate only then.
     """
     host = urlsplit(url).netloc.rpartition("@")[2]
     reason = (error.reason or str(error)).replace("_", " ").lower()

@@ -60,7 +60,7 @@ class RouteCompiler:
         keepalive = spec.stream.keepalive if isinstance(spec.stream, StreamSpec) else "off"
         self._keepalive = None if isinstance(keepalive, str) else keepalive or None
         self._forwards_comments = keepalive == "pass"
-        # `keepalive` alone says nothing about the upstream's streams.
+        # `keepalive` alone declares nothing about the upstream's streams.
         only_keepalive = isinstance(spec.stream, StreamSpec) and set(node.find(("stream",)).value) == {
             "keepalive"
         }
