@@ -17,8 +17,13 @@ __all__ = ["with_tool_names"]
 
 def with_tool_names(messages: list[JSONObject]) -> list[JSONObject]:
     """Return the messages, those of tools with the names of their functions; the same list without any."""
-    if not any(message.get("role") == "tool" for message in messages):
-        return messages
+    for message in messages:
+        if message["role"] == "tool":
+            return _named(messages)
+    return messages
+
+
+def _named(messages: list[JSONObject]) -> list[JSONObject]:
     names: dict[Any, str] = {}
     named = []
     for message in messages:
