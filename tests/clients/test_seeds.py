@@ -33,7 +33,7 @@ def bridge(upstream: RecordedUpstream) -> Iterator[BridgeProcess]:
 
 def test_the_published_example_of_renamed_keys(bridge: BridgeProcess, upstream: RecordedUpstream) -> None:
     upstream.set_response("/made/vector", http_response(COMPLETION))
-    body = {"model": "vector", "messages": [{"role": "robot", "content": "hello"}], "temperature": 1}
+    body = {"model": "vector", "messages": [{"role": "robot", "content": "hello"}], "temperature": 0.5}
     response = bridge.send("POST", "/v1/chat/completions", json.dumps(body).encode())
     assert text(response) == "Deep"
     assert upstream.latest_request("/made/vector").data == (

@@ -220,7 +220,7 @@ routes:
     response: $.answer
     stream: {text: $.answer}
 """
-    body: dict[str, Any] = {**HELLO, "temperature": 1}
+    body: dict[str, Any] = {**HELLO, "temperature": 0.5}
     async with (
         run_upstream(closes) as a,
         run_upstream(responder(http_response({"answer": "hello"}))) as b,

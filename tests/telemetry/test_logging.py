@@ -64,7 +64,7 @@ async def test_each_request_is_one_line(lines: CapturedLog) -> None:
         for number, body in enumerate((chat(SECRET), chat(SECRET, stream=True), chat("fail"))):
             await bridge.request(body, headers={**AUTHORIZED, "X-Request-Id": f"id-{number}"})
         await bridge.request(
-            {"model": "built", "prompt": SECRET, "temperature": 1, "user": SECRET},
+            {"model": "built", "prompt": SECRET, "temperature": 0.5, "user": SECRET},
             path="/v1/completions",
             headers={**AUTHORIZED, "X-Request-Id": "id-3"},
         )

@@ -90,7 +90,8 @@ class CumulativeToDelta:
             return ""
         # U+FFFD at the end is half a character, which the next text completes (FastChat's worker).
         new = "" if self._gathers else self._new(text.rstrip(_REPLACEMENT))
-        self._newest = text
+        if text.startswith(self._returned):
+            self._newest = text
         return new
 
     def close(self) -> str:

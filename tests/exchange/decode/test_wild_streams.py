@@ -45,7 +45,9 @@ def test_a_rewritten_text_ends_a_stream_and_counts_in_a_completion(texts: list[s
         assert run_completion(CUMULATIVE, pieces).choice.text == texts[-1]
 
 
-@pytest.mark.parametrize("texts", [["a", "ab", "a"], ["a", "ab ", "ab"], ["a", "ab", ""], ["a", "ab", "ab"]])
+@pytest.mark.parametrize(
+    "texts", [["a", "ab", "\ufffd"], ["a", "ab", "a"], ["a", "ab ", "ab"], ["a", "ab", ""], ["a", "ab", "ab"]]
+)
 def test_a_shorter_text_that_says_nothing_new_is_no_error(texts: list[str]) -> None:
     """The last text of some upstreams lacks the white space at its end."""
     stream = run_stream(CUMULATIVE, _texts(*texts))
