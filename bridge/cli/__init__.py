@@ -108,6 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--markdown", action="store_true", help="print the list as a table in Markdown")
 
+    command = commands.add_parser("completion", help="print a script that completes the command in a shell")
+    command.add_argument("shell", choices=("bash", "zsh", "fish"))
+
     commands.add_parser("schema", help="print the JSON Schema of routes files, for editors")
     commands.add_parser("reference", help="print the reference of routes files, in Markdown")
     return parser
@@ -181,11 +184,20 @@ def _run(arguments: argparse.Namespace) -> int:
             from bridge.cli.explain import list_routes as run
         case "presets":
             from bridge.cli.presets import print_presets as run
+        case "completion":
+            run = _print_completion
         case "schema":
             from bridge.cli.reference import print_schema as run
         case _:
             from bridge.cli.reference import print_reference as run
     return run(arguments)
+
+
+def _print_completion(arguments: argparse.Namespace) -> int:
+    from bridge.cli.completion import completion
+
+    print(completion(arguments.shell, _parser()), end="")
+    return 0
 
 
 def _serve(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge import __version__
 from bridge.cli.samples import check_sample
+from bridge.cli.terminal import highlight
 from bridge.config.problems import Problem
 from bridge.core import json
 from bridge.core.errors import ConfigError
@@ -79,14 +80,15 @@ def _sample_problems(table: RouteTable) -> Iterator[Problem]:
 def _print(report: _Report, *, strict: bool) -> None:
     """Print the problems and warnings of a file in their order, and a line with their numbers."""
     for each in sorted((*report.problems, *report.warnings), key=_line):
-        print(each)
+        print(highlight(str(each), "warning" if each.is_warning else "problem"))
     found = [count_of(len(report.problems), "problem")] if report.problems else []
     found += [count_of(len(report.warnings), "warning")] if report.warnings else []
     if report.problems or (strict and report.warnings):
         print(f"{report.file}: {', '.join(found)}", file=sys.stderr)
     else:
         numbers = ", ".join(count_of(number, noun[:-1]) for noun, number in report.counts().items())
-        print(f"{report.file}: {numbers}: {', '.join(found) or 'all good'}")
+        result = f"{report.file}: {numbers}: {', '.join(found) or 'all good'}"
+        print(highlight(result, "warning" if found else "good"))
 
 
 def _line(problem: Any) -> tuple[int, int]:
