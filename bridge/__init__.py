@@ -1,19 +1,19 @@
 """The bridge: a reverse proxy that gives OpenAI's API to model servers, by rules in YAML.
 
-    cli/            the commands: serve, check, explain, presets, reference
-    server/         HTTP to clients: the OpenAI API, the admin port, reload, shutdown
-    proxy/          one exchange over the network: retries, replicas, concurrency, callouts
+    cli/            the commands, such as serve, check, explain and try
+    server/         HTTP to clients: the OpenAI API, client keys, the admin port, reload, shutdown
+    proxy/          one exchange over the network: retries, replicas, fallbacks, concurrency, callouts
     upstream/       HTTP and WebSocket to model servers; auth/ makes their credentials
     sessions/       sessions of model servers, kept for the next turn
     telemetry/      metrics and logs
-    loader.py       reads the routes file; file_stamp.py, tasks.py: parts of the folders above
+    loader.py       reads the routes file; file_stamp.py, tasks.py, thread_pool.py: parts of the folders above
 
     ──── no I/O, no clock, no asyncio below this line ────
 
     exchange/       one request and its response; decode/ bytes → deltas
     routes/         the routes file: spec/ its keys, compile/ spec → rules, rules/ used by each request
     config/         YAML with locations           expressions/    paths, conditions, templates
-    framing/        bytes → frames                openai/         OpenAI's bodies, encoders, errors
+    framing/        bytes → frames                openai/         the endpoints: bodies, encoders, errors
     prompts/        messages → one string         tool_formats/   tool calls in vendors' formats
     core/           deltas, frames, errors, JSON, headers
 

@@ -1,4 +1,4 @@
-"""The command `format-bridge`: serve, check, explain, try, routes, presets, schema, reference."""
+"""The command `format-bridge`: serve, check, explain, try, routes, presets, completion, schema, reference."""
 
 from __future__ import annotations
 

@@ -5,16 +5,19 @@
 
 The request:
 
+    request_limits.py    limits of the lists of a request
     split_calls.py       how many upstream calls, and what each carries
     call_parts.py        the parts of a request, by endpoint
     request_builder.py   the requests of one upstream call
-    request_document.py  `$` of the rules of requests; turns.py its members about turns
+    request_document.py  `$` of the rules of requests; turns.py, tool_names.py its computed members
+    left_out.py          parameters that a template leaves out of a request
 
 The response, in `decode/`: a decoder turns bytes into deltas, by a reader that turns each frame into deltas;
 encoders of `bridge/openai/` turn deltas into bytes:
 
     upstream bytes ─▶ framer ─▶ frames ─▶ reader ─▶ deltas ─▶ encoder ─▶ bytes for the client
 
+    upstream_calls.py    the upstream calls of an exchange that takes several
     upstream_call.py     one upstream call, with its builder, its decoder and its callouts
     endpoints.py         the parts of an exchange that depend on the endpoint
 
