@@ -108,14 +108,14 @@ def test_parameters_without_equivalent_are_dropped() -> None:
     body = request(tools=[PICK], tool_choice="auto", parallel_tool_calls=False)
     dropped = {name: new_exchange(server.rules, body).dropped for name, server in SERVERS.items()}
     assert dropped == {
-        "ollama": ("tool_choice", "parallel_tool_calls"),
+        "ollama": ("parallel_tool_calls",),
         "anthropic": (),
         "gemini": ("parallel_tool_calls",),
         "bedrock": ("parallel_tool_calls",),
         "cohere": ("parallel_tool_calls",),
     }
     without_tools = "tools: anthropic\nrequest: {body: {messages: $.turns}}\nresponse: $.t"
-    assert new_exchange(without_tools, body).dropped == ("tools", "tool_choice", "parallel_tool_calls")
+    assert new_exchange(without_tools, body).dropped == ("tools", "parallel_tool_calls")
 
 
 @pytest.mark.parametrize("name", SERVERS)
