@@ -146,7 +146,7 @@ def test_quadratic_work_is_noticed() -> None:
     """The measures see loops, copies and lists of quadratic size."""
 
     def loops(n: int) -> Callable[[], object]:
-        return lambda: [mask("", []) for _ in range(n * n // 64)]
+        return lambda: [mask("", []) for _ in range(1 + n * n // 64)]
 
     def copies(n: int) -> Callable[[], object]:
         return lambda: [mask("", []), *[bytes(size) and None for size in range(0, n * 100, 100)]]
