@@ -51,6 +51,7 @@ class Exchange:
 
     __slots__ = (
         "_combines",  # deltas are changed or recorded on their way to the encoder
+        "_decoder",  # of the only call, once its response has begun
         "_encoder",  # of the client's response; None before its first output
         "_fast_path",  # of the only call's non-streaming completion; None: the call's decoder is used
         "_info",
@@ -86,6 +87,7 @@ class Exchange:
         self.is_stream = plan.client_streams
         self.error: BridgeError | None = None
         self._open_calls = len(calls)
+        self._decoder: ResponseDecoder | None = None
         self._encoder: ResponseEncoder | None = None
         self._fast_path: CompletionFastPath | None = None
         self._kept_alive = False
@@ -152,14 +154,17 @@ class Exchange:
             fast_path = PassthroughFastPath if plan.passthrough else CompletionFastPath
             self._fast_path = fast_path(plan, plan.fast_rule, status, headers)
         else:
-            call.decoder.start(status, headers)
+            decoder = call.decoder
+            decoder.start(status, headers)
+            if not self._combines:
+                self._decoder = decoder
 
     def feed(self, call: UpstreamCall, data: bytes) -> bytes:
         """Return the client's bytes for a part of the response's body."""
         fast_path = self._fast_path
         if fast_path is not None:
             return b"" if fast_path.feed(data) else self._leave_fast_path(call, fast_path)
-        decoder = call.decoder
+        decoder = self._decoder or call.decoder
         deltas = decoder.feed(data)
         return self._emit(call, decoder, deltas) if deltas or decoder.finished else b""
 

@@ -80,9 +80,8 @@ class ResponseParser:
 
     def feed(self, data: bytes) -> None:
         """Parse bytes. Raise ProtocolError or UpstreamError where they are invalid."""
-        if self.state is _AWAITED:
-            self.state = _HEAD
-        if self.state is _HEAD:
+        if self.state is not _BODY:
+            self.state = _HEAD if self.state is _AWAITED else self.state
             self._head_size += len(data)
         parts = len(self._arrived)
         try:
@@ -90,15 +89,15 @@ class ResponseParser:
         except (HttpParserError, HttpParserUpgrade) as error:
             raise _cause(error) from error
         else:
-            if len(self._arrived) > parts:
-                self._trailer_size = 0
-            elif self.state is _BODY:
+            if len(self._arrived) == parts and self.state is _BODY:
                 self._count_trailer(len(data))
+            elif self._trailer_size:
+                self._trailer_size = 0
         finally:
             if self._decoder is not None:
                 self._decompress(self._decoder)
         # `on_headers_complete` checks the exact size; this bounds a head that does not end.
-        if self._head_size > 2 * _MAX_HEAD_SIZE and self.state is _HEAD:
+        if self.state is _HEAD and self._head_size > 2 * _MAX_HEAD_SIZE:
             raise _head_too_large()
 
     def _count_trailer(self, size: int) -> None:
