@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.case_files import case_names, read_case
 from tests.case_player import play
+from tests.exchange.single_exchange import comparable
 from tests.exchange.strategies import ROUTES, STATUSES, bodies, checked_outcome, cuts, requests
 from tests.strict_client import read_completion, read_stream
 
@@ -73,7 +74,8 @@ def test_damaged_recordings_give_a_completion_or_an_error_for_every_split(
     case = read_case(*name)
     exchange = case.exchange()
     whole = play(exchange, case, [data])
-    assert play(case.exchange(), case, pieces_of(data, positions)) == whole
+    cut = play(case.exchange(), case, pieces_of(data, positions))
+    assert (comparable(exchange, cut.out), *cut[1:]) == (comparable(exchange, whole.out), *whole[1:])
     if exchange.error is None:
         if case.is_stream:
             read_stream(whole.out, include_usage=case.include_usage)
