@@ -169,8 +169,13 @@ def _check_lengths(vectors: list[Numbers], dimensions: Any) -> None:
     if len(lengths) > 1:
         raise _malformed(f"sent embeddings of different lengths: {', '.join(map(str, sorted(lengths)))}")
     if dimensions is not None and lengths != {dimensions}:
-        raise _malformed(
-            f"sent embeddings of {lengths.pop()} numbers: expected {dimensions}, the requested `dimensions`"
+        raise UpstreamError(
+            UpstreamFailure.MALFORMED,
+            f"the upstream sent embeddings of {lengths.pop()} numbers: expected {dimensions}, the requested "
+            "`dimensions`",
+            status=400,  # another request succeeds, the same one never does
+            param="dimensions",
+            code="unsupported_parameter",
         )
 
 

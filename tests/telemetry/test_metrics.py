@@ -77,7 +77,7 @@ async def test_requests_are_counted() -> None:
         ):
             await bridge.request(body)
         await bridge.request({"model": "m", "prompt": "a"}, path="/v1/completions")
-        await bridge.request(chat_body("d", model="glob-7", temperature=1, x_secret=2, x_other=3))
+        await bridge.request(chat_body("d", model="glob-7", temperature=0.5, x_secret=2, x_other=3))
         await bridge.wait_for_count(0, "bridge_requests_in_progress")
         samples = await bridge.samples()
 
