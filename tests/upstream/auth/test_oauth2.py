@@ -179,11 +179,12 @@ async def test_a_failed_renewal_is_ignored_while_the_token_is_valid() -> None:
         assert bearer_token(await sending.sign()) == "t2"
 
 
+HTML_ERROR = f"<html><head><title>Oops</title></head><body><p>{SECRET}</p></body></html>"
 REFUSALS = [
     (http_response({"error": "bad_client", "error_description": "Who?"}, 401), "bad_client: Who?"),
     (http_response({"error": "invalid_client"}, 200), "invalid_client"),
     (http_response({"message": f"{SECRET} is wrong"}, 400), "*** is wrong"),
-    (http_response(f"<title>Oops</title>{SECRET}".encode(), 500, content_type="text/html"), "Oops"),
+    (http_response(HTML_ERROR.encode(), 500, content_type="text/html"), "Oops"),
     (http_response({"access_token": "t1"}, 302, location="http://127.0.0.1:9/"), "302"),
     (http_response(b""), "an `access_token`"),
     (http_response(b"\xff\xfe{"), "an `access_token`"),
