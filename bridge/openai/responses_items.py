@@ -1,4 +1,4 @@
-"""The output items of a response while deltas arrive, and the events that tell a client of them.
+"""The output items of a response while deltas arrive, and the events that a client receives of them.
 
     items = OutputItems("9f…", custom_tools, emit)
     items.add(delta)*; items.close()        emit("response.output_text.delta", {…}) for each event

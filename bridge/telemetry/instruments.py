@@ -87,7 +87,7 @@ COUNTERS: Final = {
         "Request parameters that neither the upstream nor an emulation uses.", ("route", "parameter")
     ),
     ESTIMATED: Instrument(
-        "Tokens that the upstream did not count, estimated by the bridge (emulate.usage: estimate).",
+        "Tokens that the upstream did not count, estimated by the bridge.",
         ("route", "gen_ai_token_type"),
     ),
     KEY_REQUESTS: Instrument("Responses to the clients of a named key.", ("key", "code")),

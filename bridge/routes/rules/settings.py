@@ -67,7 +67,7 @@ class EmulateSpec:
     """Features of OpenAI's API that the bridge provides in place of the upstream."""
 
     stop: bool = option(
-        FLAG, "cuts the text at stop strings that the upstream request does not contain", default=True
+        FLAG, "cuts the text at the stop strings, also where the upstream receives them", default=True
     )
     n: bool = option(FLAG, "makes `n` calls if the upstream returns one choice per call", default=True)
     batch: int | None = option(
@@ -97,7 +97,7 @@ class SampleSpec:
     )
     endpoint: str = option(Keyword(ENDPOINTS), "the endpoint that the client calls", default="chat")
     sends: Any = option(ANY, "the body that must be sent upstream, exactly", default=ABSENT)
-    url: str | None = option(TEXT, "the URL that must be requested, or its path alone", default=None)
+    url: str | None = option(TEXT, "the URL that must be requested, or its path and query alone", default=None)
     headers: dict[str, str] = option(
         MapOf(Text(lenient=True)), "headers that must be sent", default=None, secret=EXTERNAL
     )
