@@ -12,9 +12,9 @@ from bridge.expressions.extractors import compile_slot
 from bridge.expressions.paths import compile_path
 from bridge.expressions.scope import RuleErrors
 from bridge.routes.compile.fast_path import independent_text_path, paths_read
+from bridge.routes.rules.error_rule import ErrorRule
 from bridge.routes.rules.openai_defaults import OPENAI_STREAM
 from bridge.routes.rules.response_rules import (
-    ErrorRule,
     FinishSlot,
     ResponseSlots,
     StreamRule,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.core import json
 from bridge.core.deltas import MISSING, Delta, Usage
 from bridge.core.errors import UpstreamError
 from bridge.core.finish_reasons import EXPLAINS_NO_TEXT, FAILED
@@ -18,15 +17,20 @@ from bridge.exchange.decode.choice_state import ChoiceState
 from bridge.exchange.decode.finish_failure import finish_failure
 from bridge.exchange.decode.openai_rest import OpenAIRest, replaces_text
 from bridge.exchange.decode.usage_counts import UsageCounts
-from bridge.exchange.decode.values import as_identifier, as_list, read_text_slot
-from bridge.expressions.paths import find_text_paths
-from bridge.expressions.scope import Scope
+from bridge.exchange.decode.values import (
+    as_identifier,
+    as_list,
+    no_text_message,
+    read_text_slot,
+    scope_inside,
+)
 from bridge.openai.token_estimate import TokenEstimator
 
 if TYPE_CHECKING:
     from bridge.core.json import JSONObject
     from bridge.exchange.decode.choice_state import ReadOptions
     from bridge.exchange.decode.text_filters import SurrogateJoiner
+    from bridge.expressions.scope import Scope
     from bridge.routes.rules.response_rules import ResponseSlots, TextSlot
 
 __all__ = ["ResponseReader"]
@@ -99,15 +103,7 @@ class ResponseReader:
     def inner_scope(self, scope: Scope) -> Scope:
         """Return the scope that the slots read, which may lie in a string of JSON."""
         slot = self._rule.inside
-        if slot is None:
-            return scope
-        value = slot.read(scope)
-        if isinstance(value, str):
-            try:
-                value = json.loads(value)
-            except ValueError:
-                value = MISSING
-        return Scope(value, fields=scope.fields, headers=scope.headers)
+        return scope if slot is None else scope_inside(slot, scope)
 
     def read(self, scope: Scope, data: bytes | str | None = None) -> list[Delta]:
         """Return what one frame adds; `data` is the frame's bytes if they may be forwarded."""
@@ -206,15 +202,7 @@ class ResponseReader:
 
     def no_output_message(self) -> str:
         """Return the error text for a response without output."""
-        path = str(self._rule.text.extractor) if self._rule.text else ""
-        if not path:
-            return "the route has no `text` to read from this response"
-        if not self._samples:
-            return f"the upstream sent nothing in which `{path}` could find text"
-        places = ", ".join(find_text_paths(self._samples, path))
-        return f"`{path}` matched no text in the upstream's response; " + (
-            f"text is at {places}" if places else "the response contains no text"
-        )
+        return no_text_message(str(self._rule.text.extractor) if self._rule.text else "", self._samples)
 
     def _read_without_output(self, scope: Scope) -> None:
         """Read a document in which the slots found no output."""

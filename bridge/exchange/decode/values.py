@@ -6,14 +6,29 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import json
 from bridge.core.deltas import MISSING
+from bridge.expressions.paths import find_text_paths
+from bridge.expressions.scope import Scope
 from bridge.expressions.transforms import convert
 from bridge.openai.normalize import is_thinking
 
 if TYPE_CHECKING:
-    from bridge.expressions.scope import Scope
+    from collections.abc import Sequence
+
+    from bridge.expressions.extractors import Extractor
     from bridge.routes.rules.response_rules import TextSlot
 
-__all__ = ["as_identifier", "as_list", "read_text_slot"]
+__all__ = ["as_identifier", "as_list", "no_text_message", "read_text_slot", "scope_inside"]
+
+
+def scope_inside(slot: Extractor, scope: Scope) -> Scope:
+    """Return the scope of the value that a slot finds, parsed if the value is a string of JSON."""
+    value = slot.read(scope)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = MISSING
+    return Scope(value, fields=scope.fields, headers=scope.headers)
 
 
 def read_text_slot(slot: TextSlot, scope: Scope) -> Any:
@@ -78,3 +93,15 @@ def _scalar_text(value: Any) -> Any:
             return convert(value, "string")
         case _:
             return MISSING
+
+
+def no_text_message(path: str, samples: Sequence[Any]) -> str:
+    """Return the error text for documents in which a path finds no text; the path is empty without a slot."""
+    if not path:
+        return "the route has no `text` to read from this response"
+    if not samples:
+        return f"the upstream sent nothing in which `{path}` could find text"
+    places = ", ".join(find_text_paths(samples, path))
+    return f"`{path}` matched no text in the upstream's response; " + (
+        f"text is at {places}" if places else "the response contains no text"
+    )

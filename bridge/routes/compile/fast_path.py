@@ -22,7 +22,8 @@ from bridge.routes.rules.response_rules import ResponseSlots, TextSlot
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bridge.routes.rules.response_rules import ErrorRule, StreamRule
+    from bridge.routes.rules.error_rule import ErrorRule
+    from bridge.routes.rules.response_rules import StreamRule
 
 __all__ = ["independent_text_path", "paths_read"]
 

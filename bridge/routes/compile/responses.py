@@ -13,8 +13,9 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.framing import FRAMINGS, RAW_SSE
+from bridge.routes.rules.error_rule import ErrorRule
 from bridge.routes.rules.openai_defaults import OPENAI_RESPONSE, OPENAI_STREAM
-from bridge.routes.rules.response_rules import ErrorRule, ResponseSlots, StreamRule, TextSlot
+from bridge.routes.rules.response_rules import ResponseSlots, StreamRule, TextSlot
 from bridge.routes.rules.settings import ABSENT
 from bridge.routes.spec.responses import ResponseSpec, SlotsSpec
 

@@ -13,7 +13,7 @@ from bridge.core.deltas import MISSING
 from bridge.core.errors import UpstreamError, UpstreamFailure
 from bridge.expressions.transforms import convert
 from bridge.openai.error_bodies import excerpt, parse_error_body
-from bridge.routes.rules.response_rules import ErrorRule
+from bridge.routes.rules.error_rule import ErrorRule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

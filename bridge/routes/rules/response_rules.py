@@ -1,8 +1,7 @@
-"""Rules of upstream responses, compiled: where the parts of a response are, and what is an error.
+"""Rules of upstream responses, compiled: where the parts of a response are.
 
 ResponseSlots    the slots of a response or a frame
 StreamRule       slots, and how a stream is cut into frames, filtered and ended
-ErrorRule        one way in which an upstream reports failure
 """
 
 from __future__ import annotations
@@ -27,9 +26,8 @@ if TYPE_CHECKING:
     from bridge.tool_formats import ToolFormat
 
 __all__ = [
-    "IMAGE_BODY", "ErrorRule", "FinishSlot", "ResponseSlots", "StreamRule", "TextSlot", "UsagePart",
-    "compile_choices", "compile_done", "compile_images", "compile_status", "compile_word",
-    "missing_outputs",
+    "IMAGE_BODY", "FinishSlot", "ResponseSlots", "StreamRule", "TextSlot", "UsagePart",
+    "compile_choices", "compile_done", "compile_images", "missing_outputs",
 ]  # fmt: skip
 
 
@@ -228,56 +226,11 @@ class StreamRule:
     replace: Extractor | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorRule:
-    """One way in which an upstream reports failure."""
-
-    when: Condition | None = None  # None: a status outside 2xx
-    message: Extractor | None = None
-    type: Extractor | None = None
-    code: Extractor | None = None
-    status: Extractor | None = None
-    retry_after: Extractor | None = None
-
-
 def missing_outputs(slots: ResponseSlots | None, serves: Iterable[str]) -> Iterator[str]:
     """Yield the slots besides `text` that served endpoints require, and that are not set."""
     for output in dict.fromkeys(ENDPOINTS[name].output for name in serves):
         if output != "text" and (slots is None or not slots.has_slot(output)):
             yield output
-
-
-def compile_word(value: Any, errors: RuleErrors) -> Extractor:
-    """Compile a slot, or a literal word."""
-    if isinstance(value, str | int) and not isinstance(value, bool) and not is_path(value):
-        return Extractor(lambda scope: value, ())
-    return compile_slot(value, errors)
-
-
-def compile_status(value: Any, errors: RuleErrors) -> Extractor:
-    """Compile the HTTP status of an error: a number, or a slot."""
-    if isinstance(value, str) and value.isdecimal():
-        value = int(value)
-    if is_path(value) or isinstance(value, list | dict):
-        options = value if isinstance(value, dict) else {}
-        table = options.get("map")
-        mapped = [("default", options["default"])] if "default" in options else []
-        mapped += list(table.items()) if isinstance(table, dict) else []
-        for key, status in mapped:
-            if not _is_error_status(status):
-                at = errors if key == "default" else errors.below("map")
-                at.below(key).add(f"`{status}` is not allowed here", expected=_STATUS)
-        return compile_slot(value, errors)
-    if not _is_error_status(value):
-        errors.add(f"`{value}` is not allowed here", expected=_STATUS)
-    return Extractor(lambda scope: value, ())
-
-
-def _is_error_status(value: Any) -> bool:
-    return (isinstance(value, int) and 400 <= value <= 599) or value is None
-
-
-_STATUS = "a status from 400 to 599, or a slot"
 
 
 def compile_choices(value: Any, errors: RuleErrors) -> Path | None:

@@ -97,7 +97,9 @@ class SampleSpec:
     )
     endpoint: str = option(Keyword(ENDPOINTS), "the endpoint that the client calls", default="chat")
     sends: Any = option(ANY, "the body that must be sent upstream, exactly", default=ABSENT)
-    url: str | None = option(TEXT, "the URL that must be requested, or its path and query alone", default=None)
+    url: str | None = option(
+        TEXT, "the URL that must be requested, or its path and query alone", default=None
+    )
     headers: dict[str, str] = option(
         MapOf(Text(lenient=True)), "headers that must be sent", default=None, secret=EXTERNAL
     )

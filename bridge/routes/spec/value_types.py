@@ -20,6 +20,7 @@ from bridge.expressions.conditions import compile_request_condition, compile_whe
 from bridge.expressions.extractors import compile_slot
 from bridge.expressions.scope import RuleErrors, Scope
 from bridge.expressions.templates import compile_body, compile_text
+from bridge.routes.rules.error_rule import compile_status, compile_word
 from bridge.routes.rules.response_rules import (
     FinishSlot,
     TextSlot,
@@ -27,8 +28,6 @@ from bridge.routes.rules.response_rules import (
     compile_choices,
     compile_done,
     compile_images,
-    compile_status,
-    compile_word,
 )
 from bridge.routes.rules.tool_call_slot import compile_tool_calls
 from bridge.routes.spec.schema_definitions import (
