@@ -168,7 +168,8 @@ class HTTPProtocol(web.RequestHandler):
         try:
             while requests or not self._draining:
                 if not requests:
-                    self._waiter = self._loop.create_future()
+                    if self._waiter is None or self._waiter.done():
+                        self._waiter = self._loop.create_future()
                     await self._waiter
                 request = requests.popleft()
                 if self._buffer_paused and self._queue_share() <= 0.5:
@@ -221,6 +222,7 @@ class HTTPProtocol(web.RequestHandler):
         address = peer_address(transport.get_extra_info("peername"))
         self.client = Client(address)
         self.from_proxy = self._server.is_proxy(address)
+        self._waiter = self._loop.create_future()  # the connection is idle before its task runs
         super().connection_made(transport)
         self._start_head_timer()
 

@@ -106,11 +106,11 @@ def test_bare_vectors_are_converted(client: OpenAI, upstream: RecordedUpstream) 
     assert upstream.latest_request("/made/bare").body == {"texts": ["deep teal", "pale green"]}
 
 
-def test_missing_usage_is_null(client: OpenAI, upstream: RecordedUpstream) -> None:
+def test_missing_usage_is_zero(client: OpenAI, upstream: RecordedUpstream) -> None:
     upstream.set_response("/made/bare", closing_response(200, {"vectors": [0.5]}))
     response = client.embeddings.create(model="bare", input="hi")
     assert response.data[0].embedding == [0.5]
-    assert response.model_dump()["usage"] is None  # neither an error nor invented zeros
+    assert response.model_dump()["usage"] == {"prompt_tokens": 0, "total_tokens": 0}  # clients read it
 
 
 def test_inputs_are_split_and_counts_estimated(client: OpenAI, upstream: RecordedUpstream) -> None:
