@@ -26,6 +26,7 @@ from bridge.proxy.outcomes import log_internal_error
 from bridge.server.client_address import forwarded_address
 from bridge.server.client_keys import ClientKeys
 from bridge.server.models import ANTHROPIC_VERSION, describe_model, describe_models, unknown_model
+from bridge.server.paths import api_path
 from bridge.server.request_body import read_body, too_large
 from bridge.server.request_headers import allowed_origin, authorization, check_method, check_post, request_id
 from bridge.server.request_ids import request_ids
@@ -114,7 +115,7 @@ class OpenAIHandler:
         try:
             if request.error is not None:
                 raise request.error
-            endpoint = _BY_TARGET.get(request.target) or _BY_PATH.get(_api_path(request))
+            endpoint = _BY_TARGET.get(request.target) or _BY_PATH.get(api_path(request.path))
             if request.method == hdrs.METH_OPTIONS and response.allowed_origin:
                 return response.set_preflight()
             if endpoint is not None and endpoint.to_chat is not None:
@@ -217,7 +218,7 @@ class OpenAIHandler:
 
     async def _answer_other(self, request: Request, response: Response, key: ClientKey | None) -> Response:
         """Answer a request for a path that is not an endpoint."""
-        counts = TOKEN_COUNTS.get(_api_path(request))
+        counts = TOKEN_COUNTS.get(api_path(request.path))
         if counts is None:
             return await self._answer_models(request, response, key)
         limits = _enter(key.limits, response) if key is not None and key.limits is not None else None
@@ -244,7 +245,7 @@ class OpenAIHandler:
         """Answer a request for a path that is not an endpoint: the list of models, or one of them."""
         if key is not None and key.limits is not None:
             _add_rates(key.limits, response)
-        table, path = self._state.table, _api_path(request)
+        table, path = self._state.table, api_path(request.path)
         if path.startswith("/responses/"):
             message = "responses are not stored: send all items of a conversation in `input`"
             raise RequestError(404, message, code="unknown_url")
@@ -262,11 +263,6 @@ class OpenAIHandler:
         else:
             body = describe_model(name, created, for_anthropic=for_anthropic)
         return response.set_body(200, json.dumps(body))
-
-
-def _api_path(request: Request) -> str:
-    """Return the path of a request without the version of the API."""
-    return request.path.removeprefix("/v1").rstrip("/")
 
 
 def _enter(limits: ClientKeyLimits, response: Response) -> ClientKeyLimits:

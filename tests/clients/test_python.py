@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from openai import AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI, AzureOpenAI, OpenAI
 
 from tests.clients.expected import ROUTES, STREAMED, WHOLE
 
@@ -252,3 +252,13 @@ def test_an_invalid_request_id_is_replaced(client: OpenAI, request_id: str) -> N
     assert first._request_id is not None
     assert first._request_id.startswith("req_")
     assert first._request_id != second._request_id
+
+
+def test_the_client_of_azure_is_served(demo: BridgeProcess) -> None:
+    with AzureOpenAI(
+        azure_endpoint=demo.url, api_key="none", api_version="2024-10-21", max_retries=0
+    ) as client:
+        completion = client.chat.completions.create(
+            model="mock", messages=[{"role": "user", "content": "Hello!"}]
+        )
+    assert completion.choices[0].message.content

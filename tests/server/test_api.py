@@ -42,14 +42,26 @@ async def bridge(server: str) -> AsyncIterator[RunningBridge]:
 
 
 @pytest.mark.parametrize(
-    "path", [CHAT, CHAT + "/", CHAT[3:], CHAT + "?api-version=1", "/v1/chat%2Fcompletions"]
+    "path",
+    [
+        CHAT,
+        CHAT + "/",
+        CHAT[3:],
+        CHAT + "?api-version=1",
+        "/v1/chat%2Fcompletions",
+        "//v1/chat/completions",
+        "/v1//chat///completions",
+        "/openai/v1/chat/completions",
+        "/openai/deployments/m/chat/completions?api-version=2024-10-21",
+    ],
 )
 async def test_spellings_of_the_chat_path_are_accepted(path: str, bridge: RunningBridge) -> None:
     assert (await bridge.request(HELLO, path=path)).completion().choice.text == "hello"
 
 
 UNKNOWN_PATHS = [
-    "/", "/v1", "/v1/", "/v1/audio/speech", "/v2/chat/completions", "/v1chat/completions", "/metrics",
+    "/", "/v1", "/v1/", "/v1/audio/speech", "/v2/chat/completions", "/openaichat/completions",
+    "/v1chat/completions", "/metrics",
     "/healthz", "/v1/chat/completions/x", "//", "/%00", "/%ff", "/..%2f", "/v1/" + "x" * 4000,
 ]  # fmt: skip
 
