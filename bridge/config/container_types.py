@@ -20,20 +20,26 @@ class ListOf(ValueType):
 
     of: ValueType
     min_items: int = 0
+    max_items: int | None = None
 
     @property
     def expected(self) -> str:  # type: ignore[override]
+        if self.min_items == self.max_items:
+            return f"a list of {self.min_items}, each {self.of.expected}"
         return f"a list{' of at least one' if self.min_items else ''}, each {self.of.expected}"
 
     def accepts(self, node: Node) -> bool:
-        return isinstance(node.value, list) and len(node.value) >= self.min_items
+        if not isinstance(node.value, list) or len(node.value) < self.min_items:
+            return False
+        return self.max_items is None or len(node.value) <= self.max_items
 
     def read(self, node: Node, problems: Problems) -> Any:
         values = [self.of.check(item, problems) for item in node.value]
         return INVALID if INVALID in values else tuple(values)
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "array", "items": self.of.schema(), "minItems": self.min_items}
+        most = {} if self.max_items is None else {"maxItems": self.max_items}
+        return {"type": "array", "items": self.of.schema(), "minItems": self.min_items, **most}
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class ReasoningSpec:
     """The tags around reasoning in a text."""
 
     tags: tuple[str, ...] = option(
-        ListOf(Text("a tag, such as <think>", pattern=".+"), min_items=2),
+        ListOf(Text("a tag, such as <think>", pattern=".+"), min_items=2, max_items=2),
         "the opening and the closing tag",
         default=("<think>", "</think>"),
     )
