@@ -101,11 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("presets", help="list the shipped routes for known servers, or print one")
     command.add_argument("name", nargs="?", help="the preset to print")
-    command.add_argument(
-        "--route",
-        action="store_true",
-        help="print the preset as a whole routes file, to be copied and changed",
-    )
+    command.add_argument("--route", action="store_true", help="print a whole routes file, to be changed")
     command.add_argument("--markdown", action="store_true", help="print the list as a table in Markdown")
 
     command = commands.add_parser("completion", help="print a script that completes the command in a shell")
