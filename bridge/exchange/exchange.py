@@ -107,9 +107,8 @@ class Exchange:
     def _choose_path(self, call: UpstreamCall) -> None:
         """Choose how the response of the only call becomes the client's."""
         plan = call.plan
-        if call.builder.stop_strings or self.route.emulate.reasoning is not None:
-            return
-        if self.endpoint.to_chat is not None:
+        reads_text = call.builder.stop_strings or self.route.emulate.reasoning is not None
+        if reads_text or self.endpoint.to_chat is not None:
             return
         if plan.passthrough and not plan.keeps_session:
             call.passthrough_info = self._info
