@@ -82,14 +82,22 @@ class InstructionCounter:
 
 
 @contextmanager
-def counted() -> Iterator[InstructionCounter]:
-    """Count the instructions of a block. Fail if the block runs none: the tracing is broken then."""
-    counter, before = InstructionCounter(), sys.gettrace()
+def traced(counter: InstructionCounter) -> Iterator[None]:
+    """Count the instructions of a block. Python 3.12 and later count only code that was traced before."""
+    before = sys.gettrace()
     sys.settrace(counter.enter)
     try:
-        yield counter
+        yield
     finally:
         sys.settrace(before)
+
+
+@contextmanager
+def counted() -> Iterator[InstructionCounter]:
+    """Count the instructions of a block. Fail if the block runs none: the tracing is broken then."""
+    counter = InstructionCounter()
+    with traced(counter):
+        yield counter
     assert counter.instructions > 0
 
 

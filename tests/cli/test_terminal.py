@@ -12,6 +12,7 @@ from tests.cli.command import Run, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 __all__ = ["run"]
 
@@ -47,7 +48,7 @@ def test_a_pipe_has_no_colours(run: Run) -> None:
     assert "\x1b" not in run("check", "routes.yaml", text=DOUBTFUL).out
 
 
-def test_bash_completes_commands_options_and_presets(run: Run) -> None:
+def test_bash_completes_commands_options_and_presets(run: Run, tmp_path: Path) -> None:
     script = run("completion", "bash", text=None).out
 
     def completed(*words: str) -> list[str]:
@@ -58,7 +59,7 @@ def test_bash_completes_commands_options_and_presets(run: Run) -> None:
             capture_output=True,
             text=True,
             check=True,
-            cwd="/",
+            cwd=tmp_path,  # names of files are completed as well
         )
         return done.stdout.split()
 

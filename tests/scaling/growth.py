@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from bridge.core.errors import BridgeError
-from tests.test_costs import counted
+from tests.test_costs import InstructionCounter, counted, traced
 
 __all__ = ["Growth", "Make", "Row", "assert_linear", "growth", "settled"]
 
@@ -64,8 +64,8 @@ def growth(row: Row) -> Growth:
     """Measure a piece of work."""
     small = min(row.n, _STEPS_N)
     row.make(small)()  # what is made once, such as the table of a route, is not counted
-    with counted():
-        row.make(2)()  # Python 3.12 and later trace only code that ran under tracing before
+    with traced(InstructionCounter()):
+        row.make(2)()
     steps = _steps(row.make(4 * small)) / _steps(row.make(small))
     if steps > 2 * _MAX_GROWTH:
         return Growth(steps, steps, 0)  # the larger sizes would take too long

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import pty
 import re
 import signal
 import socket
-import subprocess
 import sys
 from typing import TYPE_CHECKING
-from urllib.request import Request, urlopen
 
 import pytest
 
+from bridge.cli.serve import _announce, _Sockets
+from bridge.loader import load_routes
 from tests.bridge_process import ROOT, BridgeProcess, call, run_process
 from tests.raw_client import HELLO, Response
 from tests.raw_upstream import Connection, chunk, http_response, responder, run_upstream
@@ -325,7 +324,11 @@ async def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
         async def idle() -> bool:  # requests of killed workers are not counted
             return await bridge.count("bridge_requests_in_progress") == 0
 
+        async def logged() -> bool:
+            return bridge.log().count("worker restarted") == 2
+
         await wait_until(idle)
+        await wait_until(logged)
         assert await bridge.end() == 0
         restarts = [line for line in map(json.loads, bridge.log().splitlines()) if "worker" in line["event"]]
         assert [(line["event"], line["level"], line["exit_code"]) for line in restarts] == [
@@ -346,21 +349,14 @@ async def test_a_signal_during_the_replacement_of_a_worker_ends_the_process(tmp_
         assert await bridge.end() == 0
 
 
-def test_the_demo_shows_a_terminal_what_to_do_next() -> None:
-    terminal, end = pty.openpty()
-    command = [sys.executable, "bridge.py", "serve", "routes.yaml", "--demo", *FREE]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=end, stderr=subprocess.DEVNULL)
-    try:
-        shown = b""
-        while b"Ctrl-C" not in shown:
-            shown += os.read(terminal, 4096)
-        hint = re.search(r"curl -s (http://\S+)/v1/chat/completions \\\s+-d '(.*)'", shown.decode())
-        assert hint is not None
-        request = Request(f"{hint[1]}/v1/chat/completions", hint[2].encode())
-        with urlopen(request) as response:
-            assert json.load(response)["choices"][0]["message"]["content"]
-    finally:
-        process.terminate()
-        assert process.wait() == 0
-        os.close(terminal)
-        os.close(end)
+def test_the_demo_shows_a_terminal_what_to_do_next(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with socket.create_server(("127.0.0.1", 0)) as front:
+        _announce(_Sockets([front], []), demo=True)
+        url = "http://{}:{}".format(*front.getsockname())
+    hint = re.search(r"curl -s (\S+)/v1/chat/completions \\\s+-d '(.*)'", capsys.readouterr().out)
+    assert hint is not None
+    assert hint[1] == url
+    assert load_routes(str(ROOT / "routes.yaml"), {}).serves(json.loads(hint[2])["model"])

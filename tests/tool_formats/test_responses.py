@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.deltas import ToolCallFragment
+from bridge.core.errors import UpstreamError
 from bridge.exchange.dry_run import simulate
 from bridge.openai.tool_calls import ToolCallAssembler
 from bridge.tool_formats import TOOL_FORMATS
@@ -198,16 +200,17 @@ ODD = st.recursive(
 def test_any_frames_give_valid_tool_calls(name: str, frames: list[Any]) -> None:
     calls, count = ToolCallAssembler("x"), 0
     ids: list[str] = []
-    for frame in frames:
-        for delta in calls.add(list(TOOL_FORMATS[name].read_calls(frame))):
-            assert delta["index"] <= count
-            if delta["index"] == count:
-                count += 1
-                ids.append(delta["id"])
-                assert isinstance(delta["function"]["name"], str)
-            assert isinstance(delta["function"]["arguments"], str)
-    for delta in calls.close() or []:
-        assert json.loads(delta["function"]["arguments"]) is not None
+    with suppress(UpstreamError):  # of a call whose name never arrives
+        for frame in frames:
+            for delta in calls.add(list(TOOL_FORMATS[name].read_calls(frame))):
+                assert delta["index"] <= count
+                if delta["index"] == count:
+                    count += 1
+                    ids.append(delta["id"])
+                    assert isinstance(delta["function"]["name"], str)
+                assert isinstance(delta["function"]["arguments"], str)
+        for delta in calls.close() or []:
+            assert json.loads(delta["function"]["arguments"]) is not None
     assert len(set(ids)) == len(ids) == count
 
 
