@@ -37,7 +37,7 @@ fresh:
 faults: setup-dev bench/peers/.venv/ready
 	$(BIN)/python -m tests.faults
 
-## soak: 10,000 streams for five minutes, with faults, reloads and scrapes (20,000 descriptors; as root it raises them)
+## soak: 10,000 streams for five minutes, with faults, reloads and scrapes (16,000 descriptors)
 soak: setup-dev
 	$(BIN)/python -m bench.soak
 

@@ -44,7 +44,8 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=10_000)
     parser.add_argument("--seconds", type=int, default=300)
     called = parser.parse_args()
-    _raise_descriptors(2 * called.clients + 1000)
+    # A worker has two for each of its streams, of which one worker may have more than its half.
+    _raise_descriptors(3 * called.clients // 2 + 1000)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         upstream, front, admin = free_port(), free_port(), free_port()
