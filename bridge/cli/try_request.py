@@ -121,7 +121,7 @@ class _PrintingClient(UpstreamClient):
     def note(self, data: bytes) -> None:
         """Print and keep the bytes of one read."""
         self.received += data
-        print(f"  {_shown(self._route, repr(data)[1:])}")
+        print(f"  {_masked_excerpt(self._route, repr(data)[1:])}")
 
 
 class _PrintedResponse(UpstreamResponse):
@@ -244,7 +244,8 @@ def _print_frames(exchange: Exchange, received: bytes) -> None:
 def _print_frame(exchange: Exchange, number: int, frame: Frame, *, as_text: bool) -> None:
     doc, _ = frame_document(frame, exchange.route.limits.response_values, as_text=as_text)
     fields = " ".join(f"{name}={value}" for name, value in frame.fields.items() if name != "data")
-    print(f"frame {number:<3}{f' ({fields})' if fields else ''} {_shown(exchange.route, _text(frame.data))}")
+    data = _masked_excerpt(exchange.route, _text(frame.data))
+    print(f"frame {number:<3}{f' ({fields})' if fields else ''} {data}")
     _print_slots(exchange, Scope(MISSING if doc is INVALID_JSON else doc, fields=frame.fields))
 
 
@@ -252,14 +253,14 @@ def _print_slots(exchange: Exchange, scope: Scope) -> None:
     for name, slot in slots_of(exchange):
         found = slot.read(scope) if isinstance(slot, Extractor) else MISSING
         if found is not MISSING:
-            print(f"  {name.ljust(18)} {_shown(exchange.route, json.dumps(found).decode())}")
+            print(f"  {name.ljust(18)} {_masked_excerpt(exchange.route, json.dumps(found).decode())}")
 
 
 def _text(data: bytes | str | None) -> str:
     return data.decode(errors="backslashreplace") if isinstance(data, bytes) else data or "without data"
 
 
-def _shown(route: Route, text: str) -> str:
+def _masked_excerpt(route: Route, text: str) -> str:
     """Return a text without secrets, shortened."""
     text = route.mask(text)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}… ({len(text)} characters)"

@@ -93,7 +93,7 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
     def limited(self, finalize: Callable[[Any], Any] | None) -> Callable[..., Any]:
         """Let the filters count. Return the conversion of values to text, which counts the text."""
         self.filters.update({name: _limited(name, function) for name, function in self.filters.items()})
-        self.filters.update({COUNT: _count, MADE: _made, READ: _read})
+        self.filters.update({COUNT: _count, MADE: _measured, READ: _read})
 
         @pass_context
         def convert(context: Context, value: Any) -> Any:
@@ -147,7 +147,7 @@ def _count(context: Context, size: int) -> bool:
 
 
 @pass_context
-def _made(context: Context, value: Any) -> Any:
+def _measured(context: Context, value: Any) -> Any:
     _limits_of(context).measure(value)
     return value
 

@@ -19,11 +19,11 @@ def with_tool_names(messages: list[JSONObject]) -> list[JSONObject]:
     """Return the messages, those of tools with the names of their functions; the same list without any."""
     for message in messages:
         if message["role"] == "tool":
-            return _named(messages)
+            return _with_function_names(messages)
     return messages
 
 
-def _named(messages: list[JSONObject]) -> list[JSONObject]:
+def _with_function_names(messages: list[JSONObject]) -> list[JSONObject]:
     names: dict[Any, str] = {}
     named = []
     for message in messages:

@@ -43,7 +43,7 @@ class Delimiters(NamedTuple):
     before: str
     after: str
 
-    def around(self, text: str) -> str:
+    def enclose(self, text: str) -> str:
         return f"{self.before}{text}{self.after}"
 
 
@@ -69,7 +69,7 @@ def _write(style: PromptFormat, messages: list[PromptMessage]) -> str:
     messages = _place_system(style, messages)
     if style.merge_separator is not None:
         messages = _merge_same_role(messages, style.merge_separator)
-    text = "".join(_delimiters(style, role).around(text) for role, text in messages)
+    text = "".join(_delimiters(style, role).enclose(text) for role, text in messages)
     if not style.generation_prompt and messages and messages[-1].role == "assistant":
         # Only a user's message could begin a new one of the assistant's, so the model continues the last one.
         text = text.removesuffix(style.assistant.after)
@@ -100,7 +100,7 @@ def _place_system(style: PromptFormat, messages: list[PromptMessage]) -> list[Pr
         case SystemPlacement.HEAD:
             return [PromptMessage("system", system), *turns]
         case SystemPlacement.FIRST_USER:
-            return _prepend_to_user(style.system.around(system), system, turns)
+            return _prepend_to_user(style.system.enclose(system), system, turns)
         case _:
             assert_never(style.system_placement)
 

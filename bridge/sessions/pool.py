@@ -44,7 +44,7 @@ class SessionPool:
         self._metrics = metrics
         self._stores: dict[str, SessionStore] = {}  # by `session.store`: "memory", or a URL of Redis
         self._routes: dict[str, Route] = {}  # by name, in the version of the last use
-        self._sweeper: asyncio.Task[None] | None = None  # started by the first use of a store
+        self._expiry_task: asyncio.Task[None] | None = None  # started by the first use of a store
         self._tasks = TaskRegistry()  # closing calls and sweeps
         self._close_slots = asyncio.Semaphore(_MAX_CLOSE_CALLS)
 
@@ -73,8 +73,8 @@ class SessionPool:
 
     async def close(self) -> None:
         """Close the stores, and the sessions that no bridge can retrieve afterwards."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        if self._expiry_task is not None:
+            self._expiry_task.cancel()
         await self._tasks.wait(_CLOSE_TIMEOUT)
         for store in self._stores.values():
             for name, values in (await store.close()).items():
@@ -87,13 +87,13 @@ class SessionPool:
         rule = route.callouts.session
         assert rule is not None
         self._routes[route.name] = route
-        if self._sweeper is None:
-            self._sweeper = asyncio.ensure_future(self._sweep())
+        if self._expiry_task is None:
+            self._expiry_task = asyncio.ensure_future(self._expire_periodically())
         if rule.store not in self._stores:
             self._stores[rule.store] = MemoryStore() if rule.store == "memory" else _redis_store(rule.store)
         return self._stores[rule.store]
 
-    async def _sweep(self) -> None:
+    async def _expire_periodically(self) -> None:
         """Close expired sessions periodically."""
         while True:
             rules = [

@@ -174,7 +174,7 @@ class HTTPConnection(asyncio.Protocol):
         response.keep_alive = False
         if response.state not in (_IDLE, _COMPLETE) and response.error is None:
             response.error = error
-            self._wake()
+            self._notify_request()
 
     def _wait(self, sink: ByteSink | None) -> asyncio.Future[bool]:
         """Return a future of the next event: the head, the end, an error, or a sink that wants no more."""
@@ -182,7 +182,7 @@ class HTTPConnection(asyncio.Protocol):
         waiter = self._waiter = self._loop.create_future()
         return waiter
 
-    def _wake(self) -> None:
+    def _notify_request(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(True)
 
@@ -253,4 +253,4 @@ class HTTPConnection(asyncio.Protocol):
         except UpstreamError as error:
             self.fail(error)
         else:
-            self._wake()
+            self._notify_request()

@@ -92,7 +92,7 @@ class ChunkPassthrough(ResponseReader):
                 self.has_output = False
             return []
         event = _event(normalized, data if normalized is chunk else None)
-        self._settle()
+        self._hold_unsettled()
         if normalizer.finished_with_content:
             self._unsettled = (normalized, event)
         else:
@@ -110,7 +110,7 @@ class ChunkPassthrough(ResponseReader):
 
     def _close(self) -> list[Any]:
         self.normalizer.resumed = frozenset()
-        self._settle()
+        self._hold_unsettled()
         return self._release()
 
     def usage_event(self, usage: Usage) -> bytes:
@@ -132,7 +132,7 @@ class ChunkPassthrough(ResponseReader):
                     ({"usage": sent}, b"") if first else (chunk, data if type(data) is bytes else b"")
                 )
 
-    def _settle(self) -> None:
+    def _hold_unsettled(self) -> None:
         """Hold the event of the unsettled chunk, without the finish reason of choices that went on."""
         if self._unsettled is not None:
             chunk, event = self._unsettled
