@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.core.errors import RequestError
 from bridge.openai.encoders import ChunkEncoder, CompletionEncoder
 from bridge.openai.endpoint_spec import BodySchema, EndpointSpec
-from bridge.openai.request_validation import COMMON_MEMBERS, invalid_type, missing_member
+from bridge.openai.request_validation import COMMON_MEMBERS, check_messages, invalid_type, missing_member
 from bridge.openai.token_estimate import chat_tokens
 
 if TYPE_CHECKING:
@@ -17,14 +16,8 @@ __all__ = ["CHAT"]
 
 
 def _check_messages(body: JSONObject) -> None:
-    messages = body.get("messages")
-    if messages is None:
-        raise missing_member("messages")
-    if not messages:
-        raise RequestError(400, "`messages` must not be empty", param="messages", code="empty_array")
-    for number, message in enumerate(messages):
-        if type(message) is not dict:
-            raise invalid_type(f"messages[{number}]", "an object", message)
+    check_messages(body)
+    for number, message in enumerate(body["messages"]):
         if type(message.get("role")) is not str:
             at = f"messages[{number}].role"
             raise invalid_type(at, "a string", message["role"]) if "role" in message else missing_member(at)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.core import json
-from bridge.core.errors import RequestError
 from bridge.openai.endpoint_spec import BodySchema, EndpointSpec, MemberCheck
+from bridge.openai.event_stream import EventBuffer
+from bridge.openai.folded_tool_calls import FoldedToolCalls
 from bridge.openai.messages_request import messages_to_chat
-from bridge.openai.request_validation import COMMON_MEMBERS, invalid_type, missing_member
+from bridge.openai.request_validation import COMMON_MEMBERS, are_strings, check_messages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,7 @@ class MessageEncoder:
         self._blocks: list[JSONObject] = []
         self._open: JSONObject | None = None  # the block that deltas are added to
         self._pieces: list[str] = []  # of the open block
-        self._calls: dict[int, _Call] = {}  # by the index of the upstream
+        self._calls = FoldedToolCalls()
 
     def write(self, deltas: Sequence[Delta]) -> bytes:
         """Keep the deltas of the only choice."""
@@ -69,7 +70,7 @@ class MessageEncoder:
                 self._add("text", refusal)
                 self._finish = "content_filter"
             for fragment in delta.tool_calls or ():
-                self._add_fragment(fragment)
+                self._calls.add(fragment)
             self._finish = delta.finish_reason or self._finish
         return b""
 
@@ -100,25 +101,17 @@ class MessageEncoder:
             block: JSONObject = {"type": kind, kind: ""}
             self._open_block(block | ({"signature": ""} if kind == "thinking" else {}))
         self._pieces.append(text)
-        self._emit_delta(len(self._blocks) - 1, {"type": f"{kind}_delta", kind: text})
-
-    def _add_fragment(self, fragment: JSONObject) -> None:
-        """Keep a part of a tool call. The blocks of calls follow at the end, each whole."""
-        call = self._calls.setdefault(fragment["index"], _Call())
-        function = fragment.get("function") or {}
-        call.id = call.id or fragment.get("id") or ""
-        call.name += function.get("name") or ""
-        call.arguments.append(function.get("arguments") or "")
+        self._emit_delta({"type": f"{kind}_delta", kind: text})
 
     def _end(self) -> None:
-        """End the open block, and add the blocks of calls."""
+        """End the open block, and add the blocks of calls, each whole."""
         self._close_block()
-        for number, call in self._calls.items():
-            arguments = "".join(call.arguments)
-            id_ = call.id or f"toolu_{self._info.id.removeprefix('msg_')}_{number}"
-            block: JSONObject = {"type": "tool_use", "id": id_, "name": call.name, "input": {}}
+        for number, call in enumerate(self._calls.complete()):
+            arguments = call["function"]["arguments"]
+            id_ = call["id"] or f"toolu_{self._info.id.removeprefix('msg_')}_{number}"
+            block: JSONObject = {"type": "tool_use", "id": id_, "name": call["function"]["name"], "input": {}}
             self._open_block(block)
-            self._emit_delta(len(self._blocks) - 1, {"type": "input_json_delta", "partial_json": arguments})
+            self._emit_delta({"type": "input_json_delta", "partial_json": arguments})
             block["input"] = _arguments(arguments)
             self._open = None
             self._emit("content_block_stop", {"index": len(self._blocks) - 1})
@@ -136,8 +129,8 @@ class MessageEncoder:
         self._open = None
         self._emit("content_block_stop", {"index": len(self._blocks) - 1})
 
-    def _emit_delta(self, index: int, delta: JSONObject) -> None:
-        self._emit("content_block_delta", {"index": index, "delta": delta})
+    def _emit_delta(self, delta: JSONObject) -> None:
+        self._emit("content_block_delta", {"index": len(self._blocks) - 1, "delta": delta})
 
     def _emit(self, event: str, members: JSONObject) -> None:
         """Ignore an event."""
@@ -146,13 +139,11 @@ class MessageEncoder:
 class MessageStreamEncoder(MessageEncoder):
     """Encodes deltas as a stream of events."""
 
-    __slots__ = ("_out", "started")
-
-    content_type = "text/event-stream; charset=utf-8"
+    __slots__ = ("_events", "started")
 
     def __init__(self, info: ResponseInfo) -> None:
         super().__init__(info)
-        self._out: list[bytes] = []
+        self._events = EventBuffer()
         self.started = False
 
     def write(self, deltas: Sequence[Delta]) -> bytes:
@@ -160,7 +151,7 @@ class MessageStreamEncoder(MessageEncoder):
         if deltas:
             self._start()
         super().write(deltas)
-        return self._take()
+        return self._events.take()
 
     def close(self, usage: Usage | None, choices: int) -> bytes:
         """Return the events that end the stream."""
@@ -169,12 +160,12 @@ class MessageStreamEncoder(MessageEncoder):
         delta = {"stop_reason": self._stop_reason, "stop_sequence": None}
         self._emit("message_delta", {"delta": delta, "usage": _usage(usage)})
         self._emit("message_stop", {})
-        return self._take()
+        return self._events.take()
 
     def fail(self, error: BridgeError) -> bytes:
         """Return the event of an error."""
         self._emit("error", {"error": _error(error)})
-        return self._take()
+        return self._events.take()
 
     def _start(self) -> None:
         if not self.started:
@@ -183,23 +174,7 @@ class MessageStreamEncoder(MessageEncoder):
             self._emit("ping", {})
 
     def _emit(self, event: str, members: JSONObject) -> None:
-        data = json.dumps({"type": event, **members})
-        self._out.append(b"event: %b\ndata: %b\n\n" % (event.encode(), data))
-
-    def _take(self) -> bytes:
-        out = b"".join(self._out)
-        self._out.clear()
-        return out
-
-
-class _Call:
-    """A tool call whose parts arrive."""
-
-    __slots__ = ("arguments", "id", "name")
-
-    def __init__(self) -> None:
-        self.id = self.name = ""
-        self.arguments: list[str] = []
+        self._events.add(event, members)
 
 
 def _arguments(text: str) -> Any:
@@ -230,17 +205,6 @@ def error_body(error: BridgeError) -> JSONObject:
     return {"type": "error", "error": _error(error)}
 
 
-def _check_messages(body: JSONObject) -> None:
-    messages = body.get("messages")
-    if messages is None:
-        raise missing_member("messages")
-    if not messages:
-        raise RequestError(400, "`messages` must not be empty", param="messages", code="empty_array")
-    for number, message in enumerate(messages):
-        if not isinstance(message, dict):
-            raise invalid_type(f"messages[{number}]", "an object", message)
-
-
 def _expand_sample(text: Any) -> JSONObject:
     return {"content": [{"type": "text", "text": str(text)}]}
 
@@ -250,7 +214,7 @@ _SHARED = ("max_tokens", "messages", "model", "stream", "temperature", "tools", 
 _MEMBERS = {
     **{name: COMMON_MEMBERS[name] for name in _SHARED},
     "system": MemberCheck("a string or an array of blocks", (str, list)),
-    "stop_sequences": MemberCheck("an array of strings", (), lambda value: _are_strings(value)),
+    "stop_sequences": MemberCheck("an array of strings", (), are_strings),
     "tool_choice": _OBJECT,
     "thinking": _OBJECT,
     "metadata": _OBJECT,
@@ -259,16 +223,12 @@ _MEMBERS = {
 }
 
 
-def _are_strings(value: Any) -> bool:
-    return type(value) is list and all(type(item) is str for item in value)
-
-
 MESSAGES: Final = EndpointSpec(
     name="messages",
     path="messages",
     operation="chat",
     input_member="messages",
-    body=BodySchema.of(_MEMBERS, _check_messages),
+    body=BodySchema.of(_MEMBERS, check_messages),
     has_messages=True,
     example={"max_tokens": 100, "messages": [{"role": "user", "content": "Hello!"}]},
     estimate_prompt=None,

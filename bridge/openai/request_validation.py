@@ -22,6 +22,8 @@ __all__ = [
     "COMMON_MEMBERS",
     "STRING",
     "are_prompts",
+    "are_strings",
+    "check_messages",
     "check_values",
     "invalid_type",
     "missing_member",
@@ -148,6 +150,18 @@ def invalid_type(name: str, expected: str, value: Any) -> RequestError:
     )
 
 
+def check_messages(body: JSONObject) -> None:
+    """Raise RequestError (400) unless a body has a list of messages, each an object."""
+    messages = body.get("messages")
+    if messages is None:
+        raise missing_member("messages")
+    if not messages:
+        raise RequestError(400, "`messages` must not be empty", param="messages", code="empty_array")
+    for number, message in enumerate(messages):
+        if type(message) is not dict:
+            raise invalid_type(f"messages[{number}]", "an object", message)
+
+
 def no_stream(outputs: str) -> RequestError:
     """Return the error of a request for a stream of outputs that are never streamed."""
     return RequestError(
@@ -157,10 +171,11 @@ def no_stream(outputs: str) -> RequestError:
 
 def are_prompts(value: Any) -> bool:
     """Return whether a value is a list of texts, of tokens, or of lists of tokens."""
-    return _are_strings(value) or _are_tokens(value) or (type(value) is list and all(map(_are_tokens, value)))
+    return are_strings(value) or _are_tokens(value) or (type(value) is list and all(map(_are_tokens, value)))
 
 
-def _are_strings(value: Any) -> bool:
+def are_strings(value: Any) -> bool:
+    """Return whether a value is a list of strings."""
     return type(value) is list and all(type(item) is str for item in value)
 
 
@@ -205,7 +220,7 @@ COMMON_MEMBERS: dict[str, MemberCheck] = {
         (),
         lambda value: type(value) is int and 1 <= value <= MAX_CHOICES,
     ),
-    "stop": MemberCheck("a string or an array of strings", (str,), _are_strings),
+    "stop": MemberCheck("a string or an array of strings", (str,), are_strings),
     "max_tokens": _INTEGER,
     "max_completion_tokens": _INTEGER,
     "temperature": _NUMBER,

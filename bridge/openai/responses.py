@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bridge.core import json
 from bridge.openai.endpoint_spec import BodySchema, EndpointSpec, MemberCheck
+from bridge.openai.event_stream import EventBuffer
 from bridge.openai.request_validation import COMMON_MEMBERS, STRING, missing_member
 from bridge.openai.responses_items import OutputItems
 from bridge.openai.responses_request import custom_tool_names, responses_to_chat
@@ -26,7 +27,6 @@ __all__ = ["RESPONSES", "ResponsesEncoder", "ResponsesStreamEncoder"]
 
 _ID_PREFIX = "resp_"
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}  # reasons by finish reason
-_MAX_METADATA = 16  # members, as OpenAI accepts
 
 
 class ResponsesEncoder:
@@ -100,13 +100,11 @@ class ResponsesEncoder:
 class ResponsesStreamEncoder(ResponsesEncoder):
     """Encodes deltas as a stream of events."""
 
-    __slots__ = ("_number", "_out", "started")
-
-    content_type = "text/event-stream; charset=utf-8"
+    __slots__ = ("_events", "_number", "started")
 
     def __init__(self, info: ResponseInfo) -> None:
         super().__init__(info)
-        self._out: list[bytes] = []
+        self._events = EventBuffer()
         self._number = 0  # of the next event
         self.started = False
 
@@ -115,14 +113,14 @@ class ResponsesStreamEncoder(ResponsesEncoder):
         if deltas:
             self._start()
         super().write(deltas)
-        return self._take()
+        return self._events.take()
 
     def close(self, usage: Usage | None, choices: int) -> bytes:
         """Return the events that end the stream."""
         self._start()
         response = self._complete(usage)
         self._emit(f"response.{response['status']}", {"response": response})
-        return self._take()
+        return self._events.take()
 
     def fail(self, error: BridgeError) -> bytes:
         """Return the events that end a stream that has failed."""
@@ -130,7 +128,7 @@ class ResponsesStreamEncoder(ResponsesEncoder):
         response = self._response("failed")
         response["error"] = {"code": error.code or error.type, "message": error.message}
         self._emit("response.failed", {"response": response})
-        return self._take()
+        return self._events.take()
 
     def _start(self) -> None:
         if not self.started:
@@ -139,14 +137,8 @@ class ResponsesStreamEncoder(ResponsesEncoder):
                 self._emit(event, {"response": self._response("in_progress")})
 
     def _emit(self, event: str, members: JSONObject) -> None:
-        data = json.dumps({"type": event, **members, "sequence_number": self._number})
-        self._out.append(b"event: %b\ndata: %b\n\n" % (event.encode(), data))
+        self._events.add(event, {**members, "sequence_number": self._number})
         self._number += 1
-
-    def _take(self) -> bytes:
-        out = b"".join(self._out)
-        self._out.clear()
-        return out
 
 
 _ECHOED: Final[JSONObject] = {
