@@ -42,13 +42,14 @@ _ERROR_TYPES = {
 class MessageEncoder:
     """Encodes deltas as one message."""
 
-    __slots__ = ("_blocks", "_calls", "_finish", "_info", "_open", "_pieces")
+    __slots__ = ("_blocks", "_calls", "_finish", "_info", "_open", "_pieces", "_refused")
 
     started = False  # nothing is sent before the end, so that a failure keeps its status
 
     def __init__(self, info: ResponseInfo) -> None:
         self._info = info
         self._finish = "stop"
+        self._refused = False
         self._blocks: list[JSONObject] = []
         self._open: JSONObject | None = None  # the block that deltas are added to
         self._pieces: list[str] = []  # of the open block
@@ -68,7 +69,7 @@ class MessageEncoder:
             refusal = delta.rest.message.get("refusal") if delta.rest is not None else None
             if isinstance(refusal, str) and refusal:
                 self._add("text", refusal)
-                self._finish = "content_filter"
+                self._refused = True  # the finish reason of a refusal is `stop`
             for fragment in delta.tool_calls or ():
                 self._calls.add(fragment)
             self._finish = delta.finish_reason or self._finish
@@ -87,6 +88,8 @@ class MessageEncoder:
     def _stop_reason(self) -> str:
         if self._calls:
             return "tool_use"
+        if self._refused:
+            return "refusal"
         return _STOP_REASONS.get(self._finish, "end_turn")
 
     def _message(self) -> JSONObject:

@@ -154,6 +154,8 @@ class OpenAIHandler:
         error: BridgeError,
     ) -> Response:
         """Answer a request that has no route with an error."""
+        if endpoint is None and (counts := TOKEN_COUNTS.get(api_path(request.path))):
+            response.error_body = counts.endpoint.error_body
         client = self._client(request, key)
         self._metrics.request_rejected(endpoint.name if endpoint else "", error.status)
         if client.key is not None:
@@ -232,7 +234,6 @@ class OpenAIHandler:
         self, request: Request, counts: TokenCount, response: Response, key: ClientKey | None
     ) -> Response:
         """Answer a request with the number of its tokens."""
-        response.error_body = counts.endpoint.error_body
         check_method(request, hdrs.METH_POST)
         data = await read_body(request, self._state.table.max_body)
         body = await self._parse_in_thread(counts.endpoint, data)

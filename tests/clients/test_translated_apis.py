@@ -185,3 +185,6 @@ async def test_errors_of_messages(url: str, anthropic_client: anthropic.AsyncAnt
     async with anthropic.AsyncAnthropic(base_url=url, api_key="wrong", max_retries=0) as stranger:
         with pytest.raises(anthropic.AuthenticationError):
             await stranger.messages.create(model="m", max_tokens=9, messages=HI)
+        with pytest.raises(anthropic.AuthenticationError) as refused:
+            await stranger.messages.count_tokens(model="m", messages=HI)
+        assert refused.value.body["error"]["type"] == "authentication_error"  # type: ignore[index]

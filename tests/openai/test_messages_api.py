@@ -238,3 +238,18 @@ def test_a_stream_that_fails_ends_with_an_error_event() -> None:
 def test_errors_have_the_form_of_the_api(status: int, kind: str) -> None:
     body = MESSAGES.error_body(BridgeError(status, "no"))
     assert body == {"type": "error", "error": {"type": kind, "message": "no"}}
+
+
+@pytest.mark.parametrize("endpoint", ["messages", "responses"])
+def test_a_refusal_differs_from_an_answer(endpoint: str) -> None:
+    message = {"role": "assistant", "content": None, "refusal": "No."}
+    upstream = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    request = {"messages": HI, "max_tokens": 9} if endpoint == "messages" else {"input": "hi"}
+    response = completed(endpoint, "", request, upstream)
+    if endpoint == "messages":
+        assert (response["content"], response["stop_reason"]) == (
+            [{"type": "text", "text": "No."}],
+            "refusal",
+        )
+    else:
+        assert response["output"][0]["content"] == [{"type": "refusal", "refusal": "No."}]
